@@ -1,0 +1,54 @@
+"""Numbers: wide dtypes, honest rounding, and the small pieces of arithmetic that kernels share."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+INT32_MAX = np.iinfo(np.int32).max
+
+
+@functools.lru_cache(maxsize=None)
+def is_inexact(dtype: Any) -> bool:
+    return bool(jnp.issubdtype(dtype, jnp.inexact))
+
+
+@functools.lru_cache(maxsize=None)
+def widen(dtype: Any) -> Any:
+    """The dtype to compute in: at least float32, complex if `dtype` is."""
+    return jnp.promote_types(dtype, jnp.float32) if is_inexact(dtype) else dtype
+
+
+@functools.lru_cache(maxsize=None)
+def real_part(dtype: Any) -> Any:
+    """The dtype of |x|."""
+    return jnp.finfo(dtype).dtype if is_inexact(dtype) else dtype
+
+
+def round_to(x: Any, dtype: Any) -> Any:
+    """Round to `dtype`.
+
+    A compiler may keep the excess precision of a conversion to bfloat16 and back; `reduce_precision` forbids it. Not for
+    float16, whose subnormal numbers it would flush to zero.
+    """
+    if x.dtype == dtype:
+        return x
+    if jnp.iscomplexobj(x) and not jnp.issubdtype(dtype, jnp.complexfloating):
+        x = x.real
+    if dtype == jnp.bfloat16 and x.dtype == jnp.float32:
+        x = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+    return x.astype(dtype)
+
+
+def abs_sq(x: Any) -> Any:
+    """|x|^2, real for complex x."""
+    return (x.conj() * x).real if jnp.iscomplexobj(x) else x * x
+
+
+def increment(count: Any) -> Any:
+    """The next count, saturating instead of wrapping around."""
+    return jnp.where(count < INT32_MAX, count + 1, INT32_MAX)

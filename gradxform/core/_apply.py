@@ -1,0 +1,51 @@
+"""Adding updates to parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import StructureError
+from gradxform._numerics import round_to, widen
+from gradxform.core._holes import is_gap
+from gradxform.core._run import Trees
+
+
+@jax.jit
+def _add(p: Any, u: Any) -> Any:
+    wide = jnp.promote_types(widen(p.dtype), u.dtype)
+    return round_to(p.astype(wide) + u.astype(wide), p.dtype)
+
+
+def apply_updates(params: Any, updates: Any) -> Any:
+    """Add updates to parameters.
+
+        p <- p + u
+
+    Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once to the parameter's dtype.
+    Holes    where the update is `None`, masked or float0, the parameter stays.
+    Source   Optax.
+    Differs  Optax broadcasts a (3,) parameter with a (3, 1) update to (3, 3); here that is an error.
+    Raises   StructureError, with the path: structures or shapes differ.
+    """
+    trees = Trees("apply_updates", params)
+    us = trees.take("`updates`", updates)
+    for i, (p, u) in enumerate(zip(trees.leaves, us, strict=True)):
+        if is_gap(p) or is_gap(u) or _is_float0(u):
+            continue
+        if np.shape(p) != np.shape(u):
+            raise StructureError(
+                f"apply_updates: at {trees.paths[i]!r} the parameter has shape {np.shape(p)}, but the update has {np.shape(u)}. "
+                "They must agree; nothing is broadcast."
+            )
+        trees.leaves[i] = _add(jnp.asarray(p), jnp.asarray(u))
+    return trees.together(trees.leaves)
+
+
+def _is_float0(x: Any) -> bool:
+    return getattr(x, "dtype", None) == jax.dtypes.float0
+
+

@@ -1,0 +1,166 @@
+"""`chain` and `named_chain`: transformations one after another."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gradxform._errors import StructureError
+from gradxform.core import _engine, _run
+from gradxform.core._lift import Stage
+from gradxform.core._transformation import (
+    GradientTransformation,
+    GradientTransformationExtraArgs,
+    Spec,
+    extra_args_for,
+    transformation,
+)
+
+
+class Chain(Spec):
+    """A sequence of transformations. Neighbouring leafwise stages, nested chains included, run as one call per leaf."""
+
+    def __init__(self, members: tuple[Any, ...]):
+        self.members = members
+
+    def __reduce__(self):
+        return (type(self), (self.members,))
+
+    def name(self) -> str:
+        return "chain"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return self.members, {}
+
+    @property
+    def transformations(self) -> Sequence[GradientTransformation]:
+        return self.members
+
+    def init(self, params: Any) -> Any:
+        return self.box([tx.init(params) for tx in self.transformations])
+
+    def box(self, states: Sequence[Any]) -> Any:
+        return tuple(states)
+
+    def unbox(self, state: Any) -> Sequence[Any]:
+        if not isinstance(state, (tuple, list)) or len(state) != len(self.members):
+            raise StructureError(
+                f"{self.name()}: the state should be a tuple of {len(self.members)} states, one for each of {self!r:.300}, "
+                f"but is {state!r:.200}. Pass the state that this transformation's `init` or last `update` returned."
+            )
+        return state
+
+    def flat_states(self, state: Any) -> list[Any]:
+        """The states of all stages, nested chains opened."""
+        flat = []
+        for tx, s in zip(self.transformations, self.unbox(state), strict=True):
+            flat.extend(tx.update.flat_states(s) if isinstance(tx.update, Chain) else [s])
+        return flat
+
+    def nest(self, flat: Any) -> Any:
+        """The inverse of `flat_states`, from an iterator."""
+        return self.box([tx.update.nest(flat) if isinstance(tx.update, Chain) else next(flat) for tx in self.transformations])
+
+    @functools.cached_property
+    def updates(self) -> list[Any]:
+        """The updates of all stages, nested chains opened."""
+        flat = []
+        for tx in self.transformations:
+            flat.extend(tx.update.updates if isinstance(tx.update, Chain) else [tx.update])
+        return flat
+
+    @functools.cached_property
+    def plan(self) -> list[tuple[int, int, Any]]:
+        """(start, stop, program) of each run of leafwise stages; (i, i + 1, None) for any other transformation."""
+        plan, start, stages = [], 0, self.updates
+        while start < len(stages):
+            stop = start
+            while stop < len(stages) and _joins(stages[start:stop], stages[stop]):
+                stop += 1
+            program = _engine.program_for(tuple(s.slot for s in stages[start:stop])) if stop > start else None
+            plan.append((start, max(stop, start + 1), program))
+            start = plan[-1][1]
+        return plan
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        states = self.flat_states(state)
+        for start, stop, program in self.plan:
+            update = self.updates[start]
+            if program is not None:
+                stages = self.updates[start:stop]
+                updates, states[start:stop] = _run.run_leaves(program, stages, updates, states[start:stop], params, extra)
+            elif isinstance(update, Stage):
+                updates, states[start] = _run.run_tree(update, updates, states[start], params, extra)
+            else:
+                updates, states[start] = update(updates, states[start], params, **extra_args_for(update, extra))
+        return updates, self.nest(iter(states))
+
+
+def _joins(run: Sequence[Stage], update: Any) -> bool:
+    """Whether a stage can be executed in one call per leaf with the run before it."""
+    if not (isinstance(update, Stage) and update.rule.leafwise):
+        return False
+    return not run or (update.rule.total is None and update.rule.stack == run[0].rule.stack)
+
+
+class NamedChain(Chain):
+    """A chain whose state is a dictionary with a name for each member."""
+
+    def name(self) -> str:
+        return "named_chain"
+
+    @property
+    def transformations(self) -> Sequence[GradientTransformation]:
+        return [tx for _, tx in self.members]
+
+    def box(self, states: Sequence[Any]) -> Any:
+        return OrderedDict(zip([name for name, _ in self.members], states, strict=True))
+
+    def unbox(self, state: Any) -> Sequence[Any]:
+        if not isinstance(state, Mapping) or list(state) != [name for name, _ in self.members]:
+            raise StructureError(
+                f"named_chain: the state should be a dictionary with the keys {[n for n, _ in self.members]}, but is {state!r:.200}."
+            )
+        return list(state.values())
+
+
+def _check(tx: Any, where: str) -> None:
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        hint = " Did you forget to call it?" if callable(tx) else ""
+        raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
+
+
+def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
+    """Apply transformations one after another.
+
+        u, s1 = tx1.update(g, s1);  u, s2 = tx2.update(u, s2);  ...
+
+    State    the tuple of the members' states. `chain()` is the identity, with the state `()`.
+    Source   Optax.
+    Differs  stages without a whole-tree kernel between them run as one compiled call per leaf, with the same numbers; an empty chain is
+             allowed; members of any library are accepted, and get the extra arguments that their `update` takes.
+    Raises   StructureError: a member is not a transformation.
+    """
+    for i, tx in enumerate(args):
+        _check(tx, f"chain, member {i}")
+    return transformation(Chain(args))
+
+
+def named_chain(*args: tuple[str, GradientTransformation]) -> GradientTransformationExtraArgs:
+    """Apply named transformations one after another; as `chain`, but the state is a dictionary.
+
+    State    an `OrderedDict` from name to the member's state.
+    Source   Optax.
+    Differs  as `chain`.
+    Raises   StructureError: a member is not a transformation, or two have one name.
+    """
+    for member in args:
+        if not (isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str)):
+            raise StructureError(f"named_chain: expected pairs (name, transformation), but got {member!r}.")
+        _check(member[1], f"named_chain, member {member[0]!r}")
+    members = [name for name, _ in args]
+    if len(set(members)) < len(members):
+        raise StructureError(f"named_chain: names must differ, but got {members}.")
+    return transformation(NamedChain(tuple(args)))

@@ -1,0 +1,73 @@
+"""Hyperparameters at work: what a kernel sees in the place of a number, an array or a schedule."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+NUMBERS = (int, float, np.number)
+
+
+class Fraction:
+    """A number in [0, 1] with its complement, so that `1 - b` is the float64 difference rounded once.
+
+    Inside compiled code `1 - b` of a float32 argument is another number: for b = 0.999 it is off by 1.3e-5.
+    Everything else behaves as the number itself.
+    """
+
+    __slots__ = ("complement", "value")
+
+    def __init__(self, value: Any, complement: Any):
+        self.value, self.complement = value, complement
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.complement if isinstance(other, int) and other == 1 else other - self.value
+
+    def __jax_array__(self) -> Any:
+        return jnp.asarray(self.value)
+
+    def __repr__(self) -> str:
+        return f"Fraction({self.value})"
+
+
+def _delegate(name: str) -> None:
+    op = getattr(operator, name)
+
+    def forward(self, *other):
+        return op(self.value, *(o.value if isinstance(o, Fraction) else o for o in other))
+
+    setattr(Fraction, f"__{name}__", forward)
+
+
+def _delegate_reflected(name: str) -> None:
+    op = getattr(operator, name)
+    setattr(Fraction, f"__r{name}__", lambda self, other: op(other, self.value))
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow", "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne"):
+    _delegate(_name)
+for _name in ("add", "mul", "truediv", "pow"):
+    _delegate_reflected(_name)
+
+
+def is_schedule(value: Any) -> bool:
+    return callable(value) and not isinstance(value, (jax.Array, np.ndarray))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, NUMBERS) and not isinstance(value, (bool, np.bool_))
+
+
+def evaluate(value: Any, k: Any) -> Any:
+    """The value of a hyperparameter after `k` completed updates."""
+    return value(k) if is_schedule(value) else value
+
+
+def as_coefficient(value: Any, fraction: bool, dtype: Any) -> Any:
+    """A traced or evaluated hyperparameter as a kernel sees it."""
+    value = jnp.asarray(value).astype(dtype)
+    return Fraction(value, 1 - value) if fraction else value

@@ -1,0 +1,256 @@
+"""The lift: from a kernel for one array to a transformation of trees.
+
+    kernel(g, s, p, c, <hyperparameters>) -> (u, s')
+
+`g` the incoming update, `s` the state at this leaf, `p` the parameter, `c` the context (`Context`). The decorator says how far
+information may flow, which tests check and engines rely on:
+
+    @elementwise   one leaf; commutes with reshape, split, concatenate, permute
+    @per_leaf      one leaf; leaf i ignores leaf j
+    @per_tree      the list of present leaves
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import real_part, widen
+from gradxform._types import Parameter, check_arguments, parameters_of
+from gradxform.core import _engine, _run
+from gradxform.core._holes import dtype_of, flatten, is_array, is_gap
+from gradxform.core._hyper import is_schedule
+from gradxform.core._state import EmptyState, Layout, ScaleByScheduleState, layout_of
+from gradxform.core._transformation import (
+    GradientTransformationExtraArgs,
+    Spec,
+    frozen,
+    transformation,
+)
+
+P = ParamSpec("P")
+Kernel = Callable[Concatenate[Any, Any, Any, Any, P], Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SharedLaw:
+    """How a shared field other than the clock starts and advances, once per update.
+
+    Attributes:
+      start: (named hyperparameters) -> first value.
+      advance: (value, c, named hyperparameters) -> next value; None: it stays. The kernel reads the old value as `s.field` and
+        the next as `c.field`.
+    """
+
+    start: Callable[..., Any]
+    advance: Callable[..., Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rule:
+    """A lifted kernel: everything about it but the values of its hyperparameters. `elementwise` explains the fields."""
+
+    name: str
+    kernel: Callable[..., Any]
+    scope: str
+    state: type
+    counted: type | None
+    counted_if: str | None
+    initial: Mapping[str, Callable[..., Any]]
+    shared: Mapping[str, SharedLaw]
+    storage: Mapping[str, str]
+    needs: tuple[str, ...]
+    leaf_extras: tuple[str, ...]
+    stack: bool
+    total: Callable[[Any], Any] | None
+    parameters: Mapping[str, Parameter]
+    public: list[Any] = dataclasses.field(default_factory=list)
+
+    def __reduce__(self):
+        return (_rule_of, (self.public[0],))
+
+    @property
+    def leafwise(self) -> bool:
+        """Whether the kernel is written for one leaf."""
+        return self.scope != "per_tree" or self.total is not None
+
+    def named(self, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
+        """The hyperparameters that `fn` names."""
+        return {n: args[n] for n in inspect.signature(fn).parameters if n in args}
+
+
+def _rule_of(make: Any) -> Rule:
+    return make.rule
+
+
+class Stage(Spec):
+    """One rule with the values of its hyperparameters: the `update` of a lifted transformation."""
+
+    def __init__(self, rule: Rule, args: Mapping[str, Any]):
+        self.rule, self.args = rule, dict(args)
+
+    def __reduce__(self):
+        return (Stage, (self.rule, self.args))
+
+    def name(self) -> str:
+        return self.rule.name
+
+    def key(self) -> Any:
+        return (self.rule, frozen(self.args))
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        shown = {}
+        for p in self.rule.parameters.values():
+            value = self.args[p.name]
+            plain = value is None or (isinstance(value, (bool, int, float)) and not value)
+            if p.required or not (plain or not p.is_data) or not _same(value, p.default):
+                shown[p.name] = value
+        if len(self.rule.parameters) == 1 and not next(iter(self.rule.parameters.values())).keyword_only:
+            return tuple(shown.values()), {}
+        return (), shown
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        rule = self.rule
+        scheduled = any(is_schedule(self.args[p.name]) for p in rule.parameters.values() if p.is_data)
+        if not (scheduled or (rule.counted_if and self.args[rule.counted_if])):
+            return layout_of(rule.state)
+        if "count" in rule.state._fields:  # type: ignore[attr-defined]
+            return layout_of(rule.state)
+        return layout_of(rule.counted) if rule.counted else layout_of(rule.state, boxed=True)
+
+    @functools.cached_property
+    def slot(self) -> _engine.Slot:
+        return _engine.Slot(self.rule, self.layout, self.args)
+
+    @functools.cached_property
+    def program(self) -> _engine.Program:
+        return _engine.program_for((self.slot,))
+
+    def init(self, params: Any) -> Any:
+        leaves, treedef = flatten(params)
+        layout, fields = self.layout, {}
+        for name in layout.leaf:
+            fields[name] = treedef.unflatten([self._initial(name, p) for p in leaves])
+        for name in layout.shared:
+            law = self.rule.shared[name]
+            fields[name] = jnp.asarray(law.start(**self.rule.named(law.start, self.args)))
+        if layout.key:
+            fields[layout.key] = as_key(self.args["key"])
+        if layout.clock:
+            fields["count"] = jnp.zeros([], jnp.int32)
+        return layout.make(fields)
+
+    def _initial(self, field: str, p: Any) -> Any:
+        if is_gap(p):
+            return p
+        if not is_array(p):
+            return jnp.zeros_like(p) if hasattr(p, "shape") else None
+        dtype = widen(dtype_of(p))
+        if field in self.rule.storage and self.args[self.rule.storage[field]] is not None:
+            dtype = jnp.dtype(self.args[self.rule.storage[field]])
+        if field in self.layout.real:
+            dtype = real_part(dtype)
+        if field not in self.rule.initial:
+            return jnp.zeros_like(p, dtype=dtype)
+        make = self.rule.initial[field]
+        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.named(make, self.args))
+        return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if not self.rule.leafwise:
+            return _run.run_tree(self, updates, state, params, extra)
+        updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
+        return updates, state
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (type(a) is type(b) and bool(frozen(a) == frozen(b)))
+
+
+def as_key(key: Any) -> jax.Array:
+    """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
+    return jax.random.PRNGKey(key) if isinstance(key, int) else jnp.array(key, copy=True)
+
+
+class Lift:
+    """A decorator that lifts a kernel, `elementwise`, `per_leaf` or `per_tree`.
+
+    A `per_tree` kernel gets lists (of the present leaves) for `g`, `p` and the per-leaf fields of `s`, returns a list, and sets the
+    shared fields of its state itself. With `total=f`, all it needs of the other leaves is one sum: then it is written for one leaf,
+    `c.total` is the sum of f(g) over the leaves, and it runs in the same call per leaf as the stages after it.
+
+    Args:
+      state: NamedTuple of the state, its fields annotated `Updates`, `RealUpdates`, `Shared` or `Key`; a `count` gets the clock.
+      counted: the state class when a hyperparameter is a schedule and `state` has no `count`.
+      counted_if: a flag that asks for `counted` as well.
+      initial: per field, (zeros like the leaf, named hyperparameters) -> first value; without one it is zeros.
+      shared: per shared field, how it starts and advances.
+      storage: per field, the hyperparameter that names its dtype; without one it is the leaf's, float32 or wider.
+      needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...).
+      leaf_extras: those of `needs` that are trees like the parameters.
+      total: (g at one leaf) -> scalar, for a `per_tree` kernel.
+      stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
+
+    Returns:
+      A decorator; the decorated name becomes a function of the hyperparameters that returns a `GradientTransformation`.
+    """
+
+    def __init__(self, scope: str):
+        self.scope = scope
+
+    def __call__(
+        self,
+        state: type = EmptyState,
+        *,
+        counted: type | None = None,
+        counted_if: str | None = None,
+        initial: Mapping[str, Callable[..., Any]] | None = None,
+        shared: Mapping[str, SharedLaw] | None = None,
+        storage: Mapping[str, str] | None = None,
+        needs: tuple[str, ...] = (),
+        leaf_extras: tuple[str, ...] = (),
+        stack: bool = False,
+        total: Callable[[Any], Any] | None = None,
+    ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
+        if counted is None and state is EmptyState:
+            counted = ScaleByScheduleState
+
+        def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
+            rule = Rule(
+                kernel.__name__, kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
+                storage or {}, needs, leaf_extras, stack, total, parameters_of(kernel, skip=4),
+            )  # fmt: skip
+            return _public(rule)
+
+        return decorate
+
+
+elementwise = Lift("elementwise")
+per_leaf = Lift("per_leaf")
+per_tree = Lift("per_tree")
+
+
+def _public(rule: Rule) -> Callable[..., GradientTransformationExtraArgs]:
+    """The function of the hyperparameters that takes the kernel's name, signature and docstring."""
+    arguments = list(inspect.signature(rule.kernel).parameters.values())[4:]
+    signature = inspect.Signature(arguments, return_annotation=GradientTransformationExtraArgs)
+
+    def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        check_arguments(rule.name, rule.parameters, bound.arguments)
+        return transformation(Stage(rule, bound.arguments))
+
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(make, attribute, getattr(rule.kernel, attribute))
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    make.rule, make.parameters, make.scope = rule, rule.parameters, rule.scope  # type: ignore[attr-defined]
+    rule.public.append(make)
+    return make

@@ -1,0 +1,166 @@
+"""`GradientTransformation`: a pair of pure functions, and the specification that ours carry."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gradxform._types import OptState, Params
+
+
+class GradientTransformation(NamedTuple):
+    """A pair of pure functions.
+
+        init(params)                           -> state
+        update(updates, state, params=None)    -> (updates, state)
+
+    Made by hand or by the lift, it unpacks, chains, registers and is tested alike. One whose `update` also takes extra arguments by
+    keyword is a `GradientTransformationExtraArgs`; all of gradxform's own are.
+    """
+
+    init: Callable[..., OptState]
+    update: Callable[..., tuple[Any, OptState]]
+
+    def __repr__(self) -> str:
+        if isinstance(self.update, Spec):
+            return repr(self.update)
+        return f"GradientTransformation(init={self.init!r}, update={self.update!r})"
+
+    def __reduce__(self):
+        return (type(self), (self.init, self.update))
+
+
+class GradientTransformationExtraArgs(GradientTransformation):
+    """A `GradientTransformation` whose `update` accepts extra arguments by keyword, and ignores those that it does not know."""
+
+    __slots__ = ()
+
+    @property
+    def __class__(self):  # type: ignore[override]
+        # Optax drops extra arguments for every stage that is not an instance of its own class. Where Optax is loaded,
+        # answer with that class, so that `value=` reaches our stages inside `optax.chain`. `type(tx)` stays ours.
+        return getattr(sys.modules.get("optax"), "GradientTransformationExtraArgs", type(self))
+
+
+class Spec:
+    """The `update` of one of our transformations, as data: it prints, compares by value, hashes and pickles.
+
+    A subclass has `init(params)`, `__call__(updates, state, params=None, **extra)`, and `arguments()`: what its public
+    function is to be called with to make an equal one.
+    """
+
+    def init(self, params: Params) -> OptState:
+        raise NotImplementedError
+
+    def __call__(self, updates: Any, state: OptState, params: Params | None = None, **extra: Any) -> tuple[Any, OptState]:
+        raise NotImplementedError
+
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        raise NotImplementedError
+
+    def key(self) -> Any:
+        args, kwargs = self.arguments()
+        return (type(self), self.name(), frozen(args), frozen(dict(kwargs)))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Spec) and self.key() == other.key())
+
+    def __hash__(self) -> int:
+        return hash(self.key())
+
+    def __repr__(self) -> str:
+        args, kwargs = self.arguments()
+        shown = [show(a) for a in args] + [f"{k}={show(v)}" for k, v in kwargs.items()]
+        return f"{self.name()}({', '.join(shown)})"
+
+
+class Init:
+    """The `init` of a specification."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: Spec):
+        self.spec = spec
+
+    def __call__(self, params: Params) -> OptState:
+        return self.spec.init(params)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Init) and self.spec == other.spec
+
+    def __hash__(self) -> int:
+        return hash((Init, self.spec))
+
+    def __repr__(self) -> str:
+        return f"init of {self.spec!r}"
+
+
+def transformation(spec: Spec) -> GradientTransformationExtraArgs:
+    """The public pair that carries `spec`."""
+    return GradientTransformationExtraArgs(Init(spec), spec)
+
+
+def extra_args_for(update: Callable[..., Any], extra: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of `extra` that a transformation's `update`, ours or foreign, accepts."""
+    if not extra or isinstance(update, Spec):
+        return extra
+    parameters = inspect.signature(update).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return extra
+    return {k: v for k, v in extra.items() if k in parameters}
+
+
+class _ByIdentity:
+    """A hashable key for something that has no value to hash; it keeps that thing alive."""
+
+    def __init__(self, x: Any):
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ByIdentity) and self.x is other.x
+
+    def __hash__(self) -> int:
+        return id(self.x)
+
+
+def frozen(x: Any) -> Any:
+    """A hashable key of a value: arrays by their bytes, tracers and unhashable objects by identity."""
+    if isinstance(x, jax.core.Tracer):
+        return _ByIdentity(x)
+    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return ("key", str(x.dtype), frozen(jax.random.key_data(x)))
+    if isinstance(x, (jax.Array, np.ndarray)):
+        a = np.asarray(x)
+        return ("array", a.shape, str(a.dtype), a.tobytes())
+    if isinstance(x, Mapping):
+        return ("dict", tuple((k, frozen(v)) for k, v in x.items()))
+    if isinstance(x, (tuple, list)):
+        return (type(x), *(frozen(v) for v in x))
+    if isinstance(x, (bool, int, float)):
+        return (type(x).__name__, x)
+    try:
+        hash(x)
+    except TypeError:
+        return _ByIdentity(x)
+    return x
+
+
+def show(x: Any) -> str:
+    """The text of an argument in a repr."""
+    if isinstance(x, jax.core.Tracer):
+        return f"<traced {x.aval.str_short()}>"
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)) and np.ndim(x) == 0 and not hasattr(x, "_key_data"):
+        return repr(x.item()) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else repr(x)
+    if isinstance(x, type) and hasattr(x, "dtype"):
+        return f"'{x.dtype.name}'"
+    if inspect.isfunction(x):
+        return x.__qualname__
+    return repr(x)

@@ -1,0 +1,158 @@
+"""The registry: facts about a transformation live with the transformation, and everything else reads them here.
+
+Tests, the catalogue in the README and the race ask the registry; nothing branches on a name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import fnmatch
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from gradxform._errors import UnknownNameError
+from gradxform._types import Parameter, check_arguments, parameters_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What is known about one registered transformation.
+
+    Attributes:
+      name: the public name.
+      make: the public function that makes it.
+      kind: `optimizer` (its updates are ready for `apply_updates`) or `transform`.
+      source: where the equation comes from.
+      example: arguments of a typical instance, for tests and the catalogue.
+      needs: extra arguments that `update` cannot do without, with a function that makes one from (params, grads).
+      homogeneity: d such that gradients times k give updates times k^d (k a power of two, eps -> 0); None: no law.
+      rates: centre of the learning-rate grid per race task, `default` for all others.
+      lossy: states of bounded precision or random updates, for which bitwise laws do not hold.
+      identities: (other factory, reason) pairs that must give the same numbers.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    kind: str
+    source: str
+    example: Mapping[str, Any]
+    needs: Mapping[str, Callable[..., Any]]
+    homogeneity: float | None
+    rates: Mapping[str, float]
+    descends: bool
+    identities: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        return parameters_of(inspect.unwrap(self.make)) if self.kind == "optimizer" else self.make.parameters  # type: ignore[attr-defined]
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return (inspect.getdoc(self.make) or "").split("\n")[0]
+
+    def equation(self) -> str:
+        """The indented block of the docstring."""
+        lines = (inspect.getdoc(self.make) or "").split("\n")
+        return "\n".join(line[4:] for line in lines if line.startswith("    ")).rstrip()
+
+    def section(self, heading: str) -> str:
+        """The text under a docstring heading such as `Memory` or `Source`."""
+        lines, taken = (inspect.getdoc(self.make) or "").split("\n"), []
+        for line in lines:
+            if line.startswith(heading + " "):
+                taken.append(line[len(heading) :].strip())
+            elif taken and line.startswith("         "):
+                taken.append(line.strip())
+            elif taken:
+                break
+        return " ".join(taken)
+
+    def __call__(self, **overrides: Any) -> Any:
+        return self.make(**{**self.example, **overrides})
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def _register(make, kind, source, example, needs, homogeneity, rates, descends, identities) -> None:
+    name = make.__name__
+    entry = Entry(
+        name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, descends, tuple(identities)
+    )
+    _ENTRIES[name] = entry
+
+
+def optimizer(
+    *,
+    source: str,
+    example: Mapping[str, Any] | None = None,
+    needs: Mapping[str, Callable[..., Any]] | None = None,
+    homogeneity: float | None = None,
+    rates: Mapping[str, float] | None = None,
+    identities: Any = (),
+) -> Callable[[F], F]:
+    """Register a function that makes a complete optimizer, and check its arguments' ranges under its own name."""
+
+    def decorate(fn: F) -> F:
+        @functools.wraps(fn)
+        def make(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
+            return fn(*args, **kwargs)
+
+        signature = inspect.signature(fn)
+        _register(make, "optimizer", source, example, needs, homogeneity, rates, True, identities)
+        return make  # type: ignore[return-value]
+
+    return decorate
+
+
+def transform(
+    *,
+    source: str,
+    example: Mapping[str, Any] | None = None,
+    needs: Mapping[str, Callable[..., Any]] | None = None,
+    homogeneity: float | None = None,
+    identities: Any = (),
+) -> Callable[[F], F]:
+    """Register a primitive: a lifted kernel, or a function that makes a transformation."""
+
+    def decorate(make: F) -> F:
+        _register(make, "transform", source, example, needs, homogeneity, None, False, identities)
+        return make
+
+    return decorate
+
+
+def entry(name: str) -> Entry:
+    """The registry's entry of that name (case does not matter)."""
+    found = _ENTRIES.get(name) or _ENTRIES.get(name.lower())
+    if found is None:
+        near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownNameError(f"No transformation is called {name!r}.{hint} `gradxform.names()` lists all.")
+    return found
+
+
+def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
+    """Names of the registered optimizers that match a shell pattern; `kind="transform"` or `"*"` for the others.
+
+    >>> import gradxform
+    >>> gradxform.names("adam*")
+    ['adam', 'adamax', 'adamaxw', 'adamw']
+    """
+    return sorted(n for n, e in _ENTRIES.items() if fnmatch.fnmatch(n, pattern) and fnmatch.fnmatch(e.kind, kind))
+
+
+def create(name: str, **arguments: Any) -> Any:
+    """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
+
+    Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.
+    """
+    return entry(name).make(**arguments)
