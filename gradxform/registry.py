@@ -49,7 +49,8 @@ class Entry:
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        return parameters_of(inspect.unwrap(self.make)) if self.kind == "optimizer" else self.make.parameters  # type: ignore[attr-defined]
+        """The declared hyperparameters and arguments."""
+        return getattr(self.make, "parameters", None) or parameters_of(inspect.unwrap(self.make))
 
     @property
     def summary(self) -> str:

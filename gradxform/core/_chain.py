@@ -126,7 +126,7 @@ class NamedChain(Chain):
         return list(state.values())
 
 
-def _check(tx: Any, where: str) -> None:
+def check_transformation(tx: Any, where: str) -> None:
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
         hint = " Did you forget to call it?" if callable(tx) else ""
         raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
@@ -144,7 +144,7 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
     Raises   StructureError: a member is not a transformation.
     """
     for i, tx in enumerate(args):
-        _check(tx, f"chain, member {i}")
+        check_transformation(tx, f"chain, member {i}")
     return transformation(Chain(args))
 
 
@@ -159,7 +159,7 @@ def named_chain(*args: tuple[str, GradientTransformation]) -> GradientTransforma
     for member in args:
         if not (isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str)):
             raise StructureError(f"named_chain: expected pairs (name, transformation), but got {member!r}.")
-        _check(member[1], f"named_chain, member {member[0]!r}")
+        check_transformation(member[1], f"named_chain, member {member[0]!r}")
     members = [name for name, _ in args]
     if len(set(members)) < len(members):
         raise StructureError(f"named_chain: names must differ, but got {members}.")

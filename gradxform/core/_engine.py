@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from gradxform.core._holes import is_array
 from gradxform.core._state import Layout
 from gradxform.core._transformation import frozen
 
+CHUNK = 8  # leaves per call when summing over the tree
 ENGINES = ("leaf", "stacked", "tree", "plain")
 chosen_engine: contextvars.ContextVar[str | None] = contextvars.ContextVar("engine", default=None)
 
@@ -78,11 +80,12 @@ class Slot:
         self.static = {n: v for n, v in args.items() if n not in {p.name for p in data}}
         if layout.key:
             self.static["key"] = None  # the kernel gets this leaf's key as `c.key`
+        self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (rule, layout, frozen(self.static), tuple(p.name for p in self.traced))
 
-    def hyper(self, numbers: Any, traced: Any, dtype: Any) -> dict[str, Any]:
-        """The hyperparameters as the kernel sees them, from the packed vector and the traced values."""
-        found, i = dict(self.static), 0
+    def hyper(self, numbers: Any, i: int, traced: Any, dtype: Any) -> dict[str, Any]:
+        """The hyperparameters as the kernel sees them, from the packed vector, where they begin at i, and the traced values."""
+        found = dict(self.static)
         for p in self.numbers:
             found[p.name] = numbers[i].astype(dtype)
             i += 1
@@ -108,15 +111,14 @@ class Leaf(NamedTuple):
 
     g: Any
     p: Any
-    states: Sequence[Sequence[Any]]
-    extras: Sequence[Mapping[str, Any]]
-    keys: Sequence[Any]
+    states: Sequence[Sequence[Any]] = ()
+    extras: Sequence[Mapping[str, Any]] = ()
+    keys: Sequence[Any] = ()
 
 
 class Common(NamedTuple):
     """What one stage reads at every leaf alike."""
 
-    numbers: Any
     traced: Sequence[Any]
     t: Any
     shared: Mapping[str, Any]
@@ -128,14 +130,17 @@ class Program:
 
     def __init__(self, slots: tuple[Slot, ...]):
         self.slots = slots
+        self.name = ", ".join(s.rule.name for s in slots)
+        self.wants_params = any("params" in s.rule.needs for s in slots)
         self.default = "stacked" if any(s.rule.stack for s in slots) else "leaf"
+        self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.jitted = jax.jit(self.leaf)
         self.batched = jax.jit(self._batch)
         self.whole = jax.jit(self._whole)
         self.accumulate = jax.jit(self._accumulate)
 
-    def leaf(self, leaf: Leaf, common: Sequence[Common]) -> tuple[Any, list[list[Any]]]:
-        """All stages for one leaf: the update and the new state fields."""
+    def leaf(self, leaf: Leaf, numbers: Any, common: Sequence[Common]) -> tuple[Any, list[list[Any]]]:
+        """All stages for one leaf: the update and the new state fields. `numbers` packs the stages' constant hyperparameters."""
         g, new_states = leaf.g, []
         for i, (slot, shared) in enumerate(zip(self.slots, common, strict=True)):
             p = leaf.p if "params" in slot.rule.needs else None
@@ -143,7 +148,7 @@ class Program:
             old = [jax.tree.map(lambda x, d=dtype: wide_leaf(x, d), s) for s in leaf.states[i]]
             record = record_for(slot.layout, old, shared)
             c = Context(slot.rule.name, shared.t, {**shared.named, **leaf.extras[i]}, leaf.keys[i], dtype)
-            hyper = slot.hyper(shared.numbers, shared.traced, dtype)
+            hyper = slot.hyper(numbers, self.starts[i], shared.traced, dtype)
             with jax.named_scope(slot.rule.name):
                 u, record = slot.rule.kernel(wide_leaf(g, dtype), record, None if p is None else wide_leaf(p, dtype), c, **hyper)
                 g = round_to(jnp.asarray(u), g.dtype)
@@ -151,39 +156,48 @@ class Program:
                 new_states.append([jax.tree.map(_rounded, n, o) for n, o in zip(new, leaf.states[i], strict=True)])
         return g, new_states
 
-    def _accumulate(self, total: Any, g: Any) -> Any:
-        return total + self.slots[0].rule.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
-
-    def total(self, leaves: Sequence[Leaf]) -> Any:
-        """The sum over all leaves that the first stage asks for."""
-        dtype = jnp.dtype(jnp.float32)
-        for leaf in leaves:
-            dtype = jnp.promote_types(dtype, real_part(leaf.g.dtype))
-        total = jnp.zeros((), dtype)
-        for leaf in leaves:
-            total = self.accumulate(total, leaf.g)
+    def _accumulate(self, total: Any, gs: Sequence[Any]) -> Any:
+        for g in gs:
+            total = total + self.slots[0].rule.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
         return total
 
-    def _batch(self, leaves: Sequence[Leaf], common: Sequence[Common]) -> Any:
+    def total(self, leaves: Sequence[Leaf]) -> Any:
+        """The sum over all leaves that the first stage asks for, in calls of CHUNK leaves of one shape and dtype, and of one."""
+        groups: dict[Any, list[Any]] = {}
+        for leaf in leaves:
+            groups.setdefault((leaf.g.shape, leaf.g.dtype), []).append(leaf.g)
+        dtype = functools.reduce(jnp.promote_types, (real_part(d) for _, d in groups), jnp.dtype(jnp.float32))
+        total = jnp.zeros((), dtype)
+        for gs in groups.values():
+            whole = len(gs) - len(gs) % CHUNK
+            for chunk in [gs[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in gs[whole:]]:
+                total = self.accumulate(total, chunk)
+        return total
+
+    def _batch(self, leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common]) -> Any:
         stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *leaves)
-        out = jax.vmap(self.leaf, in_axes=(0, None))(stacked, common)
+        out = jax.vmap(self.leaf, in_axes=(0, None, None))(stacked, numbers, common)
         return [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(leaves))]
 
-    def _whole(self, leaves: Sequence[Leaf], common: Sequence[Common]) -> Any:
-        return [self.leaf(leaf, common) for leaf in leaves]
+    def _whole(self, leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common]) -> Any:
+        return [self.leaf(leaf, numbers, common) for leaf in leaves]
 
-    def in_groups(self, leaves: Sequence[Leaf], common: Sequence[Common]) -> list[Any]:
-        """Leaves of one shape and dtype in one batched call each."""
-        groups: dict[Any, list[int]] = {}
-        for i, leaf in enumerate(leaves):
-            arrays, treedef = jax.tree.flatten(leaf)
-            groups.setdefault((treedef, *((x.shape, x.dtype) for x in arrays)), []).append(i)
-        out: list[Any] = [None] * len(leaves)
-        for members in groups.values():
-            results = self.batched([leaves[i] for i in members], common)
-            for i, result in zip(members, results, strict=True):
-                out[i] = result
-        return out
+
+def in_groups(
+    programs: Sequence[Program], leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common], stacked: bool
+) -> list[Any]:
+    """One call for all leaves of a program; if `stacked`, one batched call for those of one shape and dtype."""
+    groups: dict[Any, list[int]] = {}
+    for i, (program, leaf) in enumerate(zip(programs, leaves, strict=True)):
+        arrays, treedef = jax.tree.flatten(leaf)
+        kind = (treedef, *((x.shape, x.dtype) for x in arrays)) if stacked else ()
+        groups.setdefault((program, kind), []).append(i)
+    out: list[Any] = [None] * len(leaves)
+    for (program, _), members in groups.items():
+        call = program.batched if stacked else program.whole
+        for i, result in zip(members, call([leaves[i] for i in members], numbers, common), strict=True):
+            out[i] = result
+    return out
 
 
 _PROGRAMS: dict[Any, Program] = {}

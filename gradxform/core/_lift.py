@@ -67,6 +67,7 @@ class Rule:
     storage: Mapping[str, str]
     needs: tuple[str, ...]
     leaf_extras: tuple[str, ...]
+    leaf_args: Mapping[str, type]
     stack: bool
     total: Callable[[Any], Any] | None
     parameters: Mapping[str, Parameter]
@@ -128,6 +129,18 @@ class Stage(Spec):
     @functools.cached_property
     def slot(self) -> _engine.Slot:
         return _engine.Slot(self.rule, self.layout, self.args)
+
+    def slots_by_leaf(self, take: Callable[[str, Any], list[Any]], updates: Any) -> list[_engine.Slot] | None:
+        """The slot of each leaf, if an argument differs from leaf to leaf."""
+        trees = {}
+        for name, kind in self.rule.leaf_args.items():
+            value = self.args[name]
+            if value is not None and not isinstance(value, kind):
+                trees[name] = take(f"`{name}`", value(updates) if callable(value) else value)
+        if not trees:
+            return None
+        choices = zip(*trees.values(), strict=True)
+        return [_engine.Slot(self.rule, self.layout, {**self.args, **dict(zip(trees, c, strict=True))}) for c in choices]
 
     @functools.cached_property
     def program(self) -> _engine.Program:
@@ -195,11 +208,14 @@ class Lift:
       storage: per field, the hyperparameter that names its dtype; without one it is the leaf's, float32 or wider.
       needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...).
       leaf_extras: those of `needs` that are trees like the parameters.
+      leaf_args: static arguments that may differ from leaf to leaf, with the type of one value: the caller gives one value for all
+        leaves, a tree of them, or a function of the updates that returns one.
       total: (g at one leaf) -> scalar, for a `per_tree` kernel.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
 
     Returns:
-      A decorator; the decorated name becomes a function of the hyperparameters that returns a `GradientTransformation`.
+      A decorator; the decorated name becomes a function of the hyperparameters that returns a `GradientTransformation`. A kernel
+      with a leading underscore shows the name of its public function, without it.
     """
 
     def __init__(self, scope: str):
@@ -216,6 +232,7 @@ class Lift:
         storage: Mapping[str, str] | None = None,
         needs: tuple[str, ...] = (),
         leaf_extras: tuple[str, ...] = (),
+        leaf_args: Mapping[str, type] | None = None,
         stack: bool = False,
         total: Callable[[Any], Any] | None = None,
     ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
@@ -224,8 +241,8 @@ class Lift:
 
         def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
             rule = Rule(
-                kernel.__name__, kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
-                storage or {}, needs, leaf_extras, stack, total, parameters_of(kernel, skip=4),
+                kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
+                storage or {}, needs, leaf_extras, leaf_args or {}, stack, total, parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import increment, real_part, round_to, widen
-from gradxform.core._engine import Common, Context, Leaf, Program, chosen_engine, record_for, wide_leaf
+from gradxform.core._engine import Common, Context, Leaf, Program, chosen_engine, in_groups, program_for, record_for, wide_leaf
 from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, paths
 from gradxform.core._hyper import Fraction, as_coefficient, evaluate, is_number
 
@@ -54,13 +54,17 @@ class Trees:
         parts = self.take(what, tree)
         for i in self.present:
             part, g = parts[i], self.leaves[i]
-            if np.shape(part) != np.shape(g) or not hasattr(part, "dtype") and is_gap(part):
+            if getattr(part, "shape", ()) != getattr(g, "shape", ()) or not (hasattr(part, "dtype") or is_array(part)):
                 came = "nothing" if is_gap(part) else f"shape {np.shape(part)}"
                 raise StructureError(
                     f"{self.owner}: at {self.paths[i]!r} the update has shape {np.shape(g)}, but {what} has {came}. "
                     "They must agree; nothing is broadcast."
                 )
         return parts
+
+    def pick(self, parts: list[Any]) -> list[Any]:
+        """The parts at the present leaves."""
+        return parts if len(self.present) == len(parts) else [parts[i] for i in self.present]
 
     def together(self, parts: Sequence[Any]) -> Any:
         return self.treedef.unflatten(parts)
@@ -125,81 +129,96 @@ def _next_shared(stage: Stage, record: Any, count: Any, t: Any) -> tuple[dict[st
     return old, new
 
 
-def run_leaves(
-    program: Program, stages: Sequence[Stage], updates: Any, states: Sequence[Any], params: Any, extra: Mapping[str, Any]
-) -> tuple[Any, list[Any]]:
-    """Execute a run of leafwise stages on a tree."""
-    owner = ", ".join(s.rule.name for s in stages)
-    trees = Trees(owner, updates)
-    records = [s.layout.read(state, s.rule.name) for s, state in zip(stages, states, strict=True)]
-    clocks = [state.count if s.layout.clock else None for s, state in zip(stages, states, strict=True)]
-    advanced = iter(_advance([k for k in clocks if k is not None])) if any(k is not None for k in clocks) else iter(())
-    ticks = [None if k is None else next(advanced) for k in clocks]
+class Column:
+    """One stage of a run on its way through the tree: what it reads at each leaf, and what it reads at all leaves alike."""
 
-    fields, extras, keys, common, next_fields = [], [], [], [], []
+    def __init__(self, stage: Stage, trees: Trees, state: Any, t: Any, params: Any, extra: Mapping[str, Any]):
+        self.stage, self.state = stage, state
+        layout = stage.layout
+        record = layout.read(state, stage.rule.name)
+        k = state.count if layout.clock else None
+        self.fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
+        named, by_leaf = _needed(stage, trees, params, extra)
+        old, new = _next_shared(stage, record, k, t)
+        self.next = {**new, "count": t} if layout.clock else dict(new)
+        n = len(trees.present)
+        self.keys: Any = [None] * n
+        if layout.key:
+            self.next[layout.key], sample = jax.random.split(getattr(record, layout.key))
+            self.keys = list(jax.random.split(sample, max(n, 1)))[:n]
+        self.states = _rows([trees.pick(f) for f in self.fields], n)
+        self.extras = [dict(zip(by_leaf, row, strict=True)) for row in _rows([trees.pick(x) for x in by_leaf.values()], n)]
+        values = [jnp.asarray(evaluate(stage.args[p.name], k)) for p in stage.slot.traced]
+        self.common = Common(values, t, old, {**new, **named})
+        self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.rule.leaf_args else None
 
-    wants_params = any("params" in s.rule.needs for s in stages)
-    for s, slot, record, k, t in zip(stages, program.slots, records, clocks, ticks, strict=True):
-        named, by_leaf = _needed(s, trees, params, extra)
-        fields.append([_read_field(trees, s, f, getattr(record, f)) for f in s.layout.leaf])
-        old, new = _next_shared(s, record, k, t)
-        rest = dict(new)
-        if s.layout.clock:
-            rest["count"] = t
-        keys.append(None)
-        if s.layout.key:
-            rest[s.layout.key], sample = jax.random.split(getattr(record, s.layout.key))
-            keys[-1] = jax.random.split(sample, max(len(trees.present), 1))
-        extras.append(by_leaf)
-        numbers = np.asarray(slot.pack(s.args), jnp.result_type(float))
-        values = [jnp.asarray(evaluate(s.args[p.name], k)) for p in slot.traced]
-        common.append(Common(jnp.asarray(numbers), values, t, old, {**new, **named}))
-        next_fields.append(rest)
-    ps = trees.like("`params`", params) if wants_params else None
+    def finish(self, trees: Trees, rows: Sequence[Sequence[Any]]) -> Any:
+        """The new state, from the new fields of the present leaves."""
+        for j, field in enumerate(self.fields):
+            for i, row in zip(trees.present, rows, strict=True):
+                field[i] = row[j]
+            self.next[self.stage.layout.leaf[j]] = trees.together(field)
+        return self.stage.layout.write(self.state, self.next)
 
-    leaves = []
-    for j, i in enumerate(trees.present):
-        leaves.append(
-            Leaf(
-                _asarray(trees.leaves[i]),
-                None if ps is None else _asarray(ps[i]),
-                [[f[i] for f in fs] for fs in fields],
-                [{n: _asarray(x[i]) for n, x in e.items()} for e in extras],
-                [None if k is None else k[j] for k in keys],
-            )
-        )
-    if stages[0].rule.total is not None:
-        common[0] = common[0]._replace(named={**common[0].named, "total": program.total(leaves)})
-    name = chosen_engine.get() or program.default
-    out: list[Any] = []
-    if name == "stacked":
-        out = program.in_groups(leaves, common)
-    elif name == "tree":
-        out = program.whole(leaves, common)
-    else:
-        call = program.leaf if name == "plain" else program.jitted
-        for leaf in leaves:
-            try:
-                out.append(call(leaf, common))
-            except Exception as e:
-                e.add_note(f"gradxform: in {owner}, at leaf {trees.paths[trees.present[len(out)]]!r}")
-                raise
 
-    for i, (u, new_states) in zip(trees.present, out, strict=True):
-        trees.leaves[i] = u
-        for fs, new in zip(fields, new_states, strict=True):
-            for f, x in zip(fs, new, strict=True):
-                f[i] = x
-    new_states = []
-    for s, state, fs, rest in zip(stages, states, fields, next_fields, strict=True):
-        rest.update({n: trees.together(f) for n, f in zip(s.layout.leaf, fs, strict=True)})
-        new_states.append(s.layout.write(state, rest))
-    return trees.together(trees.leaves), new_states
+def _rows(columns: Sequence[Sequence[Any]], n: int) -> list[Any]:
+    return list(zip(*columns, strict=True)) if columns else [()] * n
 
 
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Any) -> list[Any]:
     what = f"the state's `{field}`"
-    return list(trees.take(what, tree) if field in stage.rule.initial else trees.like(what, tree))
+    return trees.take(what, tree) if field in stage.rule.initial else trees.like(what, tree)
+
+
+def _ticks(stages: Sequence[Stage], states: Sequence[Any]) -> list[Any]:
+    """The advanced clock of each stage that has one, all in one call."""
+    counts = [state.count for s, state in zip(stages, states, strict=True) if s.layout.clock]
+    ticks = iter(_advance(counts) if counts else ())
+    return [next(ticks) if s.layout.clock else None for s in stages]
+
+
+def _programs(program: Program, columns: Sequence[Column], trees: Trees) -> list[Program]:
+    """The program of each present leaf; they differ only where a static argument does."""
+    if not any(c.slots for c in columns):
+        return [program] * len(trees.present)
+    return [program_for(tuple(c.slots[i] if c.slots else c.stage.slot for c in columns)) for i in trees.present]
+
+
+def run_leaves(
+    program: Program, stages: Sequence[Stage], updates: Any, states: Sequence[Any], params: Any, extra: Mapping[str, Any]
+) -> tuple[Any, list[Any]]:
+    """Execute a run of leafwise stages on a tree."""
+    trees = Trees(program.name, updates)
+    for s, state in zip(stages, states, strict=True):
+        s.layout.read(state, s.rule.name)
+    ticks = _ticks(stages, states)
+    columns = [Column(s, trees, state, t, params, extra) for s, state, t in zip(stages, states, ticks, strict=True)]
+    n = len(trees.present)
+    ps = trees.pick(trees.like("`params`", params)) if program.wants_params else [None] * n
+    rows = zip(*(zip(c.states, c.extras, c.keys, strict=True) for c in columns), strict=True)
+    leaves = [
+        Leaf(_asarray(g), p if p is None else _asarray(p), *zip(*row, strict=True))
+        for g, p, row in zip(trees.pick(trees.leaves), ps, rows, strict=True)
+    ]
+    common = [c.common for c in columns]
+    numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
+    if stages[0].rule.total is not None:
+        common[0] = common[0]._replace(named={**common[0].named, "total": program.total(leaves)})
+
+    programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
+    if name in ("stacked", "tree"):
+        out = in_groups(programs, leaves, numbers, common, stacked=name == "stacked")
+    else:
+        for one, leaf in zip(programs, leaves, strict=True):
+            try:
+                out.append((one.leaf if name == "plain" else one.jitted)(leaf, numbers, common))
+            except Exception as e:
+                e.add_note(f"gradxform: in {program.name}, at leaf {trees.paths[trees.present[len(out)]]!r}")
+                raise
+    for i, (u, _) in zip(trees.present, out, strict=True):
+        trees.leaves[i] = u
+    new = [c.finish(trees, [row[j] for _, row in out]) for j, c in enumerate(columns)]
+    return trees.together(trees.leaves), new
 
 
 def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -218,7 +237,7 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
     up = lambda xs: [_up(xs[i]) for i in trees.present]  # noqa: E731
     old = {f: getattr(record, f) for f in layout.shared}
     key, sample = jax.random.split(getattr(record, layout.key)) if layout.key else (None, None)
-    common = Common(None, [], t, old, named)
+    common = Common([], t, old, named)
     c = Context(rule.name, t, {**named, **{n: up(x) for n, x in by_leaf.items()}}, sample, dtype)
     u, new = rule.kernel(
         [_up(x) for x in g],

@@ -1,0 +1,77 @@
+"""AdaDelta."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Decay, NonNegative, Real, RealUpdates
+from gradxform.core import chain, elementwise
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+
+
+class ScaleByAdaDeltaState(NamedTuple):
+    """The running means of |g|^2 and |u|^2."""
+
+    e_g: RealUpdates
+    e_x: RealUpdates
+
+
+@transform(source="Zeiler 2012, arXiv:1212.5701, Algorithm 1")
+@elementwise(ScaleByAdaDeltaState)
+def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
+    """Multiply updates by the ratio of the running sizes of past updates and of gradients.
+
+        e_g = rho e_g + (1 - rho) |g|^2
+        u   = sqrt(e_x + eps) / sqrt(e_g + eps) g
+        e_x = rho e_x + (1 - rho) |u|^2
+
+    State    e_g, e_x: like p but real, float32 or wider. Memory: 2 x params.
+    Units    those of p, set by eps: the first step is about sqrt(eps / (1 - rho)).
+    Shapes   any, scalars and complex included.
+    Source   Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+    Differs  float32 averages for narrow parameters; 0 / 0 is 0, also with eps=0.
+    Raises   HyperparameterError: rho outside [0, 1), eps < 0.
+    """
+    e_g = rho * s.e_g + (1 - rho) * abs_sq(g)
+    d = e_g + eps
+    u = jnp.where(d > 0, jnp.sqrt(s.e_x + eps) / jnp.sqrt(jnp.where(d > 0, d, 1)), 0) * g
+    e_x = rho * s.e_x + (1 - rho) * abs_sq(u)
+    return u, s._replace(e_g=e_g, e_x=e_x)
+
+
+@optimizer(
+    source="Zeiler 2012, arXiv:1212.5701",
+    example={},
+    rates={"default": 1.0, "digits": 10.0},
+)
+def adadelta(
+    learning_rate: NonNegative = 1.0,
+    rho: Decay = 0.9,
+    eps: NonNegative = 1e-6,
+    weight_decay: Real = 0.0,
+    weight_decay_mask: Any = None,
+):
+    """AdaDelta: steps in the units of the parameters, without a learning rate to tune.
+
+        g   = g + weight_decay p
+        e_g = rho e_g + (1 - rho) |g|^2
+        d   = sqrt(e_x + eps) / sqrt(e_g + eps) g
+        e_x = rho e_x + (1 - rho) |d|^2
+        u   = -learning_rate d
+
+    State    (EmptyState(), ScaleByAdaDeltaState(e_g, e_x), EmptyState()). Memory: 2 x params.
+    Units    learning_rate is dimensionless.
+    Shapes   any, scalars and complex included.
+    Source   Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+    Differs  learning_rate is 1 by default. Optax's default, None, leaves out the minus sign and climbs.
+    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, rho outside [0, 1), eps < 0.
+    """
+    return chain(
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_adadelta(rho, eps),
+        scale_by_learning_rate(learning_rate),
+    )

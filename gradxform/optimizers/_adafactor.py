@@ -1,0 +1,139 @@
+"""Adafactor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Count, Decay, NonNegative, Positive, Real, RealUpdates, Shared
+from gradxform.core import chain, per_leaf
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import (
+    add_decayed_weights,
+    clip_by_block_rms,
+    ema,
+    scale,
+    scale_by_learning_rate,
+    scale_by_param_block_rms,
+)
+
+
+class FactoredState(NamedTuple):
+    """Running means of |g|^2: of its rows and columns where a leaf is factored, else of itself. The others have shape (1,)."""
+
+    count: Shared
+    v_row: RealUpdates
+    v_col: RealUpdates
+    v: RealUpdates
+
+
+def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size_to_factor: int) -> tuple[int, int] | None:
+    """The second largest and the largest axis, if both are large enough to factor over."""
+    if not factored or len(shape) < 2:
+        return None
+    i, j = (int(axis) for axis in np.argsort(shape, kind="stable")[-2:])
+    return (i, j) if shape[i] >= min_dim_size_to_factor else None
+
+
+def _initial(which: str) -> Callable[..., Any]:
+    def make(v, factored, min_dim_size_to_factor):
+        axes = factored_axes(v.shape, factored, min_dim_size_to_factor)
+        if axes is None:
+            return v if which == "v" else jnp.zeros((1,), v.dtype)
+        return {"v_row": v.sum(axes[1]), "v_col": v.sum(axes[0]), "v": jnp.zeros((1,), v.dtype)}[which]
+
+    return make
+
+
+@transform(source="Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4", homogeneity=0)
+@per_leaf(FactoredState, initial={f: _initial(f) for f in ("v_row", "v_col", "v")})
+def scale_by_factored_rms(
+    g, s, p, c,
+    factored: bool = True, decay_rate: NonNegative = 0.8, step_offset: Real = 0, min_dim_size_to_factor: Count = 128,
+    epsilon: NonNegative = 1e-30, decay_rate_fn: Callable[[Any, Any], Any] | None = None,
+):  # fmt: skip
+    """Divide updates by a running root mean square that is kept only for the rows and columns of a leaf.
+
+        b     = 1 - max(t - step_offset, 1)^-decay_rate                     or decay_rate_fn(t - 1 - step_offset, decay_rate)
+        v_row = b v_row + (1 - b) mean over columns of (|g|^2 + epsilon)
+        v_col = b v_col + (1 - b) mean over rows of (|g|^2 + epsilon)
+        u     = g / sqrt(v_row v_col / mean(v_row))
+
+    Leaves with fewer than two axes of at least min_dim_size_to_factor keep v, the mean of |g|^2 + epsilon itself, and u = g / sqrt(v).
+    Rows and columns are the second largest and the largest axis.
+
+    State    count; v_row, v_col, v: real, float32 or wider, of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (epsilon -> 0).
+    Shapes   any, scalars and complex included.
+    Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4.
+    Differs  a step_offset > 0 on a fresh state does not give NaN; params are not needed.
+    Raises   HyperparameterError: decay_rate < 0, epsilon < 0, min_dim_size_to_factor < 1.
+    """
+    if decay_rate_fn is None:
+        b = 1 - jnp.maximum(c.t.astype(c.dtype) - step_offset, 1) ** -decay_rate
+    else:
+        b = decay_rate_fn(c.t - 1 - step_offset, decay_rate)
+    sq = abs_sq(g) + epsilon
+    axes = factored_axes(g.shape, factored, min_dim_size_to_factor)
+    if axes is None:
+        v = b * s.v + (1 - b) * sq
+        return g / jnp.sqrt(v), s._replace(v=v)
+    i, j = axes
+    v_row = b * s.v_row + (1 - b) * sq.mean(j)
+    v_col = b * s.v_col + (1 - b) * sq.mean(i)
+    rows = v_row / v_row.mean(i - 1 if i > j else i, keepdims=True)
+    u = g / jnp.sqrt(jnp.expand_dims(rows, j)) / jnp.sqrt(jnp.expand_dims(v_col, i))
+    return u, s._replace(v_row=v_row, v_col=v_col)
+
+
+@optimizer(
+    source="Shazeer & Stern 2018, arXiv:1804.04235",
+    example={"learning_rate": 1e-2, "min_dim_size_to_factor": 2},
+    homogeneity=0,
+    rates={"default": 1e-2, "digits": 1e-1},
+)
+def adafactor(
+    learning_rate: NonNegative | None = None,
+    min_dim_size_to_factor: Count = 128,
+    decay_rate: NonNegative = 0.8,
+    decay_offset: Real = 0,
+    multiply_by_parameter_scale: bool = True,
+    clipping_threshold: Positive | None = 1.0,
+    momentum: Decay | None = None,
+    dtype_momentum: Any = jnp.float32,
+    weight_decay_rate: Real | None = None,
+    eps: NonNegative = 1e-30,
+    factored: bool = True,
+    weight_decay_mask: Any = None,
+):
+    """Adafactor: a root mean square kept for rows and columns only, clipped, in the scale of the parameters.
+
+        d = g / sqrt(v_row v_col / mean(v_row))                             `scale_by_factored_rms`
+        d = d / max(1, rms(d) / clipping_threshold)
+        d = learning_rate max(rms(p), 1e-3) d
+        m = momentum m + (1 - momentum) d                                   momentum=None: m = d
+        u = -(m + weight_decay_rate p)                                      the decay is not multiplied by the rate
+
+    State    (FactoredState(count, v_row, v_col, v), EmptyState(), ...). Memory: (m + n) / (m n) x params for m x n, 1 more with momentum.
+    Units    learning_rate is dimensionless: each leaf moves by learning_rate times its root mean square.
+    Shapes   any, scalars and complex included.
+    Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 5.
+    Differs  as `scale_by_factored_rms`.
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range.
+    """
+    stages = [scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps)]
+    if clipping_threshold is not None:
+        stages.append(clip_by_block_rms(clipping_threshold))
+    if learning_rate is not None:
+        stages.append(scale_by_learning_rate(learning_rate, flip_sign=False))
+    if multiply_by_parameter_scale:
+        stages.append(scale_by_param_block_rms())
+    if momentum is not None:
+        stages.append(ema(momentum, debias=False, accumulator_dtype=dtype_momentum))
+    if weight_decay_rate is not None:
+        stages.append(add_decayed_weights(weight_decay_rate, weight_decay_mask))
+    return chain(*stages, scale(-1))

@@ -1,0 +1,37 @@
+"""AdaGrad."""
+
+from __future__ import annotations
+
+from gradxform._types import NonNegative
+from gradxform.core import chain
+from gradxform.registry import optimizer
+from gradxform.transforms import scale_by_learning_rate, scale_by_rss
+
+
+@optimizer(
+    source="Duchi et al. 2011, JMLR 12",
+    example={"learning_rate": 0.1, "initial_accumulator_value": 0.0, "eps": 0.0},
+    homogeneity=0,
+    rates={"default": 0.1, "digits": 0.1},
+)
+def adagrad(
+    learning_rate: NonNegative,
+    initial_accumulator_value: NonNegative = 0.1,
+    eps: NonNegative = 1e-7,
+    eps_in_sqrt: bool = True,
+):
+    """AdaGrad: divide each element by the root of the sum of all its squared gradients.
+
+        G = G + |g|^2
+        u = -learning_rate g / sqrt(G + eps)    eps_in_sqrt=False: g / (sqrt(G) + eps); 0 where G = 0
+
+    The first G is initial_accumulator_value: 0.1 here as in Optax, 0 in the paper.
+
+    State    (ScaleByRssState(sum_of_squares), EmptyState()). Memory: 1 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Duchi et al. 2011, JMLR 12, figure 1.
+    Differs  as `scale_by_rss`.
+    Raises   HyperparameterError: learning_rate < 0, initial_accumulator_value < 0, eps < 0.
+    """
+    return chain(scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,46 @@
+"""LAMB."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Decay, NonNegative
+from gradxform.core import chain
+from gradxform.optimizers._adam import scale_by_adam
+from gradxform.registry import optimizer
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_trust_ratio
+
+
+@optimizer(
+    source="You et al. 2020, arXiv:1904.00962",
+    example={"learning_rate": 1e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 1e-2, "digits": 3e-2},
+)
+def lamb(
+    learning_rate: NonNegative,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-6,
+    eps_root: NonNegative = 0.0,
+    weight_decay: NonNegative = 0.0,
+    mask: Any = None,
+):
+    """LAMB: Adam's direction, given the norm of the parameter leaf by leaf.
+
+        d = mu^ / (sqrt(nu^ + eps_root) + eps) + weight_decay p             mu, nu as in `adam`
+        u = -learning_rate ||p|| / ||d|| d                                  the ratio is 1 where one of the norms is 0
+
+    State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState(), EmptyState()). Memory: 2 x params.
+    Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
+    Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Source   You et al. 2020, arXiv:1904.00962, Algorithm 2, with the identity for the scaling function.
+    Differs  as `scale_by_adam`.
+    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_trust_ratio(),
+        scale_by_learning_rate(learning_rate),
+    )

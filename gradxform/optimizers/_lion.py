@@ -1,0 +1,84 @@
+"""Lion."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import Decay, NonNegative, Positive, Shared, Updates
+from gradxform.core import chain, elementwise
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+
+
+class ScaleByLionState(NamedTuple):
+    """The running mean of g."""
+
+    count: Shared
+    mu: Updates
+
+
+@transform(source="Chen et al. 2023, arXiv:2302.06675, Algorithm 2", homogeneity=0)
+@elementwise(ScaleByLionState, storage={"mu": "mu_dtype"})
+def scale_by_lion(
+    g, s, p, c,
+    b1: Decay = 0.9, b2: Decay = 0.99, mu_dtype: Any = None,
+    *, mode: Literal["hard", "smooth", "refined"] = "hard", smooth_beta: Positive = 1.0,
+):  # fmt: skip
+    """Take the sign of an interpolation between momentum and gradient.
+
+        u  = sign(b1 mu + (1 - b1) g)
+        mu = b2 mu + (1 - b2) g
+
+    mode="smooth": tanh(smooth_beta x) instead of sign(x); mode="refined": x itself where |x| < 1.
+
+    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise. Memory: 1 x params.
+    Units    u is dimensionless, at most 1 in size: scaling every gradient by k > 0 leaves u unchanged.
+    Shapes   any, scalars and complex included.
+    Source   Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
+    Differs  the momentum of narrow parameters is float32.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), smooth_beta <= 0, an unknown mode.
+    """
+    shapes = {
+        "hard": jnp.sign,
+        "smooth": lambda x: jnp.tanh(smooth_beta * x),
+        "refined": lambda x: jnp.where(jnp.abs(x) < 1, x, jnp.sign(x)),
+    }
+    if mode not in shapes:
+        raise HyperparameterError(f"scale_by_lion: `mode` must be one of {', '.join(shapes)}, but got {mode!r}.")
+    u = shapes[mode](b1 * s.mu + (1 - b1) * g)
+    mu = b2 * s.mu + (1 - b2) * g
+    return u, s._replace(mu=mu)
+
+
+@optimizer(
+    source="Chen et al. 2023, arXiv:2302.06675",
+    example={"learning_rate": 1e-4},
+    homogeneity=0,
+    rates={"default": 1e-4, "digits": 1e-3},
+)
+def lion(
+    learning_rate: NonNegative,
+    b1: Decay = 0.9,
+    b2: Decay = 0.99,
+    mu_dtype: Any = None,
+    weight_decay: NonNegative = 1e-3,
+    mask: Any = None,
+):
+    """Lion: the sign of momentum, with decoupled weight decay.
+
+        u  = -learning_rate (sign(b1 mu + (1 - b1) g) + weight_decay p)
+        mu = b2 mu + (1 - b2) g
+
+    State    (ScaleByLionState(count, mu), EmptyState(), EmptyState()). Memory: 1 x params.
+    Units    learning_rate has those of p: every element moves by learning_rate. Use about a tenth of Adam's rate, ten times its decay.
+    Shapes   any, scalars and complex included.
+    Source   Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
+    Differs  as `scale_by_lion`.
+    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1).
+    """
+    return chain(
+        scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
+    )

@@ -1,0 +1,221 @@
+"""Muon: momentum, orthogonalized."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._linalg import PRECONDITIONINGS, newton_schulz
+from gradxform._types import Count, Decay, NonNegative, Shared, Updates
+from gradxform.core import SharedLaw, chain, is_gap, partition, per_leaf
+from gradxform.optimizers._adam import adamw
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+
+JORDAN = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at 0, so singular values end near 1, not at 1
+DION = (  # Dion's repository: one polynomial per step, each for the interval that the last one left
+    (4.0848, -6.8946, 2.9270),
+    (3.9505, -6.3029, 2.6377),
+    (3.7418, -5.5913, 2.3037),
+    (2.8769, -3.1427, 1.2046),
+    (2.8366, -3.0525, 1.2012),
+)
+PRESETS = {"standard": JORDAN, "dion": DION}
+
+
+class MuonDimensionNumbers(NamedTuple):
+    """Which axes of a weight are the inputs, and which the outputs, of the matrix to orthogonalize. The others are a batch."""
+
+    reduction_axis: Sequence[int] | int = 0
+    output_axis: Sequence[int] | int = 1
+
+
+class MuonState(NamedTuple):
+    """The running mean of g, and the coefficients of the iteration."""
+
+    count: Shared
+    mu: Updates
+    ns_coeffs: Shared
+
+
+def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> tuple[list[int], list[int], list[int]]:
+    """The batch, reduction and output axes."""
+    if dims is None:
+        if len(shape) != 2:
+            raise StructureError(
+                f"muon: expected a matrix, but the leaf has shape {shape}. Give it to another optimizer (`partition`), or say with "
+                "`weight_dimension_numbers=MuonDimensionNumbers(...)` which axes are inputs and outputs."
+            )
+        dims = MuonDimensionNumbers()
+    ins, outs = ([a % len(shape) for a in np.atleast_1d(axes)] for axes in dims)
+    if set(ins) & set(outs):
+        raise StructureError(f"muon: reduction and output axes must differ, but {dims} has {sorted(set(ins) & set(outs))} in both.")
+    return [a for a in range(len(shape)) if a not in ins + outs], ins, outs
+
+
+def _orthogonalize(m: Any, dims: MuonDimensionNumbers | None, iterate: Callable[[Any], Any]) -> Any:
+    batch, ins, outs = _axes(m.shape, dims)
+    order = batch + ins + outs
+    moved = m.transpose(order)
+    size = lambda axes: math.prod(m.shape[a] for a in axes)
+    x = iterate(moved.reshape(*(m.shape[a] for a in batch), size(ins), size(outs)))
+    return x.reshape(moved.shape).transpose(np.argsort(order))
+
+
+def _coeffs(ns_coeffs, ns_steps):
+    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, jnp.float32)
+    if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and coeffs.shape[0] > ns_steps):
+        raise HyperparameterError(
+            f"scale_by_muon: `ns_coeffs` must have shape (3,), or (n, 3) with n <= ns_steps={ns_steps}, but has {coeffs.shape}."
+        )
+    return coeffs
+
+
+@transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30})
+@per_leaf(
+    MuonState,
+    storage={"mu": "mu_dtype"},
+    shared={"ns_coeffs": SharedLaw(start=_coeffs)},
+    leaf_args={"weight_dimension_numbers": MuonDimensionNumbers},
+    stack=True,
+)
+def scale_by_muon(
+    g, s, p, c,
+    ns_coeffs: Any = JORDAN, ns_steps: Count = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: Any = None,
+    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: Any = None,
+):  # fmt: skip
+    """Orthogonalize the gradient's running mean.
+
+        mu = beta mu + (1 - beta) g
+        m  = mu / (1 - beta^t)                  nesterov: beta mu / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t)
+        u  = newton_schulz(m)                   m = U S V* gives about U V*
+        u  = <m, u> u                           if adaptive
+
+    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
+    Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
+    Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a function
+             of the updates that returns one. Leaves of one shape are iterated on as one batch.
+    Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
+    Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), bad ns_coeffs, unknown preconditioning.
+    """
+    if preconditioning not in PRECONDITIONINGS:
+        raise HyperparameterError(
+            f"scale_by_muon: `preconditioning` must be one of {', '.join(PRECONDITIONINGS)}, but got {preconditioning!r}."
+        )
+    mu = beta * s.mu + (1 - beta) * g
+    m = beta * c.debias(mu, beta, ahead=1) + (1 - beta) * c.debias(g, beta) if nesterov else c.debias(mu, beta)
+    coeffs = s.ns_coeffs.astype(c.dtype)[-ns_steps:] if s.ns_coeffs.ndim == 2 else s.ns_coeffs.astype(c.dtype)
+    u = _orthogonalize(m, weight_dimension_numbers, lambda x: newton_schulz(x, coeffs, ns_steps, preconditioning, eps))
+    u = jnp.sum(m.conj() * u) * u if adaptive else u
+    return u, s._replace(mu=mu)
+
+
+@transform(source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1)
+@per_leaf(leaf_args={"weight_dimension_numbers": MuonDimensionNumbers})
+def scale_by_shape(g, s, p, c, weight_dimension_numbers: Any = None, consistent_rms: NonNegative | None = None):
+    """Scale a matrix by its shape, so that one learning rate serves all.
+
+        u = sqrt(max(1, outputs / inputs)) g
+        u = consistent_rms sqrt(max(inputs, outputs)) g                     with consistent_rms
+
+    State    EmptyState(). Memory: none.
+    Units    those of g.
+    Shapes   as `scale_by_muon`.
+    Source   Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982.
+    Differs  Optax has it inside `muon` only.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0.
+    """
+    _, ins, outs = _axes(g.shape, weight_dimension_numbers)
+    m, n = (math.prod(g.shape[a] for a in axes) for axes in (ins, outs))
+    if consistent_rms is not None:
+        return consistent_rms * math.sqrt(max(m, n)) * g, s
+    return math.sqrt(max(1.0, n / m)) * g, s
+
+
+@dataclasses.dataclass(frozen=True)
+class _Matrices:
+    """Spreads dimension numbers, given as None, one for all, a prefix tree or a function, over a tree."""
+
+    spec: Any
+    as_labels: bool
+
+    def __call__(self, tree: Any) -> Any:
+        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
+        if self.spec is None:
+            dims = [MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
+        else:
+            spec = self.spec(tree) if callable(self.spec) else self.spec
+            tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers))
+            parts = top.flatten_up_to(tree)
+            dims = [d for d, part in zip(tops, parts, strict=True) for _ in jax.tree.leaves(part, is_leaf=is_gap)]
+        if self.as_labels:
+            return treedef.unflatten(["muon" if isinstance(d, MuonDimensionNumbers) else "adam" for d in dims])
+        return treedef.unflatten([x if is_gap(x) else d for x, d in zip(leaves, dims, strict=True)])
+
+
+@optimizer(
+    source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon",
+    example={"learning_rate": 0.02, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 2e-2, "digits": 3e-2},
+)
+def muon(
+    learning_rate: NonNegative,
+    ns_coeffs: Any = JORDAN,
+    ns_steps: Count = 5,
+    beta: Decay = 0.95,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_mask: Any = None,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+    adaptive: bool = False,
+    preconditioning: str = "frobenius",
+    adam_b1: Decay = 0.9,
+    adam_b2: Decay = 0.999,
+    adam_eps_root: NonNegative = 0.0,
+    adam_weight_decay: NonNegative = 0.0,
+    adam_learning_rate: NonNegative | None = None,
+    muon_weight_dimension_numbers: Any = None,
+    consistent_rms: NonNegative | None = None,
+):
+    """Muon: orthogonalized momentum for matrices, AdamW for everything else.
+
+        m = beta mu / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t)        mu = beta mu + (1 - beta) g
+        u = -learning_rate (sqrt(max(1, outputs / inputs)) newton_schulz(m) + weight_decay p)
+
+    State    PartitionState with MuonState(count, mu, ns_coeffs) and stateless stages under "muon", the state of `adamw` under "adam".
+             Memory: 1 x the matrices, 2 x the rest.
+    Units    learning_rate has those of a spectral norm: each matrix moves by about learning_rate in its largest singular value.
+    Shapes   matrices (inputs, outputs) get Muon; with muon_weight_dimension_numbers the leaves that have some. Do not use it for
+             embeddings and the last layer: label those for Adam.
+    Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
+    Differs  leaves of one shape are iterated on as one batch; presets of ns_coeffs are "standard" and "dion".
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown preset.
+    """
+    if isinstance(ns_coeffs, str) and ns_coeffs not in PRESETS:
+        raise HyperparameterError(f"muon: `ns_coeffs` must be coefficients or one of {', '.join(PRESETS)}, but got {ns_coeffs!r}.")
+    dims = _Matrices(muon_weight_dimension_numbers, as_labels=False) if muon_weight_dimension_numbers is not None else None
+    matrices = chain(
+        scale_by_muon(
+            PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs, ns_steps, beta, eps, mu_dtype,
+            nesterov=nesterov, adaptive=adaptive, preconditioning=preconditioning, weight_dimension_numbers=dims,
+        ),
+        scale_by_shape(dims, consistent_rms),
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        scale_by_learning_rate(learning_rate),
+    )  # fmt: skip
+    others = adamw(
+        learning_rate if adam_learning_rate is None else adam_learning_rate,
+        adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov,
+    )  # fmt: skip
+    return partition({"muon": matrices, "adam": others}, _Matrices(muon_weight_dimension_numbers, as_labels=True))

@@ -1,0 +1,48 @@
+"""RMSProp, plain, centered, and with momentum."""
+
+from __future__ import annotations
+
+from gradxform._types import Decay, NonNegative, Unit
+from gradxform.core import chain
+from gradxform.registry import optimizer
+from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms, scale_by_stddev, trace
+
+
+@optimizer(
+    source="Tieleman & Hinton 2012; Graves 2013",
+    example={"learning_rate": 1e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 1e-3, "digits": 1e-2},
+)
+def rmsprop(
+    learning_rate: NonNegative,
+    decay: Decay = 0.9,
+    eps: NonNegative = 1e-8,
+    initial_scale: NonNegative = 0.0,
+    eps_in_sqrt: bool = True,
+    centered: bool = False,
+    momentum: Unit | None = None,
+    nesterov: bool = False,
+    bias_correction: bool = False,
+):
+    """RMSProp: divide the gradient by its running root mean square.
+
+        nu = decay nu + (1 - decay) |g|^2
+        d  = learning_rate g / sqrt(nu + eps)   eps_in_sqrt=False: g / (sqrt(nu) + eps); centered: the standard deviation
+        m  = d + momentum m                     momentum=None: m = d
+        u  = -m                                 nesterov: -(d + momentum m)
+
+    State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()). Memory: 1 x params,
+             one more with centered, one more with momentum.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Tieleman & Hinton 2012, lecture 6.5; centered, with momentum: Graves 2013, arXiv:1308.0850.
+    Differs  the centered form stays finite on constant gradients (`scale_by_stddev`); float32 averages for narrow parameters.
+    Raises   HyperparameterError: learning_rate < 0, decay outside [0, 1), momentum outside [0, 1], eps < 0.
+    """
+    precondition = scale_by_stddev if centered else scale_by_rms
+    return chain(
+        precondition(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
+        scale_by_learning_rate(learning_rate),
+        identity() if momentum is None else trace(momentum, nesterov),
+    )

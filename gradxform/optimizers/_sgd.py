@@ -1,0 +1,38 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import NonNegative, Unit
+from gradxform.core import chain
+from gradxform.registry import optimizer
+from gradxform.transforms import identity, scale_by_learning_rate, trace
+
+
+@optimizer(
+    source="Robbins & Monro 1951; Sutskever et al. 2013",
+    example={"learning_rate": 0.1, "momentum": 0.9},
+    homogeneity=1,
+    rates={"default": 0.1, "digits": 0.1},
+)
+def sgd(
+    learning_rate: NonNegative,
+    momentum: Unit | None = None,
+    nesterov: bool = False,
+    accumulator_dtype: Any = None,
+):
+    """Descend along the gradient, or along a decaying sum of gradients.
+
+        m = g + momentum m                      momentum=None: m = g
+        u = -learning_rate m                    nesterov: -learning_rate (g + momentum m)
+
+    State    (TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with momentum, else none.
+    Units    learning_rate has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   Robbins & Monro 1951; momentum Polyak 1964; nesterov Sutskever et al. 2013. The learning rate stands outside the momentum.
+    Differs  the momentum of narrow parameters is float32.
+    Raises   HyperparameterError: learning_rate < 0, momentum outside [0, 1].
+    """
+    direction = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
+    return chain(direction, scale_by_learning_rate(learning_rate))

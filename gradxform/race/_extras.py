@@ -1,0 +1,25 @@
+"""Packages that only the race needs, imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from gradxform._errors import GradxformError
+
+
+class MissingExtraError(GradxformError, ImportError):
+    """A package of the extra `[race]` is not installed."""
+
+
+def extra(module: str) -> Any:
+    """The module of that name; when its package is absent, the error says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        package = module.split(".")[0]
+        if (e.name or "").split(".")[0] != package:
+            raise
+        raise MissingExtraError(
+            f"gradxform.race: the package that provides `{package}` is not installed. Install it with: pip install 'gradxform[race]'"
+        ) from e

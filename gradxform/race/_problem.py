@@ -1,0 +1,201 @@
+"""What a race is run on: the `Problem` record, how one is found by name, and what is said when a user's own misbehaves."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import importlib
+import inspect
+import math
+import pkgutil
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import ProblemError, UnknownNameError
+
+PARTS = ("init", "loss", "batch", "evaluate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Something to train, as four functions.
+
+    Attributes:
+      init: (key) -> params, a tree of float arrays. `host_rng(key)` gives a NumPy generator, which spares compiling random numbers.
+      loss: (params, batch) -> scalar. The only part that is compiled.
+      batch: (rng, step) -> arrays for `loss`. `rng` is a NumPy generator that depends on the run's seed and on `step` alone.
+      evaluate: (params) -> a dict of numbers: `loss`, the validation loss, by which runs are ranked; optionally `acc`, and on held-out
+        data `test_loss` and `test_acc`. Called with one run's parameters, not traced.
+      target: the validation loss whose first crossing counts as "steps to target".
+      name: what the learning-rate grids are centred by; the race fills it in.
+      description: a few words for the header line.
+      steps: how many, unless the command line says otherwise.
+      data: identifies the data where they may change between machines; results of other data are not comparable.
+    """
+
+    init: Callable[[Any], Any]
+    loss: Callable[[Any, Any], Any]
+    batch: Callable[[np.random.Generator, int], Any]
+    evaluate: Callable[[Any], Mapping[str, Any]]
+    target: float | None = None
+    name: str = ""
+    description: str = ""
+    steps: int = 500
+    data: str = ""
+
+
+def host_rng(key: Any) -> np.random.Generator:
+    """A NumPy generator seeded by a JAX key."""
+    data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return np.random.default_rng(np.asarray(data, np.uint32))
+
+
+def batch_rng(seed: int, step: int) -> np.random.Generator:
+    """The generator that draws batch `step` of the runs with this seed, whatever the optimizer."""
+    return np.random.default_rng((seed, step))
+
+
+def builtin_names() -> list[str]:
+    """Names of the problems that come with the library, one per file of `race/problems`."""
+    from gradxform.race import problems
+
+    return sorted(m.name for m in pkgutil.iter_modules(problems.__path__) if not m.name.startswith("_"))
+
+
+def load(name: str) -> Any:
+    """The problem called `name`: a built-in one, or the user's own as `module:function`.
+
+    Raises:
+      UnknownNameError: no such problem, module or function.
+      ProblemError: the user's function raises, or returns something that is not a problem.
+    """
+    if ":" in name:
+        return _guarded(_made_by_user(name))
+    if name not in builtin_names():
+        near = difflib.get_close_matches(name, builtin_names(), n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UnknownNameError(
+            f"No problem is called {name!r}.{hint} There are {', '.join(builtin_names())}; your own is given as module:function."
+        )
+    return importlib.import_module(f"gradxform.race.problems.{name}").problem()
+
+
+def _made_by_user(name: str) -> Problem:
+    made = _call(f"problem {name!r}", _user_function(name))
+    get = made.get if isinstance(made, Mapping) else functools.partial(getattr, made)
+    missing = [part for part in PARTS if not callable(get(part, None))]
+    if missing:
+        raise ProblemError(
+            f"problem {name!r}: the {type(made).__name__} that it returned has no function {', '.join(f'`{m}`' for m in missing)}. "
+            "Return a gradxform.race.Problem(init, loss, batch, evaluate)."
+        )
+    fields = {f.name: get(f.name, None) for f in dataclasses.fields(Problem)}
+    return Problem(**{k: v for k, v in fields.items() if v is not None} | {"name": name})
+
+
+def _user_function(name: str) -> Callable[[], Any]:
+    module_name, _, function_name = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as e:
+        if not f"{module_name}.".startswith(f"{e.name}."):
+            raise ProblemError(f"problem {name!r}: importing `{module_name}` raised {_said(e)}.") from e
+        raise UnknownNameError(
+            f"problem {name!r}: there is no module `{module_name}`, neither installed nor in the current directory {here}."
+        ) from e
+    except Exception as e:
+        raise ProblemError(f"problem {name!r}: importing `{module_name}` raised {_said(e)}.") from e
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        public = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
+        offer = f" It has the functions {', '.join(public)}." if public else ""
+        raise UnknownNameError(f"problem {name!r}: module `{module_name}` has no function `{function_name}`.{offer}")
+    return function
+
+
+def _said(e: BaseException) -> str:
+    return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else 'no message'}"
+
+
+def _place(e: BaseException, function: Callable[..., Any]) -> str:
+    """Where in the file of `function` the error passed through."""
+    try:
+        own = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:
+        own = None
+    frames = traceback.extract_tb(e.__traceback__)
+    inside = [f for f in frames if f.filename == own] or frames
+    return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}"
+
+
+def _call(what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a user's function; what it raises becomes a `ProblemError` that says what and where."""
+    try:
+        return function(*args)
+    except ProblemError:
+        raise
+    except Exception as e:
+        raise ProblemError(f"{what} raised {_said(e)} ({_place(e, function)})") from e
+
+
+def _guarded(problem: Problem) -> Problem:
+    """The same problem; its functions raise `ProblemError`, so that their faults are not taken for an optimizer's."""
+
+    def guard(part: str) -> Callable[..., Any]:
+        function = getattr(problem, part)
+        return lambda *args: _call(f"problem {problem.name!r}: `{part}`", function, *args)
+
+    return dataclasses.replace(problem, **{part: guard(part) for part in PARTS})
+
+
+def scores(problem: Problem, params: Any) -> dict[str, float]:
+    """`problem.evaluate(params)` as floats."""
+    found = problem.evaluate(params)
+    if not isinstance(found, Mapping) or "loss" not in found:
+        got = f"keys {', '.join(map(str, found))}" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+        raise ProblemError(f"problem {problem.name!r}: `evaluate` must return a dict with `loss`, but returned {got}.")
+    try:
+        return {str(k): float(v) for k, v in found.items()}
+    except (TypeError, ValueError) as e:
+        raise ProblemError(f"problem {problem.name!r}: `evaluate` must return numbers, but {_said(e)}.") from e
+
+
+def check(problem: Problem, gradient: Callable[[Any, Any], Any]) -> int:
+    """Try every part of a problem once, and return the number of its parameters.
+
+    Raises:
+      ProblemError: a part raises, or returns something that cannot be raced on.
+    """
+    who = f"problem {problem.name!r}:"
+    params = problem.init(jax.random.key(0))
+    leaves = jax.tree.leaves(params)
+    if not leaves or not all(jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves):
+        raise ProblemError(f"{who} `init` must return a tree of float arrays, but returned {_shapes(params)}.")
+    batch = problem.batch(batch_rng(0, 0), 0)
+    loss = jax.eval_shape(problem.loss, params, batch)
+    if getattr(loss, "shape", None) != () or not jnp.issubdtype(loss.dtype, jnp.floating):
+        raise ProblemError(f"{who} `loss` must return one real number, but returned {_shapes(loss)}. Take the mean over the batch.")
+    value = float(gradient(params, batch)[0])
+    if not math.isfinite(value):
+        raise ProblemError(f"{who} `loss` is {value} at the parameters that `init` returned, before any step.")
+    start = scores(problem, params)["loss"]
+    if not math.isfinite(start):
+        raise ProblemError(f"{who} `evaluate` gives a loss of {start} at the parameters that `init` returned.")
+    return sum(np.size(x) for x in leaves)
+
+
+def _shapes(tree: Any) -> str:
+    leaves = jax.tree.leaves(tree)
+    kinds = [f"{np.dtype(x.dtype).name}{list(x.shape)}" if hasattr(x, "dtype") else type(x).__name__ for x in leaves]
+    return ", ".join(kinds[:4]) + (", ..." if len(kinds) > 4 else "") if kinds else "nothing"

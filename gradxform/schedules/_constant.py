@@ -1,0 +1,22 @@
+"""The schedule that does not change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Real
+from gradxform.schedules._record import schedule
+
+
+@schedule
+def constant_schedule(k: Any, value: Real):
+    """Hold one value.
+
+        v = value
+
+    Units    those of value.
+    Source   Optax.
+    Differs  the result is a float array of the shape of k, not `value` as it was passed.
+    Raises   HyperparameterError: value is not a number or scalar array.
+    """
+    return value

@@ -1,0 +1,41 @@
+"""Transitions that fall in other ways than a polynomial. Each takes the arguments of `linear_schedule` and can replace it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Count, Real
+from gradxform.schedules._path import one_minus_sqrt, progress
+from gradxform.schedules._record import Whole, schedule
+
+
+@schedule
+def one_minus_sqrt_schedule(k: Any, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+    """Cool down quickly at first, then ever more slowly.
+
+        p = (k - transition_begin) / transition_steps, in [0, 1]
+        v = end_value + (init_value - end_value) (1 - sqrt(p))
+
+    Units    those of init_value and end_value.
+    Source   Hägele et al. 2024, arXiv:2405.18392, the (1-sqrt) cooldown.
+    Differs  the paper cools down to 0. Optax has none.
+    Raises   HyperparameterError: transition_steps < 1 or transition_begin < 0.
+    """
+    p = progress(k, transition_steps, transition_begin)
+    return end_value + (init_value - end_value) * one_minus_sqrt(p)
+
+
+@schedule
+def rex_schedule(k: Any, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+    """Fall slowly at first, then ever faster: the reflected exponential.
+
+        p = (k - transition_begin) / transition_steps, in [0, 1]
+        v = end_value + (init_value - end_value) (1 - p) / (1/2 + (1 - p) / 2)
+
+    Units    those of init_value and end_value.
+    Source   Chen et al. 2021, arXiv:2107.04197.
+    Differs  the paper falls to 0. Optax has none.
+    Raises   HyperparameterError: transition_steps < 1 or transition_begin < 0.
+    """
+    p = progress(k, transition_steps, transition_begin)
+    return end_value + (init_value - end_value) * (1 - p) / (1 / 2 + (1 - p) / 2)

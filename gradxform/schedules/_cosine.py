@@ -1,0 +1,25 @@
+"""Cosine decay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Count, NonNegative, Real
+from gradxform.schedules._path import cosine, progress
+from gradxform.schedules._record import schedule
+
+
+@schedule
+def cosine_decay_schedule(k: Any, init_value: Real, decay_steps: Count, alpha: Real = 0.0, exponent: NonNegative = 1.0):
+    """Decay along half a period of a cosine to the part `alpha` of the first value, then stay.
+
+        p = k / decay_steps, in [0, 1]
+        v = init_value (alpha + (1 - alpha) ((1 + cos(pi p)) / 2)^exponent)
+
+    Units    those of init_value; alpha and exponent have none.
+    Source   Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5; exponent is Optax's.
+    Differs  exponent < 0, infinite at the end, raises.
+    Raises   HyperparameterError: decay_steps < 1 or exponent < 0.
+    """
+    p = progress(k, decay_steps)
+    return init_value * (alpha + (1 - alpha) * cosine(p) ** exponent)

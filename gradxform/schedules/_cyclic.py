@@ -1,0 +1,59 @@
+"""Schedules that start again."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import Count, Positive, Real
+from gradxform.schedules._join import join_schedules
+from gradxform.schedules._path import capped
+from gradxform.schedules._record import schedule
+from gradxform.schedules._warmup import warmup_cosine_decay_schedule
+
+
+def _as_cycles(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    given = [dict(kwargs) for kwargs in cosine_kwargs]
+    if not given:
+        raise HyperparameterError("sgdr_schedule: `cosine_kwargs` must have the arguments of at least one cycle, but is empty.")
+    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in given]
+    return {"cosine_kwargs": tuple({n: cycle.args[n] for n in kwargs} for cycle, kwargs in zip(cycles, given, strict=True))}
+
+
+@schedule(settle=_as_cycles)
+def sgdr_schedule(k: Any, cosine_kwargs: Iterable[Mapping[str, Any]]):
+    """Decay along a cosine, with warm restarts: one cycle for each dictionary of arguments.
+
+        v = warmup_cosine_decay_schedule(**cosine_kwargs[i])(k - begin_i)       begin_i = sum of decay_steps before cycle i
+
+    Units    those of the cycles' values.
+    Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
+    Differs  as `warmup_cosine_decay_schedule`.
+    Raises   HyperparameterError: there is no cycle, or one's arguments do not fit.
+    """
+    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs]
+    ends = itertools.accumulate(cycle.args["decay_steps"] for cycle in cycles)
+    return join_schedules(cycles, list(ends)[:-1])(k)
+
+
+@schedule
+def cyclic_triangular_schedule(k: Any, init_value: Real, peak_value: Real, transition_steps: Count, decay_rate: Positive = 1.0):
+    """Rise and fall in straight lines, again and again.
+
+        x = |(k mod 2 transition_steps) / transition_steps - 1|
+        n = floor(k / (2 transition_steps))
+        v = init_value + (peak_value - init_value) (1 - x) decay_rate^n
+
+    Units    those of init_value and peak_value; decay_rate has none.
+    Source   Smith 2017, arXiv:1506.01186, 'triangular'; decay_rate = 0.5 is his 'triangular2'. transition_steps is his stepsize.
+    Differs  Optax has none.
+    Raises   HyperparameterError: transition_steps < 1 or decay_rate <= 0.
+    """
+    cycle = capped(2 * transition_steps)
+    x = jnp.abs(k % cycle / float(transition_steps) - 1)
+    n = k // cycle
+    return init_value + (peak_value - init_value) * (1 - x) * jnp.power(decay_rate, n)

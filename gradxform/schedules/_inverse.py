@@ -1,0 +1,40 @@
+"""Decays as a power of the time, which have no end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform._types import Count, NonNegative, Real
+from gradxform.schedules._record import schedule
+
+
+@schedule
+def inverse_time_schedule(k: Any, init_value: Real, decay_rate: NonNegative):
+    """Divide by a number that grows in proportion to the time.
+
+        v = init_value / (1 + decay_rate k)
+
+    Units    those of init_value; decay_rate is per update.
+    Source   Robbins & Monro 1951; the `decay` of Keras's optimizers, neon's `ExpSchedule`.
+    Differs  Optax has none.
+    Raises   HyperparameterError: decay_rate < 0.
+    """
+    return init_value / (1 + decay_rate * k)
+
+
+@schedule
+def rsqrt_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Count):
+    """Warm up in a straight line, then decay as one over the square root of the time.
+
+        q = k / warmup_steps
+        v = (init_value + (peak_value - init_value) min(q, 1)) / sqrt(max(q, 1))
+
+    Units    those of init_value and peak_value.
+    Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3: init_value 0, peak_value (d_model warmup_steps)^(-1/2).
+    Differs  the paper numbers the updates from 1, so that its first is not 0. Optax has none.
+    Raises   HyperparameterError: warmup_steps < 1.
+    """
+    q = k / float(warmup_steps)
+    return (init_value + (peak_value - init_value) * jnp.minimum(q, 1)) / jnp.sqrt(jnp.maximum(q, 1))

@@ -1,0 +1,82 @@
+"""One rise and one long fall."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import Count, Positive, Range, Real
+from gradxform.schedules._path import cosine, linear, path
+from gradxform.schedules._record import schedule
+
+Part = Annotated[Any, Range("[0, 1]")]
+"""A static part of the whole."""
+
+
+def _start_before_final(pct_start: float, pct_final: float) -> Mapping[str, Any]:
+    if pct_final < pct_start:
+        raise HyperparameterError(
+            f"linear_onecycle_schedule: `pct_final` must be at least `pct_start` = {pct_start}, but got {pct_final}: "
+            "both are parts of the whole cycle."
+        )
+    return {}
+
+
+@schedule(settle=_start_before_final)
+def linear_onecycle_schedule(
+    k: Any,
+    transition_steps: Count,
+    peak_value: Real,
+    pct_start: Part = 0.3,
+    pct_final: Part = 0.85,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
+):
+    """Rise to a peak, return, and fall far below, in three straight lines.
+
+        init = peak_value / div_factor
+        v    = init                          at k = 0
+        v    = peak_value                    at k = floor(pct_start transition_steps)
+        v    = init                          at k = floor(pct_final transition_steps)
+        v    = init / final_div_factor       from k = transition_steps on; straight lines in between
+
+    Units    those of peak_value; the other arguments have none.
+    Source   Smith & Topin 2019, arXiv:1708.07120.
+    Differs  where two of these steps are one step (short cycles) the values are still these; Optax loses a factor.
+    Raises   HyperparameterError: transition_steps < 1, a part outside [0, 1], pct_final < pct_start, or a factor <= 0.
+    """
+    init = peak_value / div_factor
+    up, down = int(pct_start * transition_steps), int(pct_final * transition_steps)
+    rise = (linear, up, peak_value)
+    fall = (linear, down - up, init)
+    tail = (linear, transition_steps - down, init / final_div_factor)
+    return path(k, init, rise, fall, tail)
+
+
+@schedule
+def cosine_onecycle_schedule(
+    k: Any,
+    transition_steps: Count,
+    peak_value: Real,
+    pct_start: Part = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
+):
+    """Rise to a peak and fall far below, each along half a period of a cosine.
+
+        init = peak_value / div_factor
+        v    = init                          at k = 0
+        v    = peak_value                    at k = floor(pct_start transition_steps)
+        v    = init / final_div_factor       from k = transition_steps on; half cosines in between
+
+    Units    those of peak_value; the other arguments have none.
+    Source   Smith & Topin 2019, arXiv:1708.07120; the cosine is Optax's and PyTorch's.
+    Differs  pct_start = 1 ends with a fall at once; Optax loses the peak.
+    Raises   HyperparameterError: transition_steps < 1, pct_start outside [0, 1], or a factor <= 0.
+    """
+    init = peak_value / div_factor
+    up = int(pct_start * transition_steps)
+    rise = (cosine, up, peak_value)
+    fall = (cosine, transition_steps - up, init / final_div_factor)
+    return path(k, init, rise, fall)

@@ -1,0 +1,58 @@
+"""The arithmetic that schedules share: progress through a stretch of steps, and paths made of such stretches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform._numerics import INT32_MAX
+
+Shape = Callable[[Any], Any]
+"""How much is left at progress p: 1 at p = 0, 0 at p = 1."""
+
+
+def capped(steps: int) -> int:
+    """A number of steps that may be compared with a count. Beyond the last count they are all the same."""
+    return min(steps, INT32_MAX)
+
+
+def since(k: Any, begin: int) -> Any:
+    """The steps from `begin` to k, 0 before."""
+    return jnp.maximum(k - capped(begin), 0)
+
+
+def progress(k: Any, steps: int, begin: int = 0) -> Any:
+    """The part of `steps`, starting at `begin`, that is completed at k: from 0 to 1."""
+    return jnp.minimum(since(k, begin) / float(steps), 1) if steps else 1
+
+
+def linear(p: Any) -> Any:
+    return 1 - p
+
+
+def cosine(p: Any) -> Any:
+    return (1 + jnp.cos(jnp.pi * p)) / 2
+
+
+def one_minus_sqrt(p: Any) -> Any:
+    return 1 - jnp.sqrt(p)
+
+
+SHAPES: dict[str, Shape] = {"linear": linear, "cosine": cosine, "one_minus_sqrt": one_minus_sqrt}
+
+
+def path(k: Any, start: Any, *stretches: tuple[Shape, int, Any]) -> Any:
+    """The value at k on the way from `start` through stretches (shape, steps, end), one after another; it stays at the last end.
+
+        v = end + (start - end) shape(p)
+
+    with p the progress through the stretch that k lies in. A stretch of no steps is a jump.
+    """
+    value, begin = start, 0
+    for shape, steps, end in stretches:
+        moving = end + (start - end) * shape(progress(k, steps, begin))
+        value = jnp.where(k < capped(begin), value, moving)
+        start, begin = end, begin + steps
+    return value

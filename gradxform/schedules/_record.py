@@ -1,0 +1,160 @@
+"""`schedule`: from an equation in k to a factory of records.
+
+    equation(k, <hyperparameters>) -> value
+
+`k` is the number of completed updates: an array of integers (or of floats, where a caller passes floats) that saturates at
+2^31 - 1, as the optimizers' clocks do. The equation is written with `jax.numpy` and holds for every k >= 0 of any shape.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Concatenate, Literal, ParamSpec, overload
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+
+from gradxform._errors import HyperparameterError
+from gradxform._numerics import INT32_MAX
+from gradxform._types import Parameter, Range, parameters_of
+from gradxform.core._transformation import frozen, show
+
+P = ParamSpec("P")
+Equation = Callable[Concatenate[Any, P], Any]
+Whole = Annotated[int, Range("[0, inf)")]
+"""A static whole number, 0 included."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Record:
+    """A schedule as data: `record(k)` is its value after `k` completed updates.
+
+    It prints as the call that makes an equal one, compares and hashes by value (arrays by their bytes, tracers by identity), and is
+    pickled and copied by the name of its factory.
+    """
+
+    factory: Callable[..., Record]
+    equation: Callable[..., Any]
+    args: Mapping[str, Any]
+
+    def __call__(self, k: Any) -> jax.Array:
+        k = _clock(k)
+        value = jnp.asarray(self.equation(k, **{name: _widened(x) for name, x in self.args.items()}))
+        return jnp.broadcast_to(value, k.shape).astype(jnp.promote_types(value.dtype, jnp.float32))
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Record) and self._key() == other._key())
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> Any:
+        return (self.factory, frozen(self.args))
+
+    def __repr__(self) -> str:
+        parameters = parameters_of(self.equation, skip=1).values()
+        chosen = [p for p in parameters if p.required or frozen(self.args[p.name]) != frozen(p.default)]
+        return f"{self.equation.__name__}({', '.join(f'{p.name}={show(self.args[p.name])}' for p in chosen)})"
+
+    def __reduce__(self):
+        return functools.partial(self.factory, **self.args), ()
+
+
+def _clock(k: Any) -> jax.Array:
+    """The count as an array in which steps can be subtracted and compared: at least int32, saturated."""
+    k = jnp.asarray(k if isinstance(k, jax.Array) else np.minimum(k, np.int64(INT32_MAX)))
+    return k.astype(jnp.promote_types(k.dtype, jnp.int32))
+
+
+def _widened(x: Any) -> Any:
+    """An array as float32 or wider, anything else as it is. Not done sooner, so that no record holds a tracer it was not given."""
+    if not isinstance(x, (jax.Array, np.ndarray)):
+        return x
+    return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def admit(owner: str, parameter: Parameter, value: Any) -> Any:
+    """A hyperparameter as a record keeps it, or a `HyperparameterError`.
+
+    NumPy's scalars become Python's, and 1 a 1.0 where it is a value. What counts must be known before tracing; 1e4 counts as 10000.
+    """
+    counts = parameter.range is not None and not parameter.is_data
+    if counts and isinstance(value, Tracer):
+        raise HyperparameterError(
+            f"{owner}: `{parameter.name}` must be a whole number that is known before tracing, but got {show(value)}. "
+            "Pass it to the traced function as a static argument."
+        )
+    if isinstance(value, np.generic) or (counts and isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0):
+        value = value.item()
+    if counts and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if parameter.is_data and callable(value):
+        raise HyperparameterError(
+            f"{owner}: `{parameter.name}` must be a number or a scalar array, but got the schedule {show(value)}. "
+            "To run one schedule after another use `join_schedules`."
+        )
+    parameter.check(owner, value)
+    return float(value) if parameter.is_data and type(value) is int else value
+
+
+def admit_count(owner: str, name: str, value: Any) -> int:
+    """An element of a list of counts, admitted as an argument of its own."""
+    return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=False, keyword_only=False), value)
+
+
+def admit_factor(owner: str, name: str, value: Any) -> Any:
+    """An element of a list of factors, admitted as an argument of its own."""
+    return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=True, keyword_only=False), value)
+
+
+def _choices(equation: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
+    """The allowed values of each argument that is annotated with a `Literal`."""
+    hints = typing.get_type_hints(equation)
+    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Literal}
+
+
+@overload
+def schedule(equation: Equation[P], /) -> Callable[P, Record]: ...
+@overload
+def schedule(*, settle: Callable[..., Mapping[str, Any]]) -> Callable[[Equation[P]], Callable[P, Record]]: ...
+def schedule(equation: Any = None, /, *, settle: Any = None) -> Any:
+    """Turn `def name(k, <hyperparameters>)`, a schedule's equation in k, into a factory `name(<hyperparameters>)` of records.
+
+    Args:
+      equation: (k, hyperparameters) -> value. Ranges in the annotations are validated when a record is made; a `Literal` lists
+        the choices. Without a range a hyperparameter is static.
+      settle: (the hyperparameters that it names) -> those that the record keeps in another form; it raises where they do not fit
+        together.
+    """
+    if equation is None:
+        return functools.partial(_factory, settle=settle)
+    return _factory(equation, settle=settle)
+
+
+def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, Any]] | None) -> Callable[..., Record]:
+    name, parameters, choices = equation.__name__, parameters_of(equation, skip=1), _choices(equation)
+    arguments = list(inspect.signature(equation).parameters.values())[1:]
+    signature = inspect.Signature(arguments, return_annotation=Record)
+
+    def make(*args: Any, **kwargs: Any) -> Record:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        kept = {n: admit(name, parameters[n], x) for n, x in bound.arguments.items()}
+        for n, allowed in choices.items():
+            if kept[n] not in allowed:
+                raise HyperparameterError(f"{name}: `{n}` must be one of {', '.join(map(repr, allowed))}, but got {kept[n]!r}.")
+        if settle is not None:
+            kept.update(settle(**{n: kept[n] for n in inspect.signature(settle).parameters}))
+        return Record(make, equation, kept)
+
+    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
+        setattr(make, attribute, getattr(equation, attribute))
+    make.__signature__ = signature  # type: ignore[attr-defined]
+    make.parameters = parameters  # type: ignore[attr-defined]
+    return make

@@ -1,0 +1,137 @@
+"""A rise from a small value to a peak, and what may follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import Count, NonNegative, Positive, Real
+from gradxform.schedules._exponential import exponential_decay
+from gradxform.schedules._join import join_schedules
+from gradxform.schedules._path import SHAPES, cosine, linear, path
+from gradxform.schedules._record import Whole, schedule
+
+
+@schedule
+def warmup_constant_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Whole):
+    """Rise to a peak in a straight line, then stay.
+
+        p = k / warmup_steps, in [0, 1]
+        v = peak_value + (init_value - peak_value) (1 - p)
+
+    Units    those of init_value and peak_value.
+    Source   Optax.
+    Differs  warmup_steps = 0 is no warm-up and gives peak_value; Optax gives init_value for ever. warmup_steps < 0 raises.
+    Raises   HyperparameterError: warmup_steps < 0.
+    """
+    return path(k, init_value, (linear, warmup_steps, peak_value))
+
+
+@schedule
+def warmup_power_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Whole, power: Positive):
+    """Rise to a peak along a power of the time, then stay.
+
+        p = k / warmup_steps, in [0, 1]
+        v = peak_value + (init_value - peak_value) (1 - p^power)
+
+    Units    those of init_value and peak_value; power has none.
+    Source   MXNet 1's LBSGD, whose warm-ups 'linear', 'power2' and 'sqrt' are the powers 1, 2 and 0.5, with init_value its
+             learning rate, peak_value that times batch_scale, and warmup_steps = warmup_epochs updates_per_epoch.
+    Differs  LBSGD counts from 1. `polynomial_schedule` bends the other way: (1 - p)^power instead of 1 - p^power. Optax has none.
+    Raises   HyperparameterError: warmup_steps < 0 or power <= 0.
+    """
+    return path(k, init_value, (lambda p: 1 - p**power, warmup_steps, peak_value))
+
+
+def _outlasts_the_warmup(warmup_steps: int, decay_steps: int) -> Mapping[str, Any]:
+    if decay_steps <= warmup_steps:
+        raise HyperparameterError(
+            f"warmup_cosine_decay_schedule: `decay_steps` must be more than `warmup_steps` = {warmup_steps}, but got "
+            f"{decay_steps}. It is the length of the whole schedule, the warm-up included."
+        )
+    return {}
+
+
+@schedule(settle=_outlasts_the_warmup)
+def warmup_cosine_decay_schedule(
+    k: Any,
+    init_value: Real,
+    peak_value: Real,
+    warmup_steps: Whole,
+    decay_steps: Count,
+    end_value: Real = 0.0,
+    exponent: NonNegative = 1.0,
+):
+    """Rise to a peak in a straight line, then decay along half a period of a cosine. `decay_steps` includes the warm-up.
+
+        p = k / warmup_steps
+        v = peak_value + (init_value - peak_value) (1 - p)                                      p < 1
+        q = (k - warmup_steps) / (decay_steps - warmup_steps), at most 1
+        v = end_value + (peak_value - end_value) ((1 + cos(pi q)) / 2)^exponent                 p >= 1
+
+    Units    those of init_value, peak_value and end_value; exponent has none.
+    Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
+    Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value may be traced.
+    Raises   HyperparameterError: warmup_steps < 0, decay_steps <= warmup_steps or exponent < 0.
+    """
+    rise = (linear, warmup_steps, peak_value)
+    fall = (lambda q: cosine(q) ** exponent, decay_steps - warmup_steps, end_value)
+    return path(k, init_value, rise, fall)
+
+
+@schedule
+def warmup_exponential_decay_schedule(
+    k: Any,
+    init_value: Real,
+    peak_value: Real,
+    warmup_steps: Whole,
+    transition_steps: Count,
+    decay_rate: Positive,
+    transition_begin: Whole = 0,
+    staircase: bool = False,
+    end_value: Real | None = None,
+):
+    """Rise to a peak in a straight line, then decay exponentially.
+
+        rise = warmup_constant_schedule(init_value, peak_value, warmup_steps)
+        fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
+        v    = rise(k) if k < warmup_steps, else fall(k - warmup_steps)
+
+    Units    those of init_value, peak_value and end_value; decay_rate has none.
+    Source   Optax.
+    Differs  as `exponential_decay`.
+    Raises   HyperparameterError: warmup_steps < 0, transition_steps < 1, decay_rate <= 0 or transition_begin < 0.
+    """
+    rise = warmup_constant_schedule(init_value, peak_value, warmup_steps)
+    fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
+    return join_schedules([rise, fall], [warmup_steps])(k)
+
+
+@schedule
+def wsd_schedule(
+    k: Any,
+    init_value: Real,
+    peak_value: Real,
+    warmup_steps: Whole,
+    stable_steps: Whole,
+    decay_steps: Count,
+    end_value: Real = 0.0,
+    decay: Literal["linear", "cosine", "one_minus_sqrt"] = "linear",
+):
+    """Warm up, stay stable, decay: a trapezoid. Each of the three numbers of steps is that of its own part.
+
+        v = peak_value + (init_value - peak_value) (1 - p)      p: progress through the first warmup_steps
+        v = peak_value                                          for stable_steps
+        v = end_value + (peak_value - end_value) shape(q)       q: progress through the last decay_steps, 1 after them
+        shape(q) = 1 - q, (1 + cos(pi q)) / 2, or 1 - sqrt(q)
+
+    Units    those of init_value, peak_value and end_value.
+    Source   Hu et al. 2024 (MiniCPM), arXiv:2404.06395; the shapes of the decay from Hägele et al. 2024, arXiv:2405.18392.
+    Differs  MiniCPM decays exponentially: `join_schedules` with `exponential_decay`. Optax has none.
+    Raises   HyperparameterError: warmup_steps < 0, stable_steps < 0, decay_steps < 1, or decay is unknown.
+    """
+    rise = (linear, warmup_steps, peak_value)
+    stay = (linear, stable_steps, peak_value)
+    fall = (SHAPES[decay], decay_steps, end_value)
+    return path(k, init_value, rise, stay, fall)

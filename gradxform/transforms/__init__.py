@@ -1,0 +1,36 @@
+"""Primitives, by kind: scale, momentum, root mean squares, clipping, decay, noise, ..."""
+
+from gradxform.transforms._centralize import centralize as centralize
+from gradxform.transforms._clip import clip as clip
+from gradxform.transforms._clip import clip_by_block_rms as clip_by_block_rms
+from gradxform.transforms._clip import clip_by_global_norm as clip_by_global_norm
+from gradxform.transforms._clip import clip_by_norm as clip_by_norm
+from gradxform.transforms._decay import WeightDecaySchedule as WeightDecaySchedule
+from gradxform.transforms._decay import add_decayed_weights as add_decayed_weights
+from gradxform.transforms._infinity_norm import ScaleByInfinityNormState as ScaleByInfinityNormState
+from gradxform.transforms._infinity_norm import scale_by_infinity_norm as scale_by_infinity_norm
+from gradxform.transforms._momentum import EmaState as EmaState
+from gradxform.transforms._momentum import TraceState as TraceState
+from gradxform.transforms._momentum import ema as ema
+from gradxform.transforms._momentum import nesterov as nesterov
+from gradxform.transforms._momentum import trace as trace
+from gradxform.transforms._noise import AddNoiseState as AddNoiseState
+from gradxform.transforms._noise import add_noise as add_noise
+from gradxform.transforms._nonfinite import ZeroNansState as ZeroNansState
+from gradxform.transforms._nonfinite import zero_nans as zero_nans
+from gradxform.transforms._rms import ScaleByRmsState as ScaleByRmsState
+from gradxform.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
+from gradxform.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState
+from gradxform.transforms._rms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
+from gradxform.transforms._rms import scale_by_rms as scale_by_rms
+from gradxform.transforms._rms import scale_by_stddev as scale_by_stddev
+from gradxform.transforms._rss import ScaleByRssState as ScaleByRssState
+from gradxform.transforms._rss import scale_by_rss as scale_by_rss
+from gradxform.transforms._scale import identity as identity
+from gradxform.transforms._scale import scale as scale
+from gradxform.transforms._scale import scale_by_learning_rate as scale_by_learning_rate
+from gradxform.transforms._scale import scale_by_schedule as scale_by_schedule
+from gradxform.transforms._sign import scale_by_sign as scale_by_sign
+from gradxform.transforms._trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
+from gradxform.transforms._trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
+from gradxform.transforms._trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio

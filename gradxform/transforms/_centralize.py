@@ -1,0 +1,26 @@
+"""Gradient centralization."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gradxform.core import per_leaf
+from gradxform.registry import transform
+
+
+@transform(source="Yong et al. 2020, arXiv:2004.01461", homogeneity=1)
+@per_leaf()
+def centralize(g, s, p, c):
+    """Take from each column of an update its mean.
+
+        u = g - mean(g)                         over all axes but the last; leaves with fewer than two axes pass
+
+    State    EmptyState(). Memory: none.
+    Units    those of g.
+    Shapes   any; the last axis counts output features.
+    Source   Yong et al. 2020, arXiv:2004.01461, equation 1.
+    Differs  no.
+    """
+    if g.ndim < 2:
+        return g, s
+    return g - jnp.mean(g, axis=tuple(range(g.ndim - 1)), keepdims=True), s

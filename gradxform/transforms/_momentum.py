@@ -1,0 +1,82 @@
+"""Momentum: running sums and averages of the updates."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gradxform._types import Decay, Shared, Unit, Updates
+from gradxform.core import elementwise
+from gradxform.registry import transform
+
+
+class TraceState(NamedTuple):
+    """The decaying sum of past updates."""
+
+    trace: Updates
+
+
+class EmaState(NamedTuple):
+    """The exponential moving average of past updates, not debiased."""
+
+    count: Shared
+    ema: Updates
+
+
+@transform(source="Polyak 1964; Sutskever et al. 2013", example={"decay": 0.9}, homogeneity=1)
+@elementwise(TraceState, storage={"trace": "accumulator_dtype"})
+def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None):
+    """Accumulate a decaying sum of the updates: heavy-ball momentum.
+
+        trace = g + decay trace
+        u     = trace                    nesterov: g + decay trace
+
+    State    trace: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
+    Units    those of g; a constant g grows to g / (1 - decay).
+    Shapes   any, scalars and complex included.
+    Source   Polyak 1964; the nesterov form Sutskever et al. 2013, section 7.
+    Differs  the trace of bfloat16 and float16 parameters is float32.
+    Raises   HyperparameterError: decay outside [0, 1].
+    """
+    trace = g + decay * s.trace
+    return (g + decay * trace if nesterov else trace), s._replace(trace=trace)
+
+
+@transform(source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", example={"decay": 0.9}, homogeneity=1)
+@elementwise(TraceState, storage={"trace": "accumulator_dtype"})
+def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
+    """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
+
+        trace = g + decay trace
+        u     = g + decay trace
+
+    With a constant rate a and v = -a trace, the parameters are w + decay v, where (w, v) is Nesterov's own sequence
+    v' = decay v - a grad(w + decay v), w' = w + v'.
+
+    State    trace: like p, float32 or wider. Memory: 1 x params.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Source   Nesterov 1983; in this form Bengio et al. 2013, arXiv:1212.0901, equation 7.
+    Differs  no. It is `trace(decay, nesterov=True)` under its own name.
+    Raises   HyperparameterError: decay outside [0, 1).
+    """
+    trace = g + decay * s.trace
+    return g + decay * trace, s._replace(trace=trace)
+
+
+@transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
+@elementwise(EmaState, storage={"ema": "accumulator_dtype"})
+def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: Any = None):
+    """Replace updates by their exponential moving average.
+
+        ema = decay ema + (1 - decay) g
+        u   = ema / (1 - decay^t)              debias=False: ema
+
+    State    count; ema: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Source   Optax.
+    Differs  the average of bfloat16 and float16 parameters is float32 (in bfloat16, 0.999 rounds to 1 and nothing decays).
+    Raises   HyperparameterError: decay outside [0, 1).
+    """
+    ema = decay * s.ema + (1 - decay) * g
+    return (c.debias(ema, decay) if debias else ema), s._replace(ema=ema)

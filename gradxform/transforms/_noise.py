@@ -1,0 +1,37 @@
+"""Gaussian noise."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._types import Key, NonNegative, Shared
+from gradxform.core import per_leaf
+from gradxform.registry import transform
+
+
+class AddNoiseState(NamedTuple):
+    """The clock and the random key."""
+
+    count: Shared
+    rng_key: Key
+
+
+@transform(source="Neelakantan et al. 2015, arXiv:1511.06807", example={"eta": 0.01, "gamma": 0.55, "key": 0})
+@per_leaf(AddNoiseState)
+def add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Any):
+    """Add Gaussian noise whose variance falls with time.
+
+        u = g + sqrt(eta / t^gamma) n           n standard normal (complex: real and imaginary part of variance 1/2)
+
+    State    count; rng_key, split once per update, and then once per leaf. Memory: none.
+    Units    eta has those of g^2.
+    Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
+    Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
+    Differs  `key`, a random key or an integer seed, is required. Noise for narrow updates is drawn in float32.
+    Raises   HyperparameterError: eta < 0, gamma < 0.
+    """
+    n = jax.random.normal(c.key, g.shape, g.dtype)
+    return g + jnp.sqrt(eta / c.t.astype(c.dtype) ** gamma) * n, s

@@ -1,0 +1,34 @@
+"""Updates that are not numbers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._types import Updates
+from gradxform.core import per_leaf
+from gradxform.registry import transform
+
+
+class ZeroNansState(NamedTuple):
+    """For each leaf, whether its last update had a NaN."""
+
+    found_nan: Updates
+
+
+@transform(source="Optax", homogeneity=1)
+@per_leaf(ZeroNansState, initial={"found_nan": lambda _: jnp.zeros([], bool)})
+def zero_nans(g, s, p, c):
+    """Replace NaN by zero.
+
+        u = 0 where g is NaN, g elsewhere
+
+    State    found_nan: one flag per leaf. Memory: none.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Source   Optax.
+    Differs  no.
+    """
+    nan = jnp.isnan(g)
+    return jnp.where(nan, 0, g), s._replace(found_nan=jnp.any(nan))

@@ -1,0 +1,48 @@
+"""Division by the root of the sum of squares."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import NonNegative, RealUpdates
+from gradxform.core import elementwise
+from gradxform.registry import transform
+
+
+class ScaleByRssState(NamedTuple):
+    """The sum of |g|^2 so far."""
+
+    sum_of_squares: RealUpdates
+
+
+def _initial(sum_of_squares, initial_accumulator_value):
+    return jnp.full_like(sum_of_squares, initial_accumulator_value)
+
+
+@transform(
+    source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0}
+)
+@elementwise(ScaleByRssState, initial={"sum_of_squares": _initial})
+def scale_by_rss(
+    g, s, p, c, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: bool = True
+):
+    """Divide updates by the root of the sum of all their squares so far.
+
+        G = G + |g|^2
+        u = g / sqrt(G + eps)                   eps_in_sqrt=False: g / (sqrt(G) + eps); 0 where G = 0
+
+    The first G is initial_accumulator_value.
+
+    State    sum_of_squares: like p but real, float32 or wider. Memory: 1 x params.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
+    Shapes   any, scalars and complex included.
+    Source   Duchi et al. 2011, JMLR 12, figure 1; eps outside the root: TensorFlow, MXNet 2.
+    Differs  `eps_in_sqrt` is new; the sum of narrow parameters is float32 (in bfloat16 it stops growing).
+    Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0.
+    """
+    G = s.sum_of_squares + abs_sq(g)
+    root = jnp.sqrt(G + eps) if eps_in_sqrt else jnp.sqrt(G) + eps
+    return jnp.where(G > 0, g / jnp.where(G > 0, root, 1), 0), s._replace(sum_of_squares=G)

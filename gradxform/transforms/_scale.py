@@ -1,0 +1,78 @@
+"""Multiplying updates by a number."""
+
+from __future__ import annotations
+
+from gradxform._types import NonNegative, Real
+from gradxform.core import elementwise
+from gradxform.registry import transform
+
+
+@transform(source="Optax", homogeneity=1)
+@elementwise()
+def identity(g, s, p, c):
+    """Pass updates on as they are.
+
+        u = g
+
+    State    EmptyState(). Memory: none.
+    Units    those of g.
+    Shapes   any.
+    Source   Optax.
+    Differs  no.
+    """
+    return g, s
+
+
+@transform(source="Optax", example={"step_size": -0.1}, homogeneity=1)
+@elementwise()
+def scale(g, s, p, c, step_size: Real):
+    """Multiply updates by a number.
+
+        u = step_size g
+
+    State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
+    Units    those of g, times step_size.
+    Shapes   any.
+    Source   Optax.
+    Differs  step_size is not rounded to the update's dtype; it may be a schedule.
+    Raises   HyperparameterError: step_size is not a finite number.
+    """
+    return step_size * g, s
+
+
+@transform(source="Optax", example={"learning_rate": 0.1}, homogeneity=1)
+@elementwise()
+def scale_by_learning_rate(g, s, p, c, learning_rate: NonNegative | None = None, *, flip_sign: bool = True):
+    """Turn a direction of ascent into a step of descent.
+
+        u = -learning_rate g
+
+    With flip_sign=False the sign stays; with learning_rate=None nothing happens.
+
+    State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
+    Units    those of g, times learning_rate.
+    Shapes   any.
+    Source   Optax.
+    Differs  the rate is not rounded to the update's dtype.
+    Raises   HyperparameterError: learning_rate < 0.
+    """
+    if learning_rate is None:
+        return g, s
+    return (-learning_rate * g if flip_sign else learning_rate * g), s
+
+
+def scale_by_schedule(step_size_fn):
+    """Multiply updates by a schedule's value.
+
+        u = step_size_fn(k) g            k updates are complete
+
+    The same as `scale(step_size_fn)`.
+
+    State    ScaleByScheduleState(count). Memory: none.
+    Units    those of g, times the schedule's.
+    Shapes   any.
+    Source   Optax.
+    Differs  the value is not rounded to the update's dtype.
+    Raises   HyperparameterError: step_size_fn is not a number or schedule.
+    """
+    return scale(step_size_fn)
