@@ -12,18 +12,18 @@ import numpy as np
 INT32_MAX = np.iinfo(np.int32).max
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def is_inexact(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def widen(dtype: Any) -> Any:
     """The dtype to compute in: at least float32, complex if `dtype` is."""
     return jnp.promote_types(dtype, jnp.float32) if is_inexact(dtype) else dtype
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def real_part(dtype: Any) -> Any:
     """The dtype of |x|."""
     return jnp.finfo(dtype).dtype if is_inexact(dtype) else dtype

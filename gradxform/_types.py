@@ -17,12 +17,14 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import jax
+import jax.core
 import numpy as np
 
 from gradxform._errors import HyperparameterError
 
 Array = jax.Array
 PyTree = Any
+ArrayTree = PyTree
 Params = PyTree
 OptState = PyTree
 Schedule = Callable[[Any], Any]
@@ -55,7 +57,7 @@ class Range:
         object.__setattr__(self, "low", float(low))
         object.__setattr__(self, "high", float(high))
 
-    def __contains__(self, x: float) -> bool:
+    def __contains__(self, x: Any) -> bool:
         above = x >= self.low if self.text[0] == "[" else x > self.low
         below = x <= self.high if self.text[-1] == "]" else x < self.high
         return bool(above and below)
@@ -134,7 +136,7 @@ def _annotation(hint: Any) -> tuple[Any, Range | None]:
     return hint, None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
     """The declared arguments of `fn`, without its first `skip`."""
     hints = typing.get_type_hints(fn, include_extras=True)

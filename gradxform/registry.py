@@ -32,8 +32,7 @@ class Entry:
       needs: extra arguments that `update` cannot do without, with a function that makes one from (params, grads).
       homogeneity: d such that gradients times k give updates times k^d (k a power of two, eps -> 0); None: no law.
       rates: centre of the learning-rate grid per race task, `default` for all others.
-      lossy: states of bounded precision or random updates, for which bitwise laws do not hold.
-      identities: (other factory, reason) pairs that must give the same numbers.
+      identities: pairs of expressions that must give the same updates.
     """
 
     name: str
@@ -44,8 +43,7 @@ class Entry:
     needs: Mapping[str, Callable[..., Any]]
     homogeneity: float | None
     rates: Mapping[str, float]
-    descends: bool
-    identities: tuple[tuple[Callable[[], Any], Callable[[], Any]], ...]
+    identities: tuple[tuple[str, str], ...]
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -81,11 +79,9 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, descends, identities) -> None:
+def _register(make, kind, source, example, needs, homogeneity, rates, identities) -> None:
     name = make.__name__
-    entry = Entry(
-        name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, descends, tuple(identities)
-    )
+    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities))
     _ENTRIES[name] = entry
 
 
@@ -108,7 +104,7 @@ def optimizer(
             return fn(*args, **kwargs)
 
         signature = inspect.signature(fn)
-        _register(make, "optimizer", source, example, needs, homogeneity, rates, True, identities)
+        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities)
         return make  # type: ignore[return-value]
 
     return decorate
@@ -125,7 +121,7 @@ def transform(
     """Register a primitive: a lifted kernel, or a function that makes a transformation."""
 
     def decorate(make: F) -> F:
-        _register(make, "transform", source, example, needs, homogeneity, None, False, identities)
+        _register(make, "transform", source, example, needs, homogeneity, None, identities)
         return make
 
     return decorate

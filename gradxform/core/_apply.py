@@ -25,7 +25,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
 
         p <- p + u
 
-    Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once to the parameter's dtype.
+    Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once.
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Source   Optax.
     Differs  Optax broadcasts a (3,) parameter with a (3, 1) update to (3, 3); here that is an error.
@@ -47,5 +47,3 @@ def apply_updates(params: Any, updates: Any) -> Any:
 
 def _is_float0(x: Any) -> bool:
     return getattr(x, "dtype", None) == jax.dtypes.float0
-
-

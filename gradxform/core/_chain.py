@@ -121,7 +121,7 @@ class NamedChain(Chain):
     def unbox(self, state: Any) -> Sequence[Any]:
         if not isinstance(state, Mapping) or list(state) != [name for name, _ in self.members]:
             raise StructureError(
-                f"named_chain: the state should be a dictionary with the keys {[n for n, _ in self.members]}, but is {state!r:.200}."
+                f"named_chain: the state should be a dictionary with keys {[n for n, _ in self.members]}, but is {state!r:.200}."
             )
         return list(state.values())
 
@@ -139,8 +139,8 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
 
     State    the tuple of the members' states. `chain()` is the identity, with the state `()`.
     Source   Optax.
-    Differs  stages without a whole-tree kernel between them run as one compiled call per leaf, with the same numbers; an empty chain is
-             allowed; members of any library are accepted, and get the extra arguments that their `update` takes.
+    Differs  neighbouring leafwise stages run as one compiled call per leaf, with the same numbers; an empty chain is allowed; members
+             of any library are accepted, and get the extra arguments that their `update` takes.
     Raises   StructureError: a member is not a transformation.
     """
     for i, tx in enumerate(args):

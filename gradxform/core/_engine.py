@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from gradxform._errors import MissingArgumentError, UnknownNameError
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Parameter
-from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._holes import is_array
+from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._state import Layout
 from gradxform.core._transformation import frozen
 

@@ -89,7 +89,7 @@ def _is_function(spec: Any) -> bool:
     if not callable(spec):
         return False
     leaves = jax.tree.leaves(spec)
-    return len(leaves) == 1 and leaves[0] is spec or bool(leaves) and all(callable(x) for x in leaves)
+    return (len(leaves) == 1 and leaves[0] is spec) or (bool(leaves) and all(callable(x) for x in leaves))
 
 
 def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
@@ -103,9 +103,7 @@ def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
         labels = [None if is_gap(x) else spec(name, x) for name, x in zip(names, leaves, strict=True)]
         unmatched = [name for name, label in zip(names, labels, strict=True) if label is _UNMATCHED]
         if unmatched:
-            raise LabelError(
-                f"{owner}: no pattern of {spec!r} matches {_listed(unmatched)}. Add a pattern, or a 'default'."
-            )
+            raise LabelError(f"{owner}: no pattern of {spec!r} matches {_listed(unmatched)}. Add a pattern, or a 'default'.")
         _check_patterns_used(owner, spec, names)
         return labels
     return _broadcast(owner, spec, tree)
@@ -113,7 +111,9 @@ def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
 
 def _takes_path(spec: Callable[..., Any]) -> bool:
     try:
-        needed = [p for p in inspect.signature(spec).parameters.values() if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD]
+        needed = [
+            p for p in inspect.signature(spec).parameters.values() if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD
+        ]
     except (ValueError, TypeError):
         return False
     return len(needed) == 2
@@ -123,7 +123,9 @@ def _check_patterns_used(owner: str, spec: Labels, names: list[str]) -> None:
     if spec.maker != "by_path" or not names:
         return
     for pattern in spec.argument:
-        if pattern != "default" and not any(fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase("/" + n, pattern) for n in names):
+        if pattern != "default" and not any(
+            fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase("/" + n, pattern) for n in names
+        ):
             raise LabelError(f"{owner}: the pattern {pattern!r} matches no leaf. The paths are {_listed(names)}.")
 
 

@@ -189,7 +189,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def as_key(key: Any) -> jax.Array:
     """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
-    return jax.random.PRNGKey(key) if isinstance(key, int) else jnp.array(key, copy=True)
+    return jax.random.key(key) if isinstance(key, int) else jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)))
 
 
 class Lift:

@@ -123,9 +123,7 @@ class Partition(Spec):
 
     def init(self, params: Any) -> PartitionState:
         groups = self.groups(params)
-        return PartitionState(
-            {name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()}
-        )
+        return PartitionState({name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()})
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         trees, groups, new = Trees("partition", updates), self.groups(updates), {}
@@ -144,11 +142,11 @@ def masked(
     """Transform the leaves where the mask is True; pass the others on as they are.
 
     State    MaskedState(inner_state). For a leaf that is masked out nothing is stored.
-    Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees, prefixes,
-             functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
+    Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
+             prefixes, functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
     Source   Optax.
-    Differs  extra arguments with the structure of the updates are always masked like them, so `mask_compatible_extra_args` is accepted
-             and not needed; masks may be nested.
+    Differs  extra arguments with the structure of the updates are always masked like them: `mask_compatible_extra_args` is not
+             needed. Masks may be nested.
     Raises   LabelError: the mask does not fit the tree, or is not True or False at some leaf.
     """
     check_transformation(inner, "masked")

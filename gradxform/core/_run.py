@@ -46,7 +46,7 @@ class Trees:
             at = f" They part at {', '.join(odd[:5])}." if odd else " Their containers are of different types."
             raise StructureError(
                 f"{self.owner}: {what} should have the structure of the updates, but has another.{at} "
-                f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. Pass gradients of the very parameters that `init` saw."
+                f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. Pass gradients of the parameters that `init` saw."
             ) from e
 
     def like(self, what: str, tree: Any) -> list[Any]:
@@ -234,7 +234,7 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
 
     g = [_asarray(trees.leaves[i]) for i in trees.present]
     dtype = real_part(functools.reduce(jnp.promote_types, [widen(x.dtype) for x in g], jnp.dtype(jnp.float32)))
-    up = lambda xs: [_up(xs[i]) for i in trees.present]  # noqa: E731
+    up = lambda xs: [_up(xs[i]) for i in trees.present]
     old = {f: getattr(record, f) for f in layout.shared}
     key, sample = jax.random.split(getattr(record, layout.key)) if layout.key else (None, None)
     common = Common([], t, old, named)

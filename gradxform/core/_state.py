@@ -78,7 +78,7 @@ class Layout:
         return self.cls(**fields)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def layout_of(cls: type, boxed: bool = False) -> Layout:
     """Read a state class. Every field must be annotated with one of the kinds in `gradxform._types`."""
     hints = typing.get_type_hints(cls, include_extras=True)

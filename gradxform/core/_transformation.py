@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 from gradxform._types import OptState, Params
@@ -135,7 +137,7 @@ def frozen(x: Any) -> Any:
     """A hashable key of a value: arrays by their bytes, tracers and unhashable objects by identity."""
     if isinstance(x, jax.core.Tracer):
         return _ByIdentity(x)
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return ("key", str(x.dtype), frozen(jax.random.key_data(x)))
     if isinstance(x, (jax.Array, np.ndarray)):
         a = np.asarray(x)
@@ -158,7 +160,7 @@ def show(x: Any) -> str:
     if isinstance(x, jax.core.Tracer):
         return f"<traced {x.aval.str_short()}>"
     if isinstance(x, (jax.Array, np.ndarray, np.generic)) and np.ndim(x) == 0 and not hasattr(x, "_key_data"):
-        return repr(x.item()) if not jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else repr(x)
+        return repr(x.item()) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else repr(x)
     if isinstance(x, type) and hasattr(x, "dtype"):
         return f"'{x.dtype.name}'"
     if inspect.isfunction(x):

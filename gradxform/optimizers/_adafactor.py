@@ -63,8 +63,8 @@ def scale_by_factored_rms(
         v_col = b v_col + (1 - b) mean over rows of (|g|^2 + epsilon)
         u     = g / sqrt(v_row v_col / mean(v_row))
 
-    Leaves with fewer than two axes of at least min_dim_size_to_factor keep v, the mean of |g|^2 + epsilon itself, and u = g / sqrt(v).
-    Rows and columns are the second largest and the largest axis.
+    Leaves with fewer than two axes of at least min_dim_size_to_factor keep v, the mean of |g|^2 + epsilon itself, and
+    u = g / sqrt(v). Rows and columns are the second largest and the largest axis.
 
     State    count; v_row, v_col, v: real, float32 or wider, of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (epsilon -> 0).
@@ -118,7 +118,8 @@ def adafactor(
         m = momentum m + (1 - momentum) d                                   momentum=None: m = d
         u = -(m + weight_decay_rate p)                                      the decay is not multiplied by the rate
 
-    State    (FactoredState(count, v_row, v_col, v), EmptyState(), ...). Memory: (m + n) / (m n) x params for m x n, 1 more with momentum.
+    State    (FactoredState(count, v_row, v_col, v), EmptyState(), ...). Memory: (m + n) / (m n) x params for m x n, and
+             1 x with momentum.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its root mean square.
     Shapes   any, scalars and complex included.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 5.

@@ -41,7 +41,8 @@ def scale_by_adam(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; nesterov: Dozat 2016.
-    Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0 and bfloat16 averages decay; nu is real.
+    Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0 and bfloat16 averages decay. nu is
+             real.
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
@@ -88,7 +89,7 @@ def adam(
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},
-    identities=[(lambda: adamw(0.1, weight_decay=0.0), lambda: adam(0.1))],
+    identities=[("adamw(0.1, weight_decay=0.0)", "adam(0.1)")],
 )
 def adamw(
     learning_rate: NonNegative,
@@ -127,7 +128,7 @@ def adamw(
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},
-    identities=[(lambda: nadam(0.1), lambda: adam(0.1, nesterov=True))],
+    identities=[("nadam(0.1)", "adam(0.1, nesterov=True)")],
 )
 def nadam(
     learning_rate: NonNegative,
@@ -161,7 +162,7 @@ def nadam(
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},
-    identities=[(lambda: nadamw(0.1, weight_decay=0.0), lambda: nadam(0.1))],
+    identities=[("nadamw(0.1, weight_decay=0.0)", "nadam(0.1)")],
 )
 def nadamw(
     learning_rate: NonNegative,

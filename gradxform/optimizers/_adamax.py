@@ -62,7 +62,7 @@ def adamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: 
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
-    identities=[(lambda: adamaxw(0.1, weight_decay=0.0), lambda: adamax(0.1))],
+    identities=[("adamaxw(0.1, weight_decay=0.0)", "adamax(0.1)")],
 )
 def adamaxw(
     learning_rate: NonNegative,
@@ -83,6 +83,4 @@ def adamaxw(
     Differs  as `scale_by_adamax`.
     Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
     """
-    return chain(
-        scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
-    )
+    return chain(scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))

@@ -73,12 +73,10 @@ def lion(
         mu = b2 mu + (1 - b2) g
 
     State    (ScaleByLionState(count, mu), EmptyState(), EmptyState()). Memory: 1 x params.
-    Units    learning_rate has those of p: every element moves by learning_rate. Use about a tenth of Adam's rate, ten times its decay.
+    Units    learning_rate has those of p: every element moves by learning_rate. Try a tenth of Adam's rate, ten times its decay.
     Shapes   any, scalars and complex included.
     Source   Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
     Differs  as `scale_by_lion`.
     Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1).
     """
-    return chain(
-        scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate)
-    )
+    return chain(scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))

@@ -100,11 +100,11 @@ def scale_by_muon(
 
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
-    Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a function
-             of the updates that returns one. Leaves of one shape are iterated on as one batch.
+    Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
+             function of the updates that returns one. Leaves of one shape are iterated on as one batch.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), bad ns_coeffs, unknown preconditioning.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), ns_coeffs, preconditioning.
     """
     if preconditioning not in PRECONDITIONINGS:
         raise HyperparameterError(
@@ -193,7 +193,7 @@ def muon(
         m = beta mu / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t)        mu = beta mu + (1 - beta) g
         u = -learning_rate (sqrt(max(1, outputs / inputs)) newton_schulz(m) + weight_decay p)
 
-    State    PartitionState with MuonState(count, mu, ns_coeffs) and stateless stages under "muon", the state of `adamw` under "adam".
+    State    PartitionState: under "muon" MuonState(count, mu, ns_coeffs) and stateless stages, under "adam" the state of `adamw`.
              Memory: 1 x the matrices, 2 x the rest.
     Units    learning_rate has those of a spectral norm: each matrix moves by about learning_rate in its largest singular value.
     Shapes   matrices (inputs, outputs) get Muon; with muon_weight_dimension_numbers the leaves that have some. Do not use it for

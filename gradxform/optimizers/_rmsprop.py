@@ -32,8 +32,8 @@ def rmsprop(
         m  = d + momentum m                     momentum=None: m = d
         u  = -m                                 nesterov: -(d + momentum m)
 
-    State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()). Memory: 1 x params,
-             one more with centered, one more with momentum.
+    State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()).
+             Memory: 1 x params, one more with centered, one more with momentum.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   Tieleman & Hinton 2012, lecture 6.5; centered, with momentum: Graves 2013, arXiv:1308.0850.

@@ -30,7 +30,7 @@ def sgd(
     State    (TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with momentum, else none.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
-    Source   Robbins & Monro 1951; momentum Polyak 1964; nesterov Sutskever et al. 2013. The learning rate stands outside the momentum.
+    Source   Robbins & Monro 1951; momentum Polyak 1964; nesterov Sutskever et al. 2013. The rate stands outside the momentum.
     Differs  the momentum of narrow parameters is float32.
     Raises   HyperparameterError: learning_rate < 0, momentum outside [0, 1].
     """

@@ -11,16 +11,16 @@ from gradxform.registry import transform
 @transform(source="Yong et al. 2020, arXiv:2004.01461", homogeneity=1)
 @per_leaf()
 def centralize(g, s, p, c):
-    """Take from each column of an update its mean.
+    """Take from each row of an update its mean.
 
-        u = g - mean(g)                         over all axes but the last; leaves with fewer than two axes pass
+        u = g - mean(g)                         over all axes but the first; leaves with fewer than two axes pass
 
     State    EmptyState(). Memory: none.
     Units    those of g.
-    Shapes   any; the last axis counts output features.
+    Shapes   any; the first axis counts what is kept apart, as output features do in weights of shape (outputs, inputs).
     Source   Yong et al. 2020, arXiv:2004.01461, equation 1.
-    Differs  no.
+    Differs  no, from Optax. For weights of shape (inputs, outputs) the paper's mean runs over the other axis: transpose around it.
     """
     if g.ndim < 2:
         return g, s
-    return g - jnp.mean(g, axis=tuple(range(g.ndim - 1)), keepdims=True), s
+    return g - jnp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True), s

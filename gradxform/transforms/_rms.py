@@ -45,9 +45,7 @@ def _initial(nu, initial_scale):
 
 
 @transform(source="Tieleman & Hinton 2012, lecture 6.5", homogeneity=0, example={"eps": 1e-30})
-@elementwise(
-    ScaleByRmsState, counted=ScaleByRmsWithCountState, counted_if="bias_correction", initial={"nu": _initial}
-)
+@elementwise(ScaleByRmsState, counted=ScaleByRmsWithCountState, counted_if="bias_correction", initial={"nu": _initial})
 def scale_by_rms(
     g, s, p, c,
     decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0, eps_in_sqrt: bool = True,
@@ -74,9 +72,7 @@ def scale_by_rms(
 
 
 @transform(source="Graves 2013, arXiv:1308.0850", homogeneity=0, example={"eps": 1e-30})
-@elementwise(
-    ScaleByRStdDevState, counted=ScaleByRStdDevWithCountState, counted_if="bias_correction", initial={"nu": _initial}
-)
+@elementwise(ScaleByRStdDevState, counted=ScaleByRStdDevWithCountState, counted_if="bias_correction", initial={"nu": _initial})
 def scale_by_stddev(
     g, s, p, c,
     decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0, eps_in_sqrt: bool = True,

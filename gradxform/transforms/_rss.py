@@ -22,13 +22,9 @@ def _initial(sum_of_squares, initial_accumulator_value):
     return jnp.full_like(sum_of_squares, initial_accumulator_value)
 
 
-@transform(
-    source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0}
-)
+@transform(source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})
 @elementwise(ScaleByRssState, initial={"sum_of_squares": _initial})
-def scale_by_rss(
-    g, s, p, c, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: bool = True
-):
+def scale_by_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: bool = True):
     """Divide updates by the root of the sum of all their squares so far.
 
         G = G + |g|^2

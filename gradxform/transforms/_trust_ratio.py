@@ -16,9 +16,7 @@ def _norm(x):
 
 @transform(source="You et al. 2017, arXiv:1708.03888", homogeneity=0)
 @per_leaf(needs=("params",))
-def scale_by_trust_ratio(
-    g, s, p, c, min_norm: NonNegative = 0.0, trust_coefficient: NonNegative = 1.0, eps: NonNegative = 0.0
-):
+def scale_by_trust_ratio(g, s, p, c, min_norm: NonNegative = 0.0, trust_coefficient: NonNegative = 1.0, eps: NonNegative = 0.0):
     """Give each leaf's update the norm of its parameter.
 
         r = trust_coefficient max(||p||, min_norm) / (max(||g||, min_norm) + eps)

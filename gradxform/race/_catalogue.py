@@ -1,0 +1,93 @@
+"""`names` and `show`: the registry in the terminal. Plain text; headings in bold where rich is installed."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform import registry
+from gradxform._errors import UnknownNameError
+from gradxform._types import Parameter
+
+SHAPE = (64, 64)  # of the parameter whose state is measured
+
+
+def names(pattern: str, kind: str = "optimizer") -> int:
+    """Print name and summary of each match."""
+    found = registry.names(pattern, kind)
+    if not found:
+        near = difflib.get_close_matches(pattern, registry.names(kind=kind), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise UnknownNameError(f"No {kind if kind != '*' else 'name'} matches {pattern!r}.{hint}")
+    width = max(map(len, found))
+    for name in found:
+        _print(name.ljust(width), registry.entry(name).summary)
+    return 0
+
+
+def show(name: str) -> int:
+    """Print all that is known about one."""
+    entry = registry.entry(name)
+    _print(entry.name, entry.summary)
+    print()
+    print("\n".join("    " + line for line in entry.equation().split("\n")))
+    print()
+    _section("arguments", [f"{p.name:<24}{_default(p):<12}{_range(p)}".rstrip() for p in entry.parameters.values()])
+    _section("state", [_state_bytes(entry)])
+    if entry.rates:
+        _section("rates", [", ".join(f"{rate:g} ({task})" for task, rate in entry.rates.items())])
+    _section("needs", [", ".join(entry.needs)] if entry.needs else [])
+    _section("source", [entry.section("Source") or entry.source])
+    _section("differs", [text] if (text := entry.section("Differs")) else [])
+    return 0
+
+
+def _default(p: Parameter) -> str:
+    return "required" if p.required else repr(p.default)
+
+
+def _range(p: Parameter) -> str:
+    if p.range is None:
+        return ""
+    return f"in {p.range.text}" + ("" if p.is_data else ", whole")
+
+
+def _state_bytes(entry: registry.Entry) -> str:
+    try:
+        state = jax.eval_shape(lambda p: entry().init(p), jax.ShapeDtypeStruct(SHAPE, jnp.float32))
+    except Exception:
+        return "depends on the parameters"
+    size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+    return f"{size / (SHAPE[0] * SHAPE[1]):.2f} bytes per parameter, for a float32 matrix of {SHAPE[0]} x {SHAPE[1]}"
+
+
+def _section(heading: str, lines: Iterable[str]) -> None:
+    for i, line in enumerate(lines):
+        _print("" if i else heading, line, width=11)
+
+
+def _print(heading: str, text: str, width: int = 0) -> None:
+    """A line that starts with a heading, in bold on a terminal."""
+    heading = heading.ljust(width)
+    screen = _rich_console()
+    if screen is None:
+        print(f"{heading}  {text}")
+    else:
+        from rich.text import Text
+
+        screen.print(Text.assemble((heading, "bold"), "  ", text), soft_wrap=True)
+
+
+def _rich_console() -> Any:
+    if not sys.stdout.isatty():
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console(highlight=False)

@@ -1,0 +1,108 @@
+"""A whole race: contestants side by side in a few threads, results saved one by one, step times measured at the end."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+
+import jax
+
+from gradxform._errors import ProblemError
+from gradxform.race._contestants import Contestant
+from gradxform.race._protocol import Watch, compete
+from gradxform.race._results import Result, Store
+from gradxform.race._trainer import TUNING_SEED, Stopped, Trainer, Updater
+
+MOST_WORKERS = 4
+TIMING_ROUNDS, TIMING_STEPS = 15, 10
+
+
+def workers() -> int:
+    """How many contestants run at a time: on a CPU one per core, up to four; an accelerator is kept busy by one."""
+    return min(os.cpu_count() or 1, MOST_WORKERS) if jax.default_backend() == "cpu" else 1
+
+
+def race(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watch: Watch) -> None:
+    """Let the contestants compete, and save each result as it comes.
+
+    An optimizer that raises is recorded as failed, and the others go on. On Ctrl-C and on a fault of the problem the race stops, and
+    the exception is raised when what had finished is saved.
+    """
+    with ThreadPoolExecutor(workers()) as pool:
+        pending = {pool.submit(_attempt, contestant, trainer, watch) for contestant in contestants}
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
+                _keep(done, store, watch)
+        except BaseException:
+            trainer.stop.set()
+            pool.shutdown(cancel_futures=True)
+            _keep({f for f in pending if f.done() and not f.cancelled() and f.exception() is None}, store, watch)
+            raise
+    _measure(trainer, [c for c in contestants if store.results[c.label].step_us is None], store, watch)
+
+
+def _keep(done: set[Future[Result]], store: Store, watch: Watch) -> None:
+    for future in done:
+        result = future.result()
+        store.add(result)
+        watch.finish(result)
+
+
+def _attempt(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
+    try:
+        return compete(contestant, trainer, watch)
+    except (ProblemError, Stopped):
+        raise
+    except Exception as e:
+        return Result(contestant.label, failed=reason(e))
+
+
+def reason(e: Exception) -> str:
+    """An exception in one line."""
+    lines = str(e).strip().splitlines()
+    return f"{type(e).__name__}: {lines[0]}" if lines else type(e).__name__
+
+
+def _measure(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watch: Watch) -> None:
+    """Measure the time of one step of one run, nothing else running, and save it with the results."""
+    contestants = [c for c in contestants if not store.results[c.label].failed]
+    with ThreadPoolExecutor(workers()) as pool:
+        for contestant in contestants:
+            watch.begin(contestant.label, "step time")
+        steppers = dict(zip(contestants, pool.map(lambda c: _stepper(trainer, c), contestants), strict=True))
+    for contestant, seconds in step_times(steppers).items():
+        store.results[contestant.label].step_us = 1e6 * seconds
+    store.save()
+
+
+def step_times(steppers: Mapping[Contestant, Callable[[], None]]) -> dict[Contestant, float]:
+    """Median seconds per step; rounds of the steppers alternate, so that a disturbance meets all alike."""
+    times: dict[Contestant, list[float]] = {key: [] for key in steppers}
+    for _ in range(TIMING_ROUNDS):
+        for key, steps in steppers.items():
+            start = time.perf_counter()
+            steps()
+            times[key].append((time.perf_counter() - start) / TIMING_STEPS)
+    return {key: statistics.median(found) for key, found in times.items()}
+
+
+def _stepper(trainer: Trainer, contestant: Contestant) -> Callable[[], None]:
+    """A function that takes `TIMING_STEPS` steps of one run, compiled and ready."""
+    updater = Updater(contestant, trainer.problem.loss)
+    params = jax.device_put(trainer.start(TUNING_SEED))
+    state = updater.init(params)
+    batch = jax.tree.map(lambda x: x[0], trainer.batch([TUNING_SEED], 0))
+
+    def steps() -> None:
+        p, s = params, state
+        for _ in range(TIMING_STEPS):
+            value, grads = trainer.gradient(p, batch)
+            p, s = updater.one(1e-6, value, grads, s, p, batch)
+        jax.block_until_ready(p)
+
+    steps()
+    return steps
