@@ -49,6 +49,8 @@ from gradxform.core import set_to_zero as set_to_zero
 from gradxform.core import where as where
 from gradxform.optimizers import FactoredState as FactoredState
 from gradxform.optimizers import MuonDimensionNumbers as MuonDimensionNumbers
+from gradxform.optimizers import MuonDimensions as MuonDimensions
+from gradxform.optimizers import MuonLabels as MuonLabels
 from gradxform.optimizers import MuonState as MuonState
 from gradxform.optimizers import ScaleByAdaDeltaState as ScaleByAdaDeltaState
 from gradxform.optimizers import ScaleByAdamState as ScaleByAdamState

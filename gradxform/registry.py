@@ -33,6 +33,7 @@ class Entry:
       homogeneity: d such that gradients times k give updates times k^d (k a power of two, eps -> 0); None: no law.
       rates: centre of the learning-rate grid per race task, `default` for all others.
       identities: pairs of expressions that must give the same updates.
+      ndim: the number of axes that its leaves must have, if not any.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Entry:
     homogeneity: float | None
     rates: Mapping[str, float]
     identities: tuple[tuple[str, str], ...]
+    ndim: int | None
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -79,9 +81,9 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, identities) -> None:
+def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None) -> None:
     name = make.__name__
-    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities))
+    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim)
     _ENTRIES[name] = entry
 
 
@@ -117,11 +119,12 @@ def transform(
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
     identities: Any = (),
+    ndim: int | None = None,
 ) -> Callable[[F], F]:
     """Register a primitive: a lifted kernel, or a function that makes a transformation."""
 
     def decorate(make: F) -> F:
-        _register(make, "transform", source, example, needs, homogeneity, None, identities)
+        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim)
         return make
 
     return decorate

@@ -87,8 +87,6 @@ class Spec:
 class Init:
     """The `init` of a specification."""
 
-    __slots__ = ("spec",)
-
     def __init__(self, spec: Spec):
         self.spec = spec
 

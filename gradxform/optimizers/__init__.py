@@ -21,6 +21,8 @@ from gradxform.optimizers._lion import ScaleByLionState as ScaleByLionState
 from gradxform.optimizers._lion import lion as lion
 from gradxform.optimizers._lion import scale_by_lion as scale_by_lion
 from gradxform.optimizers._muon import MuonDimensionNumbers as MuonDimensionNumbers
+from gradxform.optimizers._muon import MuonDimensions as MuonDimensions
+from gradxform.optimizers._muon import MuonLabels as MuonLabels
 from gradxform.optimizers._muon import MuonState as MuonState
 from gradxform.optimizers._muon import muon as muon
 from gradxform.optimizers._muon import scale_by_muon as scale_by_muon

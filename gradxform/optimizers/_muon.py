@@ -70,7 +70,7 @@ def _orthogonalize(m: Any, dims: MuonDimensionNumbers | None, iterate: Callable[
 
 
 def _coeffs(ns_coeffs, ns_steps):
-    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, jnp.float32)
+    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, float)
     if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and coeffs.shape[0] > ns_steps):
         raise HyperparameterError(
             f"scale_by_muon: `ns_coeffs` must have shape (3,), or (n, 3) with n <= ns_steps={ns_steps}, but has {coeffs.shape}."
@@ -78,7 +78,7 @@ def _coeffs(ns_coeffs, ns_steps):
     return coeffs
 
 
-@transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30})
+@transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30}, ndim=2)
 @per_leaf(
     MuonState,
     storage={"mu": "mu_dtype"},
@@ -118,7 +118,9 @@ def scale_by_muon(
     return u, s._replace(mu=mu)
 
 
-@transform(source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1)
+@transform(
+    source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1, ndim=2
+)
 @per_leaf(leaf_args={"weight_dimension_numbers": MuonDimensionNumbers})
 def scale_by_shape(g, s, p, c, weight_dimension_numbers: Any = None, consistent_rms: NonNegative | None = None):
     """Scale a matrix by its shape, so that one learning rate serves all.
@@ -141,24 +143,32 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: Any = None, consistent_
 
 
 @dataclasses.dataclass(frozen=True)
-class _Matrices:
-    """Spreads dimension numbers, given as None, one for all, a prefix tree or a function, over a tree."""
+class MuonDimensions:
+    """Dimension numbers for each leaf: from None (matrices only), one for all, a tree or prefix of a tree, or a function."""
 
-    spec: Any
-    as_labels: bool
+    spec: Any = None
 
     def __call__(self, tree: Any) -> Any:
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
         if self.spec is None:
-            dims = [MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
-        else:
-            spec = self.spec(tree) if callable(self.spec) else self.spec
-            tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers))
-            parts = top.flatten_up_to(tree)
-            dims = [d for d, part in zip(tops, parts, strict=True) for _ in jax.tree.leaves(part, is_leaf=is_gap)]
-        if self.as_labels:
-            return treedef.unflatten(["muon" if isinstance(d, MuonDimensionNumbers) else "adam" for d in dims])
+            return treedef.unflatten([MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves])
+        spec = self.spec(tree) if callable(self.spec) else self.spec
+        tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers))
+        parts = top.flatten_up_to(tree)
+        dims = [d for d, part in zip(tops, parts, strict=True) for _ in jax.tree.leaves(part, is_leaf=is_gap)]
         return treedef.unflatten([x if is_gap(x) else d for x, d in zip(leaves, dims, strict=True)])
+
+
+@dataclasses.dataclass(frozen=True)
+class MuonLabels:
+    """The label "muon" for leaves with dimension numbers, "adam" for the others."""
+
+    spec: Any = None
+
+    def __call__(self, tree: Any) -> Any:
+        is_leaf = lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers)
+        label = lambda d: "muon" if isinstance(d, MuonDimensionNumbers) else "adam"
+        return jax.tree.map(label, MuonDimensions(self.spec)(tree), is_leaf=is_leaf)
 
 
 @optimizer(
@@ -204,7 +214,7 @@ def muon(
     """
     if isinstance(ns_coeffs, str) and ns_coeffs not in PRESETS:
         raise HyperparameterError(f"muon: `ns_coeffs` must be coefficients or one of {', '.join(PRESETS)}, but got {ns_coeffs!r}.")
-    dims = _Matrices(muon_weight_dimension_numbers, as_labels=False) if muon_weight_dimension_numbers is not None else None
+    dims = None if muon_weight_dimension_numbers is None else MuonDimensions(muon_weight_dimension_numbers)
     matrices = chain(
         scale_by_muon(
             PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs, ns_steps, beta, eps, mu_dtype,
@@ -218,4 +228,4 @@ def muon(
         learning_rate if adam_learning_rate is None else adam_learning_rate,
         adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov,
     )  # fmt: skip
-    return partition({"muon": matrices, "adam": others}, _Matrices(muon_weight_dimension_numbers, as_labels=True))
+    return partition({"muon": matrices, "adam": others}, MuonLabels(muon_weight_dimension_numbers))

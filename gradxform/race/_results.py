@@ -115,7 +115,9 @@ class Store:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             theirs, results = content["settings"], [_result(r) for r in content["results"]]
         except (OSError, ValueError, KeyError, TypeError) as e:
-            raise ResumeError(f"--resume: {self.path} is not a file of race results ({e}). Remove it, or choose another --out.") from e
+            raise ResumeError(
+                f"--resume: {self.path} is not a file of race results ({e}). Remove it, or choose another --out."
+            ) from e
         ours = dataclasses.asdict(self.settings)
         other = [f"{k} was {theirs.get(k)!r} and is now {v!r}" for k, v in ours.items() if theirs.get(k) != v]
         if other:

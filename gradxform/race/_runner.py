@@ -73,15 +73,15 @@ def _measure(trainer: Trainer, contestants: Sequence[Contestant], store: Store, 
     with ThreadPoolExecutor(workers()) as pool:
         for contestant in contestants:
             watch.begin(contestant.label, "step time")
-        steppers = dict(zip(contestants, pool.map(lambda c: _stepper(trainer, c), contestants), strict=True))
-    for contestant, seconds in step_times(steppers).items():
-        store.results[contestant.label].step_us = 1e6 * seconds
+        steppers = dict(zip([c.label for c in contestants], pool.map(lambda c: _stepper(trainer, c), contestants), strict=True))
+    for label, seconds in step_times(steppers).items():
+        store.results[label].step_us = 1e6 * seconds
     store.save()
 
 
-def step_times(steppers: Mapping[Contestant, Callable[[], None]]) -> dict[Contestant, float]:
+def step_times(steppers: Mapping[str, Callable[[], None]]) -> dict[str, float]:
     """Median seconds per step; rounds of the steppers alternate, so that a disturbance meets all alike."""
-    times: dict[Contestant, list[float]] = {key: [] for key in steppers}
+    times: dict[str, list[float]] = {key: [] for key in steppers}
     for _ in range(TIMING_ROUNDS):
         for key, steps in steppers.items():
             start = time.perf_counter()

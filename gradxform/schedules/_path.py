@@ -24,8 +24,13 @@ def since(k: Any, begin: int) -> Any:
 
 
 def progress(k: Any, steps: int, begin: int = 0) -> Any:
-    """The part of `steps`, starting at `begin`, that is completed at k: from 0 to 1."""
-    return jnp.minimum(since(k, begin) / float(steps), 1) if steps else 1
+    """The part of `steps`, starting at `begin`, that is completed at k: 0 until `begin`, exactly 1 from the end on.
+
+    Compiled, e / steps may become e (1 / steps), which is not quite 1 at the end, and 1 - p a fused operation that is then less
+    than 0, with a NaN for its root. Hence the `where`, and the `minimum` that keeps p a rounded number.
+    """
+    e = since(k, begin)
+    return jnp.where(e < capped(steps), jnp.minimum(e / float(steps or 1), 1), 1)
 
 
 def linear(p: Any) -> Any:

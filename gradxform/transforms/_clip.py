@@ -51,7 +51,7 @@ def clip_by_norm(g, s, p, c, max_norm: NonNegative):
     Raises   HyperparameterError: max_norm < 0.
     """
     norm = jnp.sqrt(_sum_sq(g))
-    return jnp.where(norm < max_norm, g, g / jnp.where(norm > 0, norm, 1) * max_norm), s
+    return g * jnp.where(norm > max_norm, max_norm / norm, 1), s
 
 
 @transform(source="Shazeer & Stern 2018, arXiv:1804.04235", example={"threshold": 1.0})
@@ -87,4 +87,4 @@ def clip_by_global_norm(g, s, p, c, max_norm: NonNegative):
     Raises   HyperparameterError: max_norm < 0.
     """
     norm = jnp.sqrt(c.total)
-    return jnp.where(norm < max_norm, g, g / jnp.where(norm > 0, norm, 1) * max_norm), s
+    return g * jnp.where(norm > max_norm, max_norm / norm, 1), s

@@ -29,9 +29,7 @@ def array_oracle(make: Callable[..., Generator] | None = None, *, extra: str | N
         def step(g: list, w: list | None = None, **extras: Any) -> list[np.ndarray]:
             if not runs:
                 runs.extend(_started(make, args, kwargs) for _ in g)
-            return [
-                _like(run.send(inputs), inputs[0]) for run, *inputs in zip(runs, *_columns(g, w, extra, extras), strict=True)
-            ]
+            return [_like(run.send(inputs), inputs[0]) for run, *inputs in zip(runs, *_columns(g, w, extra, extras), strict=True)]
 
         return step
 

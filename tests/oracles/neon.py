@@ -47,9 +47,7 @@ def rmsprop(learning_rate=2e-3, decay_rate=0.95, epsilon=1e-6, gradient_clip_val
         k, g = clipping(g, gradient_clip_value, gradient_clip_norm)
         mu = [0.0] * len(g) if mu is None else mu
         mu = [decay_rate * mu_i + (1 - decay_rate) * g_i**2 for mu_i, g_i in zip(mu, g, strict=True)]
-        u = [
-            -at(learning_rate, n) * k * g_i / (np.sqrt(mu_i + epsilon) + epsilon) for mu_i, g_i in zip(mu, g, strict=True)
-        ]
+        u = [-at(learning_rate, n) * k * g_i / (np.sqrt(mu_i + epsilon) + epsilon) for mu_i, g_i in zip(mu, g, strict=True)]
 
 
 @oracle

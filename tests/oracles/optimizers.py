@@ -142,7 +142,7 @@ def rmsprop(
     ν ← β ν + (1 − β) g²;  µ ← β µ + (1 − β) g;  v ← γ v − lr g / √(ν − µ² + ε);  u = v   (Nesterov: u = γ v + the last term)
 
     Without `centered` µ is absent. E5: the difference is computed so that it cannot go negative, as in `scale_by_stddev`.
-    `eps_in_sqrt=False`: √(·) + ε; "both": √(· + ε) + ε (neon).
+    E11: ν and v are kept (S2:63 never stores them). `eps_in_sqrt=False`: √(·) + ε; "both": √(· + ε) + ε (neon).
     """
     nu, mean, S, v, u = initial_scale, 0.0, initial_scale, 0.0, None
     inside, outside = {True: (eps, 0.0), False: (0.0, eps), "both": (eps, eps)}[eps_in_sqrt]

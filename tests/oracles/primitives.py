@@ -40,16 +40,16 @@ def trace(decay, nesterov=False):
 
 @array_oracle
 def nesterov(decay):
-    """Nesterov 1983 at the look-ahead point (catalogue A.2.3 and A.1 row 6): m ← g + µ m; u = g + µ m.
+    """Nesterov 1983 with the gradient at the stored point (catalogue A.2.3 and A.1 row 6): m ← g + µ m; u = g + µ m, the new m.
 
-    Derived from the true form m ← µ m + ∇f(w − lr µ m), w ← w − lr m (S3:11) for y = w − lr µ m, the point where g is taken:
-    y' − y = −lr (m' + µ m' − µ m) and m' = µ m + g, so that y' − y = −lr (g + µ m'). Here u is computed as that difference.
+    The true form (S3:11) is m ← µ m + ∇f(w − lr µ m), w ← w − lr m. Store the look-ahead point y = w − lr µ m, where g is taken:
+    y' − y = −lr (m' + µ m' − µ m) = −lr (g + µ m'), for a constant lr.
     """
     m, u = 0.0, None
     while True:
         g, _ = yield u
-        m_before, m = m, decay * m + g
-        u = m + decay * m - decay * m_before
+        m = g + decay * m
+        u = g + decay * m
 
 
 @array_oracle

@@ -1,0 +1,16 @@
+"""The laws that every transformation must obey, and `check`, which examines yours.
+
+import gradxform.testing
+gradxform.testing.check(my_transformation)
+"""
+
+from gradxform.testing import _scope_laws, _state_laws, _value_laws  # noqa: F401  importing a file adds its laws to LAWS
+from gradxform.testing._case import Case as Case
+from gradxform.testing._case import case_for as case_for
+from gradxform.testing._check import Report as Report
+from gradxform.testing._check import check as check
+from gradxform.testing._check import examine as examine
+from gradxform.testing._laws import LAWS as LAWS
+from gradxform.testing._laws import Law as Law
+from gradxform.testing._laws import LawBroken as LawBroken
+from gradxform.testing._laws import Skip as Skip

@@ -1,0 +1,113 @@
+"""Laws about dtypes, states and compilation: 1, 2, 3, 12, 16."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import GradxformError
+from gradxform.core._apply import apply_updates
+from gradxform.testing._laws import describe, differences, expect, law, same
+
+NARROW_AND_WIDE = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64, jnp.complex64)
+
+
+@law(1, "updates have the parameters' structure, shapes and dtypes")
+def dtypes(case: Any) -> None:
+    for dtype in NARROW_AND_WIDE:
+        with jax.enable_x64(dtype == jnp.float64):
+            tx, params, grads = case.tx, case.params(dtype), case.grads(0, dtype)
+            try:
+                updates, _ = case.update(tx, grads, tx.init(params), params, jit=True)
+            except GradxformError:
+                expect(dtype == jnp.complex64, f"{jnp.dtype(dtype)} parameters are refused.")
+                continue
+            changed = differences(describe(params), describe(updates))
+            expect(not changed, f"with {jnp.dtype(dtype)} parameters the update has other leaves: {'; '.join(changed)}.")
+
+
+@law(2, "the state is a fixed point of update")
+def fixed_point(case: Any) -> None:
+    for dtype in NARROW_AND_WIDE:
+        with jax.enable_x64(dtype == jnp.float64):
+            tx, params, grads = case.tx, case.params(dtype), case.grads(0, dtype)
+            state = tx.init(params)
+            after = jax.eval_shape(lambda s, t=tx, g=grads, p=params: case.update(t, g, s, p)[1], state)
+            expect(
+                jax.tree.structure(state) == jax.tree.structure(after),
+                f"with {jnp.dtype(dtype)} parameters the structure {jax.tree.structure(state)} became {jax.tree.structure(after)}.",
+            )
+            changed = differences(describe(state), describe(after))
+            expect(not changed, f"with {jnp.dtype(dtype)} parameters the state drifts: {'; '.join(changed)}.")
+    shapes = jax.eval_shape(lambda: case.params())
+    changed = differences(describe(case.tx.init(case.params())), describe(jax.eval_shape(case.tx.init, shapes)))
+    expect(not changed, f"`init` differs on abstract parameters: {'; '.join(changed)}.")
+
+
+@law(3, "jit equals eager, and the second call does not compile")
+def jit_equals_eager(case: Any) -> None:
+    for dtype in (jnp.float32, jnp.bfloat16):
+        tx = case.tx
+        compiled, s1, _ = case.run(tx, 2, dtype)
+        eager, s2, _ = case.run(tx, 2, dtype, jit=False)
+        close = {"rtol": 1e-5, "atol": 1e-6} if dtype == jnp.float32 else {"rtol": 2e-2, "atol": 1e-2}
+        same(compiled, eager, f"updates under jit and without, {jnp.dtype(dtype)}", **close)
+        same(s1, s2, f"states under jit and without, {jnp.dtype(dtype)}", **close)
+    traces = []
+
+    @jax.jit
+    def step(g, s, p):
+        traces.append(1)
+        return case.update(tx, g, s, p)
+
+    params = case.params()
+    _, state = step(case.grads(0), tx.init(params), params)
+    step(case.grads(1), state, params)
+    expect(len(traces) == 1, f"two updates of equal shapes were traced {len(traces)} times.")
+
+
+@law(12, "parameters and state can be donated")
+def donation(case: Any) -> None:
+    tx, params = case.tx, case.params()
+    plain = case.update(tx, case.grads(0), tx.init(params), params)
+    fresh = jax.tree.map(lambda x: jnp.array(x, copy=True), params)
+    state, grads = tx.init(fresh), case.grads(0)
+    buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((fresh, state)) if _is_plain(x)]
+    expect(len(set(buffers)) == len(buffers), "`init` returns one buffer twice, or a parameter's own.")
+
+    def step(p, s, g):
+        u, s = case.update(tx, g, s, p)
+        return apply_updates(p, u), s, u
+
+    _, state, updates = jax.jit(step, donate_argnums=(0, 1))(fresh, state, grads)
+    same((updates, state), plain, "update and state with donated buffers, and without")
+
+
+def _is_plain(x: Any) -> bool:
+    return isinstance(x, jax.Array) and x.size > 0 and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+@law(16, "save, kill, restore, continue equals never stopped")
+def resume(case: Any) -> None:
+    tx, params = case.tx, case.params()
+    step = lambda g, s, p: case.update(tx, g, s, p, jit=True)
+    _, state = step(case.grads(0), tx.init(params), params)
+    straight = step(case.grads(1), state, params)
+    saved = pickle.dumps([_to_bytes(x) for x in jax.tree.leaves(state)])
+    fresh = case.make().init(params)
+    leaves = [_from_bytes(b, x) for b, x in zip(pickle.loads(saved), jax.tree.leaves(fresh), strict=True)]
+    restored = jax.tree.unflatten(jax.tree.structure(fresh), leaves)
+    again = step(case.grads(1), restored, params)
+    same(straight, again, "the next update after a restart, and without", rtol=0, atol=0)
+
+
+def _to_bytes(x: Any) -> np.ndarray:
+    return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+
+
+def _from_bytes(saved: np.ndarray, like: Any) -> Any:
+    return jax.random.wrap_key_data(saved) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else jnp.asarray(saved)

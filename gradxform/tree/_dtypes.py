@@ -1,0 +1,57 @@
+"""Casting, and the dtype of a whole tree."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._numerics import round_to
+from gradxform.tree._leafwise import leafwise
+
+
+@leafwise("tree")
+def cast(tree: Any, dtype: Any) -> Any:
+    """Every leaf in this dtype; `None` changes nothing."""
+    return tree if dtype is None else round_to(jnp.asarray(tree), jnp.dtype(dtype))
+
+
+@leafwise("tree", "other_tree", keep="tree")
+def cast_like(tree: Any, other_tree: Any) -> Any:
+    """Every leaf in the dtype of the other tree's leaf, if that has one."""
+    return round_to(jnp.asarray(tree), other_tree.dtype) if hasattr(other_tree, "dtype") else tree
+
+
+def dtype(tree: Any, mixed_dtype_handler: str | None = None) -> Any:
+    """The dtype that all leaves have.
+
+    Leaves of several dtypes are an error, unless `mixed_dtype_handler` is
+
+    "promote"             the dtype that JAX promotes them to
+    "highest", "lowest"   the one of them that all others are promoted to, or that is promoted to all others
+    """
+    found = {jax.tree_util.keystr(path): jnp.result_type(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+    dtypes = list(dict.fromkeys(found.values()))
+    if mixed_dtype_handler not in (None, "promote", "highest", "lowest"):
+        raise HyperparameterError(
+            f"tree.dtype: `mixed_dtype_handler` must be None, 'promote', 'highest' or 'lowest', but got {mixed_dtype_handler!r}."
+        )
+    if len(dtypes) <= 1:
+        return dtypes[0] if dtypes else jnp.result_type(float)
+    if mixed_dtype_handler is None:
+        listed = ", ".join(f"{path} is {d}" for path, d in found.items())
+        raise StructureError(f"tree.dtype: the leaves should have one dtype, but {listed}. Pass `mixed_dtype_handler`.")
+    promoted = functools.reduce(jnp.promote_types, dtypes)
+    if mixed_dtype_handler == "promote":
+        return promoted
+    is_lowest = lambda d: all(jnp.promote_types(d, other) == other for other in dtypes)
+    extremes = [d for d in dtypes if (d == promoted if mixed_dtype_handler == "highest" else is_lowest(d))]
+    if not extremes:
+        raise StructureError(
+            f"tree.dtype: none of {', '.join(map(str, dtypes))} is the {mixed_dtype_handler}, because some are not promoted to "
+            "others. Use 'promote'."
+        )
+    return extremes[0]

@@ -1,0 +1,61 @@
+"""From a function of leaves to a function of trees, with absent leaves in one place."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import round_to, widen
+
+P = ParamSpec("P")
+
+
+def is_gap(x: Any) -> bool:
+    """An absent leaf: `None`, or a `MaskedNode` (Optax's too)."""
+    return x is None or (isinstance(x, tuple) and type(x).__name__ == "MaskedNode")
+
+
+def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+    """Lift a function written for leaves: its arguments named in `trees` become trees of one structure.
+
+    Where one of the trees has no leaf, neither has the result; or it is the leaf of the tree `keep`, unchanged.
+    """
+
+    def lift(f: Callable[P, Any]) -> Callable[P, Any]:
+        signature = inspect.signature(f)
+
+        @functools.wraps(f)
+        def lifted(*args: P.args, **kwargs: P.kwargs) -> Any:
+            bound = signature.bind(*args, **kwargs).arguments
+
+            def at(*leaves: Any) -> Any:
+                here = dict(zip(trees, leaves, strict=True))
+                gaps = [x for x in leaves if is_gap(x)]
+                if gaps:
+                    return here[keep] if keep else gaps[0]
+                return f(**{**bound, **here})  # type: ignore[call-arg]
+
+            return jax.tree.map(at, *(bound[t] for t in trees), is_leaf=is_gap)
+
+        return lifted
+
+    return lift
+
+
+def wide(x: Any) -> Any:
+    """x as an array, in float32 or wider if it is not whole."""
+    x = jnp.asarray(x)
+    return x.astype(widen(x.dtype))
+
+
+def once(f: Callable[..., Any], *xs: Any) -> Any:
+    """f(*xs) in the dtype that JAX promotes `xs` to, but computed in float32 or wider and rounded once."""
+    dtype = jnp.result_type(*xs)
+    if widen(dtype) == dtype:
+        return f(*xs)
+    return round_to(f(*(jnp.asarray(x, widen(dtype)) for x in xs)), dtype)

@@ -1,0 +1,98 @@
+"""From a tree to one number. Inexact leaves are accumulated in float32 or wider, and the result stays so wide."""
+
+# ruff: noqa: A001, A002
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._numerics import abs_sq, is_inexact, widen
+from gradxform.tree._leafwise import is_gap, leafwise, wide
+
+
+def size(tree: Any) -> int:
+    """The number of elements."""
+    return _fold(operator.add, [math.prod(jnp.shape(x)) for x in jax.tree.leaves(tree)], 0)
+
+
+def sum(tree: Any, associative_reduction: bool = False) -> Any:
+    """The sum of all elements. `associative_reduction` adds the leaves pairwise, which compiles faster for large trees."""
+    sums = [_sum(x) for x in jax.tree.leaves(tree)]
+    if associative_reduction:
+        return jax.tree.reduce_associative(operator.add, sums, identity=0)
+    return _fold(operator.add, sums, 0)
+
+
+def max(tree: Any) -> Any:
+    """The largest element; -inf if there is none."""
+    return _fold(jnp.maximum, [jnp.max(x) for x in _nonempty(tree)], -math.inf)
+
+
+def min(tree: Any) -> Any:
+    """The smallest element; inf if there is none."""
+    return _fold(jnp.minimum, [jnp.min(x) for x in _nonempty(tree)], math.inf)
+
+
+def vdot(tree_x: Any, tree_y: Any) -> Any:
+    """sum conj(x) y, over the leaves that both trees have."""
+    return sum(_products(tree_x, tree_y))
+
+
+def norm(tree: Any, ord: int | str | float | None = None, squared: bool = False) -> jax.Array:
+    """The norm of all elements as one vector, or its square.
+
+    ord None or 2    sqrt(sum |x|^2)
+    ord 1            sum |x|
+    ord inf          max |x|
+    """
+    leaves = [wide(x if is_inexact(jnp.result_type(x)) else jnp.asarray(x, jnp.float32)) for x in _nonempty(tree)]
+    if ord is None or ord == 2:
+        square = jnp.asarray(_fold(operator.add, [jnp.sum(abs_sq(x)) for x in leaves], 0.0))
+        return square if squared else jnp.sqrt(square)
+    if ord == 1:
+        result = _fold(operator.add, [jnp.sum(jnp.abs(x)) for x in leaves], 0.0)
+    elif ord in (math.inf, "inf", "infinity"):
+        result = _fold(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves], 0.0)
+    else:
+        raise HyperparameterError(f"tree.norm: `ord` must be None, 1, 2 or inf, but got {ord!r}.")
+    return jnp.asarray(result * result if squared else result)
+
+
+def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |a - b| <= atol + rtol |b| everywhere; an absent leaf is close to an absent leaf only."""
+
+    def close(x: Any, y: Any) -> Any:
+        if is_gap(x) or is_gap(y):
+            return is_gap(x) and is_gap(y)
+        return jnp.allclose(wide(x), wide(y), rtol=rtol, atol=atol, equal_nan=equal_nan)
+
+    return _fold(operator.and_, jax.tree.leaves(jax.tree.map(close, a, b, is_leaf=is_gap)), True)
+
+
+def _sum(x: Any) -> Any:
+    dtype = jnp.result_type(x)
+    return jnp.sum(x, dtype=widen(dtype) if is_inexact(dtype) else None)
+
+
+@leafwise("tree_x", "tree_y")
+def _products(tree_x: Any, tree_y: Any) -> Any:
+    if jnp.shape(tree_x) != jnp.shape(tree_y):
+        raise StructureError(
+            f"tree.vdot: leaves of shapes {jnp.shape(tree_x)} and {jnp.shape(tree_y)} meet. They must agree; nothing is broadcast."
+        )
+    return jnp.conj(wide(tree_x)) * wide(tree_y)
+
+
+def _nonempty(tree: Any) -> list[Any]:
+    return [x for x in jax.tree.leaves(tree) if 0 not in jnp.shape(x)]
+
+
+def _fold(join: Any, xs: list[Any], empty: Any) -> Any:
+    return functools.reduce(join, xs) if xs else empty

@@ -1,0 +1,112 @@
+"""Reading and replacing the parts of a tree by name: a key of a dictionary, a field of a record, or the name of a NamedTuple class.
+
+`get(opt_state, "count")` is the one value of that name, `set(opt_state, learning_rate=0.1)` a copy with every value of that name
+replaced, and `filtering=lambda path, value: "ScaleByAdamState" in keystr(path)` narrows down what either finds.
+"""
+
+# ruff: noqa: A001
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from jax.tree_util import DictKey, GetAttrKey, keystr
+
+Path = tuple[Any, ...]
+Filter = Callable[[Path, Any], bool]
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedTupleKey:
+    """The entry of a path for a field of a NamedTuple; unlike JAX's own it knows the class.
+
+    Attributes:
+      tuple_name: name of the class.
+      name: name of the field.
+    """
+
+    tuple_name: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.tuple_name}.{self.name}"
+
+
+def get_all_with_path(tree: Any, key: Any, filtering: Filter | None = None) -> list[tuple[Path, Any]]:
+    """(path, value) for every value of that name, outer ones first, for which filtering(path, value) holds."""
+    return [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
+
+
+def get(tree: Any, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
+    """The value of that name, or the default if there is none; several are a `KeyError`."""
+    found = get_all_with_path(tree, key, filtering)
+    if len(found) > 1:
+        raise KeyError(
+            f"tree.get: {key!r} is found at {len(found)} places: {_listed(found)}. Choose one with "
+            "`filtering=lambda path, value: ...`, or take all of them with `get_all_with_path`."
+        )
+    return found[0][1] if found else default
+
+
+def set(tree: Any, filtering: Filter | None = None, /, **kwargs: Any) -> Any:
+    """A copy in which every value of the given names for which filtering(path, value) holds is replaced."""
+    for name in kwargs:
+        if not get_all_with_path(tree, name, filtering):
+            raise KeyError(_absent(tree, name))
+
+    def replace(path: Path, node: Any) -> Any:
+        for name in _names(path, node):
+            if name in kwargs and _passes(filtering, path, node):
+                return kwargs[name]
+        children, structure = _children(path, node)
+        return node if structure is None else structure.unflatten([replace(*child) for child in children])
+
+    return replace((), tree)
+
+
+def _passes(filtering: Filter | None, path: Path, node: Any) -> bool:
+    return filtering is None or bool(filtering(path, node))
+
+
+def _children(path: Path, node: Any) -> tuple[list[tuple[Path, Any]], Any]:
+    """The children of a node with their paths, and how to put it together from new ones; `None` if it is a leaf."""
+    pairs, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
+    if jax.tree_util.treedef_is_leaf(structure) and structure.num_leaves:
+        return [], None
+    owner = type(node).__name__ if hasattr(node, "_fields") else None
+    return [((*path, NamedTupleKey(owner, key.name) if owner else key), child) for (key,), child in pairs], structure
+
+
+def _walk(path: Path, node: Any) -> Iterator[tuple[Path, Any]]:
+    yield path, node
+    for child in _children(path, node)[0]:
+        yield from _walk(*child)
+
+
+def _names(path: Path, node: Any) -> list[Any]:
+    """What a node may be called: by the last entry of its path, and by its class."""
+    last: Any = path[-1] if path else None
+    names: list[Any] = [type(node).__name__] if hasattr(node, "_fields") else []
+    if isinstance(last, DictKey):
+        names.append(last.key)
+    elif isinstance(last, (GetAttrKey, NamedTupleKey)):
+        names.append(last.name)
+    return names
+
+
+def _listed(found: Sequence[tuple[Path, Any]]) -> str:
+    return ", ".join(keystr(path, simple=True, separator="/") or "(root)" for path, _ in found)
+
+
+def _absent(tree: Any, name: str) -> str:
+    found = get_all_with_path(tree, name)
+    if found:
+        return f"tree.set: {name!r} is found at {_listed(found)}, but `filtering` rejects every one of these."
+    names = list(dict.fromkeys(str(n) for path, node in _walk((), tree) for n in _names(path, node)))
+    near = difflib.get_close_matches(name, names, n=3)
+    advice = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"The names are {', '.join(names) or '(none)'}."
+    return f"tree.set: there is no {name!r} in this tree. {advice}"
