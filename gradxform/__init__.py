@@ -1,8 +1,12 @@
 """gradxform: composable gradient transformations for JAX, each written as its equation.
 
-The calls, the names and the state layout are Optax's: `import gradxform as optax`.
+The calls, the names and the state layout are Optax's: `import gradxform as optax`. The public names are those that the subpackages list
+in their `__init__.py`.
 """
 
+from gradxform import schedules as schedules
+from gradxform import transforms as transforms
+from gradxform import tree as tree
 from gradxform._errors import GradxformError as GradxformError
 from gradxform._errors import HyperparameterError as HyperparameterError
 from gradxform._errors import LabelError as LabelError
@@ -24,121 +28,15 @@ from gradxform._types import Schedule as Schedule
 from gradxform._types import Shared as Shared
 from gradxform._types import Unit as Unit
 from gradxform._types import Updates as Updates
-from gradxform.core import CountedState as CountedState
-from gradxform.core import EmptyState as EmptyState
-from gradxform.core import GradientTransformation as GradientTransformation
-from gradxform.core import GradientTransformationExtraArgs as GradientTransformationExtraArgs
-from gradxform.core import MaskedNode as MaskedNode
-from gradxform.core import MaskedState as MaskedState
-from gradxform.core import PartitionState as PartitionState
-from gradxform.core import ScaleByScheduleState as ScaleByScheduleState
-from gradxform.core import SharedLaw as SharedLaw
-from gradxform.core import apply_updates as apply_updates
-from gradxform.core import by_ndim as by_ndim
-from gradxform.core import by_path as by_path
-from gradxform.core import chain as chain
-from gradxform.core import elementwise as elementwise
-from gradxform.core import engine as engine
-from gradxform.core import freeze as freeze
-from gradxform.core import masked as masked
-from gradxform.core import named_chain as named_chain
-from gradxform.core import partition as partition
-from gradxform.core import per_leaf as per_leaf
-from gradxform.core import per_tree as per_tree
-from gradxform.core import set_to_zero as set_to_zero
-from gradxform.core import where as where
-from gradxform.optimizers import FactoredState as FactoredState
-from gradxform.optimizers import MuonDimensionNumbers as MuonDimensionNumbers
-from gradxform.optimizers import MuonDimensions as MuonDimensions
-from gradxform.optimizers import MuonLabels as MuonLabels
-from gradxform.optimizers import MuonState as MuonState
-from gradxform.optimizers import ScaleByAdaDeltaState as ScaleByAdaDeltaState
-from gradxform.optimizers import ScaleByAdamState as ScaleByAdamState
-from gradxform.optimizers import ScaleByLionState as ScaleByLionState
-from gradxform.optimizers import adadelta as adadelta
-from gradxform.optimizers import adafactor as adafactor
-from gradxform.optimizers import adagrad as adagrad
-from gradxform.optimizers import adam as adam
-from gradxform.optimizers import adamax as adamax
-from gradxform.optimizers import adamaxw as adamaxw
-from gradxform.optimizers import adamw as adamw
-from gradxform.optimizers import lamb as lamb
-from gradxform.optimizers import lion as lion
-from gradxform.optimizers import muon as muon
-from gradxform.optimizers import nadam as nadam
-from gradxform.optimizers import nadamw as nadamw
-from gradxform.optimizers import rmsprop as rmsprop
-from gradxform.optimizers import scale_by_adadelta as scale_by_adadelta
-from gradxform.optimizers import scale_by_adam as scale_by_adam
-from gradxform.optimizers import scale_by_adamax as scale_by_adamax
-from gradxform.optimizers import scale_by_factored_rms as scale_by_factored_rms
-from gradxform.optimizers import scale_by_lion as scale_by_lion
-from gradxform.optimizers import scale_by_muon as scale_by_muon
-from gradxform.optimizers import scale_by_shape as scale_by_shape
-from gradxform.optimizers import sgd as sgd
+from gradxform.core import *
+from gradxform.optimizers import *
 from gradxform.registry import create as create
 from gradxform.registry import entry as entry
 from gradxform.registry import names as names
 from gradxform.registry import optimizer as optimizer
 from gradxform.registry import transform as transform
-from gradxform.schedules import Record as Record
-from gradxform.schedules import constant_schedule as constant_schedule
-from gradxform.schedules import cosine_decay_schedule as cosine_decay_schedule
-from gradxform.schedules import cosine_onecycle_schedule as cosine_onecycle_schedule
-from gradxform.schedules import cyclic_triangular_schedule as cyclic_triangular_schedule
-from gradxform.schedules import exponential_decay as exponential_decay
-from gradxform.schedules import inverse_time_schedule as inverse_time_schedule
-from gradxform.schedules import join_schedules as join_schedules
-from gradxform.schedules import linear_onecycle_schedule as linear_onecycle_schedule
-from gradxform.schedules import linear_schedule as linear_schedule
-from gradxform.schedules import one_minus_sqrt_schedule as one_minus_sqrt_schedule
-from gradxform.schedules import piecewise_constant_schedule as piecewise_constant_schedule
-from gradxform.schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
-from gradxform.schedules import polynomial_schedule as polynomial_schedule
-from gradxform.schedules import rex_schedule as rex_schedule
-from gradxform.schedules import rsqrt_schedule as rsqrt_schedule
-from gradxform.schedules import schedule as schedule
-from gradxform.schedules import sgdr_schedule as sgdr_schedule
-from gradxform.schedules import warmup_constant_schedule as warmup_constant_schedule
-from gradxform.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from gradxform.schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
-from gradxform.schedules import warmup_power_schedule as warmup_power_schedule
-from gradxform.schedules import wsd_schedule as wsd_schedule
-from gradxform.transforms import AddNoiseState as AddNoiseState
-from gradxform.transforms import EmaState as EmaState
-from gradxform.transforms import ScaleByInfinityNormState as ScaleByInfinityNormState
-from gradxform.transforms import ScaleByRmsState as ScaleByRmsState
-from gradxform.transforms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
-from gradxform.transforms import ScaleByRssState as ScaleByRssState
-from gradxform.transforms import ScaleByRStdDevState as ScaleByRStdDevState
-from gradxform.transforms import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
-from gradxform.transforms import TraceState as TraceState
-from gradxform.transforms import WeightDecaySchedule as WeightDecaySchedule
-from gradxform.transforms import ZeroNansState as ZeroNansState
-from gradxform.transforms import add_decayed_weights as add_decayed_weights
-from gradxform.transforms import add_noise as add_noise
-from gradxform.transforms import centralize as centralize
-from gradxform.transforms import clip as clip
-from gradxform.transforms import clip_by_block_rms as clip_by_block_rms
-from gradxform.transforms import clip_by_global_norm as clip_by_global_norm
-from gradxform.transforms import clip_by_norm as clip_by_norm
-from gradxform.transforms import ema as ema
-from gradxform.transforms import identity as identity
-from gradxform.transforms import nesterov as nesterov
-from gradxform.transforms import scale as scale
-from gradxform.transforms import scale_by_infinity_norm as scale_by_infinity_norm
-from gradxform.transforms import scale_by_learning_rate as scale_by_learning_rate
-from gradxform.transforms import scale_by_param_block_norm as scale_by_param_block_norm
-from gradxform.transforms import scale_by_param_block_rms as scale_by_param_block_rms
-from gradxform.transforms import scale_by_rms as scale_by_rms
-from gradxform.transforms import scale_by_rss as scale_by_rss
-from gradxform.transforms import scale_by_schedule as scale_by_schedule
-from gradxform.transforms import scale_by_sign as scale_by_sign
-from gradxform.transforms import scale_by_stddev as scale_by_stddev
-from gradxform.transforms import scale_by_trust_ratio as scale_by_trust_ratio
-from gradxform.transforms import trace as trace
-from gradxform.transforms import zero_nans as zero_nans
-from gradxform.wrappers import ApplyIfFiniteState as ApplyIfFiniteState
-from gradxform.wrappers import apply_if_finite as apply_if_finite
+from gradxform.schedules import *
+from gradxform.transforms import *
+from gradxform.wrappers import *
 
 __version__ = "0.1.0"

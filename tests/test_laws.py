@@ -1,9 +1,10 @@
 """Every registered transformation obeys every law of `gradxform.testing`, and agrees with its NumPy transcription."""
 
-import gradxform
 import pytest
-from gradxform.testing import LAWS, Skip, case_for
 from oracles import ORACLES
+
+import gradxform
+from gradxform.testing import LAWS, Skip, case_for
 
 NAMES = gradxform.names(kind="*")
 

@@ -1,7 +1,7 @@
 """A state that Optax made goes on here, and one of ours goes on in Optax: one layout, one meaning of every field.
 
-A case makes the same transformation from a module `o`, ours or Optax. Each library takes 2n steps alone; then each takes the last
-n from where the other stood after n, and must arrive where Optax alone does. The gradients are noise, so nothing is small by chance.
+A case makes the same transformation from a module `o`, ours or Optax. Each library takes n steps alone; then each takes n more from
+where the other stood, and must arrive where Optax alone arrives. The gradients are noise.
 """
 
 import inspect
@@ -40,7 +40,7 @@ class Optax:
 class Case(NamedTuple):
     """One transformation, made from either module.
 
-    `error` bounds the difference relative to the largest element of a leaf. `nan` puts one into the last gradient before the hand-over.
+    `error` bounds the difference, relative to the largest element of a leaf. `nan`: the last gradient before the hand-over has one.
     """
 
     name: str
@@ -78,8 +78,8 @@ VARIANTS = [
     Case("rmsprop, bias_correction", lambda o: o.rmsprop(0.1, bias_correction=True)),
     # Newton-Schulz multiplies the rounding of small singular values by up to 4^5.
     Case("muon, matrices and others", lambda o: o.muon(0.1, ns_coeffs="dion", weight_decay=0.1), error=4e-5),
-    # Optax multiplies mu and b2 in bfloat16, so that mu, though not yet the updates, differs by one of its last digits.
-    Case("lion, mu in bfloat16", lambda o: o.lion(0.1, mu_dtype=jnp.bfloat16), error=2**-7),
+    # Optax multiplies in bfloat16, where b2 = 0.99 rounds to 0.988: in each step mu comes out a last digit apart. No sign changes.
+    Case("lion, mu in bfloat16", lambda o: o.lion(0.1, mu_dtype=jnp.bfloat16), error=2**-6),
     Case("adafactor, momentum", lambda o: o.adafactor(0.1, FACTORED_FROM, momentum=0.9, weight_decay_rate=0.01)),
     Case("chain", lambda o: o.chain(o.clip_by_global_norm(1.0), o.adamw(0.1))),
     Case("named_chain", lambda o: o.named_chain(("clip", o.clip(0.5)), ("adam", o.adam(0.1)))),

@@ -5,7 +5,6 @@ from gradxform.core._chain import chain as chain
 from gradxform.core._chain import named_chain as named_chain
 from gradxform.core._engine import engine as engine
 from gradxform.core._holes import MaskedNode as MaskedNode
-from gradxform.core._holes import is_gap as is_gap
 from gradxform.core._labels import by_ndim as by_ndim
 from gradxform.core._labels import by_path as by_path
 from gradxform.core._labels import where as where

@@ -8,15 +8,11 @@ import jax
 import numpy as np
 
 from gradxform._numerics import is_inexact
+from gradxform.tree._leafwise import is_gap
 
 
 class MaskedNode(NamedTuple):
     """Stands in a tree where a mask has taken a leaf away. It has no leaves itself."""
-
-
-def is_gap(x: Any) -> bool:
-    """`None`, or a `MaskedNode` (Optax's too): an absent leaf that JAX would flatten away."""
-    return x is None or (type(x) is not dict and type(x).__name__ == "MaskedNode")
 
 
 def is_array(x: Any) -> bool:

@@ -25,7 +25,7 @@ from gradxform._numerics import real_part, widen
 from gradxform._types import Parameter, check_arguments, parameters_of
 from gradxform.core import _engine, _run
 from gradxform.core._holes import dtype_of, flatten, is_array, is_gap
-from gradxform.core._hyper import is_schedule
+from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import EmptyState, Layout, ScaleByScheduleState, layout_of
 from gradxform.core._transformation import (
     GradientTransformationExtraArgs,
@@ -84,6 +84,10 @@ class Rule:
     def named(self, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters that `fn` names."""
         return {n: args[n] for n in inspect.signature(fn).parameters if n in args}
+
+    def first(self, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
+        """The same as they are before the first update, when a state begins."""
+        return {n: evaluate(v, 0) if self.parameters[n].is_data else v for n, v in self.named(fn, args).items()}
 
 
 def _rule_of(make: Any) -> Rule:
@@ -153,7 +157,7 @@ class Stage(Spec):
             fields[name] = treedef.unflatten([self._initial(name, p) for p in leaves])
         for name in layout.shared:
             law = self.rule.shared[name]
-            fields[name] = jnp.asarray(law.start(**self.rule.named(law.start, self.args)))
+            fields[name] = jnp.asarray(law.start(**self.rule.first(law.start, self.args)))
         if layout.key:
             fields[layout.key] = as_key(self.args["key"])
         if layout.clock:
@@ -173,7 +177,7 @@ class Stage(Spec):
         if field not in self.rule.initial:
             return jnp.zeros_like(p, dtype=dtype)
         make = self.rule.initial[field]
-        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.named(make, self.args))
+        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.first(make, self.args))
         return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:

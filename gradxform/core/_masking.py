@@ -21,6 +21,7 @@ from gradxform.core._transformation import (
     extra_args_for,
     transformation,
 )
+from gradxform.tree._params import is_stand_in
 
 
 class MaskedState(NamedTuple):
@@ -82,6 +83,8 @@ class Masked(Spec):
         return (self.inner, self.mask), {}
 
     def init(self, params: Any) -> MaskedState:
+        if is_stand_in(params):
+            return MaskedState(self.inner.init(params))
         return MaskedState(self.inner.init(_keep(params, _flags("masked", self.mask, params))))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -122,6 +125,8 @@ class Partition(Spec):
         return {name: [label == name for label in labels] for name in self.transforms}
 
     def init(self, params: Any) -> PartitionState:
+        if is_stand_in(params):
+            return PartitionState({name: MaskedState(tx.init(params)) for name, tx in self.transforms.items()})
         groups = self.groups(params)
         return PartitionState({name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()})
 

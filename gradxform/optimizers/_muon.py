@@ -14,10 +14,11 @@ import numpy as np
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import PRECONDITIONINGS, newton_schulz
 from gradxform._types import Count, Decay, NonNegative, Shared, Updates
-from gradxform.core import SharedLaw, chain, is_gap, partition, per_leaf
+from gradxform.core import SharedLaw, chain, partition, per_leaf
 from gradxform.optimizers._adam import adamw
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+from gradxform.tree._leafwise import is_gap
 
 JORDAN = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at 0, so singular values end near 1, not at 1
 DION = (  # Dion's repository: one polynomial per step, each for the interval that the last one left

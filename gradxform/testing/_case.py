@@ -82,13 +82,13 @@ class Case:
         step = _compiled if jit else _update
         return step(tx, grads, state, params, self.extra(params, grads))
 
-    def run(self, tx: Any, steps: int, dtype: Any = jnp.float32, scale: float = 1.0, jit: bool = True) -> Any:
-        """Some steps from the start: the updates of each, and the final state and parameters."""
+    def run(self, tx: Any, steps: int, dtype: Any = jnp.float32, scale: float = 1.0, jit: bool = True, move: float = 1e-2) -> Any:
+        """Some steps from the start, the parameters moving by `move` times the updates: all updates, final state, parameters."""
         params = self.params(dtype)
         state, updates = tx.init(params), []
         for i in range(steps):
             u, state = self.update(tx, self.grads(i, dtype, scale), state, params, jit)
-            params = apply_updates(params, jax.tree.map(lambda x: x * jnp.asarray(1e-2, x.dtype), u))
+            params = apply_updates(params, jax.tree.map(lambda x: x * jnp.asarray(move, x.dtype), u))
             updates.append(u)
         return updates, state, params
 

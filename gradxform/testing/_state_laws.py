@@ -94,14 +94,14 @@ def _is_plain(x: Any) -> bool:
 @law(16, "save, kill, restore, continue equals never stopped")
 def resume(case: Any) -> None:
     tx, params = case.tx, case.params()
-    step = lambda g, s, p: case.update(tx, g, s, p, jit=True)
-    _, state = step(case.grads(0), tx.init(params), params)
-    straight = step(case.grads(1), state, params)
+    _, state = case.update(tx, case.grads(0), tx.init(params), params)
+    straight = case.update(tx, case.grads(1), state, params)
     saved = pickle.dumps([_to_bytes(x) for x in jax.tree.leaves(state)])
-    fresh = case.make().init(params)
+    restarted = case.make()
+    fresh = restarted.init(params)
     leaves = [_from_bytes(b, x) for b, x in zip(pickle.loads(saved), jax.tree.leaves(fresh), strict=True)]
     restored = jax.tree.unflatten(jax.tree.structure(fresh), leaves)
-    again = step(case.grads(1), restored, params)
+    again = case.update(restarted, case.grads(1), restored, params)
     same(straight, again, "the next update after a restart, and without", rtol=0, atol=0)
 
 

@@ -1,0 +1,146 @@
+"""For each law a deliberately wrong transformation that it catches: a law that nothing breaks says nothing."""
+
+import dataclasses
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import gradxform as gx
+from gradxform.testing import LAWS, LawBroken, case_for, check, examine
+
+pytestmark = pytest.mark.fast
+
+
+def by_hand(update, init=lambda params: ()):
+    return lambda: gx.GradientTransformationExtraArgs(init, lambda g, s, p=None, **extra: update(g, s, p))
+
+
+def always_float32(g, s, p):
+    return jax.tree.map(lambda x: x.astype(jnp.float32), g), s
+
+
+def drifting_state(g, s, p):
+    return g, (s[0] + 1.0,)
+
+
+@gx.elementwise()
+def mean_in_elementwise(g, s, p, c):
+    return g - jnp.mean(g), s
+
+
+def impure():
+    """Every trace of the kernel is another function."""
+    calls = itertools.count()
+
+    @gx.per_leaf()
+    def counts_its_traces(g, s, p, c):
+        return g * (1.0 + next(calls)), s
+
+    return counts_its_traces()
+
+
+@gx.elementwise()
+def branches_on_a_hyperparameter(g, s, p, c, decay: gx.Decay = 0.9):
+    return (g if decay > 0.5 else -g), s
+
+
+class NuState(NamedTuple):
+    nu: gx.RealUpdates
+
+
+@gx.elementwise(NuState)
+def no_eps(g, s, p, c, decay: gx.Decay = 0.9):
+    nu = decay * s.nu + (1 - decay) * g * g
+    return g / jnp.sqrt(nu), s._replace(nu=nu)
+
+
+def everywhere(params):
+    return jax.tree.map(lambda _: jnp.zeros(3), params, is_leaf=lambda x: isinstance(x, gx.MaskedNode))
+
+
+def python_branch(g, s, p):
+    return jax.tree.map(lambda x: x if x.sum() > 0 else -x, g), s
+
+
+def scaled(k, g):
+    return jax.tree.map(lambda x: x * k, g)
+
+
+def hidden_counter():
+    calls = itertools.count()
+    return by_hand(lambda g, s, p: (scaled(next(calls), g), s))()
+
+
+def entry(**changes):
+    return dataclasses.replace(gx.entry("sgd"), **changes)
+
+
+def climbing(learning_rate=0.1):
+    return gx.scale_by_learning_rate(learning_rate, flip_sign=False)
+
+
+def undocumented(learning_rate=0.1):
+    return gx.sgd(learning_rate)
+
+
+def wrong_adam(learning_rate, eps):
+    del learning_rate, eps
+    return lambda gs, ws: [-1e-3 * g for g in gs]
+
+
+WRONG = {
+    1: by_hand(always_float32),
+    2: by_hand(drifting_state, lambda params: (jnp.zeros([], jnp.int32),)),
+    3: hidden_counter,
+    4: mean_in_elementwise,
+    5: impure,
+    6: by_hand(lambda g, s, p: (dict(g.items()), s)),
+    7: branches_on_a_hyperparameter,
+    8: entry(homogeneity=0),
+    9: no_eps,
+    10: by_hand(lambda g, s, p: (g, s), everywhere),
+    11: by_hand(python_branch),
+    12: by_hand(lambda g, s, p: (g, s), lambda params: params),
+    13: mean_in_elementwise,
+    14: entry(make=climbing),
+    16: hidden_counter,
+    17: entry(identities=(("sgd(0.1)", "adam(0.1)"),)),
+    18: entry(make=undocumented, name="undocumented"),
+}
+
+
+@pytest.mark.parametrize("number", WRONG)
+def test_law_catches(number):
+    [found] = examine(WRONG[number], laws=[number]).findings
+    assert found.outcome == "broken", f"law {number} let {WRONG[number]} pass: {found}"
+
+
+def test_the_oracle_law_catches():
+    [found] = examine("adam", oracle=wrong_adam, laws=[15]).findings
+    assert found.outcome == "broken"
+    assert "transcription" in found.text
+
+
+def test_every_law_is_bitten():
+    assert {law.number for law in LAWS} == {*WRONG, 15} == set(range(1, 19))
+
+
+def test_report_says_which_law_on_which_input_with_what_numbers(capsys):
+    with pytest.raises(LawBroken, match=r"Law 9, zero, huge and tiny gradients give finite updates, is broken") as raised:
+        check(no_eps(), laws=[1, 9])
+    text = str(raised.value)
+    assert "holds    1." in text
+    assert "the update of float32 gradients of size 0" in text
+    assert "nan" in text
+    assert "The laws for no_eps" in capsys.readouterr().out
+
+
+def test_a_right_one_passes():
+    assert examine(lambda: gx.chain(gx.clip(1.0), gx.trace(0.9), gx.scale(-0.1))).ok
+
+
+def test_case_of_a_transformation_keeps_its_arguments():
+    assert case_for(gx.trace(0.5)).tx == gx.trace(0.5)
