@@ -96,9 +96,13 @@ def optimizer(
     rates: Mapping[str, float] | None = None,
     identities: Any = (),
 ) -> Callable[[F], F]:
-    """Register a function that makes a complete optimizer, and check its arguments' ranges under its own name."""
+    """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
 
     def decorate(fn: F) -> F:
+        if hasattr(fn, "rule"):
+            _register(fn, "optimizer", source, example, needs, homogeneity, rates, identities)
+            return fn
+
         @functools.wraps(fn)
         def make(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)

@@ -7,7 +7,7 @@ from gradxform.core._engine import engine as engine
 from gradxform.core._holes import MaskedNode as MaskedNode
 from gradxform.core._labels import by_ndim as by_ndim
 from gradxform.core._labels import by_path as by_path
-from gradxform.core._labels import where as where
+from gradxform.core._labels import by_leaf as by_leaf
 from gradxform.core._lift import SharedLaw as SharedLaw
 from gradxform.core._lift import elementwise as elementwise
 from gradxform.core._lift import per_leaf as per_leaf

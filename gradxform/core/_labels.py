@@ -3,7 +3,7 @@
 A label specification is one of
 
     by_path({"*/bias": "plain", "default": "decayed"})    patterns on paths, the first match wins; a plain dict will do
-    by_ndim(2), where(lambda path, leaf: ...)             predicates on (path, leaf)
+    by_ndim(2), by_leaf(lambda path, leaf: ...)             predicates on (path, leaf)
     a tree of labels, or a prefix of one                  as in Optax
     a function of the parameters that returns such a tree as in Optax
 """
@@ -25,7 +25,7 @@ from gradxform.core._transformation import frozen, show
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labels:
-    """A rule (path, leaf) -> label. Use `by_path`, `by_ndim` or `where`."""
+    """A rule (path, leaf) -> label. Use `by_path`, `by_ndim` or `by_leaf`."""
 
     maker: str
     argument: Any
@@ -33,7 +33,7 @@ class Labels:
     def __call__(self, path: str, leaf: Any) -> Any:
         if self.maker == "by_ndim":
             return len(leaf.shape) == self.argument
-        if self.maker == "where":
+        if self.maker == "by_leaf":
             return self.argument(path, leaf)
         for pattern, label in self.argument.items():
             if pattern != "default" and (fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase("/" + path, pattern)):
@@ -71,9 +71,9 @@ def by_ndim(ndim: int) -> Labels:
     return Labels("by_ndim", ndim)
 
 
-def where(predicate: Callable[[str, Any], Any]) -> Labels:
+def by_leaf(predicate: Callable[[str, Any], Any]) -> Labels:
     """Label a leaf by a function of its path and of the leaf, of which shape and dtype may be used."""
-    return Labels("where", predicate)
+    return Labels("by_leaf", predicate)
 
 
 def _is_patterns(spec: Any, tree: Any) -> bool:
@@ -97,7 +97,7 @@ def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
     if _is_patterns(spec, tree):
         spec = by_path(spec)
     if _is_function(spec) and not isinstance(spec, Labels):
-        spec = where(spec) if _takes_path(spec) else spec(tree)
+        spec = by_leaf(spec) if _takes_path(spec) else spec(tree)
     leaves, names = flatten(tree)[0], paths(tree)
     if isinstance(spec, Labels):
         labels = [None if is_gap(x) else spec(name, x) for name, x in zip(names, leaves, strict=True)]

@@ -157,7 +157,8 @@ class Stage(Spec):
             fields[name] = treedef.unflatten([self._initial(name, p) for p in leaves])
         for name in layout.shared:
             law = self.rule.shared[name]
-            fields[name] = jnp.asarray(law.start(**self.rule.first(law.start, self.args)))
+            value = law.start(**self.rule.first(law.start, self.args))
+            fields[name] = jnp.array(value, jnp.result_type(value))
         if layout.key:
             fields[layout.key] = as_key(self.args["key"])
         if layout.clock:

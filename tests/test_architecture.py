@@ -1,0 +1,146 @@
+"""What the code promises about itself: import layers, sizes, the length of Adam, one file and one line per optimizer."""
+
+import ast
+import inspect
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import gradxform
+
+pytestmark = pytest.mark.fast
+
+PACKAGE = pathlib.Path(gradxform.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = [
+    ["_types", "_errors", "_numerics"],
+    ["_linalg", "tree", "registry"],
+    ["core"],
+    ["transforms", "schedules"],
+    ["optimizers"],
+    ["wrappers"],
+    ["testing"],
+    ["race"],
+]
+RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+
+
+def component(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gradxform."):
+            yield node.lineno, node.module.split(".")[1]
+        elif isinstance(node, ast.ImportFrom) and node.module == "gradxform":
+            yield from ((node.lineno, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if component(f) in RANK], ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_run_downward(path):
+    upward = [
+        f"{path.relative_to(PACKAGE)}:{line} imports gradxform.{target}"
+        for line, target in imports(path)
+        if RANK.get(target, -1) > RANK[component(path)]
+    ]
+    assert not upward, "\n".join(upward)
+
+
+def test_every_component_has_a_layer():
+    found = {component(f) for f in FILES} - {"__init__", "__main__"}
+    assert found == set(RANK)
+
+
+def code_lines(tree):
+    """Lines of code: no comments, no blank lines, no docstrings."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return len(ast.unparse(tree).splitlines())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text().splitlines()) < 400
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert code_lines(node) <= 40, f"{path.name}: {node.name}"
+
+
+def test_adam_is_short():
+    """State, kernel and alias, with their decorators' own facts left out."""
+    source = (PACKAGE / "optimizers" / "_adam.py").read_text()
+    nodes = {n.name: n for n in ast.parse(source).body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
+    total = 0
+    for name in ("ScaleByAdamState", "scale_by_adam", "adam"):
+        node = nodes[name]
+        node.decorator_list = [d for d in node.decorator_list if "elementwise" in ast.unparse(d)]
+        total += code_lines(ast.Module([node], []))
+    assert total <= 20
+
+
+NEW_FILE = '''"""A new optimizer in one file."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gradxform._types import Decay, NonNegative, Updates
+from gradxform.core import elementwise
+from gradxform.registry import optimizer
+
+
+class AveragedState(NamedTuple):
+    mu: Updates
+
+
+@optimizer(source="this test", example={"learning_rate": 0.1}, homogeneity=1, rates={"default": 0.1})
+@elementwise(AveragedState)
+def averaged(g, s, p, c, learning_rate: NonNegative, b: Decay = 0.5):
+    """Descend along a running mean.
+
+        mu = b mu + (1 - b) g
+        u  = -learning_rate mu
+
+    State    mu. Memory: 1 x params.
+    Units    learning_rate has those of p / g.
+    Shapes   any.
+    Source   this test.
+    Differs  no.
+    """
+    mu = b * s.mu + (1 - b) * g
+    return -learning_rate * mu, s._replace(mu=mu)
+'''
+EXPORT = "from gradxform.optimizers._averaged import averaged as averaged\n"
+USE = """
+import gradxform as gx
+from gradxform.testing import examine
+assert "averaged" in gx.names() and gx.create("averaged", learning_rate=0.1) == gx.averaged(0.1)
+report = examine("averaged", laws=[1, 2, 4, 7, 8, 14, 18])
+print(report)
+assert report.ok
+"""
+
+
+def test_an_optimizer_is_one_file_and_one_export_line(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "gradxform", ignore=shutil.ignore_patterns("__pycache__"))
+    optimizers = tmp_path / "gradxform" / "optimizers"
+    (optimizers / "_averaged.py").write_text(NEW_FILE)
+    with (optimizers / "__init__.py").open("a") as f:
+        f.write(EXPORT)
+    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_public_functions_are_documented():
+    missing = [n for n, x in vars(gradxform).items() if not n.startswith("_") and inspect.isfunction(x) and not x.__doc__]
+    assert not missing
+
+
+def test_signatures_read_well():
+    assert str(inspect.signature(gradxform.scale_by_rss)).startswith("(initial_accumulator_value:")
+    assert not hasattr(gradxform.scale_by_rss, "__wrapped__")
