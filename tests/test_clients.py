@@ -363,7 +363,7 @@ COPIED = [
     scale_by_value(),
     gradxform.adam(jnp.array(1e-3), mu_dtype=jnp.bfloat16),
     gradxform.add_noise(0.1, 0.5, jax.random.key(0)),
-    gradxform.masked(gradxform.trace(0.9), gradxform.where(is_matrix)),
+    gradxform.masked(gradxform.trace(0.9), gradxform.by_leaf(is_matrix)),
     gradxform.named_chain(("freeze", gradxform.freeze(NOT_B)), ("lion", gradxform.lion(gradxform.linear_schedule(0.1, 0.0, 4)))),
     gradxform.partition({"a": gradxform.lamb(0.1), "b": gradxform.sgd(0.1)}, {"w": "a", "default": "b"}),
     gradxform.apply_if_finite(gradxform.adafactor(0.1), 3),
