@@ -58,8 +58,8 @@ class Entry:
         return (inspect.getdoc(self.make) or "").split("\n")[0]
 
     def equation(self) -> str:
-        """The indented block of the docstring."""
-        lines = (inspect.getdoc(self.make) or "").split("\n")
+        """The indented lines of the docstring above its headings."""
+        lines = (inspect.getdoc(self.make) or "").partition("\nState ")[0].split("\n")
         return "\n".join(line[4:] for line in lines if line.startswith("    ")).rstrip()
 
     def section(self, heading: str) -> str:

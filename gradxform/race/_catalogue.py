@@ -17,8 +17,11 @@ from gradxform._types import Parameter
 SHAPE = (64, 64)  # of the parameter whose state is measured
 
 
-def names(pattern: str, kind: str = "optimizer") -> int:
-    """Print name and summary of each match."""
+def names(pattern: str, kind: str = "optimizer", as_markdown: bool = False) -> int:
+    """Print name and summary of each match, or everything as a table."""
+    if as_markdown:
+        print(markdown())
+        return 0
     found = registry.names(pattern, kind)
     if not found:
         near = difflib.get_close_matches(pattern, registry.names(kind=kind), n=3, cutoff=0.5)
@@ -28,6 +31,23 @@ def names(pattern: str, kind: str = "optimizer") -> int:
     for name in found:
         _print(name.ljust(width), registry.entry(name).summary)
     return 0
+
+
+def markdown(kind: str = "*") -> str:
+    """The registry as a table: name, equation, memory in units of the parameters, source."""
+    lines = ["| name | equation | memory | source |", "|---|---|---|---|"]
+    found = sorted(registry.names(kind=kind), key=lambda n: (registry.entry(n).kind, n))
+    for entry in map(registry.entry, found):
+        equation = "<br>".join(_cell(line) for line in entry.equation().split("\n") if line.strip())
+        memory = entry.section("State").partition("Memory: ")[2].rstrip(".")
+        lines.append(f"| `{entry.name}` | {equation.replace('|', chr(92) + '|')} | {memory} | {entry.source} |")
+    return "\n".join(lines)
+
+
+def _cell(line: str) -> str:
+    """A line of an equation: code, and the remark to its right as text."""
+    code, _, remark = line.partition("      ")
+    return f"`{' '.join(code.split())}` {' '.join(remark.split())}".strip()
 
 
 def show(name: str) -> int:

@@ -51,9 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument("--no-figure", action="store_true")
 
     names = commands.add_parser("names", help="list the registry, a line each")
-    names.set_defaults(command=lambda args: _catalogue.names(args.pattern, args.kind))
+    names.set_defaults(command=lambda args: _catalogue.names(args.pattern, args.kind, args.markdown))
     names.add_argument("pattern", nargs="?", default="*", help="a shell pattern such as 'adam*'")
     names.add_argument("--kind", choices=["optimizer", "transform", "*"], default="optimizer")
+    names.add_argument("--markdown", action="store_true", help="the whole registry as the README's table")
 
     show = commands.add_parser("show", help="equation, hyperparameters, memory and source of one")
     show.set_defaults(command=lambda args: _catalogue.show(args.name))
