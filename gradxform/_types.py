@@ -3,7 +3,8 @@
 State fields     `Updates` (one array per leaf, like the parameter), `RealUpdates` (the same, real for complex leaves),
                  `Shared` (one value for the whole state), `Key` (a shared random key; the kernel sees `c.key`).
 Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range.
-                 `Count`: a static whole number with its range. Anything else in a kernel's signature is static.
+                 `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
+                 its possible values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.core
@@ -87,13 +88,18 @@ class Parameter:
     range: Range | None
     is_data: bool
     keyword_only: bool
+    choices: tuple[Any, ...] = ()
 
     @property
     def required(self) -> bool:
         return self.default is inspect.Parameter.empty
 
     def check(self, owner: str, value: Any) -> None:
-        """Raise `HyperparameterError` unless `value` is in range. Tracers and schedules pass."""
+        """Raise `HyperparameterError` unless `value` is in range, or one of the choices. Tracers and schedules pass."""
+        if self.choices and not any(value is x or (type(value) is type(x) and value == x) for x in self.choices):
+            raise HyperparameterError(
+                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {value!r}."
+            )
         if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default:
             return
         if self.is_data and callable(value):
@@ -136,6 +142,11 @@ def _annotation(hint: Any) -> tuple[Any, Range | None]:
     return hint, None
 
 
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The values that a `Literal` lists."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
 @functools.cache
 def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
     """The declared arguments of `fn`, without its first `skip`."""
@@ -144,7 +155,8 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
     for p in list(inspect.signature(fn).parameters.values())[skip:]:
         base, interval = _annotation(hints.get(p.name))
         is_data = interval is not None and base is not int
-        found[p.name] = Parameter(p.name, p.default, interval, is_data, p.kind is p.KEYWORD_ONLY)
+        keyword_only = p.kind is p.KEYWORD_ONLY
+        found[p.name] = Parameter(p.name, p.default, interval, is_data, keyword_only, _choices(hints.get(p.name)))
     return found
 
 

@@ -40,7 +40,7 @@ def regression():
 
 
 X, Y = regression()
-STEPS, LEARNED = 100, 0.02
+STEPS, LEARNED = 100, 0.05
 
 
 def squared_error(prediction):

@@ -5,9 +5,9 @@ from gradxform.core._chain import chain as chain
 from gradxform.core._chain import named_chain as named_chain
 from gradxform.core._engine import engine as engine
 from gradxform.core._holes import MaskedNode as MaskedNode
+from gradxform.core._labels import by_leaf as by_leaf
 from gradxform.core._labels import by_ndim as by_ndim
 from gradxform.core._labels import by_path as by_path
-from gradxform.core._labels import by_leaf as by_leaf
 from gradxform.core._lift import SharedLaw as SharedLaw
 from gradxform.core._lift import elementwise as elementwise
 from gradxform.core._lift import per_leaf as per_leaf

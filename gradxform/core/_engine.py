@@ -80,6 +80,7 @@ class Slot:
         self.static = {n: v for n, v in args.items() if n not in {p.name for p in data}}
         if layout.key:
             self.static["key"] = None  # the kernel gets this leaf's key as `c.key`
+        self.static.update(dict.fromkeys(rule.leaf_data))  # and this leaf's numbers as `c.<name>`
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (rule, layout, frozen(self.static), tuple(p.name for p in self.traced))
 

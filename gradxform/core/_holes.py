@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gradxform._numerics import is_inexact
 from gradxform.tree._leafwise import is_gap
@@ -25,6 +27,20 @@ def is_array(x: Any) -> bool:
 
 def dtype_of(x: Any) -> Any:
     return x.dtype if hasattr(x, "dtype") else np.dtype(jax.dtypes.canonicalize_dtype(np.result_type(x)))
+
+
+def on_the_mesh_of(params: Any, state: Any) -> Any:
+    """The state, with arrays that are on one device put on every device of the parameters' mesh.
+
+    There an update will leave counts and the like; if they began elsewhere, the second step would compile again.
+    """
+    concrete = lambda x: isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    meshes = [x.sharding.mesh for x in jax.tree.leaves(params) if concrete(x) and isinstance(x.sharding, NamedSharding)]
+    if not meshes:
+        return state
+    everywhere = NamedSharding(meshes[0], PartitionSpec())
+    alone = lambda x: concrete(x) and isinstance(x.sharding, SingleDeviceSharding)
+    return jax.tree.map(lambda x: jax.device_put(x, everywhere) if alone(x) else x, state)
 
 
 def flatten(tree: Any) -> tuple[list[Any], Any]:

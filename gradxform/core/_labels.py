@@ -92,8 +92,11 @@ def _is_function(spec: Any) -> bool:
     return (len(leaves) == 1 and leaves[0] is spec) or (bool(leaves) and all(callable(x) for x in leaves))
 
 
-def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
-    """One label per leaf of `tree` (gaps count as leaves; their labels are to be ignored)."""
+def resolve(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> list[Any]:
+    """One label per leaf of `tree` (gaps count as leaves; their labels are to be ignored).
+
+    With a `default`, leaves that no pattern matches have that label.
+    """
     if _is_patterns(spec, tree):
         spec = by_path(spec)
     if _is_function(spec) and not isinstance(spec, Labels):
@@ -101,6 +104,7 @@ def resolve(owner: str, spec: Any, tree: Any) -> list[Any]:
     leaves, names = flatten(tree)[0], paths(tree)
     if isinstance(spec, Labels):
         labels = [None if is_gap(x) else spec(name, x) for name, x in zip(names, leaves, strict=True)]
+        labels = [default if label is _UNMATCHED else label for label in labels]
         unmatched = [name for name, label in zip(names, labels, strict=True) if label is _UNMATCHED]
         if unmatched:
             raise LabelError(f"{owner}: no pattern of {spec!r} matches {_listed(unmatched)}. Add a pattern, or a 'default'.")

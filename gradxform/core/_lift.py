@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from gradxform._numerics import real_part, widen
 from gradxform._types import Parameter, check_arguments, parameters_of
 from gradxform.core import _engine, _run
-from gradxform.core._holes import dtype_of, flatten, is_array, is_gap
+from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, on_the_mesh_of
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import EmptyState, Layout, ScaleByScheduleState, layout_of
 from gradxform.core._transformation import (
@@ -66,8 +66,10 @@ class Rule:
     shared: Mapping[str, SharedLaw]
     storage: Mapping[str, str]
     needs: tuple[str, ...]
+    optional: tuple[str, ...]
     leaf_extras: tuple[str, ...]
     leaf_args: Mapping[str, type]
+    leaf_data: tuple[str, ...]
     stack: bool
     total: Callable[[Any], Any] | None
     parameters: Mapping[str, Parameter]
@@ -124,7 +126,7 @@ class Stage(Spec):
     def layout(self) -> Layout:
         rule = self.rule
         scheduled = any(is_schedule(self.args[p.name]) for p in rule.parameters.values() if p.is_data)
-        if not (scheduled or (rule.counted_if and self.args[rule.counted_if])):
+        if not (scheduled or (rule.counted_if and _is_used(self.args[rule.counted_if]))):
             return layout_of(rule.state)
         if "count" in rule.state._fields:  # type: ignore[attr-defined]
             return layout_of(rule.state)
@@ -163,7 +165,7 @@ class Stage(Spec):
             fields[layout.key] = as_key(self.args["key"])
         if layout.clock:
             fields["count"] = jnp.zeros([], jnp.int32)
-        return layout.make(fields)
+        return on_the_mesh_of(params, layout.make(fields))
 
     def _initial(self, field: str, p: Any) -> Any:
         if is_gap(p):
@@ -188,6 +190,11 @@ class Stage(Spec):
         return updates, state
 
 
+def _is_used(value: Any) -> bool:
+    """Whether a flag is set, or a number is not plainly 0; a traced number is not."""
+    return bool(value) if value is None or isinstance(value, (bool, int, float)) else True
+
+
 def _same(a: Any, b: Any) -> bool:
     return a is b or (type(a) is type(b) and bool(frozen(a) == frozen(b)))
 
@@ -207,14 +214,17 @@ class Lift:
     Args:
       state: NamedTuple of the state, its fields annotated `Updates`, `RealUpdates`, `Shared` or `Key`; a `count` gets the clock.
       counted: the state class when a hyperparameter is a schedule and `state` has no `count`.
-      counted_if: a flag that asks for `counted` as well.
+      counted_if: a flag, or a number other than 0, that asks for `counted` as well.
       initial: per field, (zeros like the leaf, named hyperparameters) -> first value; without one it is zeros.
       shared: per shared field, how it starts and advances.
       storage: per field, the hyperparameter that names its dtype; without one it is the leaf's, float32 or wider.
       needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...).
-      leaf_extras: those of `needs` that are trees like the parameters.
+      optional: extra arguments that the kernel can do without; there it reads None.
+      leaf_extras: those of `needs` and `optional` that are trees like the parameters.
       leaf_args: static arguments that may differ from leaf to leaf, with the type of one value: the caller gives one value for all
         leaves, a tree of them, or a function of the updates that returns one.
+      leaf_data: arguments that are a function of the updates and give one number per leaf, which enters the compiled function as
+        data; the kernel reads it as `c.<name>`.
       total: (g at one leaf) -> scalar, for a `per_tree` kernel.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
 
@@ -236,8 +246,10 @@ class Lift:
         shared: Mapping[str, SharedLaw] | None = None,
         storage: Mapping[str, str] | None = None,
         needs: tuple[str, ...] = (),
+        optional: tuple[str, ...] = (),
         leaf_extras: tuple[str, ...] = (),
         leaf_args: Mapping[str, type] | None = None,
+        leaf_data: tuple[str, ...] = (),
         stack: bool = False,
         total: Callable[[Any], Any] | None = None,
     ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
@@ -247,7 +259,7 @@ class Lift:
         def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
             rule = Rule(
                 kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
-                storage or {}, needs, leaf_extras, leaf_args or {}, stack, total, parameters_of(kernel, skip=4),
+                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data, stack, total, parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gradxform._errors import LabelError, StructureError
 from gradxform.core._chain import check_transformation
-from gradxform.core._holes import MaskedNode, flatten, is_array, is_gap, paths
+from gradxform.core._holes import MaskedNode, flatten, is_array, is_gap, on_the_mesh_of, paths
 from gradxform.core._labels import resolve
 from gradxform.core._lift import elementwise
 from gradxform.core._run import Trees
@@ -85,7 +85,7 @@ class Masked(Spec):
     def init(self, params: Any) -> MaskedState:
         if is_stand_in(params):
             return MaskedState(self.inner.init(params))
-        return MaskedState(self.inner.init(_keep(params, _flags("masked", self.mask, params))))
+        return on_the_mesh_of(params, MaskedState(self.inner.init(_keep(params, _flags("masked", self.mask, params)))))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         trees = Trees("masked", updates)
@@ -128,7 +128,8 @@ class Partition(Spec):
         if is_stand_in(params):
             return PartitionState({name: MaskedState(tx.init(params)) for name, tx in self.transforms.items()})
         groups = self.groups(params)
-        return PartitionState({name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()})
+        states = {name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()}
+        return on_the_mesh_of(params, PartitionState(states))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         trees, groups, new = Trees("partition", updates), self.groups(updates), {}

@@ -79,9 +79,10 @@ def _asarray(x: Any) -> Any:
 
 
 def _needed(stage: Stage, trees: Trees, params: Any, extra: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The extra arguments that a stage declares: shared ones by name, and per-leaf ones as lists."""
-    shared, by_leaf = {}, {}
-    for name in stage.rule.needs:
+    """What a stage reads beside its leaf: shared extra arguments by name, and as lists those that differ from leaf to leaf."""
+    shared = {name: None for name in stage.rule.optional if extra.get(name) is None}
+    by_leaf = {name: trees.take(f"`{name}`", stage.args[name](trees.updates)) for name in stage.rule.leaf_data}
+    for name in (*stage.rule.needs, *(name for name in stage.rule.optional if name not in shared)):
         if name == "params":
             if params is None:
                 raise MissingArgumentError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -46,7 +47,7 @@ def markdown(kind: str = "*") -> str:
 
 def _cell(line: str) -> str:
     """A line of an equation: code, and the remark to its right as text."""
-    code, _, remark = line.partition("      ")
+    code, remark = (*re.split(r" {3,}", line.strip(), maxsplit=1), "")[:2]
     return f"`{' '.join(code.split())}` {' '.join(remark.split())}".strip()
 
 

@@ -66,7 +66,9 @@ def _draw_curves(axes: Any, rows: Sequence[Result], settings: Settings) -> None:
         middle = np.median(np.asarray(r.curves), axis=0)
         coloured = rank < len(COLOURS)
         label = r.label if coloured else ("the others" if rank == len(rows) - 1 else None)
-        axes.plot(steps, np.where(np.isfinite(middle), middle, np.nan), color=colour(rank), lw=1.8 if coloured else 1.0, label=label)
+        axes.plot(
+            steps, np.where(np.isfinite(middle), middle, np.nan), color=colour(rank), lw=1.8 if coloured else 1.0, label=label
+        )
         if coloured and np.isfinite(losses).any(axis=0).all():
             axes.fill_between(steps, np.nanmin(losses, 0), np.nanmax(losses, 0), color=colour(rank), alpha=0.13, lw=0)
     axes.set_yscale("log" if _all_positive(rows) else "linear")

@@ -45,7 +45,7 @@ def scope(case: Any) -> Skip | None:
 
 
 def _two_steps(case: Any, tx: Any, grads: Any, params: Any) -> Any:
-    state = tx.init(params)
+    updates, state = None, tx.init(params)
     for g in grads:
         updates, state = case.update(tx, g, state, params)
     return updates
@@ -146,7 +146,7 @@ def composes(case: Any) -> None:
     same(expected, jax.tree.map(lambda x: x[0], updates), "the update alone, and in a scan")
 
 
-@law(13, "on eight devices the state shards like the parameters, and an elementwise update needs no collective")
+@law(13, "on eight devices the state shards like the parameters, the second step compiles nothing, an elementwise one has no collective")
 def devices(case: Any) -> Skip | None:
     if len(jax.devices()) < 8:
         return Skip(f"only {len(jax.devices())} devices here; force eight with XLA_FLAGS=--xla_force_host_platform_device_count=8")
@@ -164,10 +164,14 @@ def devices(case: Any) -> Skip | None:
             expect(x.sharding.is_equivalent_to(sharding, x.ndim), f"the state at {where} has the sharding {x.sharding}.")
     step = jax.jit(lambda g, s, p: case.update(tx, g, s, p))
     updates, after = step(grads, state, params)
+    step(grads, after, params)
+    expect(
+        step._cache_size() == 1, f"on eight devices the second step compiles again: {_shardings(state)} became {_shardings(after)}."
+    )  # pyright: ignore[reportFunctionMemberAccess]
     expected, _ = case.update(tx, {"w": host[1]}, tx.init({"w": host[0]}), {"w": host[0]})
     same(expected, updates, "the update on one device, and on eight", rtol=1e-4, atol=1e-5)
     if case.scope == "elementwise":
-        text = step.lower(grads, state, params).compile().as_text()
+        text = str(step.lower(grads, state, params).compile().as_text())
         found = sorted(set(re.findall(r"all-reduce|all-gather|reduce-scatter|collective-permute|all-to-all", text)))
         expect(not found, f"an elementwise update compiles to {', '.join(found)}.")
         for path, x in jax.tree_util.tree_flatten_with_path(after)[0]:
@@ -175,3 +179,7 @@ def devices(case: Any) -> Skip | None:
                 where = jax.tree_util.keystr(path)
                 expect(x.sharding.is_equivalent_to(sharding, x.ndim), f"after a step, the state at {where} has {x.sharding}.")
     return None
+
+
+def _shardings(tree: Any) -> list[str]:
+    return [str(x.sharding) for x in jax.tree.leaves(tree)]

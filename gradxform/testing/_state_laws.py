@@ -110,4 +110,5 @@ def _to_bytes(x: Any) -> np.ndarray:
 
 
 def _from_bytes(saved: np.ndarray, like: Any) -> Any:
-    return jax.random.wrap_key_data(saved) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else jnp.asarray(saved)
+    x = jnp.asarray(saved)
+    return jax.random.wrap_key_data(x) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else x

@@ -92,7 +92,8 @@ def scale_by_stddev(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
     Source   Graves 2013, arXiv:1308.0850, equations 38-41.
-    Differs  var is never negative; Optax becomes NaN on constant gradients. Float32 averages for narrow parameters.
+    Differs  var is never negative; Optax becomes NaN on constant gradients. Float32 averages for narrow parameters. With bias_correction
+             the first var is 0, so that the first update is g / sqrt(eps): give eps the size of g^2, or warm up.
     Raises   HyperparameterError: decay outside [0, 1), eps < 0.
     """
     var = decay * (jnp.maximum(s.nu - abs_sq(s.mu), 0) + (1 - decay) * abs_sq(g - s.mu))

@@ -12,7 +12,7 @@ from gradxform._numerics import increment
 from gradxform._types import Shared
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
 from gradxform.core._chain import check_transformation
-from gradxform.core._holes import flatten, is_array
+from gradxform.core._holes import flatten, is_array, on_the_mesh_of
 from gradxform.core._transformation import Spec, extra_args_for, transformation
 from gradxform.registry import transform
 from gradxform.transforms import scale
@@ -41,7 +41,7 @@ class ApplyIfFinite(Spec):
 
     def init(self, params: Any) -> ApplyIfFiniteState:
         zero = lambda: jnp.zeros([], jnp.int32)
-        return ApplyIfFiniteState(zero(), jnp.ones([], bool), zero(), self.inner.init(params))
+        return on_the_mesh_of(params, ApplyIfFiniteState(zero(), jnp.ones([], bool), zero(), self.inner.init(params)))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         leaves, treedef = flatten(updates)

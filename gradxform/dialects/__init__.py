@@ -1,0 +1,13 @@
+"""Other systems' optimizers: their argument names, their defaults, their numbers.
+
+    from gradxform.dialects import torch
+    tx = torch.adamw(lr=3e-4, betas=(0.9, 0.95))
+
+Each function makes a short chain of ours whose updates are ready for `apply_updates`. Where ours give other numbers, a kernel beside
+the function gives that system's. `entries()` lists all.
+"""
+
+from gradxform.dialects import keras as keras
+from gradxform.dialects import torch as torch
+from gradxform.dialects._dialect import DialectEntry as DialectEntry
+from gradxform.dialects._dialect import entries as entries
