@@ -49,6 +49,11 @@ def abs_sq(x: Any) -> Any:
     return (x.conj() * x).real if jnp.iscomplexobj(x) else x * x
 
 
+def root(x: Any, eps: Any, eps_in_sqrt: Any) -> Any:
+    """The root of a mean or sum of squares as a divisor: sqrt(x + eps), sqrt(x) + eps if not `eps_in_sqrt`, eps twice for "both"."""
+    return jnp.sqrt(x + eps if eps_in_sqrt else x) + (0 if eps_in_sqrt is True else eps)
+
+
 def increment(count: Any) -> Any:
     """The next count, saturating instead of wrapping around."""
     return jnp.where(count < INT32_MAX, count + 1, INT32_MAX)

@@ -76,12 +76,13 @@ def by_leaf(predicate: Callable[[str, Any], Any]) -> Labels:
     return Labels("by_leaf", predicate)
 
 
-def _is_patterns(spec: Any, tree: Any) -> bool:
+def _is_patterns(spec: Any, tree: Any, partial: bool = False) -> bool:
+    """Whether a mapping is one from patterns. If `partial`, it need not name all leaves, so that plain paths are patterns too."""
     if not isinstance(spec, Mapping) or not all(isinstance(k, str) for k in spec):
         return False
     if isinstance(tree, Mapping) and set(spec) == set(tree):
         return False
-    return any(k == "default" or any(c in k for c in "*?[/") for k in spec)
+    return partial or any(k == "default" or any(c in k for c in "*?[/") for k in spec)
 
 
 def _is_function(spec: Any) -> bool:
@@ -97,7 +98,7 @@ def resolve(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> list
 
     With a `default`, leaves that no pattern matches have that label.
     """
-    if _is_patterns(spec, tree):
+    if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
     if _is_function(spec) and not isinstance(spec, Labels):
         spec = by_leaf(spec) if _takes_path(spec) else spec(tree)

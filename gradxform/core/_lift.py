@@ -69,7 +69,7 @@ class Rule:
     optional: tuple[str, ...]
     leaf_extras: tuple[str, ...]
     leaf_args: Mapping[str, type]
-    leaf_data: tuple[str, ...]
+    leaf_data: Mapping[str, float]
     stack: bool
     total: Callable[[Any], Any] | None
     parameters: Mapping[str, Parameter]
@@ -223,8 +223,8 @@ class Lift:
       leaf_extras: those of `needs` and `optional` that are trees like the parameters.
       leaf_args: static arguments that may differ from leaf to leaf, with the type of one value: the caller gives one value for all
         leaves, a tree of them, or a function of the updates that returns one.
-      leaf_data: arguments that are a function of the updates and give one number per leaf, which enters the compiled function as
-        data; the kernel reads it as `c.<name>`.
+      leaf_data: arguments that label each leaf with a number (a pattern, predicate, tree or prefix, as in `_labels`), and the number
+        of leaves that have no label. It enters the compiled function as data; the kernel reads it as `c.<name>`.
       total: (g at one leaf) -> scalar, for a `per_tree` kernel.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
 
@@ -249,7 +249,7 @@ class Lift:
         optional: tuple[str, ...] = (),
         leaf_extras: tuple[str, ...] = (),
         leaf_args: Mapping[str, type] | None = None,
-        leaf_data: tuple[str, ...] = (),
+        leaf_data: Mapping[str, float] | None = None,
         stack: bool = False,
         total: Callable[[Any], Any] | None = None,
     ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
@@ -259,7 +259,7 @@ class Lift:
         def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
             rule = Rule(
                 kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
-                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data, stack, total, parameters_of(kernel, skip=4),
+                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)
 

@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import MissingArgumentError, StructureError
+from gradxform._errors import LabelError, MissingArgumentError, StructureError
 from gradxform._numerics import increment, real_part, round_to, widen
 from gradxform.core._engine import Common, Context, Leaf, Program, chosen_engine, in_groups, program_for, record_for, wide_leaf
 from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, paths
-from gradxform.core._hyper import Fraction, as_coefficient, evaluate, is_number
+from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, evaluate, is_number
+from gradxform.core._labels import resolve
 
 if TYPE_CHECKING:
     from gradxform.core._lift import Stage
@@ -78,10 +79,26 @@ def _asarray(x: Any) -> Any:
     return x if hasattr(x, "dtype") else jnp.asarray(x, dtype_of(x))
 
 
+def _leaf_numbers(stage: Stage, trees: Trees, name: str, default: float) -> list[Any]:
+    """A number for each leaf, from an argument that labels leaves."""
+    owner, dtype, numbers = stage.rule.name, jnp.result_type(float), []
+    labels = resolve(owner, stage.args[name], trees.updates, default)
+    for path, leaf, x in zip(trees.paths, trees.leaves, labels, strict=True):
+        if not is_array(leaf):
+            numbers.append(None)
+        elif isinstance(x, (*NUMBERS, bool, np.bool_, type(None))):
+            numbers.append(np.asarray(default if x is None else x, dtype))
+        elif getattr(x, "shape", None) == ():
+            numbers.append(jnp.asarray(x, dtype))
+        else:
+            raise LabelError(f"{owner}: `{name}` must be a number at every leaf, but at {path!r} it is {x!r}.")
+    return numbers
+
+
 def _needed(stage: Stage, trees: Trees, params: Any, extra: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a stage reads beside its leaf: shared extra arguments by name, and as lists those that differ from leaf to leaf."""
     shared = {name: None for name in stage.rule.optional if extra.get(name) is None}
-    by_leaf = {name: trees.take(f"`{name}`", stage.args[name](trees.updates)) for name in stage.rule.leaf_data}
+    by_leaf = {name: _leaf_numbers(stage, trees, name, rest) for name, rest in stage.rule.leaf_data.items()}
     for name in (*stage.rule.needs, *(name for name in stage.rule.optional if name not in shared)):
         if name == "params":
             if params is None:

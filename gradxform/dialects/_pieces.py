@@ -41,19 +41,17 @@ def shrink(g, s, p, c, learning_rate: NonNegative, weight_decay: NonNegative):
     return g - weight_decay * learning_rate * p, s
 
 
-def factors(ndim_kept: int):
-    """First values of `FactoredState` when the last two axes of every leaf with two or more are factored.
+def _rows(v):
+    return v.sum(-1) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
 
-    The means of rows and columns keep the axis that they are taken over, with size 1, if `ndim_kept`.
-    """
 
-    def rows(v):
-        return v.sum(-1, keepdims=bool(ndim_kept)) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
+def _columns(v):
+    return v.sum(-2) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
 
-    def columns(v):
-        return v.sum(-2, keepdims=bool(ndim_kept)) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
 
-    def whole(v):
-        return v if v.ndim < 2 else jnp.zeros((1,), v.dtype)
+def _whole(v):
+    return v if v.ndim < 2 else jnp.zeros((1,), v.dtype)
 
-    return {"v_row": rows, "v_col": columns, "v": whole}
+
+# First values of `FactoredState` where the last two axes are factored, whatever their size.
+LAST_TWO_AXES = {"v_row": _rows, "v_col": _columns, "v": _whole}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from gradxform._types import NonNegative
 from gradxform.core import chain
 from gradxform.registry import optimizer
@@ -18,20 +20,21 @@ def adagrad(
     learning_rate: NonNegative,
     initial_accumulator_value: NonNegative = 0.1,
     eps: NonNegative = 1e-7,
-    eps_in_sqrt: bool = True,
+    eps_in_sqrt: Literal[True, False, "both"] = True,
 ):
     """AdaGrad: divide each element by the root of the sum of all its squared gradients.
 
         G = G + |g|^2
         u = -learning_rate g / sqrt(G + eps)    eps_in_sqrt=False: g / (sqrt(G) + eps); 0 where G = 0
 
-    The first G is initial_accumulator_value: 0.1 here as in Optax, 0 in the paper.
+    The first G is initial_accumulator_value: 0.1 here as in Optax, 0 in the paper. eps_in_sqrt="both": sqrt(G + eps) + eps.
 
     State    (ScaleByRssState(sum_of_squares), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   Duchi et al. 2011, JMLR 12, figure 1.
     Differs  as `scale_by_rss`.
-    Raises   HyperparameterError: learning_rate < 0, initial_accumulator_value < 0, eps < 0.
+    Raises   HyperparameterError: learning_rate < 0, initial_accumulator_value < 0, eps < 0, an unknown
+             eps_in_sqrt.
     """
     return chain(scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt), scale_by_learning_rate(learning_rate))

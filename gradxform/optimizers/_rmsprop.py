@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from gradxform._types import Decay, NonNegative, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
@@ -19,7 +21,7 @@ def rmsprop(
     decay: Decay = 0.9,
     eps: NonNegative = 1e-8,
     initial_scale: NonNegative = 0.0,
-    eps_in_sqrt: bool = True,
+    eps_in_sqrt: Literal[True, False, "both"] = True,
     centered: bool = False,
     momentum: Unit | None = None,
     nesterov: bool = False,
@@ -28,9 +30,11 @@ def rmsprop(
     """RMSProp: divide the gradient by its running root mean square.
 
         nu = decay nu + (1 - decay) |g|^2
-        d  = learning_rate g / sqrt(nu + eps)   eps_in_sqrt=False: g / (sqrt(nu) + eps); centered: the standard deviation
+        d  = learning_rate g / sqrt(nu + eps)   eps_in_sqrt=False: g / (sqrt(nu) + eps); "both": g / (sqrt(nu + eps) + eps)
         m  = d + momentum m                     momentum=None: m = d
         u  = -m                                 nesterov: -(d + momentum m)
+
+    With centered, the running standard deviation stands for sqrt(nu); the first nu is initial_scale.
 
     State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()).
              Memory: 1 x params, one more with centered, one more with momentum.
@@ -38,7 +42,8 @@ def rmsprop(
     Shapes   any, scalars and complex included.
     Source   Tieleman & Hinton 2012, lecture 6.5; centered, with momentum: Graves 2013, arXiv:1308.0850.
     Differs  the centered form stays finite on constant gradients (`scale_by_stddev`); float32 averages for narrow parameters.
-    Raises   HyperparameterError: learning_rate < 0, decay outside [0, 1), momentum outside [0, 1], eps < 0.
+    Raises   HyperparameterError: learning_rate < 0, decay outside [0, 1), momentum outside [0, 1], eps < 0, an unknown
+             eps_in_sqrt.
     """
     precondition = scale_by_stddev if centered else scale_by_rms
     return chain(

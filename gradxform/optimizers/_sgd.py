@@ -21,18 +21,22 @@ def sgd(
     momentum: Unit | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
+    dampening: Unit = 0.0,
 ):
     """Descend along the gradient, or along a decaying sum of gradients.
 
         m = g + momentum m                      momentum=None: m = g
         u = -learning_rate m                    nesterov: -learning_rate (g + momentum m)
 
-    State    (TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with momentum, else none.
+    With momentum and dampening, m = (1 - dampening) g + momentum m from the second update on.
+
+    State    (TraceState(trace) or EmptyState(), EmptyState()), the first in a CountedState with dampening.
+             Memory: 1 x params with momentum, else none.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
     Source   Robbins & Monro 1951; momentum Polyak 1964; nesterov Sutskever et al. 2013. The rate stands outside the momentum.
-    Differs  the momentum of narrow parameters is float32.
-    Raises   HyperparameterError: learning_rate < 0, momentum outside [0, 1].
+    Differs  `dampening`, as in PyTorch, is new; the momentum of narrow parameters is float32.
+    Raises   HyperparameterError: learning_rate < 0, momentum or dampening outside [0, 1].
     """
-    direction = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
+    direction = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype, dampening)
     return chain(direction, scale_by_learning_rate(learning_rate))

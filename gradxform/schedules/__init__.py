@@ -23,7 +23,6 @@ from gradxform.schedules._piecewise import piecewise_constant_schedule as piecew
 from gradxform.schedules._piecewise import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from gradxform.schedules._polynomial import linear_schedule as linear_schedule
 from gradxform.schedules._polynomial import polynomial_schedule as polynomial_schedule
-from gradxform.schedules._record import Record as Record
 from gradxform.schedules._record import schedule as schedule
 from gradxform.schedules._warmup import warmup_constant_schedule as warmup_constant_schedule
 from gradxform.schedules._warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule

@@ -42,13 +42,14 @@ def join_schedules(k: Any, schedules: Sequence[Schedule], boundaries: Sequence[i
 
     Units    those of the schedules, which must agree.
     Source   Optax.
-    Differs  boundaries that do not increase, or are not one fewer than the schedules, raise. A schedule is never asked for a count
-             outside its own turn, where it might be infinite and make the gradient of the whole NaN.
+    Differs  boundaries that do not increase, or are not one fewer than the schedules, raise. No schedule is asked for a count
+             before its beginning or after its end, where it might be infinite and make the gradient of the whole NaN.
     Raises   HyperparameterError: a schedule is not callable, a boundary is not a whole number, their number or order is wrong.
     """
     begins = [0, *map(capped, boundaries)]
     ends = [*begins[1:], INT32_MAX]
-    value: Any = 0.0
-    for f, begin, end in zip(schedules, begins, ends, strict=True):
-        value = jnp.where(k < begin, value, f(jnp.clip(k, begin, end) - begin))
+    turns = [f(jnp.clip(k, begin, end) - begin) for f, begin, end in zip(schedules, begins, ends, strict=True)]
+    value = turns[0]
+    for begin, turn in zip(begins[1:], turns[1:], strict=True):
+        value = jnp.where(k < begin, value, turn)
     return value

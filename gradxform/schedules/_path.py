@@ -58,6 +58,6 @@ def path(k: Any, start: Any, *stretches: tuple[Shape, int, Any]) -> Any:
     value, begin = start, 0
     for shape, steps, end in stretches:
         moving = end + (start - end) * shape(progress(k, steps, begin))
-        value = jnp.where(k < capped(begin), value, moving)
+        value = jnp.where(k < capped(begin), value, moving) if begin else moving
         start, begin = end, begin + steps
     return value

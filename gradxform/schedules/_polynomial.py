@@ -20,8 +20,8 @@ def polynomial_schedule(
 
     Units    those of init_value and end_value; power has none.
     Source   Optax.
-    Differs  transition_steps <= 0 and transition_begin < 0 raise; Optax holds init_value, respectively begins at 0. power < 0
-             raises too: the end would be infinite. Optax's value may be NaN after the end where it is compiled and power is fractional.
+    Differs  transition_steps <= 0 and transition_begin < 0 raise; Optax holds init_value, respectively begins at 0. power < 0,
+             infinite at the end, raises. With a fractional power Optax's compiled value may be NaN after the end.
     Raises   HyperparameterError: transition_steps < 1, transition_begin < 0 or power < 0.
     """
     p = progress(k, transition_steps, transition_begin)

@@ -155,6 +155,6 @@ def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, An
 
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(make, attribute, getattr(equation, attribute))
-    make.__signature__ = signature  # type: ignore[attr-defined]
+    make.__signature__ = signature
     make.parameters = parameters  # type: ignore[attr-defined]
     return make

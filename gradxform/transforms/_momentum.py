@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
+
 from gradxform._types import Decay, Shared, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
@@ -23,21 +25,25 @@ class EmaState(NamedTuple):
 
 
 @transform(source="Polyak 1964; Sutskever et al. 2013", example={"decay": 0.9}, homogeneity=1)
-@elementwise(TraceState, storage={"trace": "accumulator_dtype"})
-def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None):
+@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening")
+def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit = 0.0):
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
         trace = g + decay trace
         u     = trace                    nesterov: g + decay trace
 
-    State    trace: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
-    Units    those of g; a constant g grows to g / (1 - decay).
+    With dampening, trace = (1 - dampening) g + decay trace from the second update on; the first takes the whole g.
+
+    State    trace: like p, float32 or wider unless accumulator_dtype says otherwise; with dampening or a schedule in a CountedState,
+             which knows the first update. Memory: 1 x params.
+    Units    those of g; a constant g grows to (1 - dampening) g / (1 - decay).
     Shapes   any, scalars and complex included.
-    Source   Polyak 1964; the nesterov form Sutskever et al. 2013, section 7.
-    Differs  the trace of bfloat16 and float16 parameters is float32.
-    Raises   HyperparameterError: decay outside [0, 1].
+    Source   Polyak 1964; the nesterov form Sutskever et al. 2013, section 7; dampening: PyTorch's SGD.
+    Differs  `dampening` is new; the trace of bfloat16 and float16 parameters is float32.
+    Raises   HyperparameterError: decay or dampening outside [0, 1].
     """
-    trace = g + decay * s.trace
+    fresh = g if c.t is None else jnp.where(c.t > 1, 1 - dampening, 1) * g  # no clock, no dampening
+    trace = fresh + decay * s.trace
     return (g + decay * trace if nesterov else trace), s._replace(trace=trace)
 
 

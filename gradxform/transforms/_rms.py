@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import abs_sq, root
 from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
@@ -48,42 +48,41 @@ def _initial(nu, initial_scale):
 @elementwise(ScaleByRmsState, counted=ScaleByRmsWithCountState, counted_if="bias_correction", initial={"nu": _initial})
 def scale_by_rms(
     g, s, p, c,
-    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0, eps_in_sqrt: bool = True,
-    bias_correction: bool = False,
+    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
+    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: bool = False,
 ):  # fmt: skip
     """Divide updates by their running root mean square.
 
         nu = decay nu + (1 - decay) |g|^2
-        u  = g / sqrt(nu + eps)                 eps_in_sqrt=False: g / (sqrt(nu) + eps)
+        u  = g / sqrt(nu + eps)                 eps_in_sqrt=False: g / (sqrt(nu) + eps); "both": g / (sqrt(nu + eps) + eps)
 
     With bias_correction, nu / (1 - decay^t) stands for nu in the second line. The first nu is initial_scale.
 
     State    nu: like p but real, float32 or wider; with bias_correction or a schedule also count. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
-    Source   Tieleman & Hinton 2012, lecture 6.5; eps outside the root: PyTorch.
-    Differs  float32 nu for narrow parameters, so that a zero float16 gradient gives 0 and bfloat16 averages decay.
-    Raises   HyperparameterError: decay outside [0, 1), eps < 0.
+    Source   Tieleman & Hinton 2012, lecture 6.5; eps outside the root: PyTorch; both: neon.
+    Differs  eps_in_sqrt="both" is new. Float32 nu for narrow parameters: a zero float16 gradient gives 0, bfloat16 averages decay.
+    Raises   HyperparameterError: decay outside [0, 1), eps < 0, an unknown eps_in_sqrt.
     """
     nu = decay * s.nu + (1 - decay) * abs_sq(g)
     nu_hat = c.debias(nu, decay) if bias_correction else nu
-    u = g / jnp.sqrt(nu_hat + eps) if eps_in_sqrt else g / (jnp.sqrt(nu_hat) + eps)
-    return u, s._replace(nu=nu)
+    return g / root(nu_hat, eps, eps_in_sqrt), s._replace(nu=nu)
 
 
 @transform(source="Graves 2013, arXiv:1308.0850", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByRStdDevState, counted=ScaleByRStdDevWithCountState, counted_if="bias_correction", initial={"nu": _initial})
 def scale_by_stddev(
     g, s, p, c,
-    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0, eps_in_sqrt: bool = True,
-    bias_correction: bool = False,
+    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
+    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: bool = False,
 ):  # fmt: skip
     """Divide updates by their running standard deviation.
 
         var = decay (nu - |mu|^2 + (1 - decay) |g - mu|^2)
         mu  = decay mu + (1 - decay) g
         nu  = decay nu + (1 - decay) |g|^2
-        u   = g / sqrt(var + eps)               eps_in_sqrt=False: g / (sqrt(var) + eps)
+        u   = g / sqrt(var + eps)               eps_in_sqrt=False: g / (sqrt(var) + eps); "both": g / (sqrt(var + eps) + eps)
 
     The first line is nu - |mu|^2 of the new averages, written so that rounding cannot make it negative: with nearly constant
     gradients the plain difference does, and its root is NaN. With bias_correction, var = nu^ - |mu^|^2, x^ = x / (1 - decay^t).
@@ -101,5 +100,4 @@ def scale_by_stddev(
     nu = decay * s.nu + (1 - decay) * abs_sq(g)
     if bias_correction:
         var = jnp.maximum(c.debias(nu, decay) - abs_sq(c.debias(mu, decay)), 0)
-    u = g / jnp.sqrt(var + eps) if eps_in_sqrt else g / (jnp.sqrt(var) + eps)
-    return u, s._replace(mu=mu, nu=nu)
+    return g / root(var, eps, eps_in_sqrt), s._replace(mu=mu, nu=nu)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import abs_sq, root
 from gradxform._types import NonNegative, RealUpdates
 from gradxform.core import elementwise
 from gradxform.registry import transform
@@ -24,21 +24,23 @@ def _initial(sum_of_squares, initial_accumulator_value):
 
 @transform(source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})
 @elementwise(ScaleByRssState, initial={"sum_of_squares": _initial})
-def scale_by_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: bool = True):
+def scale_by_rss(
+    g, s, p, c,
+    initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: Literal[True, False, "both"] = True,
+):  # fmt: skip
     """Divide updates by the root of the sum of all their squares so far.
 
         G = G + |g|^2
         u = g / sqrt(G + eps)                   eps_in_sqrt=False: g / (sqrt(G) + eps); 0 where G = 0
 
-    The first G is initial_accumulator_value.
+    The first G is initial_accumulator_value. eps_in_sqrt="both" adds eps twice: g / (sqrt(G + eps) + eps).
 
     State    sum_of_squares: like p but real, float32 or wider. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, scalars and complex included.
     Source   Duchi et al. 2011, JMLR 12, figure 1; eps outside the root: TensorFlow, MXNet 2.
     Differs  `eps_in_sqrt` is new; the sum of narrow parameters is float32 (in bfloat16 it stops growing).
-    Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0.
+    Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0, an unknown eps_in_sqrt.
     """
     G = s.sum_of_squares + abs_sq(g)
-    root = jnp.sqrt(G + eps) if eps_in_sqrt else jnp.sqrt(G) + eps
-    return jnp.where(G > 0, g / jnp.where(G > 0, root, 1), 0), s._replace(sum_of_squares=G)
+    return jnp.where(G > 0, g / jnp.where(G > 0, root(G, eps, eps_in_sqrt), 1), 0), s._replace(sum_of_squares=G)

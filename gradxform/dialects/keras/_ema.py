@@ -1,0 +1,59 @@
+"""The moving average of the parameters that Keras's optimizers keep with `use_ema`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform._types import Count, Shared, Unit, Updates
+from gradxform.core import elementwise
+
+
+class ParamsEmaState(NamedTuple):
+    """The exponential moving average of the parameters after each update."""
+
+    count: Shared
+    average: Updates
+
+
+@elementwise(ParamsEmaState, needs=("params",))
+def track_params(g, s, p, c, momentum: Unit = 0.99, overwrite_frequency: Count | None = None):
+    """Average the updated parameters, and now and then put them at their average.
+
+        q       = p + g
+        average = momentum average + (1 - momentum) q           q at the first update
+        u       = g                                             average - p at every overwrite_frequency-th update
+
+    Only at the end of a chain is g the whole update.
+
+    State    count; average: like p, float32 or wider. Memory: 1 x params.
+    Units    those of g, which are those of p.
+    Shapes   any.
+    Source   Keras 3.15, `use_ema`.
+    Differs  no.
+    Raises   MissingArgumentError: no params. HyperparameterError: momentum outside [0, 1], overwrite_frequency < 1.
+    """
+    q = p + g
+    average = jnp.where(c.t == 1, q, momentum * s.average + (1 - momentum) * q)
+    u = g if overwrite_frequency is None else jnp.where(c.t % overwrite_frequency == 0, average - p, g)
+    return u, s._replace(average=average)
+
+
+def ema_params(state: Any) -> Any:
+    """The average of the parameters that a Keras optimizer with `use_ema=True` keeps in its state: what to evaluate with.
+
+    Keras's `finalize_variable_values` puts it in the place of the parameters at the end of `fit`.
+
+    Raises   StructureError: no such average is in the state, or more than one.
+    """
+    is_ema = lambda x: isinstance(x, ParamsEmaState)
+    found = [x for x in jax.tree.leaves(state, is_leaf=is_ema) if is_ema(x)]
+    if len(found) != 1:
+        raise StructureError(
+            f"keras.ema_params: expected the state of one optimizer made with `use_ema=True`, but found {len(found)} averages in it. "
+            "Pass the state that its `init` or last `update` returned."
+        )
+    return found[0].average

@@ -1,0 +1,24 @@
+"""PyTorch's optimizers: the arguments and the numbers of `torch.optim` 2.13.
+
+Every function takes what the class of that name takes, without the parameters; its updates are ready for `apply_updates`. `lr` may be
+a schedule: a function of the number of completed updates, as if `scheduler.step()` followed every `optimizer.step()`.
+
+Not taken are `foreach`, `fused`, `capturable` and `differentiable`, which choose among implementations of one formula: compile the
+step with `jax.jit`; every update is differentiable. For parameter groups use `gradxform.partition`, for `closure` compute the gradient
+yourself. PyTorch keeps its step counts and the scalars that depend on them in its default dtype: with float64 parameters its numbers
+are ours if that is float64 too.
+"""
+
+from gradxform.dialects.torch._adadelta import adadelta as adadelta
+from gradxform.dialects.torch._adafactor import adafactor as adafactor
+from gradxform.dialects.torch._adagrad import adagrad as adagrad
+from gradxform.dialects.torch._adam import adam as adam
+from gradxform.dialects.torch._adam import adamw as adamw
+from gradxform.dialects.torch._adamax import adamax as adamax
+from gradxform.dialects.torch._asgd import asgd as asgd
+from gradxform.dialects.torch._muon import muon as muon
+from gradxform.dialects.torch._nadam import nadam as nadam
+from gradxform.dialects.torch._radam import radam as radam
+from gradxform.dialects.torch._rmsprop import rmsprop as rmsprop
+from gradxform.dialects.torch._rprop import rprop as rprop
+from gradxform.dialects.torch._sgd import sgd as sgd

@@ -1,0 +1,34 @@
+"""`torch.optim.Adamax`."""
+
+from __future__ import annotations
+
+from gradxform._types import NonNegative
+from gradxform.dialects._dialect import Betas
+from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.optimizers import scale_by_adamax
+
+
+@torch_optimizer(core="adamax")
+def adamax(
+    lr: NonNegative = 2e-3,
+    betas: Betas = (0.9, 0.999),
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    *,
+    maximize: bool = False,
+):
+    """`torch.optim.Adamax`: momentum, divided by the largest recent gradient; coupled decay.
+
+        g  = g + weight_decay p                         -g + weight_decay p if maximize
+        mu = b1 mu + (1 - b1) g
+        nu = max(b2 nu, |g| + eps)                      (b1, b2) = betas
+        u  = -lr mu / ((1 - b1^t) nu)
+
+    State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
+    Units    lr has those of p.
+    Shapes   any, scalars and complex included.
+    Source   PyTorch 2.13, `torch.optim.Adamax`.
+    Differs  as `adam`.
+    Raises   HyperparameterError: lr, eps or weight_decay < 0, a beta outside [0, 1).
+    """
+    return minimizer(scale_by_adamax(*betas, eps), lr=lr, weight_decay=weight_decay, maximize=maximize)

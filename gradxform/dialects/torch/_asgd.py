@@ -1,0 +1,79 @@
+"""`torch.optim.ASGD`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._types import NonNegative, Real, Shared, Updates
+from gradxform.core import SharedLaw, chain, elementwise
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.torch._torch import torch_optimizer
+from gradxform.transforms import add_decayed_weights, scale
+
+
+class AsgdState(NamedTuple):
+    """The step size of the next update, and the average of the parameters."""
+
+    count: Shared
+    eta: Shared
+    ax: Updates
+
+
+def _start(lr):
+    return lr * 1.0
+
+
+def _advance(eta, c, lr, lambd, alpha):
+    return lr / (1 + lambd * lr * c.t) ** alpha
+
+
+@elementwise(AsgdState, shared={"eta": SharedLaw(_start, _advance)}, needs=("params",))
+def averaged_descent(
+    g, s, p, c, lr: NonNegative = 1e-2, lambd: NonNegative = 1e-4, alpha: Real = 0.75, t0: Real = 1e6
+):  # fmt: skip
+    """Descend with a step size that decays, and average the parameters from update t0 on.
+
+        q   = p (1 - lambd eta) - eta g                 u = q - p
+        eta = lr / (1 + lambd lr t)^alpha               the first eta is lr
+        ax  = ax + (q - ax) / max(1, t - 1 - t0)
+
+    State    count; eta; ax: like p, float32 or wider. Memory: 1 x params.
+    Units    lr has those of p / g, lambd those of g / p.
+    Shapes   any, scalars and complex included.
+    Source   PyTorch 2.13, `torch.optim.ASGD`; Polyak & Juditsky 1992.
+    Differs  no.
+    Raises   MissingArgumentError: no params. HyperparameterError: lr or lambd < 0.
+    """
+    q = p * (1 - lambd * s.eta) - s.eta * g
+    n = c.t - 1 - t0
+    ax = jnp.where(n > 1, s.ax + (q - s.ax) / jnp.maximum(n, 1), q)
+    return q - p, s._replace(ax=ax)
+
+
+@torch_optimizer()
+def asgd(
+    lr: NonNegative = 1e-2,
+    lambd: NonNegative = 1e-4,
+    alpha: Real = 0.75,
+    t0: Real = 1e6,
+    weight_decay: NonNegative = 0.0,
+    maximize: bool = False,
+):
+    """`torch.optim.ASGD`: descent with a step size that decays; the average of the parameters is in the state.
+
+        g   = g + weight_decay p                        -g + weight_decay p if maximize
+        u   = -eta (g + lambd p)
+        eta = lr / (1 + lambd lr t)^alpha               the first eta is lr
+        ax  = ax + (p + u - ax) / max(1, t - 1 - t0)
+
+    State    a chain's; AsgdState(count, eta, ax). Memory: 1 x params.
+    Units    lr has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   PyTorch 2.13, `torch.optim.ASGD`; Polyak & Juditsky 1992, SIAM J. Control Optim. 30.
+    Differs  no.
+    Raises   MissingArgumentError: no params. HyperparameterError: lr, lambd or weight_decay < 0.
+    """
+    decay = [] if is_zero(weight_decay) else [add_decayed_weights(weight_decay)]
+    return chain(*([scale(-1.0)] if maximize else []), *decay, averaged_descent(lr, lambd, alpha, t0))

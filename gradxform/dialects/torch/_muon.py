@@ -1,0 +1,108 @@
+"""`torch.optim.Muon`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._types import Count, Decay, NonNegative, Real, Updates
+from gradxform.core import chain, per_leaf
+from gradxform.dialects._dialect import Each
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.torch._torch import torch_optimizer
+from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+
+ADJUSTMENTS = (None, "original", "match_rms_adamw")
+ROWS_ARE_OUTPUTS = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
+
+
+class OrthogonalState(NamedTuple):
+    """The running mean of g."""
+
+    mu: Updates
+
+
+def _b(x):
+    """Round to bfloat16, in float32."""
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+
+
+def _product(x, y):
+    """A product of bfloat16 matrices, summed in float32, not rounded."""
+    return jnp.matmul(x.astype(jnp.bfloat16), y.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
+
+
+def _newton_schulz(m, coefficients, steps, eps):
+    a, b, c = (jnp.asarray(x, jnp.float32) for x in coefficients)
+    x = _b(m.astype(jnp.float32))
+    x = x.T if m.shape[0] > m.shape[1] else x
+    x = _b(x / jnp.maximum(_b(jnp.sqrt(jnp.sum(x * x))), _b(jnp.asarray(eps, jnp.float32))))
+    for _ in range(steps):
+        gram = _b(_product(x, x.T))
+        x = _b(a * x + _product(_b(b * gram + c * _product(gram, gram)), x))
+    return x.T if m.shape[0] > m.shape[1] else x
+
+
+@per_leaf(OrthogonalState, stack=True)
+def orthogonal_momentum(
+    g, s, p, c,
+    momentum: Decay = 0.95, nesterov: bool = True, a: Real = 3.4445, b: Real = -4.775, c_: Real = 2.0315,
+    eps: NonNegative = 1e-7, ns_steps: Count = 5,
+):  # fmt: skip
+    """The gradient's running mean, orthogonalized in bfloat16: see `muon`."""
+    if g.ndim != 2 or jnp.iscomplexobj(g):
+        raise StructureError(
+            f"torch.muon: expected a real matrix, but the leaf has shape {g.shape} and dtype {g.dtype}. "
+            "Give it to another optimizer with `gradxform.partition`."
+        )
+    mu = s.mu + (1 - momentum) * (g - s.mu)
+    m = mu - (mu - g) * (1 - momentum) if nesterov else mu
+    return _newton_schulz(m, (a, b, c_), ns_steps, eps).astype(g.dtype), s._replace(mu=mu)
+
+
+def _check(owner: str, arguments: Any) -> None:
+    if arguments["adjust_lr_fn"] not in ADJUSTMENTS:
+        raise HyperparameterError(
+            f"{owner}: `adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', but got {arguments['adjust_lr_fn']!r}."
+        )
+
+
+@torch_optimizer(core="muon", ndim=2, check=_check)
+def muon(
+    lr: NonNegative = 1e-3,
+    weight_decay: NonNegative = 0.1,
+    momentum: Decay = 0.95,
+    nesterov: bool = True,
+    ns_coefficients: Annotated[Any, Each("(-inf, inf)", "(-inf, inf)", "(-inf, inf)")] = (3.4445, -4.775, 2.0315),
+    eps: NonNegative = 1e-7,
+    ns_steps: Count = 5,
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+):
+    """`torch.optim.Muon`: orthogonalized momentum for matrices, iterated in bfloat16, with decoupled weight decay.
+
+        mu = momentum mu + (1 - momentum) g
+        m  = momentum mu + (1 - momentum) g             nesterov=False: m = mu
+        x  = m / max(||m||, eps)
+        x  = a x + (b A + c A A) x                      A = x x*; ns_steps times; (a, b, c) = ns_coefficients
+        u  = -lr (r x + weight_decay p)                 r = sqrt(max(1, rows / columns)); 0.2 sqrt(max(rows, columns)) if
+                                                        adjust_lr_fn="match_rms_adamw"
+
+    State    a chain's; OrthogonalState(mu). Memory: 1 x params.
+    Units    lr has those of a spectral norm.
+    Shapes   real matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.
+    Source   PyTorch 2.13, `torch.optim.Muon`; Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    Differs  momentum < 1. Every product is rounded to bfloat16 as there: `gradxform.muon` iterates in float32.
+    Raises   StructureError: a leaf is not a real matrix. HyperparameterError: an argument out of range, an unknown adjust_lr_fn.
+             MissingArgumentError: no params.
+    """
+    decay = [] if is_zero(weight_decay) else [add_decayed_weights(weight_decay)]
+    return chain(
+        orthogonal_momentum(momentum, nesterov, *ns_coefficients, eps, ns_steps),
+        scale_by_shape(ROWS_ARE_OUTPUTS, 0.2 if adjust_lr_fn == "match_rms_adamw" else None),
+        *decay,
+        scale_by_learning_rate(lr),
+    )

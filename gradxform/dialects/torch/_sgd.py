@@ -1,0 +1,79 @@
+"""`torch.optim.SGD`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import NonNegative, Real, Shared, Unit, Updates
+from gradxform.core import elementwise
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.transforms import trace
+
+
+class DampenedTraceState(NamedTuple):
+    """The decaying sum of past gradients, the first at full size."""
+
+    count: Shared
+    trace: Updates
+
+
+@elementwise(DampenedTraceState)
+def dampened_trace(g, s, p, c, decay: Unit, dampening: Real = 0.0):
+    """Accumulate a decaying sum of the updates, all but the first made smaller.
+
+        trace = decay trace + (1 - dampening) g         trace = g at the first update
+        u     = trace
+
+    State    count; trace: like p, float32 or wider. Memory: 1 x params.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Source   PyTorch 2.13, `torch.optim.SGD`.
+    Differs  no.
+    Raises   HyperparameterError: decay outside [0, 1].
+    """
+    trace = jnp.where(c.t == 1, g, decay * s.trace + (1 - dampening) * g)
+    return trace, s._replace(trace=trace)
+
+
+def _check(owner: str, arguments: Any) -> None:
+    if arguments["nesterov"] and (is_zero(arguments["momentum"]) or not is_zero(arguments["dampening"])):
+        raise HyperparameterError(
+            f"{owner}: `nesterov` needs `momentum` > 0 and `dampening` = 0, but got momentum={arguments['momentum']!r}, "
+            f"dampening={arguments['dampening']!r}."
+        )
+
+
+@torch_optimizer(core="sgd", example={"lr": 0.1, "momentum": 0.9}, check=_check)
+def sgd(
+    lr: NonNegative = 1e-3,
+    momentum: Unit = 0.0,
+    dampening: Real = 0.0,
+    weight_decay: NonNegative = 0.0,
+    nesterov: bool = False,
+    *,
+    maximize: bool = False,
+):
+    """`torch.optim.SGD`: momentum with the rate outside, coupled decay.
+
+        g = g + weight_decay p                          -g + weight_decay p if maximize
+        m = momentum m + (1 - dampening) g              m = g at the first update
+        u = -lr m                                       nesterov: -lr (g + momentum m)
+
+    State    a chain's; TraceState(trace), or with dampening DampenedTraceState(count, trace). Memory: 1 x params with momentum.
+    Units    lr has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   PyTorch 2.13, `torch.optim.SGD`.
+    Differs  momentum is at most 1.
+    Raises   HyperparameterError: an argument out of range; nesterov without momentum or with dampening.
+    """
+    if is_zero(momentum):
+        direction = []
+    elif is_zero(dampening):
+        direction = [trace(momentum, nesterov)]
+    else:
+        direction = [dampened_trace(momentum, dampening)]
+    return minimizer(*direction, lr=lr, weight_decay=weight_decay, maximize=maximize)
