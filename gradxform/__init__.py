@@ -4,6 +4,7 @@ The calls, the names and the state layout are Optax's: `import gradxform as opta
 in their `__init__.py`.
 """
 
+from gradxform import precision as precision
 from gradxform import schedules as schedules
 from gradxform import transforms as transforms
 from gradxform import tree as tree
@@ -30,6 +31,7 @@ from gradxform._types import Unit as Unit
 from gradxform._types import Updates as Updates
 from gradxform.core import *
 from gradxform.optimizers import *
+from gradxform.precision import *
 from gradxform.registry import create as create
 from gradxform.registry import entry as entry
 from gradxform.registry import names as names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from gradxform.core._run import Trees
 
 
 @jax.jit
-def _add(p: Any, u: Any) -> Any:
+def add_update(p: Any, u: Any) -> Any:
     wide = jnp.promote_types(widen(p.dtype), u.dtype)
     return round_to(p.astype(wide) + u.astype(wide), p.dtype)
 
@@ -31,17 +32,22 @@ def apply_updates(params: Any, updates: Any) -> Any:
     Differs  Optax broadcasts a (3,) parameter with a (3, 1) update to (3, 3); here that is an error.
     Raises   StructureError, with the path: structures or shapes differ.
     """
-    trees = Trees("apply_updates", params)
+    return add_leaves("apply_updates", params, updates, lambda i, p, u: add_update(p, u))
+
+
+def add_leaves(owner: str, params: Any, updates: Any, add: Callable[[int, Any, Any], Any]) -> Any:
+    """`params` with add(position, p, u) in place of every leaf p that has an update u."""
+    trees = Trees(owner, params)
     us = trees.take("`updates`", updates)
     for i, (p, u) in enumerate(zip(trees.leaves, us, strict=True)):
         if is_gap(p) or is_gap(u) or _is_float0(u):
             continue
         if np.shape(p) != np.shape(u):
             raise StructureError(
-                f"apply_updates: at {trees.paths[i]!r} the parameter has shape {np.shape(p)}, but the update has {np.shape(u)}. "
+                f"{owner}: at {trees.paths[i]!r} the parameter has shape {np.shape(p)}, but the update has {np.shape(u)}. "
                 "They must agree; nothing is broadcast."
             )
-        trees.leaves[i] = _add(jnp.asarray(p), jnp.asarray(u))
+        trees.leaves[i] = add(i, jnp.asarray(p), jnp.asarray(u))
     return trees.together(trees.leaves)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gradxform._errors import StructureError
 from gradxform.core import _engine, _run
+from gradxform.core._evaluate import After, evaluated, preceded
 from gradxform.core._lift import Stage
 from gradxform.core._transformation import (
     GradientTransformation,
@@ -96,6 +97,20 @@ class Chain(Spec):
             else:
                 updates, states[start] = update(updates, states[start], params, **extra_args_for(update, extra))
         return updates, self.nest(iter(states))
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        found, declared = params, None
+        for tx, s in zip(reversed(self.transformations), reversed(list(self.unbox(state))), strict=True):
+            ours = evaluated(tx, s, params, after)
+            if ours is not params and declared is not None:
+                raise StructureError(
+                    f"eval_params: both {tx!r:.200} and {declared!r:.200} say what parameters to evaluate with, and a chain cannot tell "
+                    "how the two combine. Evaluate with the parameters as they are, or keep one of them."
+                )
+            if ours is not params:
+                found, declared = ours, tx
+            after = preceded(tx, s, after)
+        return found
 
 
 def _joins(run: Sequence[Stage], update: Any) -> bool:

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from gradxform._errors import MissingArgumentError, UnknownNameError
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Parameter
-from gradxform.core._holes import is_array
+from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._state import Layout
 from gradxform.core._transformation import frozen
@@ -107,16 +107,6 @@ class Slot:
         return packed
 
 
-class Leaf(NamedTuple):
-    """What the run reads at one leaf; per stage, lists of state fields, extra arguments by name, and a random key."""
-
-    g: Any
-    p: Any
-    states: Sequence[Sequence[Any]] = ()
-    extras: Sequence[Mapping[str, Any]] = ()
-    keys: Sequence[Any] = ()
-
-
 class Common(NamedTuple):
     """What one stage reads at every leaf alike."""
 
@@ -126,8 +116,22 @@ class Common(NamedTuple):
     named: Mapping[str, Any]
 
 
+class Shape(NamedTuple):
+    """How the flat arguments of `Program.leaf` are to be read: names of the per-leaf extras of each stage, structure of the rest."""
+
+    extras: tuple[tuple[str, ...], ...]
+    common: Any
+
+
+Row = tuple[Any, ...]
+"""What a run reads at one leaf: g, p if wanted, and for each stage its state fields, its extras, its random key if it has one."""
+
+
 class Program:
-    """A run of leafwise stages. Equal runs share one program, and with it one compilation cache."""
+    """A run of leafwise stages. Equal runs share one program, and with it one compilation cache.
+
+    Arguments are flat, which makes a compiled call a third cheaper than nested ones.
+    """
 
     def __init__(self, slots: tuple[Slot, ...]):
         self.slots = slots
@@ -135,68 +139,86 @@ class Program:
         self.wants_params = any("params" in s.rule.needs for s in slots)
         self.default = "stacked" if any(s.rule.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
-        self.jitted = jax.jit(self.leaf)
-        self.batched = jax.jit(self._batch)
-        self.whole = jax.jit(self._whole)
         self.accumulate = jax.jit(self._accumulate)
+        self._compiled: dict[tuple[str, Shape], Any] = {}
 
-    def leaf(self, leaf: Leaf, numbers: Any, common: Sequence[Common]) -> tuple[Any, list[list[Any]]]:
-        """All stages for one leaf: the update and the new state fields. `numbers` packs the stages' constant hyperparameters."""
-        g, new_states = leaf.g, []
-        for i, (slot, shared) in enumerate(zip(self.slots, common, strict=True)):
-            p = leaf.p if "params" in slot.rule.needs else None
-            dtype = real_part(widen(g.dtype if p is None else jnp.promote_types(g.dtype, p.dtype)))
-            old = [jax.tree.map(lambda x, d=dtype: wide_leaf(x, d), s) for s in leaf.states[i]]
-            record = record_for(slot.layout, old, shared)
-            c = Context(slot.rule.name, shared.t, {**shared.named, **leaf.extras[i]}, leaf.keys[i], dtype)
-            hyper = slot.hyper(numbers, self.starts[i], shared.traced, dtype)
+    def compiled(self, engine: str, shape: Shape) -> Any:
+        """A function of (*row, *tail), or of (rows, tail), that calls `leaf` as the engine says."""
+        found = self._compiled.get((engine, shape))
+        if found is None:
+            leaf = functools.partial(self.leaf, shape)
+            whole = lambda rows, tail: [leaf(*row, *tail) for row in rows]
+            makers = {"plain": lambda: leaf, "leaf": lambda: jax.jit(leaf), "tree": lambda: jax.jit(whole)}
+            makers["stacked"] = lambda: jax.jit(functools.partial(_batched, leaf))
+            found = self._compiled[engine, shape] = makers[engine]()
+        return found
+
+    def leaf(self, shape: Shape, *args: Any) -> Row:
+        """All stages for one leaf: (*row, numbers, *common) -> (u, *new state fields).
+
+        `numbers` packs the stages' constant hyperparameters; `common` is flat.
+        """
+        left = iter(args)
+        g = jnp.asarray(next(left))
+        p = jnp.asarray(next(left)) if self.wants_params else None
+        read = [_read(left, slot, names) for slot, names in zip(self.slots, shape.extras, strict=True)]
+        numbers, common, new_fields = next(left), shape.common.unflatten(left), []
+        for slot, start, (fields, extras, key), shared in zip(self.slots, self.starts, read, common, strict=True):
+            p_here = p if "params" in slot.rule.needs else None
+            dtype = real_part(widen(g.dtype if p_here is None else jnp.promote_types(g.dtype, p_here.dtype)))
+            old = [jax.tree.map(lambda x, d=dtype: wide_leaf(x, d), f) for f in fields]
+            c = Context(slot.rule.name, shared.t, {**shared.named, **extras}, key, dtype)
+            hyper = slot.hyper(numbers, start, shared.traced, dtype)
             with jax.named_scope(slot.rule.name):
-                u, record = slot.rule.kernel(wide_leaf(g, dtype), record, None if p is None else wide_leaf(p, dtype), c, **hyper)
+                wide_p = None if p_here is None else wide_leaf(p_here, dtype)
+                u, record = slot.rule.kernel(wide_leaf(g, dtype), record_for(slot.layout, old, shared), wide_p, c, **hyper)
                 g = round_to(jnp.asarray(u), g.dtype)
                 new = [getattr(record, f) for f in slot.layout.leaf]
-                new_states.append([jax.tree.map(_rounded, n, o) for n, o in zip(new, leaf.states[i], strict=True)])
-        return g, new_states
+                new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
+        return (g, *new_fields)
 
     def _accumulate(self, total: Any, gs: Sequence[Any]) -> Any:
         for g in gs:
             total = total + self.slots[0].rule.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
         return total
 
-    def total(self, leaves: Sequence[Leaf]) -> Any:
+    def total(self, gs: Sequence[Any]) -> Any:
         """The sum over all leaves that the first stage asks for, in calls of CHUNK leaves of one shape and dtype, and of one."""
         groups: dict[Any, list[Any]] = {}
-        for leaf in leaves:
-            groups.setdefault((leaf.g.shape, leaf.g.dtype), []).append(leaf.g)
+        for g in map(as_array, gs):
+            groups.setdefault((g.shape, g.dtype), []).append(g)
         dtype = functools.reduce(jnp.promote_types, (real_part(d) for _, d in groups), jnp.dtype(jnp.float32))
         total = jnp.zeros((), dtype)
-        for gs in groups.values():
-            whole = len(gs) - len(gs) % CHUNK
-            for chunk in [gs[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in gs[whole:]]:
+        for some in groups.values():
+            whole = len(some) - len(some) % CHUNK
+            for chunk in [some[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in some[whole:]]:
                 total = self.accumulate(total, chunk)
         return total
 
-    def _batch(self, leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common]) -> Any:
-        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *leaves)
-        out = jax.vmap(self.leaf, in_axes=(0, None, None))(stacked, numbers, common)
-        return [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(leaves))]
 
-    def _whole(self, leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common]) -> Any:
-        return [self.leaf(leaf, numbers, common) for leaf in leaves]
+def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> tuple[list[Any], dict[str, Any], Any]:
+    """The state fields, extras and key of one stage from the flat arguments."""
+    fields = [next(left) for _ in slot.layout.leaf]
+    return fields, {name: next(left) for name in names}, next(left) if slot.layout.key else None
 
 
-def in_groups(
-    programs: Sequence[Program], leaves: Sequence[Leaf], numbers: Any, common: Sequence[Common], stacked: bool
-) -> list[Any]:
-    """One call for all leaves of a program; if `stacked`, one batched call for those of one shape and dtype."""
+def _batched(leaf: Any, rows: Sequence[Row], tail: Row) -> list[Row]:
+    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
+    out = jax.vmap(lambda row: leaf(*row, *tail))(stacked)
+    return [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(rows))]
+
+
+def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
+    """One call for all leaves of a program; on the engine `stacked`, one batched call for those of one shape and dtype."""
     groups: dict[Any, list[int]] = {}
-    for i, (program, leaf) in enumerate(zip(programs, leaves, strict=True)):
-        arrays, treedef = jax.tree.flatten(leaf)
-        kind = (treedef, *((x.shape, x.dtype) for x in arrays)) if stacked else ()
+    for i, (program, row) in enumerate(zip(programs, rows, strict=True)):
+        arrays, treedef = jax.tree.flatten(row)
+        kind = (treedef, *((jnp.shape(x), jnp.result_type(x)) for x in arrays)) if engine == "stacked" else ()
         groups.setdefault((program, kind), []).append(i)
-    out: list[Any] = [None] * len(leaves)
+    out: list[Any] = [None] * len(rows)
     for (program, _), members in groups.items():
-        call = program.batched if stacked else program.whole
-        for i, result in zip(members, call([leaves[i] for i in members], numbers, common), strict=True):
+        results = program.compiled(engine, shape)([rows[i] for i in members], tail)
+        for i, result in zip(members, results, strict=True):
             out[i] = result
     return out
 

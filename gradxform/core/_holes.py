@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
@@ -27,6 +28,11 @@ def is_array(x: Any) -> bool:
 
 def dtype_of(x: Any) -> Any:
     return x.dtype if hasattr(x, "dtype") else np.dtype(jax.dtypes.canonicalize_dtype(np.result_type(x)))
+
+
+def as_array(x: Any) -> Any:
+    """A Python number as an array of the default dtype."""
+    return x if hasattr(x, "dtype") else jnp.asarray(x, dtype_of(x))
 
 
 def on_the_mesh_of(params: Any, state: Any) -> Any:

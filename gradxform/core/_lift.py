@@ -21,9 +21,10 @@ from typing import Any, Concatenate, ParamSpec
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import real_part, widen
+from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Parameter, check_arguments, parameters_of
 from gradxform.core import _engine, _run
+from gradxform.core._evaluate import After
 from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, on_the_mesh_of
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import EmptyState, Layout, ScaleByScheduleState, layout_of
@@ -72,6 +73,7 @@ class Rule:
     leaf_data: Mapping[str, float]
     stack: bool
     total: Callable[[Any], Any] | None
+    evaluate: Callable[..., Any] | None
     parameters: Mapping[str, Parameter]
     public: list[Any] = dataclasses.field(default_factory=list)
 
@@ -87,9 +89,9 @@ class Rule:
         """The hyperparameters that `fn` names."""
         return {n: args[n] for n in inspect.signature(fn).parameters if n in args}
 
-    def first(self, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
-        """The same as they are before the first update, when a state begins."""
-        return {n: evaluate(v, 0) if self.parameters[n].is_data else v for n, v in self.named(fn, args).items()}
+    def at(self, k: Any, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, schedules evaluated after k completed updates; when a state begins k is 0."""
+        return {n: evaluate(v, k) if self.parameters[n].is_data else v for n, v in self.named(fn, args).items()}
 
 
 def _rule_of(make: Any) -> Rule:
@@ -128,7 +130,7 @@ class Stage(Spec):
         scheduled = any(is_schedule(self.args[p.name]) for p in rule.parameters.values() if p.is_data)
         if not (scheduled or (rule.counted_if and _is_used(self.args[rule.counted_if]))):
             return layout_of(rule.state)
-        if "count" in rule.state._fields:  # type: ignore[attr-defined]
+        if "count" in rule.state._fields:
             return layout_of(rule.state)
         return layout_of(rule.counted) if rule.counted else layout_of(rule.state, boxed=True)
 
@@ -159,7 +161,7 @@ class Stage(Spec):
             fields[name] = treedef.unflatten([self._initial(name, p) for p in leaves])
         for name in layout.shared:
             law = self.rule.shared[name]
-            value = law.start(**self.rule.first(law.start, self.args))
+            value = law.start(**self.rule.at(0, law.start, self.args))
             fields[name] = jnp.array(value, jnp.result_type(value))
         if layout.key:
             fields[layout.key] = as_key(self.args["key"])
@@ -180,7 +182,7 @@ class Stage(Spec):
         if field not in self.rule.initial:
             return jnp.zeros_like(p, dtype=dtype)
         make = self.rule.initial[field]
-        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.first(make, self.args))
+        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.at(0, make, self.args))
         return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -188,6 +190,18 @@ class Stage(Spec):
             return _run.run_tree(self, updates, state, params, extra)
         updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
         return updates, state
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        declared = self.rule.evaluate
+        if declared is None:
+            return params
+        wide = lambda x: jnp.asarray(x).astype(widen(dtype_of(x))) if is_array(x) else x
+        record, ps = jax.tree.map(wide, (self.layout.read(state, self.rule.name), params))
+        k = jnp.maximum(state.count - 1, 0) if self.layout.clock else 0
+        found = declared(ps, record, after, **self.rule.at(k, declared, self.args))
+        if found is ps:
+            return params
+        return jax.tree.map(lambda p, x: round_to(x, dtype_of(p)) if is_array(p) else p, params, found)
 
 
 def _is_used(value: Any) -> bool:
@@ -226,6 +240,8 @@ class Lift:
       leaf_data: arguments that label each leaf with a number (a pattern, predicate, tree or prefix, as in `_labels`), and the number
         of leaves that have no label. It enters the compiled function as data; the kernel reads it as `c.<name>`.
       total: (g at one leaf) -> scalar, for a `per_tree` kernel.
+      evaluate: (params, state, after, named hyperparameters) -> the parameters to evaluate with, all of them wide trees; `after` is
+        explained in `gradxform.core._evaluate`. Without it, and where it returns `params` itself, they are the stored ones.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
 
     Returns:
@@ -252,6 +268,7 @@ class Lift:
         leaf_data: Mapping[str, float] | None = None,
         stack: bool = False,
         total: Callable[[Any], Any] | None = None,
+        evaluate: Callable[..., Any] | None = None,
     ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
         if counted is None and state is EmptyState:
             counted = ScaleByScheduleState
@@ -259,7 +276,8 @@ class Lift:
         def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
             rule = Rule(
                 kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
-                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, parameters_of(kernel, skip=4),
+                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, evaluate,
+                parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)
 
@@ -284,7 +302,7 @@ def _public(rule: Rule) -> Callable[..., GradientTransformationExtraArgs]:
 
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(make, attribute, getattr(rule.kernel, attribute))
-    make.__signature__ = signature  # type: ignore[attr-defined]
+    make.__signature__ = signature
     make.rule, make.parameters, make.scope = rule, rule.parameters, rule.scope  # type: ignore[attr-defined]
     rule.public.append(make)
     return make

@@ -10,6 +10,7 @@ import numpy as np
 
 from gradxform._errors import LabelError, StructureError
 from gradxform.core._chain import check_transformation
+from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import MaskedNode, flatten, is_array, is_gap, on_the_mesh_of, paths
 from gradxform.core._labels import resolve
 from gradxform.core._lift import elementwise
@@ -62,6 +63,16 @@ def _update_group(
     return trees.take("the inner transformation's updates", updates), state
 
 
+def _eval_group(tx: Any, chosen: Sequence[bool], state: Any, params: Any, after: After) -> Any:
+    """`params` with the chosen leaves as they are to be evaluated."""
+    kept = _keep(params, chosen)
+    found = evaluated(tx, state, kept, after)
+    if found is kept:
+        return params
+    leaves, treedef = flatten(params)
+    return treedef.unflatten([f if keep else p for f, p, keep in zip(flatten(found)[0], leaves, chosen, strict=True)])
+
+
 def _flags(owner: str, mask: Any, tree: Any) -> list[bool]:
     flags = resolve(owner, mask, tree)
     for path, leaf, flag in zip(paths(tree), flatten(tree)[0], flags, strict=True):
@@ -93,6 +104,9 @@ class Masked(Spec):
         inner, new = _update_group(self.inner, chosen, trees, _inner_state(state), params, extra)
         leaves = [u if keep else g for u, g, keep in zip(inner, trees.leaves, chosen, strict=True)]
         return trees.together(leaves), state._replace(inner_state=new)
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        return _eval_group(self.inner, _flags("masked", self.mask, params), _inner_state(state), params, after)
 
 
 def _inner_state(state: Any) -> Any:
@@ -140,6 +154,11 @@ class Partition(Spec):
             leaves = [u if mine else x for u, x, mine in zip(inner, leaves, groups[name], strict=True)]
             new[name] = old._replace(inner_state=inner_state)
         return trees.together(leaves), state._replace(inner_states=new)
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        for name, chosen in self.groups(params).items():
+            params = _eval_group(self.transforms[name], chosen, _inner_state(state.inner_states[name]), params, after)
+        return params
 
 
 def masked(

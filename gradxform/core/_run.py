@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,8 +13,8 @@ import numpy as np
 
 from gradxform._errors import LabelError, MissingArgumentError, StructureError
 from gradxform._numerics import increment, real_part, round_to, widen
-from gradxform.core._engine import Common, Context, Leaf, Program, chosen_engine, in_groups, program_for, record_for, wide_leaf
-from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, paths
+from gradxform.core._engine import Common, Context, Program, Shape, chosen_engine, in_groups, program_for, record_for, wide_leaf
+from gradxform.core._holes import as_array, flatten, is_array, is_gap, paths
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, evaluate, is_number
 from gradxform.core._labels import resolve
 
@@ -32,6 +33,7 @@ class Trees:
         self.owner, self.updates = owner, updates
         self.leaves, self.treedef = flatten(updates)
         self.present = [i for i, x in enumerate(self.leaves) if is_array(x)]
+        self.shapes = [getattr(x, "shape", None) for x in self.leaves]
 
     @functools.cached_property
     def paths(self) -> list[str]:
@@ -53,6 +55,8 @@ class Trees:
     def like(self, what: str, tree: Any) -> list[Any]:
         """As `take`, and each part must be an array of the update's shape."""
         parts = self.take(what, tree)
+        if [getattr(x, "shape", None) for x in parts] == self.shapes:
+            return parts
         for i in self.present:
             part, g = parts[i], self.leaves[i]
             if getattr(part, "shape", ()) != getattr(g, "shape", ()) or not (hasattr(part, "dtype") or is_array(part)):
@@ -67,16 +71,21 @@ class Trees:
         """The parts at the present leaves."""
         return parts if len(self.present) == len(parts) else [parts[i] for i in self.present]
 
+    def put(self, parts: list[Any], new: Sequence[Any]) -> list[Any]:
+        """The parts, with new ones at the present leaves."""
+        if len(new) == len(parts):
+            return list(new)
+        parts = list(parts)
+        for i, x in zip(self.present, new, strict=True):
+            parts[i] = x
+        return parts
+
     def together(self, parts: Sequence[Any]) -> Any:
         return self.treedef.unflatten(parts)
 
 
 def _outline(tree: Any) -> str:
     return f"{jax.tree.structure(tree)}"[:300]
-
-
-def _asarray(x: Any) -> Any:
-    return x if hasattr(x, "dtype") else jnp.asarray(x, dtype_of(x))
 
 
 def _leaf_numbers(stage: Stage, trees: Trees, name: str, default: float) -> list[Any]:
@@ -159,28 +168,21 @@ class Column:
         named, by_leaf = _needed(stage, trees, params, extra)
         old, new = _next_shared(stage, record, k, t)
         self.next = {**new, "count": t} if layout.clock else dict(new)
-        n = len(trees.present)
-        self.keys: Any = [None] * n
+        self.extras = tuple(by_leaf)
+        self.columns = [trees.pick(f) for f in (*self.fields, *by_leaf.values())]
         if layout.key:
             self.next[layout.key], sample = jax.random.split(getattr(record, layout.key))
-            self.keys = list(jax.random.split(sample, max(n, 1)))[:n]
-        self.states = _rows([trees.pick(f) for f in self.fields], n)
-        self.extras = [dict(zip(by_leaf, row, strict=True)) for row in _rows([trees.pick(x) for x in by_leaf.values()], n)]
+            n = len(trees.present)
+            self.columns.append(list(jax.random.split(sample, max(n, 1)))[:n])
         values = [jnp.asarray(evaluate(stage.args[p.name], k)) for p in stage.slot.traced]
         self.common = Common(values, t, old, {**new, **named})
         self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.rule.leaf_args else None
 
-    def finish(self, trees: Trees, rows: Sequence[Sequence[Any]]) -> Any:
-        """The new state, from the new fields of the present leaves."""
-        for j, field in enumerate(self.fields):
-            for i, row in zip(trees.present, rows, strict=True):
-                field[i] = row[j]
-            self.next[self.stage.layout.leaf[j]] = trees.together(field)
+    def finish(self, trees: Trees, new: Iterator[Sequence[Any]]) -> Any:
+        """The new state, from new values of its fields at the present leaves."""
+        for name, field in zip(self.stage.layout.leaf, self.fields, strict=True):
+            self.next[name] = trees.together(trees.put(field, next(new)))
         return self.stage.layout.write(self.state, self.next)
-
-
-def _rows(columns: Sequence[Sequence[Any]], n: int) -> list[Any]:
-    return list(zip(*columns, strict=True)) if columns else [()] * n
 
 
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Any) -> list[Any]:
@@ -211,32 +213,29 @@ def run_leaves(
         s.layout.read(state, s.rule.name)
     ticks = _ticks(stages, states)
     columns = [Column(s, trees, state, t, params, extra) for s, state, t in zip(stages, states, ticks, strict=True)]
-    n = len(trees.present)
-    ps = trees.pick(trees.like("`params`", params)) if program.wants_params else [None] * n
-    rows = zip(*(zip(c.states, c.extras, c.keys, strict=True) for c in columns), strict=True)
-    leaves = [
-        Leaf(_asarray(g), p if p is None else _asarray(p), *zip(*row, strict=True))
-        for g, p, row in zip(trees.pick(trees.leaves), ps, rows, strict=True)
-    ]
+    gs = trees.pick(trees.leaves)
+    ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
+    rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))
     common = [c.common for c in columns]
-    numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
     if stages[0].rule.total is not None:
-        common[0] = common[0]._replace(named={**common[0].named, "total": program.total(leaves)})
+        common[0] = common[0]._replace(named={**common[0].named, "total": program.total(gs)})
+    flat, structure = jax.tree.flatten(common)
+    shape = Shape(tuple(c.extras for c in columns), structure)
+    tail = (jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float))), *flat)
 
     programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
     if name in ("stacked", "tree"):
-        out = in_groups(programs, leaves, numbers, common, stacked=name == "stacked")
+        out = in_groups(name, programs, shape, rows, tail)
     else:
-        for one, leaf in zip(programs, leaves, strict=True):
+        for one, row in zip(programs, rows, strict=True):
             try:
-                out.append((one.leaf if name == "plain" else one.jitted)(leaf, numbers, common))
+                out.append(one.compiled(name, shape)(*row, *tail))
             except Exception as e:
                 e.add_note(f"gradxform: in {program.name}, at leaf {trees.paths[trees.present[len(out)]]!r}")
                 raise
-    for i, (u, _) in zip(trees.present, out, strict=True):
-        trees.leaves[i] = u
-    new = [c.finish(trees, [row[j] for _, row in out]) for j, c in enumerate(columns)]
-    return trees.together(trees.leaves), new
+    new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
+    leaves = trees.put(trees.leaves, next(new))
+    return trees.together(leaves), [c.finish(trees, new) for c in columns]
 
 
 def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -247,10 +246,10 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
     named, by_leaf = _needed(stage, trees, params, extra)
     k = state.count if layout.clock else None
     t = _advance([k])[0] if layout.clock else None
-    ps = [_asarray(x) if is_array(x) else x for x in trees.like("`params`", params)] if "params" in rule.needs else None
+    ps = [as_array(x) if is_array(x) else x for x in trees.like("`params`", params)] if "params" in rule.needs else None
     fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
 
-    g = [_asarray(trees.leaves[i]) for i in trees.present]
+    g = [as_array(trees.leaves[i]) for i in trees.present]
     dtype = real_part(functools.reduce(jnp.promote_types, [widen(x.dtype) for x in g], jnp.dtype(jnp.float32)))
     up = lambda xs: [_up(xs[i]) for i in trees.present]
     old = {f: getattr(record, f) for f in layout.shared}

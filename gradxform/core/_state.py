@@ -56,7 +56,7 @@ class Layout:
     def read(self, state: Any, owner: str) -> Any:
         """The record that holds the fields, checked to be of this layout (Optax's class of the same fields will do)."""
         record = self.unbox(state) if hasattr(state, "inner_state") or not self.boxed else state
-        wanted = self.cls._fields  # type: ignore[attr-defined]
+        wanted = self.cls._fields
         if getattr(record, "_fields", None) != wanted or (self.boxed and record is state):
             raise StructureError(
                 f"{owner}: the state should be a {self.cls.__name__}{wanted}, but is a {type(state).__name__}: {state!r:.200}. "
@@ -83,7 +83,7 @@ def layout_of(cls: type, boxed: bool = False) -> Layout:
     """Read a state class. Every field must be annotated with one of the kinds in `gradxform._types`."""
     hints = typing.get_type_hints(cls, include_extras=True)
     kinds = {}
-    for field in cls._fields:  # type: ignore[attr-defined]
+    for field in cls._fields:
         marks = [a for a in getattr(hints.get(field), "__metadata__", ()) if isinstance(a, Field)]
         if not marks:
             raise StructureError(

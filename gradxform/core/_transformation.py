@@ -54,13 +54,22 @@ class Spec:
 
     A subclass has `init(params)`, `__call__(updates, state, params=None, **extra)`, and `arguments()`: what its public
     function is to be called with to make an equal one.
+
+    It may declare more: `wide_updates`, that updates of narrow parameters are float32 or wider, to be rounded only when they are
+    added; and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
     """
+
+    wide_updates = False
 
     def init(self, params: Params) -> OptState:
         raise NotImplementedError
 
     def __call__(self, updates: Any, state: OptState, params: Params | None = None, **extra: Any) -> tuple[Any, OptState]:
         raise NotImplementedError
+
+    def eval_params(self, state: OptState, params: Params, after: Callable[[Any], Any]) -> Params:
+        del state, after
+        return params
 
     def name(self) -> str:
         raise NotImplementedError
