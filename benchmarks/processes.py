@@ -20,6 +20,7 @@ def run_child(arguments: list[str]) -> float:
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     # a GPU's memory is the parent's; the child takes what little it needs
     env = {**os.environ, "PYTHONPATH": path, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed library has its bytecode; a checkout gets it in the warm-up
     child = subprocess.run([sys.executable, *arguments], env=env, capture_output=True, text=True)
     if child.returncode:
         raise RuntimeError(f"a child process failed: {arguments}\n{child.stderr}")
