@@ -49,9 +49,15 @@ def abs_sq(x: Any) -> Any:
     return (x.conj() * x).real if jnp.iscomplexobj(x) else x * x
 
 
+def norm(x: Any) -> Any:
+    """The Euclidean norm of all elements."""
+    return jnp.sqrt(jnp.sum(abs_sq(x)))
+
+
 def root(x: Any, eps: Any, eps_in_sqrt: Any) -> Any:
     """The root of a mean or sum of squares as a divisor: sqrt(x + eps), sqrt(x) + eps if not `eps_in_sqrt`, eps twice for "both"."""
-    return jnp.sqrt(x + eps if eps_in_sqrt else x) + (0 if eps_in_sqrt is True else eps)
+    r = jnp.sqrt(x + eps if eps_in_sqrt else x)
+    return r if eps_in_sqrt is True else r + eps
 
 
 def increment(count: Any) -> Any:

@@ -88,6 +88,7 @@ class Parameter:
     range: Range | None
     is_data: bool
     keyword_only: bool
+    nullable: bool = False
     choices: tuple[Any, ...] = ()
 
     @property
@@ -100,7 +101,7 @@ class Parameter:
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {value!r}."
             )
-        if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default:
+        if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default or (value is None and self.nullable):
             return
         if self.is_data and callable(value):
             return
@@ -155,8 +156,8 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
     for p in list(inspect.signature(fn).parameters.values())[skip:]:
         base, interval = _annotation(hints.get(p.name))
         is_data = interval is not None and base is not int
-        keyword_only = p.kind is p.KEYWORD_ONLY
-        found[p.name] = Parameter(p.name, p.default, interval, is_data, keyword_only, _choices(hints.get(p.name)))
+        keyword_only, nullable = p.kind is p.KEYWORD_ONLY, type(None) in typing.get_args(hints.get(p.name))
+        found[p.name] = Parameter(p.name, p.default, interval, is_data, keyword_only, nullable, _choices(hints.get(p.name)))
     return found
 
 

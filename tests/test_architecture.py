@@ -21,7 +21,7 @@ LAYERS = [
     ["core"],
     ["transforms", "schedules"],
     ["optimizers"],
-    ["wrappers"],
+    ["wrappers", "precision"],
     ["testing"],
     ["race"],
 ]

@@ -152,7 +152,7 @@ def _next_shared(stage: Stage, record: Any, count: Any, t: Any) -> tuple[dict[st
         law = stage.rule.shared.get(field)
         if law is not None and law.advance is not None:
             value = jnp.asarray(law.advance(value, c, **stage.rule.named(law.advance, hyper)))
-            new[field] = round_to(value, old[field].dtype)
+            new[field] = round_to(value, old[field].dtype).astype(old[field].dtype)  # astype: never of weak type
     return old, new
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from gradxform._types import NonNegative
 from gradxform.core import elementwise
 from gradxform.core._hyper import is_number
-from gradxform.optimizers._adafactor import FactoredState as FactoredState
 
 
 def is_zero(x: Any) -> bool:

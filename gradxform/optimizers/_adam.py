@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
 from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
-from gradxform.core import chain, elementwise
+from gradxform.core import SharedLaw, chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -21,12 +21,21 @@ class ScaleByAdamState(NamedTuple):
     nu: RealUpdates
 
 
+class ScaleByNadamState(NamedTuple):
+    """The running means of g and |g|^2, not debiased, and the product of the momentum coefficients so far."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+    product: Shared
+
+
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState, storage={"mu": "mu_dtype"})
 def scale_by_adam(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
-    *, nesterov: bool = False,
+    *, nesterov: bool = False, bias_correction: bool = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by its running root mean square.
 
@@ -36,18 +45,65 @@ def scale_by_adam(
         u  = m / (sqrt(nu^ + eps_root) + eps)
 
     nesterov:  m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
+    bias_correction=False:  x^ = x, and all divisors of m are 1
 
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; nesterov: Dozat 2016.
     Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0 and bfloat16 averages decay. nu is
-             real.
+             real. `bias_correction` is new.
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
-    m = b1 * c.debias(mu, b1, ahead=1) + (1 - b1) * c.debias(g, b1) if nesterov else c.debias(mu, b1)
+    debias = c.debias if bias_correction else lambda x, b, ahead=0: x
+    m = b1 * debias(mu, b1, ahead=1) + (1 - b1) * debias(g, b1) if nesterov else debias(mu, b1)
+    u = m / (jnp.sqrt(debias(nu, b2) + eps_root) + eps)
+    return u, s._replace(mu=mu, nu=nu)
+
+
+def momentum_at(t, b1, momentum_decay):
+    """The coefficient of the t-th update; it grows from b1 / 2 to b1."""
+    return b1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+
+
+def _product(product, c, b1, momentum_decay):
+    return product * momentum_at(c.t, b1, momentum_decay)
+
+
+@transform(source="Dozat 2016, ICLR workshop; PyTorch", homogeneity=0, example={"eps": 1e-30})
+@elementwise(
+    ScaleByNadamState,
+    storage={"mu": "mu_dtype"},
+    shared={"product": SharedLaw(start=lambda: 1.0, advance=_product)},
+)
+def scale_by_nadam(
+    g, s, p, c,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, momentum_decay: NonNegative = 4e-3,
+    mu_dtype: Any = None,
+):  # fmt: skip
+    """Nesterov's look-ahead in Adam, with a momentum coefficient that grows.
+
+        b       = b1 (1 - 0.96^(t momentum_decay) / 2)                      b+: the same at t + 1
+        product = b product
+        mu      = b1 mu + (1 - b1) g
+        nu      = b2 nu + (1 - b2) |g|^2
+        m       = b+ mu / (1 - b+ product) + (1 - b) g / (1 - product)
+        u       = m / (sqrt(nu^ + eps_root) + eps)                          nu^ = nu / (1 - b2^t)
+
+    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real; product, one number for all leaves
+             that advances once per update. Memory: 2 x params.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
+    Shapes   any, scalars and complex included.
+    Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", Algorithm 2, as in PyTorch's NAdam.
+    Differs  Optax has only a constant b1. MXNet multiplies the product once per parameter array and update (erratum E19).
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
+    """
+    now, ahead = momentum_at(c.t, b1, momentum_decay), momentum_at(c.t + 1, b1, momentum_decay)
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = b2 * s.nu + (1 - b2) * abs_sq(g)
+    m = ahead * mu / (1 - ahead * c.product) + (1 - now) * g / (1 - c.product)
     u = m / (jnp.sqrt(c.debias(nu, b2) + eps_root) + eps)
     return u, s._replace(mu=mu, nu=nu)
 
@@ -139,6 +195,7 @@ def nadam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = True,
+    momentum_decay: NonNegative | None = None,
 ):
     """NAdam: Adam with Nesterov's look-ahead in the numerator.
 
@@ -147,13 +204,19 @@ def nadam(
         m  = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
         u  = -learning_rate m / (sqrt(nu^ + eps_root) + eps)                nu^ = nu / (1 - b2^t)
 
-    State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
+    With momentum_decay (PyTorch, MXNet 2: 0.004) the coefficient of m grows from b1 / 2 to b1: see `scale_by_nadam`.
+
+    State    (ScaleByAdamState(count, mu, nu), EmptyState()); with momentum_decay ScaleByNadamState(count, mu, nu, product).
+             Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", with a constant b1 and no further factor b2.
-    Differs  as `scale_by_adam`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Differs  as `scale_by_adam`; `momentum_decay` is new.
+    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
+    if nesterov and momentum_decay is not None:
+        direction = scale_by_nadam(b1, b2, eps, eps_root, momentum_decay, mu_dtype)
+        return chain(direction, scale_by_learning_rate(learning_rate))
     return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
 
 

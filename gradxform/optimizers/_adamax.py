@@ -1,4 +1,4 @@
-"""Adamax: Adam in the infinity norm."""
+"""Adam in the infinity norm: Adamax, Nadamax, Maxaprop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gradxform._types import Decay, NonNegative
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
-from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+from gradxform.transforms import add_decayed_weights, scale_by_infinity_norm, scale_by_learning_rate
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
@@ -84,3 +84,78 @@ def adamaxw(
     Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
     """
     return chain(scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))
+
+
+@transform(source="Adamax and NAdam, by analogy", homogeneity=0, example={"eps": 1e-30})
+@elementwise(ScaleByAdamState)
+def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
+    """Divide the gradient's running mean, with Nesterov's look-ahead, by its exponentially weighted infinity norm.
+
+        mu = b1 mu + (1 - b1) g
+        nu = max(b2 nu, |g|)
+        m  = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
+        u  = m / (nu + eps)
+
+    State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
+    Shapes   any, scalars and complex included.
+    Source   as `nadamax`.
+    Differs  Optax has no such transformation.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    """
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = jnp.maximum(b2 * s.nu, jnp.abs(g))
+    m = b1 * c.debias(mu, b1, ahead=1) + (1 - b1) * c.debias(g, b1)
+    return m / (nu + eps), s._replace(mu=mu, nu=nu)
+
+
+@optimizer(
+    source="Adamax and NAdam, by analogy",
+    example={"learning_rate": 2e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 2e-3, "digits": 1e-2},
+)
+def nadamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
+    """Nadamax: Adamax with Nesterov's look-ahead in the numerator.
+
+        mu = b1 mu + (1 - b1) g
+        nu = max(b2 nu, |g|)
+        m  = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
+        u  = -learning_rate m / (nu + eps)
+
+    State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   the founding slides name it, "L-infinity norm rather than L2", without an equation, and no other definition was found.
+             It is read by analogy: NAdam's numerator (Dozat 2016) over Adamax's denominator (Kingma & Ba 2015, section 7.1).
+    Differs  Optax has no such optimizer.
+    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    """
+    return chain(scale_by_nadamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
+
+
+@optimizer(
+    source="RMSProp and Adamax, by analogy",
+    example={"learning_rate": 2e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 2e-3, "digits": 1e-2},
+    identities=[
+        ("maxaprop(0.1)", "chain(scale_by_infinity_norm(0.9), scale(-0.1))"),
+        ("maxaprop(0.1, decay=0.0)", "sign_sgd(0.1)"),
+    ],
+)
+def maxaprop(learning_rate: NonNegative, decay: Decay = 0.9, eps: NonNegative = 1e-8):
+    """Maxaprop: RMSProp in the infinity norm, which divides by the largest recent gradient.
+
+        nu = max(decay nu, |g|)
+        u  = -learning_rate g / (nu + eps)
+
+    State    (ScaleByInfinityNormState(nu), EmptyState()). Memory: 1 x params.
+    Units    learning_rate has those of p: no element moves by more.
+    Shapes   any, scalars and complex included.
+    Source   the founding slides name it, "L-infinity norm rather than L2", without an equation, and no other definition was found.
+             It is read by analogy: RMSProp (Tieleman & Hinton 2012) with Adamax's denominator (Kingma & Ba 2015, section 7.1).
+    Differs  Optax has no such optimizer.
+    Raises   HyperparameterError: learning_rate < 0, decay outside [0, 1), eps < 0.
+    """
+    return chain(scale_by_infinity_norm(decay, eps), scale_by_learning_rate(learning_rate))

@@ -25,22 +25,27 @@ def lamb(
     eps_root: NonNegative = 0.0,
     weight_decay: NonNegative = 0.0,
     mask: Any = None,
+    lower_bound: NonNegative | None = None,
+    upper_bound: NonNegative | None = None,
+    bias_correction: bool = True,
 ):
     """LAMB: Adam's direction, given the norm of the parameter leaf by leaf.
 
         d = mu^ / (sqrt(nu^ + eps_root) + eps) + weight_decay p             mu, nu as in `adam`
         u = -learning_rate ||p|| / ||d|| d                                  the ratio is 1 where one of the norms is 0
 
+    lower_bound and upper_bound, where given, are bounds on ||p||; bias_correction=False takes mu and nu as they are.
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
     Source   You et al. 2020, arXiv:1904.00962, Algorithm 2, with the identity for the scaling function.
-    Differs  as `scale_by_adam`.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Differs  as `scale_by_adam`; the last three arguments, MXNet's, are new.
+    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, a bound < 0.
     """
     return chain(
-        scale_by_adam(b1, b2, eps, eps_root),
+        scale_by_adam(b1, b2, eps, eps_root, bias_correction=bias_correction),
         add_decayed_weights(weight_decay, mask),
-        scale_by_trust_ratio(),
+        scale_by_trust_ratio(lower_bound=lower_bound, upper_bound=upper_bound),
         scale_by_learning_rate(learning_rate),
     )

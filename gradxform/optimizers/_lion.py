@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._errors import HyperparameterError
 from gradxform._types import Decay, NonNegative, Positive, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
@@ -46,8 +45,6 @@ def scale_by_lion(
         "smooth": lambda x: jnp.tanh(smooth_beta * x),
         "refined": lambda x: jnp.where(jnp.abs(x) < 1, x, jnp.sign(x)),
     }
-    if mode not in shapes:
-        raise HyperparameterError(f"scale_by_lion: `mode` must be one of {', '.join(shapes)}, but got {mode!r}.")
     u = shapes[mode](b1 * s.mu + (1 - b1) * g)
     mu = b2 * s.mu + (1 - b2) * g
     return u, s._replace(mu=mu)

@@ -3,7 +3,8 @@
     python -m gradxform race                                  digits, the classic optimizers
     python -m gradxform race mypackage.mymodule:problem       your own problem: a function that returns a `Problem`
 
-`_protocol.py` says how an optimizer is tuned and tried, `_ties.py` how differences are tested, `problems/` holds the built-in problems.
+`_protocol.py` says how an optimizer is tuned and tried, `_ties.py` how differences are tested, `problems/` holds the built-in
+problems.
 """
 
 from gradxform.race._problem import Problem as Problem

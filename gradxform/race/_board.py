@@ -22,7 +22,7 @@ def console() -> Any:
 
 
 class Board(Watch):
-    """Shows what is running, runs done of all, time and remaining time; a line per finished optimizer where there is no terminal."""
+    """Shows what is running, runs done, time and time to go; where there is no terminal, a line per finished optimizer."""
 
     def __init__(self, out: Any, runs: int):
         progress = extra("rich.progress")
@@ -76,6 +76,6 @@ class Board(Watch):
             self.out.print(f" {result.label}  {said}", markup=False)
 
     def _describe(self) -> None:
-        running = list(self.running.items())
-        shown = "  ".join(f"[bold]{label}[/bold] {phase}" for label, phase in running[:2])
+        running, escape = list(self.running.items()), extra("rich.markup").escape
+        shown = "  ".join(f"[bold]{escape(label)}[/bold] {phase}" for label, phase in running[:2])
         self.bar.update(self.task, description=" " + shown + (" ..." if len(running) > 2 else ""))

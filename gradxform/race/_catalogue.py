@@ -59,6 +59,7 @@ def show(name: str) -> int:
     print("\n".join("    " + line for line in entry.equation().split("\n")))
     print()
     _section("arguments", [f"{p.name:<24}{_default(p):<12}{_range(p)}".rstrip() for p in entry.parameters.values()])
+    _section("made of", [repr(_typical(entry))])
     _section("state", [_state_bytes(entry)])
     if entry.rates:
         _section("rates", [", ".join(f"{rate:g} ({task})" for task, rate in entry.rates.items())])
@@ -66,6 +67,12 @@ def show(name: str) -> int:
     _section("source", [entry.section("Source") or entry.source])
     _section("differs", [text] if (text := entry.section("Differs")) else [])
     return 0
+
+
+def _typical(entry: registry.Entry) -> Any:
+    """The transformation with its defaults, and example values for what has none."""
+    parameters = entry.parameters
+    return entry.make(**{n: v for n, v in entry.example.items() if parameters[n].required or parameters[n].default is None})
 
 
 def _default(p: Parameter) -> str:
@@ -80,7 +87,7 @@ def _range(p: Parameter) -> str:
 
 def _state_bytes(entry: registry.Entry) -> str:
     try:
-        state = jax.eval_shape(lambda p: entry().init(p), jax.ShapeDtypeStruct(SHAPE, jnp.float32))
+        state = jax.eval_shape(lambda p: _typical(entry).init(p), jax.ShapeDtypeStruct(SHAPE, jnp.float32))
     except Exception:
         return "depends on the parameters"
     size = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))

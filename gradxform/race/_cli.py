@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.command(args)
-    except GradxformError as e:
+    except (GradxformError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     race.add_argument("--seeds", type=_at_least(1), help="fresh seeds for the top third of the rates (9)")
     race.add_argument("--rates", type=_at_least(1), help="learning rates tried per optimizer, half a decade apart (9)")
     race.add_argument("--schedule", choices=sorted(_settings.DESCRIPTIONS), default="cosine")
-    race.add_argument("--quick", action="store_true", help="half the steps, 5 rates, 5 seeds")
+    race.add_argument("--quick", action="store_true", help="half the steps, 5 rates, 6 seeds")
     race.add_argument("--lanes", type=_at_least(1), help="runs trained side by side; fewer take less memory")
     race.add_argument("--out", type=Path, metavar="DIR", help="folder for results.json and the figure (race-PROBLEM)")
     race.add_argument("--resume", action="store_true", help="take finished optimizers over from the folder")
@@ -77,7 +77,7 @@ def _race(args: argparse.Namespace) -> int:
     if not isinstance(problem, Problem):
         from gradxform.race import _surfaces
 
-        return _surfaces.run(problem, contestants, out, figure=not args.no_figure)
+        return _surfaces.run(problem, contestants, out, args.steps, figure=not args.no_figure)
     return _race_on(problem, contestants, out, args)
 
 
@@ -90,12 +90,14 @@ def _race_on(problem: Problem, contestants: list[Contestant], out: Path, args: a
     trainer = Trainer(problem, settings, args.lanes)
     store = Store(out, settings, args.resume)
     screen.print(_header(problem, contestants, settings, trainer.size), markup=False)
-    waiting = [c for c in contestants if c.label not in store.results]
     if store.results:
         screen.print(f"resumed: {', '.join(store.results)} finished before, in {store.path}", markup=False)
+    elif store.path.exists():
+        screen.print(f"{store.path} is of an earlier race and will be replaced; --resume would continue it", markup=False)
+    waiting = sum(c.label not in store.results for c in contestants)
     try:
-        with _board.Board(screen, len(waiting) * settings.runs) as board:
-            _runner.race(trainer, waiting, store, board)
+        with _board.Board(screen, waiting * settings.runs) as board:
+            _runner.race(trainer, contestants, store, board)
     except KeyboardInterrupt:
         _report(screen, store, figure=False)
         screen.print(f"Interrupted. {store.path} keeps what had finished; continue with --resume.", markup=False)
@@ -112,7 +114,7 @@ def _settings_of(problem: Problem, args: argparse.Namespace) -> Settings:
     return Settings(
         problem=args.problem,
         steps=args.steps or max(10, problem.steps // (2 if quick else 1)),
-        seeds=args.seeds or (5 if quick else 9),
+        seeds=args.seeds or (6 if quick else 9),
         rates=args.rates or (5 if quick else 9),
         schedule=args.schedule,
         data=problem.data,

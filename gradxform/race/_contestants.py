@@ -12,8 +12,7 @@ from gradxform import registry
 from gradxform._errors import HyperparameterError, UnknownNameError
 
 CLASSICS = (
-    "sgd", "sgd(momentum=0.9)", "adagrad", "rmsprop", "adadelta", "adafactor",
-    "adam", "adamax", "nadam", "adamw", "lamb", "lion",
+    "sgd", "sgd(momentum=0.9)", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "adafactor", "lamb", "lion",
 )  # fmt: skip
 
 

@@ -21,5 +21,5 @@ def extra(module: str) -> Any:
         if (e.name or "").split(".")[0] != package:
             raise
         raise MissingExtraError(
-            f"gradxform.race: the package that provides `{package}` is not installed. Install it with: pip install 'gradxform[race]'"
+            f"gradxform.race needs the package that provides `{package}`. Install it with: pip install 'gradxform[race]'"
         ) from e

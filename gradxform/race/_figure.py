@@ -1,7 +1,8 @@
 """The figure of a race: three panels that share their order, best first.
 
-Left, validation loss by step: the median over seeds as a line, the range as a band, the first six coloured and the others grey. Middle,
-the final loss of every seed, ranked, with the tie groups. Right, how much each rate loses against the optimizer's best rate.
+Left, validation loss by step: the median over seeds as a line, the range as a band, the first six coloured and the others grey.
+Middle, the final loss of every seed, ranked, with the tie groups. Right, how much each rate loses against the optimizer's best
+rate.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from gradxform.race._table import groups_of, letter
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind too
 GREY = "#b8b8b8"
 WORST_RATIO = 10.0
+FARTHEST = 6  # half-decades from the best rate that the heat map shows
 
 
 def draw(results: Sequence[Result], settings: Settings, path: Path) -> Path:
@@ -70,8 +72,11 @@ def _draw_curves(axes: Any, rows: Sequence[Result], settings: Settings) -> None:
             steps, np.where(np.isfinite(middle), middle, np.nan), color=colour(rank), lw=1.8 if coloured else 1.0, label=label
         )
         if coloured and np.isfinite(losses).any(axis=0).all():
-            axes.fill_between(steps, np.nanmin(losses, 0), np.nanmax(losses, 0), color=colour(rank), alpha=0.13, lw=0)
-    axes.set_yscale("log" if _all_positive(rows) else "linear")
+            axes.fill_between(steps, np.nanmin(losses, 0), np.nanmax(losses, 0), color=colour(rank), alpha=0.1, lw=0)
+    if _all_positive(rows):
+        axes.set_yscale("log")
+        coloured = [x for r in rows[: len(COLOURS)] for x in np.median(r.curves, axis=0) if np.isfinite(x)]
+        axes.set_ylim(top=2 * max(coloured, default=1.0))  # a grey one that strays does not flatten the others
     axes.set(xlabel="step", ylabel="validation loss", title="Loss by step: median and range over seeds")
     handles, labels = axes.get_legend_handles_labels()
     last = labels.index("the others") if "the others" in labels else None
@@ -118,7 +123,9 @@ def _few_ticks(axes: Any) -> None:
     """Plain numbers, also where a logarithmic axis spans less than a decade."""
     ticker = extra("matplotlib.ticker")
     if axes.get_xscale() == "log":
-        axes.xaxis.set_major_locator(ticker.LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=12))
+        low, high = axes.get_xlim()
+        subs = (1.0, 2.0, 5.0) if high / low < 100 else (1.0,)
+        axes.xaxis.set_major_locator(ticker.LogLocator(base=10, subs=subs, numticks=12))
         axes.xaxis.set_minor_formatter(ticker.NullFormatter())
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda x, _: f"{x:g}"))
 
@@ -128,7 +135,8 @@ def _ratios(rows: Sequence[Result]) -> tuple[np.ndarray, list[int]]:
     found: list[dict[int, float]] = []
     for r in rows:
         best_rate, best = min(r.trials, key=lambda trial: trial[1])
-        found.append({round(math.log10(rate / best_rate) / SPACING): _ratio(loss, best) for rate, loss in r.trials})
+        away = [round(math.log10(rate / best_rate) / SPACING) for rate, _ in r.trials]
+        found.append({e: _ratio(loss, best) for e, (_, loss) in zip(away, r.trials, strict=True) if abs(e) <= FARTHEST})
     columns = list(range(min(map(min, found)), max(map(max, found)) + 1))
     return np.asarray([[row.get(c, math.nan) for c in columns] for row in found]), columns
 
@@ -141,15 +149,16 @@ def _ratio(loss: float, best: float) -> float:
 
 def _draw_heat(figure: Any, axes: Any, rows: Sequence[Result]) -> None:
     ratios, columns = _ratios(rows)
-    colours, norm = extra("matplotlib").colormaps["YlGnBu"].copy(), extra("matplotlib.colors").LogNorm(1, WORST_RATIO)
-    colours.set_bad("#ffffff")
+    colours = extra("matplotlib").colormaps["YlGnBu"].with_extremes(bad="white")
+    norm = extra("matplotlib.colors").LogNorm(1, WORST_RATIO)
     image = axes.imshow(np.clip(ratios, 1, WORST_RATIO), cmap=colours, norm=norm, aspect="auto")
     for i, row in enumerate(ratios):
         for j, ratio in enumerate(row):
             if math.isinf(ratio):
                 axes.text(j, i, "x", ha="center", va="center", color="white", fontsize=8)
     axes.set_yticks(range(len(rows)), [r.label for r in rows])
-    axes.set_xticks(range(len(columns)), [f"{10 ** (SPACING * c):.2g}" for c in columns], rotation=60, fontsize=8)
+    whole = [i for i, c in enumerate(columns) if c * SPACING % 1 == 0]
+    axes.set_xticks(whole, [f"{10.0 ** int(columns[i] * SPACING):g}" for i in whole])
     axes.set(xlabel="rate / best rate", title="Loss / best loss while tuning (x: diverged)")
     bar = figure.colorbar(image, ax=axes, shrink=0.8, ticks=[1, 2, 5, WORST_RATIO])
     bar.ax.set_yticklabels(["1", "2", "5", f"{WORST_RATIO:g}+"])

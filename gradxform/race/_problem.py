@@ -32,8 +32,8 @@ class Problem:
       init: (key) -> params, a tree of float arrays. `host_rng(key)` gives a NumPy generator, which spares compiling random numbers.
       loss: (params, batch) -> scalar. The only part that is compiled.
       batch: (rng, step) -> arrays for `loss`. `rng` is a NumPy generator that depends on the run's seed and on `step` alone.
-      evaluate: (params) -> a dict of numbers: `loss`, the validation loss, by which runs are ranked; optionally `acc`, and on held-out
-        data `test_loss` and `test_acc`. Called with one run's parameters, not traced.
+      evaluate: (params) -> a dict of numbers: `loss`, the validation loss, by which runs are ranked; optionally `acc`, and on
+        held-out data `test_loss` and `test_acc`. Called with one run's parameters, not traced.
       target: the validation loss whose first crossing counts as "steps to target".
       name: what the learning-rate grids are centred by; the race fills it in.
       description: a few words for the header line.
@@ -97,12 +97,14 @@ def _made_by_user(name: str) -> Problem:
             f"problem {name!r}: the {type(made).__name__} that it returned has no function {', '.join(f'`{m}`' for m in missing)}. "
             "Return a gradxform.race.Problem(init, loss, batch, evaluate)."
         )
-    fields = {f.name: get(f.name, None) for f in dataclasses.fields(Problem)}
-    return Problem(**{k: v for k, v in fields.items() if v is not None} | {"name": name})
+    given: dict[str, Any] = {f.name: get(f.name, None) for f in dataclasses.fields(Problem)}
+    given["name"] = name
+    return Problem(**{k: v for k, v in given.items() if v is not None})
 
 
 def _user_function(name: str) -> Callable[[], Any]:
     module_name, _, function_name = name.partition(":")
+    module_name = module_name.removesuffix(".py")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import jax
@@ -26,13 +26,14 @@ def workers() -> int:
 
 
 def race(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watch: Watch) -> None:
-    """Let the contestants compete, and save each result as it comes.
+    """Let those contestants compete that have no result yet, and save each result as it comes.
 
-    An optimizer that raises is recorded as failed, and the others go on. On Ctrl-C and on a fault of the problem the race stops, and
-    the exception is raised when what had finished is saved.
+    An optimizer that raises is recorded as failed, and the others go on. On Ctrl-C and on a fault of the problem the race stops,
+    and the exception is raised when what had finished is saved.
     """
+    waiting = [c for c in contestants if c.label not in store.results]
     with ThreadPoolExecutor(workers()) as pool:
-        pending = {pool.submit(_attempt, contestant, trainer, watch) for contestant in contestants}
+        pending = futures = {pool.submit(_attempt, contestant, trainer, watch) for contestant in waiting}
         try:
             while pending:
                 done, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -40,16 +41,17 @@ def race(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watc
         except BaseException:
             trainer.stop.set()
             pool.shutdown(cancel_futures=True)
-            _keep({f for f in pending if f.done() and not f.cancelled() and f.exception() is None}, store, watch)
+            _keep([f for f in futures if not f.cancelled() and f.exception() is None], store, watch)
             raise
-    _measure(trainer, [c for c in contestants if store.results[c.label].step_us is None], store, watch)
+    _measure(trainer, contestants, store, watch)
 
 
-def _keep(done: set[Future[Result]], store: Store, watch: Watch) -> None:
+def _keep(done: Iterable[Future[Result]], store: Store, watch: Watch) -> None:
     for future in done:
         result = future.result()
-        store.add(result)
-        watch.finish(result)
+        if result.label not in store.results:
+            store.add(result)
+            watch.finish(result)
 
 
 def _attempt(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
@@ -68,12 +70,12 @@ def reason(e: Exception) -> str:
 
 
 def _measure(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watch: Watch) -> None:
-    """Measure the time of one step of one run, nothing else running, and save it with the results."""
-    contestants = [c for c in contestants if not store.results[c.label].failed]
+    """Measure the time of one step of one run where it is not known, nothing else running, and save it with the results."""
+    results = [store.results[c.label] for c in contestants]
+    untimed = [c for c, r in zip(contestants, results, strict=True) if r.step_us is None and not r.failed]
+    watch.begin("", "measuring step times")
     with ThreadPoolExecutor(workers()) as pool:
-        for contestant in contestants:
-            watch.begin(contestant.label, "step time")
-        steppers = dict(zip([c.label for c in contestants], pool.map(lambda c: _stepper(trainer, c), contestants), strict=True))
+        steppers = dict(zip([c.label for c in untimed], pool.map(lambda c: _stepper(trainer, c), untimed), strict=True))
     for label, seconds in step_times(steppers).items():
         store.results[label].step_us = 1e6 * seconds
     store.save()

@@ -102,27 +102,33 @@ def verdict(results: Sequence[Result], settings: Settings) -> list[str]:
         return ["No optimizer reached a finite loss."]
     best = groups[0]
     how = f"{_ties.DESCRIPTION}, {settings.seeds} fresh seeds"
-    if len(best) == 1:
-        lines = [f"Best: {best[0].label} ({how})."]
-    else:
-        lines = [f"Tied for best: {_listed([r.label for r in best])} ({how})."]
-    if len(groups) == 1 and len(best) > 1:
-        lines.append("The race does not tell these optimizers apart: any of them will do, or more seeds are needed (--seeds).")
+    tied = f"Tied for best: {_listed([r.label for r in best])}" if len(best) > 1 else f"Best: {best[0].label}"
+    lines = [f"{tied} ({how})."]
     chosen = min(best, key=lambda r: (round(r.state_bytes, 2), r.step_us or 0.0))
-    if len(best) > 1:
+    if settings.seeds < _ties.SEEDS_NEEDED:
+        lines.append(
+            f"So few seeds cannot tell two optimizers apart, {_ties.SEEDS_NEEDED} can; the line below is the best median's."
+        )
+        chosen = best[0]
+    elif len(best) > 1:
         lines.append(f"Cheapest of them in memory: {chosen.label}, {chosen.state_bytes:.2f} bytes of state per parameter.")
-        timed = [r for r in best if r.step_us is not None]
-        if timed:
-            fastest = min(timed, key=lambda r: r.step_us or 0.0)
-            lines.append(f"Fastest of them: {fastest.label}, {fastest.step_us:.0f} us per step.")
+        lines += _fastest(best)
     return [*lines, "", f"    tx = {code(chosen, settings)}"]
+
+
+def _fastest(results: Sequence[Result]) -> list[str]:
+    times = {r.label: r.step_us for r in results if r.step_us is not None}
+    if not times:
+        return []
+    label = min(times, key=times.__getitem__)
+    return [f"Fastest of them: {label}, {times[label]:.0f} us per step."]
 
 
 def code(result: Result, settings: Settings) -> str:
     """The line that makes a result's optimizer with its schedule."""
     (contestant,) = choose(result.label)
     made = contestant.code(schedule(settings.schedule, result.rate, settings.steps))
-    return re.sub(r"(\w+_schedules?\()", r"gradxform.schedules.\1", made)
+    return re.sub(r"(\w+_schedules?\()", r"gradxform.\1", made)
 
 
 def _listed(names: Sequence[str]) -> str:

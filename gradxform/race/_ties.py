@@ -1,13 +1,14 @@
 """Which differences are real: tie groups from a paired permutation test.
 
-All optimizers meet the same seeds, that is, the same initial weights and batches. If those of a set were alike, then within each seed their
-losses could as well be dealt out among them in any order. The test deals them out many times and asks how often the largest difference
-between two optimizers' mean log losses is as large as the one observed. It looks at the largest difference of the whole set, so picking
-the best after the fact, and comparing many, are accounted for; of two optimizers it is the paired sign-flip test.
+All optimizers meet the same seeds, that is, the same initial weights and batches. If those of a set were alike, then within each
+seed their losses could as well be dealt out among them in any order. The test deals them out many times and asks how often the
+largest difference between two optimizers' mean log losses is as large as the one observed. It looks at the largest difference of
+the whole set, so picking the best after the fact, and comparing many, are accounted for; of two optimizers it is the paired
+sign-flip test.
 
-The first group is the longest head of the ranking in which the test sees no difference. The second is the same for the rest, and so on.
-Sets are tested from the longest downward and the first that holds is taken, so optimizers that are alike are split with probability at
-most `LEVEL` per group, however many run.
+The first group is the longest head of the ranking in which the test sees no difference. The second is the same for the rest, and so
+on. Sets are tested from the longest downward and the first that holds is taken, so optimizers that are alike are split with
+probability at most `LEVEL` per group, however many run. Those whose median is infinite need no test: they are the last group.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 
 LEVEL = 0.05
 DRAWS = 4000
+SEEDS_NEEDED = 6  # with fewer, no outcome tells two apart: 2 of the 2^5 sign patterns are more than 5 %
 DESCRIPTION = f"paired permutation test of log losses within seeds, largest difference, {LEVEL:.0%} level"
 
 
@@ -27,8 +29,9 @@ def tie_groups(losses: Mapping[str, Sequence[float]]) -> list[list[str]]:
     Args:
       losses: per name, one loss per seed, seeds in the same order for all; not finite counts as infinitely bad.
     """
-    names = sorted(losses, key=lambda name: np.median(_or_infinite(losses[name])))
-    logs = _logs(np.asarray([losses[name] for name in names], np.float64)) if names else np.zeros((0, 0))
+    medians = {name: np.median(_or_infinite(x)) for name, x in losses.items()}
+    names = [name for name in sorted(losses, key=medians.__getitem__) if np.isfinite(medians[name])]
+    logs = _logs(np.asarray([losses[name] for name in names], np.float64))
     groups, start = [], 0
     while start < len(names):
         end = len(names)
@@ -36,7 +39,8 @@ def tie_groups(losses: Mapping[str, Sequence[float]]) -> list[list[str]]:
             end -= 1
         groups.append(names[start:end])
         start = end
-    return groups
+    diverged = [name for name in losses if not np.isfinite(medians[name])]
+    return groups + [diverged] * bool(diverged)
 
 
 def p_alike(values: np.ndarray) -> float:
@@ -62,6 +66,6 @@ def _logs(losses: np.ndarray) -> np.ndarray:
     losses = _or_infinite(losses)
     finite = np.isfinite(losses)
     if not finite.any():
-        return np.zeros_like(losses)
+        return losses
     logs = losses if losses[finite].min() < 0 else np.log(np.maximum(losses, 1e-30))
     return np.where(finite, logs, logs[finite].max() + np.ptp(logs[finite]) + 1)

@@ -1,9 +1,9 @@
 """Training many runs side by side, with few compilations.
 
-Compiling dominates the cost of a race, so: one gradient program for all optimizers; one update program for each, with the learning rate
-as an argument; random numbers drawn on the host. The runs of a batch, its lanes, differ in rate or seed and advance together. Gradients of
-all lanes are one batched computation; their updates follow one another in a compiled loop, so that each is exactly the update of a single
-run.
+Compiling dominates the cost of a race, so: one gradient program for all optimizers; one update program for each, with the learning
+rate as an argument; random numbers drawn on the host. The runs of a batch, its lanes, differ in rate or seed and advance together.
+Gradients of all lanes are one batched computation; their updates follow one another in a compiled loop, so that each is exactly the
+update of a single run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """Primitives, by kind: scale, momentum, root mean squares, clipping, decay, noise, ..."""
 
+from gradxform.transforms._box import keep_params_in_box as keep_params_in_box
 from gradxform.transforms._centralize import centralize as centralize
 from gradxform.transforms._clip import clip as clip
 from gradxform.transforms._clip import clip_by_block_rms as clip_by_block_rms
@@ -14,10 +15,14 @@ from gradxform.transforms._momentum import TraceState as TraceState
 from gradxform.transforms._momentum import ema as ema
 from gradxform.transforms._momentum import nesterov as nesterov
 from gradxform.transforms._momentum import trace as trace
+from gradxform.transforms._multiplier import scale_by_multiplier as scale_by_multiplier
 from gradxform.transforms._noise import AddNoiseState as AddNoiseState
 from gradxform.transforms._noise import add_noise as add_noise
 from gradxform.transforms._nonfinite import ZeroNansState as ZeroNansState
 from gradxform.transforms._nonfinite import zero_nans as zero_nans
+from gradxform.transforms._regularizer import add_regularizer as add_regularizer
+from gradxform.transforms._regularizer import l1_penalty as l1_penalty
+from gradxform.transforms._regularizer import l2_penalty as l2_penalty
 from gradxform.transforms._rms import ScaleByRmsState as ScaleByRmsState
 from gradxform.transforms._rms import ScaleByRmsWithCountState as ScaleByRmsWithCountState
 from gradxform.transforms._rms import ScaleByRStdDevState as ScaleByRStdDevState

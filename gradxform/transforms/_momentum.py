@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gradxform._types import Decay, Shared, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
+from gradxform.tree import scale, sub
 
 
 class TraceState(NamedTuple):
@@ -24,8 +25,13 @@ class EmaState(NamedTuple):
     ema: Updates
 
 
+def _behind(p, s, after, decay, nesterov=True):
+    """The iterate behind the look-ahead point that is stored: w = p - after(decay trace)."""
+    return sub(p, after(scale(decay, s.trace))) if nesterov else p
+
+
 @transform(source="Polyak 1964; Sutskever et al. 2013", example={"decay": 0.9}, homogeneity=1)
-@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening")
+@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening", evaluate=_behind)
 def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit = 0.0):
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
@@ -48,7 +54,7 @@ def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: An
 
 
 @transform(source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", example={"decay": 0.9}, homogeneity=1)
-@elementwise(TraceState, storage={"trace": "accumulator_dtype"})
+@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, evaluate=_behind)
 def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
 

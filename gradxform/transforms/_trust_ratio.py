@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import abs_sq, norm
 from gradxform._types import NonNegative
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
 
-def _norm(x):
-    return jnp.sqrt(jnp.sum(abs_sq(x)))
-
-
 @transform(source="You et al. 2017, arXiv:1708.03888", homogeneity=0)
 @per_leaf(needs=("params",))
-def scale_by_trust_ratio(g, s, p, c, min_norm: NonNegative = 0.0, trust_coefficient: NonNegative = 1.0, eps: NonNegative = 0.0):
+def scale_by_trust_ratio(
+    g, s, p, c,
+    min_norm: NonNegative = 0.0, trust_coefficient: NonNegative = 1.0, eps: NonNegative = 0.0,
+    lower_bound: NonNegative | None = None, upper_bound: NonNegative | None = None,
+):  # fmt: skip
     """Give each leaf's update the norm of its parameter.
 
         r = trust_coefficient max(||p||, min_norm) / (max(||g||, min_norm) + eps)
         u = r g                                 r = 1 where one of the norms is 0
 
+    lower_bound and upper_bound, where given, are bounds on the norm of p that r takes.
+
     State    EmptyState(). Memory: none.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps, min_norm -> 0).
     Shapes   any, complex included; the norm is over the whole leaf.
-    Source   You et al. 2017, arXiv:1708.03888; You et al. 2020, arXiv:1904.00962.
-    Differs  no.
+    Source   You et al. 2017, arXiv:1708.03888; You et al. 2020, arXiv:1904.00962, with bounds for its function phi.
+    Differs  the bounds are new.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument < 0.
     """
-    p_norm, g_norm = jnp.maximum(_norm(p), min_norm), jnp.maximum(_norm(g), min_norm)
+    p_norm, g_norm = jnp.clip(jnp.maximum(norm(p), min_norm), lower_bound, upper_bound), jnp.maximum(norm(g), min_norm)
     defined = (p_norm > 0) & (g_norm > 0)
     r = trust_coefficient * p_norm / jnp.where(defined, g_norm + eps, 1)
     return jnp.where(defined, r, 1) * g, s
@@ -66,4 +68,4 @@ def scale_by_param_block_norm(g, s, p, c, min_scale: NonNegative = 1e-3):
     Differs  no.
     Raises   MissingArgumentError: no params. HyperparameterError: min_scale < 0.
     """
-    return jnp.maximum(_norm(p), min_scale) * g, s
+    return jnp.maximum(norm(p), min_scale) * g, s

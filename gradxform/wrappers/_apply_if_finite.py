@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import increment
 from gradxform._types import Shared
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
 from gradxform.core._chain import check_transformation
+from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import flatten, is_array, on_the_mesh_of
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform.core._transformation import Spec, transformation
 from gradxform.registry import transform
 from gradxform.transforms import scale
+from gradxform.wrappers._conditional import update_if
 
 
 class ApplyIfFiniteState(NamedTuple):
@@ -32,6 +33,7 @@ class ApplyIfFinite(Spec):
 
     def __init__(self, inner: Any, max_consecutive_errors: int):
         self.inner, self.max_consecutive_errors = inner, max_consecutive_errors
+        self.wide_updates = getattr(inner.update, "wide_updates", False)
 
     def name(self) -> str:
         return "apply_if_finite"
@@ -44,30 +46,21 @@ class ApplyIfFinite(Spec):
         return on_the_mesh_of(params, ApplyIfFiniteState(zero(), jnp.ones([], bool), zero(), self.inner.init(params)))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        leaves, treedef = flatten(updates)
-        present = [i for i, x in enumerate(leaves) if is_array(x)]
         finite = jnp.asarray(True)
-        for i in present:
-            finite &= jnp.all(jnp.isfinite(leaves[i]))
+        for x in filter(is_array, flatten(updates)[0]):
+            finite &= jnp.all(jnp.isfinite(x))
         errors = jnp.where(finite, 0, increment(state.notfinite_count))
-
-        def accept(inner_state: Any) -> Any:
-            u, inner_state = self.inner.update(updates, inner_state, params, **extra_args_for(self.inner.update, extra))
-            us = treedef.flatten_up_to(u)
-            return [us[i] for i in present], inner_state
-
-        def reject(inner_state: Any) -> Any:
-            return [jnp.zeros_like(leaves[i]) for i in present], inner_state
-
-        us, inner_state = jax.lax.cond(finite | (errors > self.max_consecutive_errors), accept, reject, state.inner_state)
-        for i, u in zip(present, us, strict=True):
-            leaves[i] = u
-        return treedef.unflatten(leaves), state._replace(
+        accepted = finite | (errors > self.max_consecutive_errors)
+        u, inner_state = update_if(accepted, self.inner, updates, state.inner_state, params, extra)
+        return u, state._replace(
             notfinite_count=errors,
             last_finite=finite,
             total_notfinite=jnp.where(finite, state.total_notfinite, increment(state.total_notfinite)),
             inner_state=inner_state,
         )
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        return evaluated(self.inner, state.inner_state, params, after)
 
 
 @transform(source="Optax", example={"inner": scale(-1.0), "max_consecutive_errors": 2})

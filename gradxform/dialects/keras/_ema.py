@@ -37,7 +37,7 @@ def track_params(g, s, p, c, momentum: Unit = 0.99, overwrite_frequency: Count |
     Raises   MissingArgumentError: no params. HyperparameterError: momentum outside [0, 1], overwrite_frequency < 1.
     """
     q = p + g
-    average = jnp.where(c.t == 1, q, momentum * s.average + (1 - momentum) * q)
+    average = jnp.where(c.t == 1, q, s.average + (1 - momentum) * (q - s.average))
     u = g if overwrite_frequency is None else jnp.where(c.t % overwrite_frequency == 0, average - p, g)
     return u, s._replace(average=average)
 

@@ -26,10 +26,11 @@ def _rms(x):
 @per_leaf(FactoredState, initial=LAST_TWO_AXES, needs=("params",))
 def torch_adafactor_step(
     g, s, p, c,
-    lr: NonNegative, beta2_decay: NonPositive, eps1: NonNegative | None, eps2: NonNegative, d: AtLeastOne, weight_decay: NonNegative,
+    lr: NonNegative, beta2_decay: NonPositive, eps1: NonNegative | None = None, eps2: NonNegative = 1e-3, d: AtLeastOne = 1.0,
+    weight_decay: NonNegative = 0.0,
 ):  # fmt: skip
     """The step of `adafactor`, of the size of the parameter: see there."""
-    eps1 = jnp.finfo(c.dtype).eps if eps1 is None else eps1
+    least = jnp.finfo(c.dtype).eps if eps1 is None else eps1
     t = c.t.astype(c.dtype)
     w = t**beta2_decay
     size = jnp.maximum(eps2, _rms(p)) * jnp.minimum(lr, 1 / jnp.sqrt(t))
@@ -38,12 +39,12 @@ def torch_adafactor_step(
         v_row = s.v_row + w * (sq.mean(-1) - s.v_row)
         v_col = s.v_col + w * (sq.mean(-2) - s.v_col)
         s = s._replace(v_row=v_row, v_col=v_col)
-        v = v_row[..., None] * v_col[..., None, :] / jnp.maximum(v_row.mean(-1), eps1)[..., None, None]
+        v = v_row[..., None] * v_col[..., None, :] / jnp.maximum(v_row.mean(-1), least)[..., None, None]
     else:
         v = s.v + w * (sq - s.v)
         s = s._replace(v=v)
-    u = g / jnp.sqrt(jnp.maximum(v, eps1 * eps1))
-    return -size / jnp.maximum(1, _rms(u) / d) * u - lr * weight_decay * p, s
+    u = g / jnp.sqrt(jnp.maximum(v, least * least))
+    return -size / jnp.maximum(1, _rms(u) / d) * u + (p * (1 - lr * weight_decay) - p), s
 
 
 @torch_optimizer(core="adafactor")
@@ -74,4 +75,5 @@ def adafactor(
     Differs  eps1=None is float32's for narrower parameters, because the step is computed in float32.
     Raises   MissingArgumentError: no params. HyperparameterError: beta2_decay > 0, d < 1, another argument < 0.
     """
-    return chain(*([scale(-1.0)] if maximize else []), torch_adafactor_step(lr, beta2_decay, *eps, d, weight_decay))
+    eps1, eps2 = eps
+    return chain(*([scale(-1.0)] if maximize else []), torch_adafactor_step(lr, beta2_decay, eps1, eps2, d, weight_decay))

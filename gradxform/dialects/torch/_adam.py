@@ -72,8 +72,9 @@ def scale_by_torch_amsgrad(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: 
 
 
 def _adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled):
+    b1, b2 = betas
     make = scale_by_torch_amsgrad if amsgrad else scale_by_torch_adam
-    return minimizer(make(*betas, eps), lr=lr, weight_decay=weight_decay, maximize=maximize, decoupled=decoupled)
+    return minimizer(make(b1, b2, eps), lr=lr, weight_decay=weight_decay, maximize=maximize, decoupled=decoupled)
 
 
 @torch_optimizer(core="adam")

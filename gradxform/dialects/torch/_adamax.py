@@ -31,4 +31,5 @@ def adamax(
     Differs  as `adam`.
     Raises   HyperparameterError: lr, eps or weight_decay < 0, a beta outside [0, 1).
     """
-    return minimizer(scale_by_adamax(*betas, eps), lr=lr, weight_decay=weight_decay, maximize=maximize)
+    b1, b2 = betas
+    return minimizer(scale_by_adamax(b1, b2, eps), lr=lr, weight_decay=weight_decay, maximize=maximize)

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
+from gradxform._linalg import adjoint
+from gradxform._numerics import abs_sq
 from gradxform._types import Count, Decay, NonNegative, Real, Updates
-from gradxform.core import chain, per_leaf
+from gradxform.core import per_leaf
 from gradxform.dialects._dialect import Each
-from gradxform.dialects._pieces import is_zero
-from gradxform.dialects.torch._torch import torch_optimizer
+from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
-from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
 ADJUSTMENTS = (None, "original", "match_rms_adamw")
 ROWS_ARE_OUTPUTS = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
@@ -27,24 +27,28 @@ class OrthogonalState(NamedTuple):
 
 
 def _b(x):
-    """Round to bfloat16, in float32."""
+    """Round to bfloat16, in float32; of complex numbers both parts."""
+    if jnp.iscomplexobj(x):
+        return jax.lax.complex(_b(x.real), _b(x.imag))
     return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
 
 
 def _product(x, y):
     """A product of bfloat16 matrices, summed in float32, not rounded."""
+    if jnp.iscomplexobj(x):
+        return x @ y
     return jnp.matmul(x.astype(jnp.bfloat16), y.astype(jnp.bfloat16), preferred_element_type=jnp.float32)
 
 
 def _newton_schulz(m, coefficients, steps, eps):
     a, b, c = (jnp.asarray(x, jnp.float32) for x in coefficients)
-    x = _b(m.astype(jnp.float32))
-    x = x.T if m.shape[0] > m.shape[1] else x
-    x = _b(x / jnp.maximum(_b(jnp.sqrt(jnp.sum(x * x))), _b(jnp.asarray(eps, jnp.float32))))
+    x = _b(m.astype(jnp.complex64 if jnp.iscomplexobj(m) else jnp.float32))
+    x = adjoint(x) if m.shape[0] > m.shape[1] else x
+    x = _b(x / jnp.maximum(_b(jnp.sqrt(jnp.sum(abs_sq(x)))), _b(jnp.asarray(eps, jnp.float32))))
     for _ in range(steps):
-        gram = _b(_product(x, x.T))
+        gram = _b(_product(x, adjoint(x)))
         x = _b(a * x + _product(_b(b * gram + c * _product(gram, gram)), x))
-    return x.T if m.shape[0] > m.shape[1] else x
+    return adjoint(x) if m.shape[0] > m.shape[1] else x
 
 
 @per_leaf(OrthogonalState, stack=True)
@@ -54,9 +58,9 @@ def orthogonal_momentum(
     eps: NonNegative = 1e-7, ns_steps: Count = 5,
 ):  # fmt: skip
     """The gradient's running mean, orthogonalized in bfloat16: see `muon`."""
-    if g.ndim != 2 or jnp.iscomplexobj(g):
+    if g.ndim != 2:
         raise StructureError(
-            f"torch.muon: expected a real matrix, but the leaf has shape {g.shape} and dtype {g.dtype}. "
+            f"torch.muon: expected a matrix, but the leaf has shape {g.shape}. "
             "Give it to another optimizer with `gradxform.partition`."
         )
     mu = s.mu + (1 - momentum) * (g - s.mu)
@@ -93,16 +97,18 @@ def muon(
 
     State    a chain's; OrthogonalState(mu). Memory: 1 x params.
     Units    lr has those of a spectral norm.
-    Shapes   real matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.
+    Shapes   matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.
     Source   PyTorch 2.13, `torch.optim.Muon`; Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
-    Differs  momentum < 1. Every product is rounded to bfloat16 as there: `gradxform.muon` iterates in float32.
-    Raises   StructureError: a leaf is not a real matrix. HyperparameterError: an argument out of range, an unknown adjust_lr_fn.
+    Differs  momentum < 1. Every product is rounded to bfloat16 as there: `gradxform.muon` iterates in float32. Complex matrices are
+             allowed, which PyTorch refuses.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: an argument out of range, an unknown adjust_lr_fn.
              MissingArgumentError: no params.
     """
-    decay = [] if is_zero(weight_decay) else [add_decayed_weights(weight_decay)]
-    return chain(
-        orthogonal_momentum(momentum, nesterov, *ns_coefficients, eps, ns_steps),
+    a, b, c = ns_coefficients
+    return minimizer(
+        orthogonal_momentum(momentum, nesterov, a, b, c, eps, ns_steps),
         scale_by_shape(ROWS_ARE_OUTPUTS, 0.2 if adjust_lr_fn == "match_rms_adamw" else None),
-        *decay,
-        scale_by_learning_rate(lr),
+        lr=lr,
+        weight_decay=weight_decay,
+        decoupled=True,
     )

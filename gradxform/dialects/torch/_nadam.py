@@ -81,5 +81,6 @@ def nadam(
     Differs  as `adam`.
     Raises   HyperparameterError: an argument < 0, a beta outside [0, 1).
     """
-    direction = scale_by_torch_nadam(*betas, eps, momentum_decay)
+    b1, b2 = betas
+    direction = scale_by_torch_nadam(b1, b2, eps, momentum_decay)
     return minimizer(direction, lr=lr, weight_decay=weight_decay, maximize=maximize, decoupled=decoupled_weight_decay)

@@ -55,8 +55,8 @@ def scale_by_torch_radam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: No
     mu, nu = moments(g, s, b1, b2)
     rho, end = _lengths(b2, c.t)
     rectified = rho > 5
-    safe = jnp.where(rectified, rho, 6)
-    r = jnp.sqrt((safe - 4) * (safe - 2) * end / ((end - 4) * (end - 2) * safe))
+    rho, end = jnp.where(rectified, rho, 6), jnp.where(rectified, end, 6)
+    r = jnp.sqrt((rho - 4) * (rho - 2) * end / ((end - 4) * (end - 2) * rho))
     adapted = r * jnp.sqrt(one_minus_power(b2, c.t)) / jnp.where(rectified, jnp.sqrt(nu) + eps, 1)
     return mu / one_minus_power(b1, c.t) * jnp.where(rectified, adapted, 1), s._replace(mu=mu, nu=nu)
 
@@ -85,5 +85,6 @@ def radam(
     Differs  as `adam`.
     Raises   HyperparameterError: lr, eps or weight_decay < 0, a beta outside [0, 1).
     """
-    direction = scale_by_torch_radam(*betas, eps)
+    b1, b2 = betas
+    direction = scale_by_torch_radam(b1, b2, eps)
     return minimizer(direction, lr=lr, weight_decay=weight_decay, maximize=maximize, decoupled=decoupled_weight_decay)

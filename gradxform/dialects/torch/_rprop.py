@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform._types import Hyper, NonNegative, Range, Updates
@@ -24,7 +25,17 @@ class RpropState(NamedTuple):
 
 
 def _initial(step_size, lr):
-    return jnp.full_like(step_size, lr)
+    size = jnp.full_like(step_size.real, lr)
+    return jax.lax.complex(size, size) if jnp.iscomplexobj(step_size) else size
+
+
+def _resilient(g, prev, step_size, eta_minus, eta_plus, least, most):
+    """The step, the gradient to remember and the step size, for real arrays."""
+    agreement = jnp.sign(g) * jnp.sign(prev)
+    factor = jnp.where(agreement > 0, eta_plus, jnp.where(agreement < 0, jnp.asarray(eta_minus), 1))
+    step_size = jnp.clip(step_size * factor, least, most)
+    g = jnp.where(agreement < 0, 0, g)
+    return -jnp.sign(g) * step_size, g, step_size
 
 
 @elementwise(RpropState, initial={"step_size": _initial})
@@ -43,16 +54,19 @@ def resilient_step(
 
     State    prev, step_size: like p, float32 or wider. Memory: 2 x params.
     Units    lr and the sizes have those of p; u does not depend on the size of g.
-    Shapes   any real.
+    Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
     Source   PyTorch 2.13, `torch.optim.Rprop`; Riedmiller & Braun 1993.
     Differs  no.
     Raises   HyperparameterError: an argument out of range.
     """
-    agreement = jnp.sign(g) * jnp.sign(s.prev)
-    factor = jnp.where(agreement > 0, eta_plus, jnp.where(agreement < 0, eta_minus, 1))
-    step_size = jnp.clip(s.step_size * factor, step_size_min, step_size_max)
-    g = jnp.where(agreement < 0, 0, g)
-    return -jnp.sign(g) * step_size, s._replace(prev=g, step_size=step_size)
+    sizes = eta_minus, eta_plus, step_size_min, step_size_max
+    if jnp.iscomplexobj(g):
+        real = _resilient(g.real, s.prev.real, s.step_size.real, *sizes)
+        imag = _resilient(g.imag, s.prev.imag, s.step_size.imag, *sizes)
+        u, prev, step_size = (jax.lax.complex(x, y) for x, y in zip(real, imag, strict=True))
+    else:
+        u, prev, step_size = _resilient(g, s.prev, s.step_size, *sizes)
+    return u, s._replace(prev=prev, step_size=step_size)
 
 
 @torch_optimizer()
@@ -73,9 +87,10 @@ def rprop(
 
     State    a chain's; RpropState(prev, step_size). Memory: 2 x params.
     Units    lr has those of p.
-    Shapes   any real.
+    Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
     Source   PyTorch 2.13, `torch.optim.Rprop`; Riedmiller & Braun 1993.
     Differs  g prev cannot underflow: its sign is the product of two signs.
     Raises   HyperparameterError: lr < 0, etas not in (0, 1), (1, inf), step_sizes < 0.
     """
-    return chain(*([scale(-1.0)] if maximize else []), resilient_step(lr, *etas, *step_sizes))
+    (eta_minus, eta_plus), (least, most) = etas, step_sizes
+    return chain(*([scale(-1.0)] if maximize else []), resilient_step(lr, eta_minus, eta_plus, least, most))

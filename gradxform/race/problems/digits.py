@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import jax
@@ -40,7 +41,7 @@ def problem() -> Problem:
 def init(key: Any) -> Any:
     rng = host_rng(key)
     layers = []
-    for fan_in, fan_out in zip(SIZES, SIZES[1:], strict=False):
+    for fan_in, fan_out in itertools.pairwise(SIZES):
         w = rng.normal(scale=np.sqrt(2 / fan_in), size=(fan_in, fan_out))
         layers.append({"w": w.astype(np.float32), "b": np.zeros(fan_out, np.float32)})
     return layers
@@ -49,8 +50,8 @@ def init(key: Any) -> Any:
 def logits(params: Any, x: Any) -> Any:
     *hidden, last = params
     for layer in hidden:
-        x = jax.nn.relu(x @ layer["w"] + layer["b"])
-    return x @ last["w"] + last["b"]
+        x = jax.nn.relu(x @ layer["w"] + layer["b"][None, :])
+    return x @ last["w"] + last["b"][None, :]
 
 
 def loss(params: Any, batch: Any) -> Any:

@@ -1,0 +1,45 @@
+"""`keras.optimizers.Adadelta`."""
+
+from __future__ import annotations
+
+from gradxform._types import Count, Decay, NonNegative, Unit
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import scale_by_adadelta
+from gradxform.transforms import scale_by_learning_rate
+
+
+@keras_optimizer(core="adadelta", example={"learning_rate": 1.0})
+def adadelta(
+    learning_rate: NonNegative = 0.001,
+    rho: Decay = 0.95,
+    epsilon: NonNegative = 1e-7,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Adadelta`: its rate of 0.001 makes it a thousand times slower than the paper's.
+
+        e_g = rho e_g + (1 - rho) |g|^2                 g clipped
+        d   = sqrt(e_x + epsilon) / sqrt(e_g + epsilon) g
+        e_x = rho e_x + (1 - rho) |d|^2
+        u   = -learning_rate (d + weight_decay p)
+
+    State    a chain's; ScaleByAdaDeltaState(e_g, e_x), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
+    Units    learning_rate is dimensionless; the paper's is 1.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adadelta`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_adadelta(rho, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,91 @@
+"""`keras.optimizers.Adafactor`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Count, Hyper, NonNegative, Positive, Range, Unit
+from gradxform.core import per_leaf
+from gradxform.dialects._pieces import LAST_TWO_AXES
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import FactoredState
+
+NonPositive = Annotated[Hyper, Range("(-inf, 0]")]
+
+
+def _rms(x):
+    return jnp.sqrt(jnp.mean(abs_sq(x)))
+
+
+@per_leaf(FactoredState, initial=LAST_TWO_AXES, needs=("params",))
+def keras_adafactor_step(
+    g, s, p, c,
+    learning_rate: NonNegative, beta_2_decay: NonPositive, epsilon_1: NonNegative, epsilon_2: NonNegative,
+    clip_threshold: Positive, weight_decay: NonNegative,
+):  # fmt: skip
+    """The step of `adafactor`, of the size of the parameter: see there."""
+    decay = weight_decay * learning_rate * p
+    t = c.t.astype(c.dtype)
+    size = jnp.maximum(epsilon_2, _rms(p - decay)) * jnp.minimum(learning_rate, 1 / jnp.sqrt(t))
+    b = 1 - t**beta_2_decay
+    sq = abs_sq(g) + epsilon_1
+    if g.ndim > 1:
+        v_row = b * s.v_row + (1 - b) * sq.mean(-1)
+        v_col = b * s.v_col + (1 - b) * sq.mean(-2)
+        s = s._replace(v_row=v_row, v_col=v_col)
+        v = (v_row / v_row.mean(-1, keepdims=True))[..., None] * v_col[..., None, :]
+    else:
+        v = b * s.v + (1 - b) * sq
+        s = s._replace(v=v)
+    u = g / jnp.sqrt(v)
+    return -size * u / jnp.maximum(1, _rms(u) / clip_threshold) - decay, s
+
+
+@keras_optimizer(core="adafactor")
+def adafactor(
+    learning_rate: NonNegative = 0.001,
+    beta_2_decay: NonPositive = -0.8,
+    epsilon_1: Positive = 1e-30,
+    epsilon_2: NonNegative = 1e-3,
+    clip_threshold: Positive = 1.0,
+    relative_step: bool = True,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Adafactor`: a root mean square kept for rows and columns only, clipped, in the scale of the parameters.
+
+        q     = p - learning_rate weight_decay p
+        b     = 1 - t^beta_2_decay
+        v_row = b v_row + (1 - b) mean over columns of (|g|^2 + epsilon_1)              g clipped
+        v_col = b v_col + (1 - b) mean over rows of (|g|^2 + epsilon_1)
+        v     = v_row v_col / mean(v_row)               fewer than two axes: v = b v + (1 - b) (|g|^2 + epsilon_1)
+        d     = g / sqrt(v)
+        u     = q - p - max(epsilon_2, rms(q)) min(learning_rate, 1 / sqrt(t)) d / max(1, rms(d) / clip_threshold)
+
+    Rows and columns are the last two axes, whatever their size.
+
+    State    a chain's; FactoredState(count, v_row, v_col, v), of shape (1,) where unused; with use_ema ParamsEmaState(count, average).
+             Memory: (m + n) / (m n) x params for m x n; Keras stores v as well.
+    Units    learning_rate is dimensionless: each leaf moves by at most learning_rate times its root mean square.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adafactor`.
+    Differs  relative_step changes nothing, as in Keras 3.15: min(learning_rate, 1 / sqrt(t)) is taken either way.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    del relative_step
+    return optimizer(
+        keras_adafactor_step(
+            learning_rate, beta_2_decay, epsilon_1, epsilon_2, clip_threshold, 0.0 if weight_decay is None else weight_decay
+        ),
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,42 @@
+"""`keras.optimizers.Adagrad`."""
+
+from __future__ import annotations
+
+from gradxform._types import Count, NonNegative, Unit
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.transforms import scale_by_learning_rate, scale_by_rss
+
+
+@keras_optimizer(core="adagrad", example={"learning_rate": 0.1})
+def adagrad(
+    learning_rate: NonNegative = 0.001,
+    initial_accumulator_value: NonNegative = 0.1,
+    epsilon: NonNegative = 1e-7,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Adagrad`: eps inside the root.
+
+        G = G + |g|^2                                   g clipped; the first G is initial_accumulator_value
+        u = -learning_rate (g / sqrt(G + epsilon) + weight_decay p)
+
+    State    a chain's; ScaleByRssState(sum_of_squares), with use_ema ParamsEmaState(count, average). Memory: 1 or 2 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adagrad`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_rss(initial_accumulator_value, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,151 @@
+"""`keras.optimizers.Adam` and `AdamW`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Count, Decay, NonNegative, RealUpdates, Shared, Unit, Updates
+from gradxform.core import elementwise
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import ScaleByAdamState
+from gradxform.transforms import scale_by_learning_rate
+
+
+class AmsgradState(NamedTuple):
+    """The running means of g and |g|^2, not debiased, and the largest that the second has been."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+    nu_max: RealUpdates
+
+
+def moments(g, s, b1, b2):
+    """The next running means of g and |g|^2, with Keras's order of operations."""
+    return s.mu + (1 - b1) * (g - s.mu), s.nu + (1 - b2) * (abs_sq(g) - s.nu)
+
+
+def _folded(c, b1, b2):
+    """Both bias corrections as one factor of the rate."""
+    t = c.t.astype(c.dtype)
+    return jnp.sqrt(1 - b2**t) / (1 - b1**t)
+
+
+@elementwise(ScaleByAdamState)
+def scale_by_folded_adam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
+    """Adam's direction with the bias corrections folded into the rate, so that eps is added to a root that is not debiased.
+
+        mu = b1 mu + (1 - b1) g
+        nu = b2 nu + (1 - b2) |g|^2
+        u  = sqrt(1 - b2^t) / (1 - b1^t) mu / (sqrt(nu) + eps)
+
+    State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
+    Units    u is dimensionless.
+    Shapes   any, scalars and complex included.
+    Source   Kingma & Ba 2015, arXiv:1412.6980, the paragraph after Algorithm 1; Keras 3.15.
+    Differs  from `scale_by_adam`: its eps is eps / sqrt(1 - b2^t) there.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    """
+    mu, nu = moments(g, s, b1, b2)
+    return mu * _folded(c, b1, b2) / (jnp.sqrt(nu) + eps), s._replace(mu=mu, nu=nu)
+
+
+@elementwise(AmsgradState)
+def scale_by_folded_amsgrad(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
+    """The same with the largest second moment so far.
+
+        mu     = b1 mu + (1 - b1) g
+        nu     = b2 nu + (1 - b2) |g|^2
+        nu_max = max(nu_max, nu)
+        u      = sqrt(1 - b2^t) / (1 - b1^t) mu / (sqrt(nu_max) + eps)
+
+    State    count; mu: like p; nu, nu_max: like p but real; float32 or wider. Memory: 3 x params.
+    Units    u is dimensionless.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adam(amsgrad=True)`; Reddi et al. 2018.
+    Differs  the maximum is taken before the bias correction, as in Keras; Optax takes it after.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    """
+    mu, nu = moments(g, s, b1, b2)
+    nu_max = jnp.maximum(s.nu_max, nu)
+    return mu * _folded(c, b1, b2) / (jnp.sqrt(nu_max) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
+
+
+@keras_optimizer(core="adam")
+def adam(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-7,
+    amsgrad: bool = False,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Adam`: bias corrections in the rate, decoupled decay.
+
+        mu = beta_1 mu + (1 - beta_1) g                 g clipped
+        nu = beta_2 nu + (1 - beta_2) |g|^2
+        d  = sqrt(1 - beta_2^t) / (1 - beta_1^t) mu / (sqrt(nu) + epsilon)
+        u  = -learning_rate (d + weight_decay p)        amsgrad: nu_max = max(nu_max, nu) in the place of nu
+
+    State    a chain's; ScaleByAdamState(count, mu, nu), or AmsgradState with nu_max; with use_ema ParamsEmaState(count, average).
+             Memory: 2 x params, one more with amsgrad, one more with use_ema.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adam`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        (scale_by_folded_amsgrad if amsgrad else scale_by_folded_adam)(beta_1, beta_2, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip
+
+
+@keras_optimizer(core="adamw")
+def adamw(
+    learning_rate: NonNegative = 0.001,
+    weight_decay: NonNegative = 0.004,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-7,
+    amsgrad: bool = False,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.AdamW`: `adam` whose weight_decay is 0.004 by default.
+
+        u = -learning_rate (d + weight_decay p)         d as in `adam`
+
+    State    a chain's; ScaleByAdamState(count, mu, nu), or AmsgradState with nu_max; with use_ema ParamsEmaState(count, average).
+             Memory: 2 x params, one more with amsgrad, one more with use_ema.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.AdamW`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        (scale_by_folded_amsgrad if amsgrad else scale_by_folded_adam)(beta_1, beta_2, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""`keras.optimizers.Adamax`."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gradxform._types import Count, Decay, NonNegative, Unit
+from gradxform.core import elementwise
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import ScaleByAdamState
+from gradxform.transforms import scale_by_learning_rate
+
+
+@elementwise(ScaleByAdamState)
+def scale_by_keras_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
+    """Divide the gradient's running mean by its exponentially weighted infinity norm, to which eps is added.
+
+        mu = b1 mu + (1 - b1) g
+        nu = max(b2 nu, |g|)
+        u  = mu / ((1 - b1^t) (nu + eps))
+
+    State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
+    Units    u is dimensionless.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adamax`; Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2.
+    Differs  from `scale_by_adamax`, which adds eps inside the maximum.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    """
+    mu = s.mu + (1 - b1) * (g - s.mu)
+    nu = jnp.maximum(b2 * s.nu, jnp.abs(g))
+    return c.debias(mu, b1) / (nu + eps), s._replace(mu=mu, nu=nu)
+
+
+@keras_optimizer(core="adamax")
+def adamax(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-7,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Adamax`: momentum, divided by the largest recent gradient.
+
+        mu = beta_1 mu + (1 - beta_1) g                 g clipped
+        nu = max(beta_2 nu, |g|)
+        d  = mu / ((1 - beta_1^t) (nu + epsilon))
+        u  = -learning_rate (d + weight_decay p)
+
+    State    a chain's; ScaleByAdamState(count, mu, nu), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Adamax`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_keras_adamax(beta_1, beta_2, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

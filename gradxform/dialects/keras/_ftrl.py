@@ -1,0 +1,91 @@
+"""`keras.optimizers.Ftrl`."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Count, Hyper, NonNegative, Positive, Range, RealUpdates, Unit, Updates
+from gradxform.core import elementwise
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+
+NonPositive = Annotated[Hyper, Range("(-inf, 0]")]
+
+
+class FtrlState(NamedTuple):
+    """The sum of |g|^2, and the linear part of the sum of the losses so far."""
+
+    accumulator: RealUpdates
+    linear: Updates
+
+
+def _initial(accumulator, initial_accumulator_value):
+    return jnp.full_like(accumulator, initial_accumulator_value)
+
+
+def _clip(z, most):
+    return jnp.sign(z) * jnp.minimum(jnp.abs(z), most)
+
+
+@elementwise(FtrlState, initial={"accumulator": _initial}, needs=("params",))
+def keras_ftrl_step(
+    g, s, p, c,
+    learning_rate: Positive, learning_rate_power: NonPositive, initial_accumulator_value: NonNegative,
+    l1: NonNegative, l2: NonNegative, l2_shrinkage: NonNegative, beta: NonNegative, weight_decay: NonNegative,
+):  # fmt: skip
+    """The step of `ftrl`: see there."""
+    q = p - weight_decay * learning_rate * p
+    n = s.accumulator + abs_sq(g)
+    root, last_root = n**-learning_rate_power, s.accumulator**-learning_rate_power
+    z = s.linear + (g + 2 * l2_shrinkage * q) - (root - last_root) / learning_rate * q
+    curvature = root / learning_rate + 2 * (l2 + beta / (2 * learning_rate))
+    w = jnp.where(curvature > 0, (_clip(z, l1) - z) / jnp.where(curvature > 0, curvature, 1), 0)
+    return w - p, s._replace(accumulator=n, linear=z)
+
+
+@keras_optimizer(example={"learning_rate": 0.1})
+def ftrl(
+    learning_rate: Positive = 0.001,
+    learning_rate_power: NonPositive = -0.5,
+    initial_accumulator_value: NonNegative = 0.1,
+    l1_regularization_strength: NonNegative = 0.0,
+    l2_regularization_strength: NonNegative = 0.0,
+    l2_shrinkage_regularization_strength: NonNegative = 0.0,
+    beta: NonNegative = 0.0,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Ftrl`: the minimum of all linearized losses so far, with penalties that make exact zeros.
+
+        q = p - learning_rate weight_decay p
+        m = n + |g|^2                                   g clipped; the first n is initial_accumulator_value
+        z = z + g + 2 l2_shrinkage q - (m^-power - n^-power) / learning_rate q
+        n = m
+        w = (clip(z, l1) - z) / (n^-power / learning_rate + 2 l2 + beta / learning_rate)
+        u = w - p                                       p + u is exactly 0 where |z| <= l1
+
+    z starts at 0, and with it p is forgotten at the first update: start from zeros.
+
+    State    a chain's; FtrlState(accumulator, linear), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included: complex z are clipped by their size.
+    Source   Keras 3.15, `keras.optimizers.Ftrl`; McMahan et al. 2013, Algorithm 1.
+    Differs  0 where nothing is known yet and the quotient is 0 / 0, NaN in Keras.
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range; more than one of clipnorm, clipvalue and
+             global_clipnorm.
+    """
+    return optimizer(
+        keras_ftrl_step(
+            learning_rate, learning_rate_power, initial_accumulator_value, l1_regularization_strength, l2_regularization_strength,
+            l2_shrinkage_regularization_strength, beta, 0.0 if weight_decay is None else weight_decay,
+        ),
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,69 @@
+"""`keras.optimizers.Lamb`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from gradxform._types import Count, Decay, NonNegative, Unit
+from gradxform.core._hyper import evaluate, is_schedule
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import scale_by_adam
+from gradxform.transforms import scale_by_learning_rate, scale_by_trust_ratio
+
+
+@dataclasses.dataclass(frozen=True)
+class Remainder:
+    """A schedule: what is left of the parameters after the decay, 1 - learning_rate weight_decay."""
+
+    learning_rate: Any
+    weight_decay: Any
+
+    def __call__(self, k: Any) -> Any:
+        return 1 - evaluate(self.learning_rate, k) * evaluate(self.weight_decay, k)
+
+
+def _remainder(learning_rate, weight_decay):
+    if is_zero(weight_decay):
+        return 1.0
+    rest = Remainder(learning_rate, weight_decay)
+    return rest if is_schedule(learning_rate) or is_schedule(weight_decay) else rest(0)
+
+
+@keras_optimizer(core="lamb")
+def lamb(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-7,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Lamb`: Adam's direction, given the norm of the parameter leaf by leaf; the decay comes first, and on its own.
+
+        q = p - learning_rate weight_decay p
+        d = mu^ / (sqrt(nu^) + epsilon)                 mu, nu as in `adam`; x^ = x / (1 - beta^t)
+        u = q - p - learning_rate ||q|| / ||d|| d       the ratio is 1 where one of the norms is 0
+
+    State    a chain's; ScaleByAdamState(count, mu, nu), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
+    Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Lamb`.
+    Differs  the decay is not part of d, as it is in the paper and in `gradxform.lamb`: Keras applies it before the step.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_adam(beta_1, beta_2, epsilon),
+        scale_by_trust_ratio(trust_coefficient=_remainder(learning_rate, weight_decay)),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,47 @@
+"""`keras.optimizers.Lion`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from gradxform._types import Count, Decay, Hyper, NonNegative, Range, Unit
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.optimizers import scale_by_lion
+from gradxform.transforms import scale_by_learning_rate
+
+Open = Annotated[Hyper, Range("(0, 1)")]
+
+
+@keras_optimizer(core="lion")
+def lion(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Open = 0.9,
+    beta_2: Decay = 0.99,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Lion`: the sign of momentum.
+
+        u  = -learning_rate (sign(beta_1 mu + (1 - beta_1) g) + weight_decay p)         g clipped
+        mu = beta_2 mu + (1 - beta_2) g
+
+    State    a chain's; ScaleByLionState(count, mu), with use_ema ParamsEmaState(count, average). Memory: 1 or 2 x params.
+    Units    learning_rate has those of p: every element moves by learning_rate.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Lion`.
+    Differs  beta_1 < 1; at 1 the gradient would never count.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_lion(beta_1, beta_2),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

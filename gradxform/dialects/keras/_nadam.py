@@ -1,0 +1,92 @@
+"""`keras.optimizers.Nadam`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._types import Count, Decay, NonNegative, RealUpdates, Shared, Unit, Updates
+from gradxform.core import SharedLaw, elementwise
+from gradxform.dialects._pieces import one_minus_power
+from gradxform.dialects.keras._adam import moments
+from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.transforms import scale_by_learning_rate
+
+
+class NadamState(NamedTuple):
+    """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+    u_product: Shared
+
+
+def _momentum(t, b1):
+    return b1 * (1 - 0.5 * 0.96**t)
+
+
+def _advance(u_product, c, b1):
+    return u_product * _momentum(c.t, b1)
+
+
+@elementwise(NadamState, shared={"u_product": SharedLaw(start=lambda: 1.0, advance=_advance)})
+def scale_by_keras_nadam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
+    """Adam's direction with Nesterov's look-ahead and a momentum that warms up within some dozens of updates.
+
+        a_t = b1 (1 - 0.96^t / 2)
+        mu  = b1 mu + (1 - b1) g
+        nu  = b2 nu + (1 - b2) |g|^2
+        m   = a_(t+1) mu / (1 - a_1 ... a_(t+1)) + (1 - a_t) g / (1 - a_1 ... a_t)
+        u   = m / (sqrt(nu / (1 - b2^t)) + eps)
+
+    State    count; mu: like p; nu: like p but real; u_product: a_1 ... a_t. Memory: 2 x params.
+    Units    u is dimensionless.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Nadam`; Dozat 2016.
+    Differs  no. In float32 Keras takes both 1 - b2 and 1 - b2^t of a rounded b2, whose error cancels; here neither is rounded.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    """
+    t = c.t.astype(c.dtype)
+    now, ahead, product = _momentum(t, b1), _momentum(t + 1, b1), c.u_product
+    mu, nu = moments(g, s, b1, b2)
+    m = ahead * mu / (1 - product * ahead) + (1 - now) * g / (1 - product)
+    return m / (jnp.sqrt(nu / one_minus_power(b2, t)) + eps), s._replace(mu=mu, nu=nu)
+
+
+@keras_optimizer(core="nadam")
+def nadam(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-7,
+    weight_decay: NonNegative | None = None,
+    clipnorm: NonNegative | None = None,
+    clipvalue: NonNegative | None = None,
+    global_clipnorm: NonNegative | None = None,
+    use_ema: bool = False,
+    ema_momentum: Unit = 0.99,
+    ema_overwrite_frequency: Count | None = None,
+):
+    """`keras.optimizers.Nadam`: Adam with Nesterov's look-ahead and a momentum that warms up.
+
+        m = a_(t+1) mu / (1 - a_1 ... a_(t+1)) + (1 - a_t) g / (1 - a_1 ... a_t)        a_t = beta_1 (1 - 0.96^t / 2)
+        d = m / (sqrt(nu / (1 - beta_2^t)) + epsilon)   mu, nu as in `adam`
+        u = -learning_rate (d + weight_decay p)
+
+    State    a chain's; NadamState(count, mu, nu, u_product), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Keras 3.15, `keras.optimizers.Nadam`.
+    Differs  no.
+    Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
+             of clipnorm, clipvalue and global_clipnorm.
+    """
+    return optimizer(
+        scale_by_keras_nadam(beta_1, beta_2, epsilon),
+        scale_by_learning_rate(learning_rate),
+        learning_rate=learning_rate, weight_decay=weight_decay,
+        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
+        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
+    )  # fmt: skip

@@ -1,0 +1,80 @@
+"""AdaBelief."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform.core import chain, elementwise
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import scale_by_learning_rate
+
+
+class ScaleByBeliefState(NamedTuple):
+    """The running means of g and of |g - mu|^2, not debiased."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+
+
+@transform(source="Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2", homogeneity=0, example={"eps": 1e-30, "eps_root": 0.0})
+@elementwise(ScaleByBeliefState)
+def scale_by_belief(
+    g, s, p, c,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-16, eps_root: NonNegative = 1e-16, *, nesterov: bool = False,
+):  # fmt: skip
+    """Divide the gradient's running mean by the running size of its surprise.
+
+        mu = b1 mu + (1 - b1) g
+        nu = b2 nu + (1 - b2) |g - mu|^2 + eps_root
+        m  = mu^                                x^ = x / (1 - b^t)
+        u  = m / (sqrt(nu^) + eps)
+
+    nesterov:  m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
+
+    State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, eps_root -> 0).
+    Shapes   any, scalars and complex included.
+    Source   Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2, where eps and eps_root are one.
+    Differs  float32 averages for narrow parameters; nu is real.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    """
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = b2 * s.nu + (1 - b2) * abs_sq(g - mu) + eps_root
+    m = b1 * c.debias(mu, b1, ahead=1) + (1 - b1) * c.debias(g, b1) if nesterov else c.debias(mu, b1)
+    return m / (jnp.sqrt(c.debias(nu, b2)) + eps), s._replace(mu=mu, nu=nu)
+
+
+@optimizer(
+    source="Zhuang et al. 2020, arXiv:2010.07468",
+    example={"learning_rate": 1e-3, "eps": 1e-30, "eps_root": 0.0},
+    homogeneity=0,
+    rates={"default": 1e-3, "digits": 1e-3},
+)
+def adabelief(
+    learning_rate: NonNegative,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-16,
+    eps_root: NonNegative = 1e-16,
+    *,
+    nesterov: bool = False,
+):
+    """AdaBelief: momentum, divided by the running size of the gradient's deviation from it.
+
+        mu = b1 mu + (1 - b1) g
+        nu = b2 nu + (1 - b2) |g - mu|^2 + eps_root
+        u  = -learning_rate mu^ / (sqrt(nu^) + eps)                         x^ = x / (1 - b^t)
+
+    State    (ScaleByBeliefState(count, mu, nu), EmptyState()). Memory: 2 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
+    Differs  as `scale_by_belief`.
+    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    """
+    return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,49 @@
+"""LARS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import NonNegative, Unit
+from gradxform.core import chain, masked
+from gradxform.registry import optimizer
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_trust_ratio, trace
+
+
+@optimizer(
+    source="You et al. 2017, arXiv:1708.03888",
+    example={"learning_rate": 1.0},
+    homogeneity=0,
+    rates={"default": 1.0, "digits": 10.0},
+)
+def lars(
+    learning_rate: NonNegative,
+    weight_decay: NonNegative = 0.0,
+    weight_decay_mask: Any = True,
+    trust_coefficient: NonNegative = 0.001,
+    eps: NonNegative = 0.0,
+    trust_ratio_mask: Any = True,
+    momentum: Unit = 0.9,
+    nesterov: bool = False,
+):
+    """LARS: momentum over gradients that were given the norm of the parameter leaf by leaf.
+
+        d = g + weight_decay p
+        r = trust_coefficient ||p|| / (||d|| + eps)                         1 where one of the norms is 0
+        m = -learning_rate r d + momentum m
+        u = m                                                               nesterov: -learning_rate r d + momentum m
+
+    State    (MaskedState(EmptyState()), MaskedState(EmptyState()), EmptyState(), TraceState(trace)). Memory: 1 x params.
+    Units    learning_rate is dimensionless: each leaf moves by learning_rate trust_coefficient times its norm.
+    Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Masks    the decay and the ratio are left out where their mask is False; see `masked`. Usually for biases and norms.
+    Source   You et al. 2017, arXiv:1708.03888, Algorithm 1, with ||g + weight_decay p|| for ||g|| + weight_decay ||p||.
+    Differs  the momentum of narrow parameters is float32.
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument < 0, momentum outside [0, 1].
+    """
+    return chain(
+        add_decayed_weights(weight_decay, weight_decay_mask),
+        masked(scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps), trust_ratio_mask),
+        scale_by_learning_rate(learning_rate),
+        trace(momentum, nesterov),
+    )

@@ -1,0 +1,77 @@
+"""Rounding to a narrower dtype in integer arithmetic: the same on every device, and out of reach of a compiler's excess precision.
+
+The bits of a positive number, read as an integer, grow with it, so rounding is: add something below the last bit that is kept, and
+cut. A carry runs into the exponent as it should. For numbers that are subnormal only in the narrower dtype (float16: below 2^-14), the
+significand with its leading bit, shifted to the fixed spacing of the subnormal numbers (2^-24), takes the place of the bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._numerics import widen
+
+_UNSIGNED = {16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
+
+
+def loses_bits(x: Any, dtype: Any) -> bool:
+    """Whether numbers like x, once widened, do not all fit in `dtype`."""
+    return jnp.finfo(dtype).nmant < jnp.finfo(widen(x.dtype)).nmant
+
+
+def narrow_at_random(x: Any, dtype: Any, key: Any) -> Any:
+    """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded."""
+    if not loses_bits(x, dtype):
+        return x.astype(dtype)
+    if jnp.iscomplexobj(x):
+        part, keys = jnp.finfo(dtype).dtype, jax.random.split(key)
+        return jax.lax.complex(narrow_at_random(x.real, part, keys[0]), narrow_at_random(x.imag, part, keys[1]))
+    uint = _UNSIGNED[jnp.finfo(widen(x.dtype)).bits]
+    return narrow(x, dtype, jax.random.bits(key, x.shape, uint, out_sharding=jax.typeof(x).sharding))
+
+
+def narrow(x: Any, dtype: Any, noise: Any = None) -> Any:
+    """x in a narrower dtype: rounded to nearest, ties to even; or up or down by random bits, to x on average.
+
+    What lies beyond the largest finite number, infinities and NaN are converted as `astype` does.
+    """
+    x = x.astype(widen(x.dtype))
+    if jnp.iscomplexobj(x):
+        part = jnp.finfo(dtype).dtype
+        return jax.lax.complex(narrow(x.real, part), narrow(x.imag, part))
+    if not loses_bits(x, dtype):
+        return x.astype(dtype)
+    wide, small = jnp.finfo(x.dtype), jnp.finfo(dtype)
+    bits = jax.lax.bitcast_convert_type(x, _UNSIGNED[wide.bits])
+    of = bits.dtype.type
+    magnitude = bits & of(2 ** (wide.bits - 1) - 1)
+    rounded = _rounded(magnitude, wide, small, noise)
+    signed = rounded | (bits >> of(wide.bits - 1) << of(small.bits - 1))
+    result = jax.lax.bitcast_convert_type(signed.astype(_UNSIGNED[small.bits]), dtype)
+    return jnp.where(jnp.abs(x) <= small.max.astype(x.dtype), result, x.astype(dtype))
+
+
+def _rounded(magnitude: Any, wide: Any, small: Any, noise: Any) -> Any:
+    """The bits of a finite positive number in the narrower format."""
+    of, bits, mantissa = magnitude.dtype.type, wide.bits, wide.nmant
+    rebias = int(small.minexp - wide.minexp)  # how many of the exponents lie below the narrower format's
+    drop, kept, below = of(mantissa - small.nmant), magnitude, np.bool_(False)
+    if rebias:
+        exponent = magnitude >> of(mantissa)
+        below = exponent <= of(rebias)
+        drop = jnp.where(below, of(rebias + 1) + drop - jnp.minimum(exponent, of(rebias)), drop)
+        kept = jnp.where(below, magnitude & of(2**mantissa - 1) | of(2**mantissa), magnitude)
+    near = jnp.minimum(drop, of(bits - 1))  # a shift by all bits is undefined
+    if noise is None:
+        raised = kept + (of(1) << (near - of(1))) - of(1) + (kept >> near & of(1))
+        tiny = of(0)
+    else:
+        raised = kept + (noise & ((of(1) << near) - of(1)))
+        far = jnp.minimum(jnp.maximum(drop, of(bits)) - of(bits), of(bits - 1))
+        tiny = (noise < kept >> far).astype(magnitude.dtype)  # kept / 2^drop is the chance of the smallest subnormal number
+    cut = jnp.where(drop < of(bits), raised >> near, tiny)
+    return jnp.where(below, cut, cut - of(rebias << small.nmant))

@@ -1,0 +1,76 @@
+"""Stochastic rounding: up or down at random, so that the average is exact and small updates are not lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError
+from gradxform._numerics import widen
+from gradxform._types import Params
+from gradxform.core._apply import add_leaves, add_update
+from gradxform.precision._narrow import narrow_at_random
+
+_round = jax.jit(narrow_at_random, static_argnums=1)
+
+
+@jax.jit
+def _add(p: Any, u: Any, key: Any) -> Any:
+    wide = jnp.promote_types(widen(p.dtype), u.dtype)
+    return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key)
+
+
+def stochastic_round(x: Any, dtype: Any, key: Any) -> jax.Array:
+    """Round to one of the two nearest numbers of `dtype` at random, so that the average is x.
+
+        P(up) = (x - down) / (up - down)
+
+    Up to 2^-32 of the distance the result is unbiased, also among float16's subnormal numbers, down to the chance with which a much
+    smaller x becomes 2^-24. A number that `dtype` has stays. Beyond the largest finite number, infinities and NaN included, x is
+    converted as `astype` does: a finite x inside the range never becomes infinite.
+
+    It is done in integers (`gradxform.precision._narrow`), and so is the same on every device, with flushed subnormal numbers or without.
+
+    Args:
+      x: an array; narrow ones are widened first.
+      dtype: bfloat16, float16, float32, or complex64 for complex x.
+      key: a random key. The same key rounds the same way, however x is sharded over a mesh by `jit`. Inside `shard_map`, where each
+        device sees its own part only, fold the device's index into it.
+
+    Source   Forsythe 1950; Gupta et al. 2015, arXiv:1502.02551, section 3.
+    Raises   HyperparameterError: x or dtype is not of floating point.
+    """
+    x = jnp.asarray(x)
+    kind = jnp.complexfloating if jnp.iscomplexobj(x) else jnp.floating
+    if not (jnp.issubdtype(x.dtype, jnp.inexact) and jnp.issubdtype(dtype, kind) and jnp.finfo(dtype).bits >= 16):
+        raise HyperparameterError(
+            f"stochastic_round: `dtype` must be bfloat16, float16 or wider, complex if x is, but got {jnp.dtype(dtype).name} "
+            f"for an x of {x.dtype.name}."
+        )
+    return _round(x, jnp.dtype(dtype), key)
+
+
+def apply_updates_stochastically(params: Params, updates: Any, key: Any) -> Params:
+    """Add updates to parameters, and round narrow parameters stochastically.
+
+        p <- round(p + u)           float32 or wider: p + u, as `apply_updates`
+
+    The sum is computed in float32 or wider. Rounding to nearest, a bfloat16 parameter ignores every update below 1/512 of its size; at
+    random it takes each in the mean. Use another key at every step: `fold_in(key, step)`.
+
+    Shapes   an update must have its parameter's shape.
+    Holes    where the update is `None`, masked or float0, the parameter stays.
+    Keys     each leaf has its own, `fold_in(key, i)` with its position i among all leaves, holes included; how leaves are sharded
+             makes no difference.
+    Source   Gupta et al. 2015, arXiv:1502.02551; neon's `stochastic_round`, which adds noise below the mantissa in the same way.
+    Raises   StructureError, with the path: structures or shapes differ.
+    """
+
+    def add(i: int, p: Any, u: Any) -> Any:
+        if not jnp.issubdtype(p.dtype, jnp.inexact) or widen(p.dtype) == p.dtype:
+            return add_update(p, u)
+        return _add(p, u, jax.random.fold_in(key, i))
+
+    return add_leaves("apply_updates_stochastically", params, updates, add)

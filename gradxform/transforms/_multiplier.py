@@ -1,0 +1,29 @@
+"""Multipliers that differ from leaf to leaf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform.core import elementwise
+from gradxform.registry import transform
+
+
+@transform(source="MXNet, lr_mult", example={"multipliers": {"*": 0.5}}, homogeneity=1)
+@elementwise(leaf_data={"multipliers": 1.0})
+def scale_by_multiplier(g, s, p, c, multipliers: Any):
+    """Multiply the update of each leaf by a number of its own.
+
+        u = multiplier g
+
+    After an optimizer it multiplies the learning rate of that leaf: `chain(adam(1e-3), scale_by_multiplier({"embed/*": 0.1}))`.
+
+    State    EmptyState(). Memory: none.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Labels   patterns on paths, of which the first that matches counts; a predicate of (path, leaf); a tree of numbers, or a prefix of
+             one; one number for all. A leaf that no pattern matches, or whose number is None, has 1. The numbers may be traced.
+    Source   MXNet, lr_mult.
+    Differs  Optax has no such transformation.
+    Raises   LabelError: a pattern matches no leaf, a tree does not fit, a multiplier is not a number.
+    """
+    return c.multipliers * g, s

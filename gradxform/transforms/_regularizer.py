@@ -1,0 +1,105 @@
+"""The gradient of a penalty on the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
+from gradxform._numerics import abs_sq
+from gradxform._types import Real
+from gradxform.core import elementwise, per_leaf
+from gradxform.core._transformation import Spec, transformation
+from gradxform.registry import transform
+
+
+def l1_penalty(p: Any) -> Any:
+    """The sum of |p|. Its gradient is sign(p), and 0 at 0."""
+    return jnp.sum(jnp.abs(p))
+
+
+def l2_penalty(p: Any) -> Any:
+    """Half the sum of |p|^2. Its gradient is p."""
+    return jnp.sum(abs_sq(p)) / 2
+
+
+def _gradient(penalty: Callable[[Any], Any], p: Any) -> Any:
+    """The gradient of a penalty, in the direction of ascent for complex parameters too."""
+    out = jax.tree.leaves(jax.eval_shape(penalty, p))
+    if len(out) != 1 or out[0].shape != () or not jnp.issubdtype(out[0].dtype, jnp.floating):
+        came = ", ".join(f"{x.dtype}{list(x.shape)}" for x in out) or "nothing"
+        raise StructureError(
+            f"add_regularizer: `penalty` must return one real number, but {_name(penalty)} returned {came}. Sum over the elements?"
+        )
+    return jax.tree.map(lambda x: x if x.dtype == jax.dtypes.float0 else x.conj(), jax.grad(penalty, allow_int=True)(p))
+
+
+def _name(fn: Any) -> str:
+    return getattr(fn, "__qualname__", repr(fn))
+
+
+@per_leaf(needs=("params",))
+def _add_regularizer(g, s, p, c, penalty: Callable[[Any], Any], weight: Real):
+    """Add weight times the gradient of a penalty on each leaf to the updates."""
+    return g + weight * _gradient(penalty, p), s
+
+
+@elementwise(needs=("slope",), leaf_extras=("slope",))
+def _add_slope(g, s, p, c, weight: Real):
+    """Add weight times a tree like the updates."""
+    return g + weight * c.slope, s
+
+
+class TreeRegularizer(Spec):
+    """The update of `add_regularizer` with a penalty on the whole tree."""
+
+    def __init__(self, penalty: Callable[[Any], Any], weight: Any):
+        self.penalty, self.weight, self.add = penalty, weight, _add_slope(weight)
+
+    def name(self) -> str:
+        return "add_regularizer"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return (self.penalty, self.weight), {"whole_tree": True}
+
+    def init(self, params: Any) -> Any:
+        return self.add.init(params)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if params is None:
+            raise MissingArgumentError(
+                "add_regularizer: needs the parameters, but `params` is None. Call `update(updates, state, params)`."
+            )
+        return self.add.update(updates, state, slope=_gradient(self.penalty, params))
+
+
+@transform(
+    source="Tikhonov 1943",
+    example={"penalty": l2_penalty, "weight": 0.1},
+    identities=[
+        ("add_regularizer(l2_penalty, 0.1)", "add_decayed_weights(0.1)"),
+        ("add_regularizer(lambda p: tree.norm(p, squared=True) / 2, 0.1, whole_tree=True)", "add_decayed_weights(0.1)"),
+    ],
+)
+def add_regularizer(penalty: Callable[[Any], Any], weight: Real, *, whole_tree: bool = False):
+    """Add weight times the gradient of a penalty on the parameters to the updates.
+
+        u = g + weight grad(penalty)(p)
+
+    penalty is a function of one leaf, summed over the leaves, such as `l1_penalty` and `l2_penalty`; with whole_tree=True, of the
+    tree of parameters. It returns one real number.
+
+    State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
+    Units    weight has those of the loss over the penalty.
+    Shapes   any that penalty takes. A leaf-wise penalty sees float32 or wider.
+    Source   Tikhonov 1943.
+    Differs  Optax has only the L2 penalty, `add_decayed_weights`.
+    Raises   MissingArgumentError: no params. StructureError: penalty does not return one real number.
+             HyperparameterError: penalty is not a function, weight is not a finite number.
+    """
+    if not callable(penalty):
+        raise HyperparameterError(f"add_regularizer: `penalty` must be a function of the parameters, but got {penalty!r}.")
+    return transformation(TreeRegularizer(penalty, weight)) if whole_tree else _add_regularizer(penalty, weight)
