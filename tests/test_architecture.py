@@ -22,7 +22,7 @@ LAYERS = [
     ["transforms", "schedules"],
     ["optimizers"],
     ["wrappers", "precision"],
-    ["testing"],
+    ["dialects", "testing"],
     ["race"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

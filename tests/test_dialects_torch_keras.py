@@ -23,8 +23,6 @@ SETTINGS = [("torch", *s) for s in TORCH] + [("keras", *s) for s in KERAS]
 
 # Relative to the largest parameter of a leaf, or to 1 if that is less.
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
-# Keras subtracts the squared mean from the mean square, and float32 cancels; ours is written without the difference (catalogue E5).
-EXCEPTIONS = {("keras", "rmsprop", "centered", "float32"): 3e-6}
 
 # What a functional library has no use for: the packages' docstrings say what to use instead.
 ABSENT = {
@@ -67,7 +65,7 @@ def average_of(system, state):
 @pytest.mark.parametrize(("system", "name", "setting", "arguments"), SETTINGS, ids=["-".join(s[:3]) for s in SETTINGS])
 def test_trajectories_are_theirs(system, name, setting, arguments, dtype):
     make = getattr(getattr(dialects, system), name)
-    tolerance = EXCEPTIONS.get((system, name, setting, dtype), TOLERANCE[dtype])
+    tolerance = TOLERANCE[dtype]
     with jax.enable_x64(dtype == "float64"):
         tx = make(**{k: schedule if v == "schedule" else v for k, v in arguments.items()})
         kept, state = trajectory(tx, name, dtype, arguments.get("maximize", False))

@@ -31,9 +31,8 @@ def ftml(g, s, p, c, learning_rate: NonNegative = 2.5e-3, b1: Decay = 0.6, b2: D
         z  = b1 z + (1 - b1) g - (d - b1 d_before) p
         p' = -z / d
 
-    With a constant rate p = -z_before / d_before, and so p' - p = -(1 - b1) g / d, which is u: z and d need not be kept. This holds for
-    any rate, because d takes it along. The two differ where something else moves p (decoupled decay, a projection, a mask): z would
-    take part of that back, u leaves it.
+    There p = -z_before / d_before, and so p' - p = -(1 - b1) g / d, which is u, also with a schedule: z and d need not be kept. The two
+    differ where something else moves p (decoupled decay, a projection, a mask): z would take part of that back, u leaves it.
 
     State    count; nu: like p but real, float32 or wider. Memory: 1 x params.
     Units    learning_rate has those of p.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gradxform._types import NonNegative
-from gradxform.core import elementwise
-from gradxform.core._state import ScaleByScheduleState
+from gradxform.core import ScaleByScheduleState, elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.transforms import scale_by_rss
