@@ -34,6 +34,7 @@ class Entry:
       rates: centre of the learning-rate grid per race task, `default` for all others.
       identities: pairs of expressions that must give the same updates.
       ndim: the number of axes that its leaves must have, if not any.
+      seeds: the founding documents that describe it: MXNet's guide, neon's, a blog, a slide deck, the FTML page.
     """
 
     name: str
@@ -45,7 +46,8 @@ class Entry:
     homogeneity: float | None
     rates: Mapping[str, float]
     identities: tuple[tuple[str, str], ...]
-    ndim: int | None
+    ndim: int | None = None
+    seeds: str = ""
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
@@ -81,9 +83,9 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None) -> None:
+def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="") -> None:
     name = make.__name__
-    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim)
+    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds)
     _ENTRIES[name] = entry
 
 
@@ -95,12 +97,13 @@ def optimizer(
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
     identities: Any = (),
+    seeds: str = "",
 ) -> Callable[[F], F]:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
 
     def decorate(fn: F) -> F:
         if hasattr(fn, "rule"):
-            _register(fn, "optimizer", source, example, needs, homogeneity, rates, identities)
+            _register(fn, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
             return fn
 
         @functools.wraps(fn)
@@ -110,7 +113,7 @@ def optimizer(
             return fn(*args, **kwargs)
 
         signature = inspect.signature(fn)
-        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities)
+        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
         return make  # type: ignore[return-value]
 
     return decorate
@@ -124,11 +127,12 @@ def transform(
     homogeneity: float | None = None,
     identities: Any = (),
     ndim: int | None = None,
+    seeds: str = "",
 ) -> Callable[[F], F]:
     """Register a primitive: a lifted kernel, or a function that makes a transformation."""
 
     def decorate(make: F) -> F:
-        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim)
+        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim, seeds)
         return make
 
     return decorate

@@ -156,4 +156,4 @@ def test_states_are_interchangeable(case):
 
 def test_the_look_up_finds_optax():
     """A look-up that found nothing would leave nothing to test."""
-    assert len(CASES) - len(VARIANTS) > 0.8 * len(gradxform.names(kind="*"))
+    assert len(CASES) - len(VARIANTS) >= 42

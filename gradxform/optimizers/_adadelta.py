@@ -45,6 +45,7 @@ def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
 
 @optimizer(
     source="Zeiler 2012, arXiv:1212.5701",
+    seeds="MXNet, neon, slides",
     example={},
     rates={"default": 1.0, "digits": 10.0},
 )

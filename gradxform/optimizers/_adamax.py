@@ -36,6 +36,7 @@ def scale_by_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNega
 
 @optimizer(
     source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1",
+    seeds="MXNet, slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
@@ -111,6 +112,7 @@ def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNeg
 
 @optimizer(
     source="Adamax and NAdam, by analogy",
+    seeds="slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
@@ -136,6 +138,7 @@ def nadamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps:
 
 @optimizer(
     source="RMSProp and Adamax, by analogy",
+    seeds="slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},

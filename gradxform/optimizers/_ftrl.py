@@ -32,6 +32,7 @@ def _initial(n, initial_accumulator_value):
 
 @optimizer(
     source="McMahan et al. 2013, KDD, Algorithm 1",
+    seeds="MXNet, slides",
     example={"learning_rate": 0.1, "l1": 0.01, "l2": 0.01},
     rates={"default": 0.1, "digits": 0.1},
 )

@@ -12,6 +12,7 @@ from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rat
 
 @optimizer(
     source="Bernstein et al. 2018, arXiv:1802.04434",
+    seeds="MXNet",
     example={"learning_rate": 1e-3},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-3},
@@ -34,6 +35,7 @@ def sign_sgd(learning_rate: NonNegative):
 
 @optimizer(
     source="Bernstein et al. 2018, arXiv:1802.04434",
+    seeds="MXNet",
     example={"learning_rate": 1e-3},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-3},

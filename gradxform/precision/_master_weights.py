@@ -107,6 +107,7 @@ class MasterWeights(Spec):
 
 @transform(
     source="Micikevicius et al. 2018, arXiv:1710.03740",
+    seeds="MXNet",
     example={"inner": chain()},
     homogeneity=1,
     identities=[("master_weights(adam(0.1))", "adam(0.1)")],

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradxform import registry
+from gradxform import dialects, registry
 from gradxform._errors import UnknownNameError
 from gradxform._types import Parameter
 
@@ -35,13 +35,16 @@ def names(pattern: str, kind: str = "optimizer", as_markdown: bool = False) -> i
 
 
 def markdown(kind: str = "*") -> str:
-    """The registry as a table: name, equation, memory in units of the parameters, source."""
-    lines = ["| name | equation | memory | source |", "|---|---|---|---|"]
+    """The registry as a table: name, equation, memory in units of the parameters, source, founding documents, dialects."""
+    served: dict[str | None, list[str]] = {}
+    for e in dialects.entries():
+        served.setdefault(e.core, []).append(f"`{e.system}.{e.name}`")
+    lines = ["| name | equation | memory | source | described by | dialects |", "|---|---|---|---|---|---|"]
     found = sorted(registry.names(kind=kind), key=lambda n: (registry.entry(n).kind, n))
     for entry in map(registry.entry, found):
         equation = "<br>".join(_cell(line) for line in entry.equation().split("\n") if line.strip())
         memory = entry.section("State").partition("Memory: ")[2].rstrip(".")
-        lines.append(f"| `{entry.name}` | {equation.replace('|', chr(92) + '|')} | {memory} | {entry.source} |")
+        lines.append(f"| `{entry.name}` | {equation.replace('|', chr(92) + '|')} | {memory} | {entry.source} | {entry.seeds} | {', '.join(served.get(entry.name, []))} |")
     return "\n".join(lines)
 
 

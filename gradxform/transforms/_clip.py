@@ -14,7 +14,7 @@ def _sum_sq(g):
     return jnp.sum(abs_sq(g))
 
 
-@transform(source="Optax", example={"max_delta": 1.0})
+@transform(source="Optax", seeds="MXNet, neon, slides", example={"max_delta": 1.0})
 @elementwise()
 def clip(g, s, p, c, max_delta: NonNegative):
     """Clip every element to [-max_delta, max_delta].
@@ -36,7 +36,7 @@ def clip(g, s, p, c, max_delta: NonNegative):
     return jnp.clip(g, -max_delta, max_delta), s
 
 
-@transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", example={"max_norm": 1.0})
+@transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", seeds="slides", example={"max_norm": 1.0})
 @per_leaf()
 def clip_by_norm(g, s, p, c, max_norm: NonNegative):
     """Clip the norm of each leaf's update to max_norm.
@@ -71,7 +71,7 @@ def clip_by_block_rms(g, s, p, c, threshold: Positive):
     return g / jnp.maximum(1, jnp.sqrt(jnp.mean(abs_sq(g))) / threshold), s
 
 
-@transform(source="Pascanu et al. 2013, arXiv:1211.5063", example={"max_norm": 1.0})
+@transform(source="Pascanu et al. 2013, arXiv:1211.5063", seeds="neon", example={"max_norm": 1.0})
 @per_tree(total=_sum_sq)
 def clip_by_global_norm(g, s, p, c, max_norm: NonNegative):
     """Clip the norm of the whole tree of updates to max_norm.

@@ -78,6 +78,7 @@ class TreeRegularizer(Spec):
 
 @transform(
     source="Tikhonov 1943",
+    seeds="blog",
     example={"penalty": l2_penalty, "weight": 0.1},
     identities=[
         ("add_regularizer(l2_penalty, 0.1)", "add_decayed_weights(0.1)"),

@@ -45,7 +45,7 @@ def keras_ftrl_step(
     return w - p, s._replace(accumulator=n, linear=z)
 
 
-@keras_optimizer(example={"learning_rate": 0.1})
+@keras_optimizer(core="ftrl", example={"learning_rate": 0.1})
 def ftrl(
     learning_rate: Positive = 0.001,
     learning_rate_power: NonPositive = -0.5,
