@@ -44,7 +44,15 @@ def markdown(kind: str = "*") -> str:
     for entry in map(registry.entry, found):
         equation = "<br>".join(_cell(line) for line in entry.equation().split("\n") if line.strip())
         memory = entry.section("State").partition("Memory: ")[2].rstrip(".")
-        lines.append(f"| `{entry.name}` | {equation.replace('|', chr(92) + '|')} | {memory} | {entry.source} | {entry.seeds} | {', '.join(served.get(entry.name, []))} |")
+        cells = [
+            f"`{entry.name}`",
+            equation.replace("|", "\\|"),
+            memory,
+            entry.source,
+            entry.seeds,
+            ", ".join(served.get(entry.name, [])),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
