@@ -75,7 +75,7 @@ def _rich_table(rows: list[list[str]], failures: Sequence[Result]) -> Any:
     made = rich_table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     kept = [i for i in range(len(COLUMNS)) if i < 2 or not rows or any(row[i] not in ("-", "") for row in rows)]
     for i in kept:
-        made.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=True)
+        made.add_column(COLUMNS[i], justify="left" if i < 2 else "right", no_wrap=i != 1, overflow="fold")  # a long name folds
     for n, row in enumerate(rows):
         last = n + 1 == len(rows) or rows[n + 1][0] != row[0]
         style = "bold" if row[0] == "A" else ""
