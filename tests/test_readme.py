@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import gradxform
+from gradxform import dialects
 from gradxform.race._catalogue import markdown
 
 pytestmark = pytest.mark.fast
@@ -45,6 +46,17 @@ def test_benchmarks_are_fresh(monkeypatch):
     table = __import__("table")
     results = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
     assert between("benchmarks") == table.render(results).strip(), "make it again: python benchmarks/table.py ... --write README.md"
+
+
+def test_migration_calls_run():
+    """The right column of the migration table, where it is a call."""
+    rows = re.findall(r"^\| `.*` \| `((?:torch|keras|mxnet|neon)\..*)` \|$", README, re.MULTILINE)
+    names = {e.system: getattr(dialects, e.system) for e in dialects.entries()}
+    names |= {"a": gradxform.sgd(0.1), "b": gradxform.sgd(0.2)}
+    assert len(rows) >= 8
+    for call in rows:
+        made = eval(call, dict(names))
+        assert callable(made) or callable(made.update), call
 
 
 def test_quick_start_is_two_commands():

@@ -8,6 +8,8 @@ the function gives that system's. `entries()` lists all.
 """
 
 from gradxform.dialects import keras as keras
+from gradxform.dialects import mxnet as mxnet
+from gradxform.dialects import neon as neon
 from gradxform.dialects import torch as torch
 from gradxform.dialects._dialect import DialectEntry as DialectEntry
 from gradxform.dialects._dialect import entries as entries

@@ -58,7 +58,7 @@ def markdown(kind: str = "*") -> str:
 
 def _cell(line: str) -> str:
     """A line of an equation: code, and the remark to its right as text."""
-    code, remark = (*re.split(r" {3,}", line.strip(), maxsplit=1), "")[:2]
+    code, remark = (*re.split(r" {3,}(?![ =])", line.strip(), maxsplit=1), "")[:2]
     return f"`{' '.join(code.split())}` {' '.join(remark.split())}".strip()
 
 

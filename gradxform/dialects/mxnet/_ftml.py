@@ -1,0 +1,35 @@
+"""MXNet's `FTML`."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects.mxnet._mxnet import Common, coupled, multiplied, mxnet_optimizer
+from gradxform.optimizers import ftml as core_ftml
+
+
+@mxnet_optimizer(core="ftml")
+def ftml(
+    learning_rate: NonNegative = 0.0025,
+    beta1: Decay = 0.6,
+    beta2: Decay = 0.999,
+    epsilon: NonNegative = 1e-8,
+    **common: Unpack[Common],
+):
+    """MXNet's `FTML`: follow the moving leader.
+
+        g  = clip(rescale_grad g) + wd p
+        nu = beta2 nu + (1 - beta2) |g|^2
+        d  = (1 - beta1^t) / learning_rate (sqrt(nu / (1 - beta2^t)) + epsilon)
+        u  = -(1 - beta1) g / d
+
+    State    a chain's; ScaleByRmsWithCountState(count, nu). Memory: 1 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   MXNet's documentation of `FTML`; Zheng & Kwok 2017, Algorithm 1.
+    Differs  MXNet keeps z = beta1 z + (1 - beta1) g - (d - beta1 d_before) p and jumps to -z / d. That is p + u as long as nothing but u
+             moves p (`gradxform.ftml`), at 3 x params of memory. Erratum E12, a gradient at w_i inside the sum over j, is mended.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
+    """
+    return coupled(core_ftml(learning_rate, beta1, beta2, epsilon), *multiplied(common), common=common)

@@ -1,0 +1,43 @@
+"""MXNet's `LAMB`."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects.mxnet._mxnet import Common, decay, decoupled, mxnet_optimizer, rate
+from gradxform.optimizers import scale_by_adam
+from gradxform.transforms import scale_by_trust_ratio
+
+
+@mxnet_optimizer(core="lamb", example={"wd": 0.01})
+def lamb(
+    learning_rate: NonNegative = 0.001,
+    beta1: Decay = 0.9,
+    beta2: Decay = 0.999,
+    epsilon: NonNegative = 1e-6,
+    lower_bound: NonNegative | None = None,
+    upper_bound: NonNegative | None = None,
+    bias_correction: bool = True,
+    **common: Unpack[Common],
+):
+    """MXNet's `LAMB`: Adam's direction with decay, given the norm of the parameter leaf by leaf.
+
+        g = clip(rescale_grad g)
+        r = mu^ / (sqrt(nu^) + epsilon) + wd p                          mu, nu as in `adam`; x^ = x / (1 - beta^t), x if not bias_correction
+        u = -learning_rate min(max(||p||, lower_bound), upper_bound) / ||r|| r      the ratio is 1 where one of the norms is 0
+
+    State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
+    Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
+    Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Source   MXNet 2, `LAMB`; You et al. 2020, arXiv:1904.00962, Algorithm 2.
+    Differs  no.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or wd_mult.
+    """
+    return decoupled(
+        scale_by_adam(beta1, beta2, epsilon, bias_correction=bias_correction),
+        *decay(common),
+        scale_by_trust_ratio(lower_bound=lower_bound, upper_bound=upper_bound),
+        *rate(learning_rate, common),
+        common=common,
+    )

@@ -1,0 +1,57 @@
+"""MXNet's `LARS`."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+
+from gradxform._numerics import norm
+from gradxform._types import NonNegative, Unit
+from gradxform.core import per_leaf
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rate, rescaled
+from gradxform.transforms import trace
+
+
+@per_leaf(needs=("params",), leaf_data={"wd_mult": 1.0})
+def scale_by_lars_ratio(
+    g, s, p, c,
+    eta: NonNegative = 0.001, epsilon: NonNegative = 1e-8, wd: NonNegative = 0.0, clip_gradient: NonNegative | None = None,
+    wd_mult: Any = None,
+):  # fmt: skip
+    """The direction of `lars`: see there."""
+    decay = wd * c.wd_mult
+    above, below = norm(p), norm(g)
+    defined = (above > 0) & (below > 0)
+    ratio = jnp.where(defined, eta * above / jnp.where(defined, below + decay * above + epsilon, 1), 1)
+    return ratio * (clipped(g, clip_gradient) + decay * p), s
+
+
+@mxnet_optimizer(core="lars", example={"momentum": 0.9, "wd": 0.01})
+def lars(
+    learning_rate: NonNegative = 0.1,
+    momentum: Unit = 0.0,
+    eta: NonNegative = 0.001,
+    epsilon: NonNegative = 1e-8,
+    **common: Unpack[Common],
+):
+    """MXNet's `LARS`: momentum with a rate for each leaf, from the norms of its parameter and gradient.
+
+        g = rescale_grad g
+        r = eta ||p|| / (||g|| + wd ||p|| + epsilon)                    1 where one of the norms is 0
+        v = momentum v - learning_rate r (clip(g) + wd p)
+        u = v
+
+    State    a chain's; with momentum TraceState(trace). Memory: 1 x params with momentum.
+    Units    learning_rate is dimensionless: each leaf moves by about learning_rate eta times its norm.
+    Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Source   MXNet 2, `LARS`; You et al. 2017, arXiv:1708.03888, Algorithm 1.
+    Differs  MXNet has r = 1 for names that end in gamma, beta or bias; here a `partition` with `sgd` says so. `momentum_correction` of
+             MXNet 1 is absent: the rate stands inside the momentum.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or wd_mult.
+    """
+    given = filled(common)
+    direction = scale_by_lars_ratio(eta, epsilon, given["wd"], given["clip_gradient"], given["wd_mult"])
+    inertia = [] if is_zero(momentum) else [trace(momentum)]
+    return finished(*rescaled(common), direction, *rate(learning_rate, common), *inertia, common=common)

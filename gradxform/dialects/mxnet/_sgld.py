@@ -1,0 +1,50 @@
+"""MXNet's `SGLD`."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import jax.numpy as jnp
+
+from gradxform._types import NonNegative
+from gradxform.core import elementwise
+from gradxform.dialects.mxnet._mxnet import Common, coupled, filled, mxnet_optimizer
+from gradxform.optimizers import sgld as core_sgld
+
+
+@elementwise(leaf_data={"multipliers": 1.0})
+def scale_by_root_multiplier(g, s, p, c, multipliers: Any = None):
+    """Multiply the update of each leaf by the root of a number of its own.
+
+        u = sqrt(multiplier) g
+
+    State    EmptyState(). Memory: none.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Labels   as in `scale_by_multiplier`; the numbers are >= 0.
+    Source   MXNet, lr_mult: before and after Langevin dynamics of rate a it makes dynamics of rate multiplier a.
+    Differs  no.
+    Raises   LabelError: as `scale_by_multiplier`.
+    """
+    return jnp.sqrt(c.multipliers) * g, s
+
+
+@mxnet_optimizer(core="sgld")
+def sgld(learning_rate: NonNegative = 0.1, seed: Any = 0, **common: Unpack[Common]):
+    """MXNet's `SGLD`: Langevin dynamics, descent with as much noise as makes the parameters a sample of the posterior.
+
+        g = clip(rescale_grad g) + wd p
+        u = -learning_rate / 2 g + sqrt(learning_rate) n        n standard normal
+
+    State    a chain's; SgldState(count, rng_key, nu). Memory: none.
+    Units    learning_rate has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   MXNet's optimizer guide; MXNet 2, `SGLD`; Welling & Teh 2011, equation 4.
+    Differs  erratum E17: the guide credits Patterson & Teh, whose method is the Riemannian one. E19: the documentation of MXNet's class has
+             another default than its code, 0.1. `seed`, an integer or a random key, stands for MXNet's global generator.
+    Raises   HyperparameterError: learning_rate or another argument < 0. MissingArgumentError: no params, with wd. LabelError: lr_mult or
+             wd_mult.
+    """
+    lr_mult = filled(common)["lr_mult"]
+    root = [] if lr_mult is None else [scale_by_root_multiplier(lr_mult)]
+    return coupled(*root, core_sgld(learning_rate, key=seed), *root, common=common)

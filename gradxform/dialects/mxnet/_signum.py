@@ -1,0 +1,34 @@
+"""MXNet's `Signum`."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.mxnet._mxnet import Common, coupled, decay, finished, mxnet_optimizer, rate
+from gradxform.transforms import add_decayed_weights, ema, scale_by_sign
+
+
+@mxnet_optimizer(core="signum", example={"wd_lh": 0.01, "wd": 0.01})
+def signum(learning_rate: NonNegative = 0.01, momentum: Decay = 0.9, wd_lh: NonNegative = 0.0, **common: Unpack[Common]):
+    """MXNet's `Signum`: descend along the sign of the gradient's running mean; wd enters the mean, wd_lh does not.
+
+        g = clip(rescale_grad g) + wd p
+        v = momentum v + (1 - momentum) g
+        u = -learning_rate (sign(v) + wd_lh p)
+
+    momentum=0:  u = -learning_rate (sign(g) + (wd + wd_lh) p)          rescale_grad and clip_gradient are not used
+
+    State    a chain's; with momentum EmaState(count, ema). Memory: 1 x params with momentum.
+    Units    learning_rate has those of p; wd_lh those of 1 / p.
+    Shapes   any, scalars and complex included.
+    Source   MXNet's optimizer guide; MXNet 2, `Signum`; Bernstein et al. 2018, arXiv:1802.04434.
+    Differs  wd_mult multiplies wd only. The documentation of MXNet's class clips before it rescales; its code and this do not.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd or wd_lh. LabelError: lr_mult or
+             wd_mult.
+    """
+    own_decay = [] if is_zero(wd_lh) else [add_decayed_weights(wd_lh)]
+    if is_zero(momentum):
+        return finished(scale_by_sign(), *decay(common), *own_decay, *rate(learning_rate, common), common=common)
+    return coupled(ema(momentum, debias=False), scale_by_sign(), *own_decay, *rate(learning_rate, common), common=common)

@@ -1,0 +1,36 @@
+"""neon's `Adadelta`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects.neon._neon import finished, neon_optimizer
+from gradxform.optimizers import scale_by_adadelta
+from gradxform.transforms import scale
+
+
+@neon_optimizer(core="adadelta")
+def adadelta(
+    decay: Decay = 0.95,
+    epsilon: NonNegative = 1e-6,
+    *,
+    param_clip_value: NonNegative | None = None,
+    stochastic_round: bool = False,
+    key: Any = 0,
+):
+    """neon's `Adadelta`: steps in the units of the parameters, without a rate and without clipping of gradients.
+
+        e_g = decay e_g + (1 - decay) |g|^2
+        u   = -sqrt((e_x + epsilon) / (e_g + epsilon)) g
+        e_x = decay e_x + (1 - decay) |u|^2
+
+    State    a chain's; ScaleByAdaDeltaState(e_g, e_x), with stochastic_round in a RoundedState. Memory: 2 x params.
+    Units    u has those of p, set by epsilon.
+    Shapes   any, scalars and complex included.
+    Source   neon's documentation and code, `Adadelta`; Zeiler 2012, arXiv:1212.5701, Algorithm 1.
+    Differs  erratum E9 is mended: the documentation has two decays, the code one.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
+    """
+    step = scale_by_adadelta(decay, epsilon), scale(-1.0)
+    return finished(*step, param_clip_value=param_clip_value, stochastic_round=stochastic_round, key=key)

@@ -1,0 +1,43 @@
+"""neon's `Adagrad`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import NonNegative
+from gradxform.dialects.neon._neon import neon_optimizer, optimizer
+from gradxform.transforms import scale_by_learning_rate, scale_by_rss
+
+
+@neon_optimizer(core="adagrad", example={"gradient_clip_norm": 1.0})
+def adagrad(
+    learning_rate: NonNegative = 0.01,
+    epsilon: NonNegative = 1e-6,
+    *,
+    gradient_clip_value: NonNegative | None = None,
+    gradient_clip_norm: NonNegative | None = None,
+    param_clip_value: NonNegative | None = None,
+    stochastic_round: bool = False,
+    key: Any = 0,
+):
+    """neon's `Adagrad`: epsilon inside the root, sums from 0.
+
+        g = clip(g)
+        G = G + |g|^2
+        u = -k learning_rate g / sqrt(G + epsilon)
+
+    k = gradient_clip_norm / max(||g||, gradient_clip_norm), with the norm of all leaves before the clip by value.
+
+    State    a chain's; ScaleByRssState(sum_of_squares), with stochastic_round in a RoundedState. Memory: 1 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   neon's documentation and code, `Adagrad`.
+    Differs  erratum E16: k is what the code has.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
+    """
+    return optimizer(
+        scale_by_rss(0.0, epsilon),
+        scale_by_learning_rate(learning_rate),
+        gradient_clip_value=gradient_clip_value, gradient_clip_norm=gradient_clip_norm, param_clip_value=param_clip_value,
+        stochastic_round=stochastic_round, key=key,
+    )  # fmt: skip

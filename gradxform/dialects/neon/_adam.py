@@ -1,0 +1,48 @@
+"""neon's `Adam`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects._folded import scale_by_folded_adam
+from gradxform.dialects.neon._neon import neon_optimizer, optimizer
+from gradxform.transforms import scale_by_learning_rate
+
+
+@neon_optimizer(core="adam", example={"gradient_clip_norm": 1.0})
+def adam(
+    learning_rate: NonNegative = 0.001,
+    beta_1: Decay = 0.9,
+    beta_2: Decay = 0.999,
+    epsilon: NonNegative = 1e-8,
+    *,
+    gradient_clip_value: NonNegative | None = None,
+    gradient_clip_norm: NonNegative | None = None,
+    param_clip_value: NonNegative | None = None,
+    stochastic_round: bool = False,
+    key: Any = 0,
+):
+    """neon's `Adam`: the bias corrections are folded into the rate, so that epsilon joins a nu that is not debiased.
+
+        g  = clip(g)
+        mu = beta_1 mu + (1 - beta_1) g
+        nu = beta_2 nu + (1 - beta_2) |g|^2
+        u  = -k learning_rate sqrt(1 - beta_2^t) / (1 - beta_1^t) mu / (sqrt(nu) + epsilon)
+
+    k = gradient_clip_norm / max(||g||, gradient_clip_norm), with the norm of all leaves before the clip by value.
+
+    State    a chain's; ScaleByAdamState(count, mu, nu), with stochastic_round in a RoundedState. Memory: 2 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   neon's code, `Adam`; Kingma & Ba 2015, arXiv:1412.6980, the end of section 2.
+    Differs  errata E7 and E10 are mended: the documentation divides nu by 1 - beta_1^t, and averages over 1 / beta. E16: k is what the code
+             has.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
+    """
+    return optimizer(
+        scale_by_folded_adam(beta_1, beta_2, epsilon),
+        scale_by_learning_rate(learning_rate),
+        gradient_clip_value=gradient_clip_value, gradient_clip_norm=gradient_clip_norm, param_clip_value=param_clip_value,
+        stochastic_round=stochastic_round, key=key,
+    )  # fmt: skip

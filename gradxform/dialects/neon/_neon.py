@@ -1,0 +1,53 @@
+"""What neon's optimizers have in common: clipping, and how parameters are rounded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from gradxform._errors import HyperparameterError
+from gradxform.core import GradientTransformationExtraArgs, chain
+from gradxform.core._hyper import is_schedule
+from gradxform.dialects._dialect import dialect
+from gradxform.dialects._pieces import is_zero
+from gradxform.dialects.neon._clip_norm import clip_step_by_gradient_norm
+from gradxform.dialects.neon._rounding import round_stochastically
+from gradxform.transforms import clip, keep_params_in_box
+
+CONSTANTS = ("gradient_clip_norm", "param_clip_value")
+
+
+def check_constants(owner: str, arguments: Mapping[str, Any]) -> None:
+    for name in CONSTANTS:
+        if is_schedule(arguments.get(name)):
+            raise HyperparameterError(f"{owner}: `{name}` must be a number or None, but got the schedule {arguments[name]!r}.")
+
+
+neon_optimizer = functools.partial(dialect, "neon", check=check_constants)
+
+
+def clips(gradient_clip_value: Any) -> list[Any]:
+    return [] if is_zero(gradient_clip_value) else [clip(gradient_clip_value)]
+
+
+def finished(*step: Any, param_clip_value: Any, stochastic_round: bool, key: Any) -> GradientTransformationExtraArgs:
+    """A step, the box, and the rounding of the parameters."""
+    box = [] if is_zero(param_clip_value) else [keep_params_in_box(-param_clip_value, param_clip_value)]
+    tx = chain(*step, *box)
+    return round_stochastically(tx, key) if stochastic_round else tx
+
+
+def optimizer(
+    *step: Any, gradient_clip_value: Any, gradient_clip_norm: Any, param_clip_value: Any, stochastic_round: bool, key: Any
+) -> GradientTransformationExtraArgs:
+    """The order in which neon does things outside of momentum.
+
+    k = gradient_clip_norm / max(||g||, gradient_clip_norm)
+    g = clip(g, -gradient_clip_value, gradient_clip_value)
+    u = k step(g)
+    """
+    tx = chain(*clips(gradient_clip_value), *step)
+    if not is_zero(gradient_clip_norm):
+        tx = clip_step_by_gradient_norm(tx, gradient_clip_norm)
+    return finished(tx, param_clip_value=param_clip_value, stochastic_round=stochastic_round, key=key)

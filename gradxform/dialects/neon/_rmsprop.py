@@ -1,0 +1,44 @@
+"""neon's `RMSProp`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Decay, NonNegative
+from gradxform.dialects.neon._neon import neon_optimizer, optimizer
+from gradxform.transforms import scale_by_learning_rate, scale_by_rms
+
+
+@neon_optimizer(core="rmsprop", example={"gradient_clip_norm": 1.0})
+def rmsprop(
+    learning_rate: NonNegative = 2e-3,
+    decay_rate: Decay = 0.95,
+    epsilon: NonNegative = 1e-6,
+    *,
+    gradient_clip_value: NonNegative | None = None,
+    gradient_clip_norm: NonNegative | None = None,
+    param_clip_value: NonNegative | None = None,
+    stochastic_round: bool = False,
+    key: Any = 0,
+):
+    """neon's `RMSProp`: epsilon inside the root and outside.
+
+        g  = clip(g)
+        nu = decay_rate nu + (1 - decay_rate) |g|^2
+        u  = -k learning_rate g / (sqrt(nu + epsilon) + epsilon)
+
+    k = gradient_clip_norm / max(||g||, gradient_clip_norm), with the norm of all leaves before the clip by value.
+
+    State    a chain's; ScaleByRmsState(nu), with stochastic_round in a RoundedState. Memory: 1 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   neon's documentation and code, `RMSProp`.
+    Differs  erratum E10: the mean is over about 1 / (1 - decay_rate) updates, not 1 / decay_rate. E16: k is what the code has.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
+    """
+    return optimizer(
+        scale_by_rms(decay_rate, epsilon, eps_in_sqrt="both"),
+        scale_by_learning_rate(learning_rate),
+        gradient_clip_value=gradient_clip_value, gradient_clip_norm=gradient_clip_norm, param_clip_value=param_clip_value,
+        stochastic_round=stochastic_round, key=key,
+    )  # fmt: skip
