@@ -72,15 +72,17 @@ def test_files_and_functions_are_short(path):
 
 
 def test_adam_is_short():
-    """State, kernel and alias, with their decorators' own facts left out."""
+    """State, kernel and alias as they stand in the file, the docstrings and the registry's facts left out."""
     source = (PACKAGE / "optimizers" / "_adam.py").read_text()
     nodes = {n.name: n for n in ast.parse(source).body if isinstance(n, (ast.ClassDef, ast.FunctionDef))}
     total = 0
     for name in ("ScaleByAdamState", "scale_by_adam", "adam"):
         node = nodes[name]
-        node.decorator_list = [d for d in node.decorator_list if "elementwise" in ast.unparse(d)]
-        total += code_lines(ast.Module([node], []))
-    assert total <= 20
+        lines = set(range(node.lineno, node.end_lineno + 1))
+        lines -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))  # the docstring
+        lift = [d.lineno for d in node.decorator_list if ast.unparse(d).startswith("elementwise")]
+        total += len(lift) + sum(bool(source.splitlines()[i - 1].strip()) for i in lines)
+    assert total <= 20, total
 
 
 NEW_FILE = '''"""A new optimizer in one file."""

@@ -33,8 +33,7 @@ class ScaleByNadamState(NamedTuple):
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState, storage={"mu": "mu_dtype"})
 def scale_by_adam(
-    g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
+    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
     *, nesterov: bool = False, bias_correction: bool = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by its running root mean square.
@@ -116,15 +115,9 @@ def scale_by_nadam(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def adam(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nesterov: bool = False,
-):
+    learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
+    mu_dtype: Any = None, *, nesterov: bool = False,
+):  # fmt: skip
     """Adam: momentum, divided by the running root mean square of the gradient.
 
         mu = b1 mu + (1 - b1) g
