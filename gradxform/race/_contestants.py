@@ -13,6 +13,7 @@ from gradxform._errors import HyperparameterError, UnknownNameError
 
 CLASSICS = (
     "sgd", "sgd(momentum=0.9)", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "adafactor", "lamb", "lion",
+    "muon",
 )  # fmt: skip
 
 
