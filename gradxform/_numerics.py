@@ -49,6 +49,14 @@ def abs_sq(x: Any) -> Any:
     return (x.conj() * x).real if jnp.iscomplexobj(x) else x * x
 
 
+def clip_elements(x: Any, most: Any) -> Any:
+    """Each element in [-most, most]; complex ones keep their phase."""
+    if not jnp.iscomplexobj(x):
+        return jnp.clip(x, -most, most)
+    size = jnp.abs(x)
+    return x * jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
+
+
 def norm(x: Any) -> Any:
     """The Euclidean norm of all elements."""
     return jnp.sqrt(jnp.sum(abs_sq(x)))

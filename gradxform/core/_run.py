@@ -159,10 +159,9 @@ def _next_shared(stage: Stage, record: Any, count: Any, t: Any) -> tuple[dict[st
 class Column:
     """One stage of a run on its way through the tree: what it reads at each leaf, and what it reads at all leaves alike."""
 
-    def __init__(self, stage: Stage, trees: Trees, state: Any, t: Any, params: Any, extra: Mapping[str, Any]):
+    def __init__(self, stage: Stage, trees: Trees, state: Any, record: Any, t: Any, params: Any, extra: Mapping[str, Any]):
         self.stage, self.state = stage, state
         layout = stage.layout
-        record = layout.read(state, stage.rule.name)
         k = state.count if layout.clock else None
         self.fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
         named, by_leaf = _needed(stage, trees, params, extra)
@@ -209,10 +208,9 @@ def run_leaves(
 ) -> tuple[Any, list[Any]]:
     """Execute a run of leafwise stages on a tree."""
     trees = Trees(program.name, updates)
-    for s, state in zip(stages, states, strict=True):
-        s.layout.read(state, s.rule.name)
-    ticks = _ticks(stages, states)
-    columns = [Column(s, trees, state, t, params, extra) for s, state, t in zip(stages, states, ticks, strict=True)]
+    records = [s.layout.read(state, s.rule.name) for s, state in zip(stages, states, strict=True)]
+    parts = zip(stages, states, records, _ticks(stages, states), strict=True)
+    columns = [Column(s, trees, state, record, t, params, extra) for s, state, record, t in parts]
     gs = trees.pick(trees.leaves)
     ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
     rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))

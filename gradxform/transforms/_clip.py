@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import abs_sq, clip_elements
 from gradxform._types import NonNegative, Positive
 from gradxform.core import elementwise, per_leaf, per_tree
 from gradxform.registry import transform
@@ -30,10 +30,7 @@ def clip(g, s, p, c, max_delta: NonNegative):
     Differs  complex updates, which Optax refuses.
     Raises   HyperparameterError: max_delta < 0.
     """
-    if jnp.iscomplexobj(g):
-        size = jnp.abs(g)
-        return g * jnp.where(size > max_delta, max_delta / jnp.where(size > 0, size, 1), 1), s
-    return jnp.clip(g, -max_delta, max_delta), s
+    return clip_elements(g, max_delta), s
 
 
 @transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", seeds="slides", example={"max_norm": 1.0})

@@ -8,8 +8,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
-import jax.numpy as jnp
-
+from gradxform._numerics import clip_elements
 from gradxform._types import NonNegative, Real
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.dialects._dialect import dialect
@@ -79,13 +78,8 @@ def add_multiplied_decay(g, s, p, c, wd: NonNegative = 0.0, wd_mult: Any = None)
 
 
 def clipped(g: Any, most: Any) -> Any:
-    """Each element in [-most, most]; complex ones keep their phase. None: as it is."""
-    if most is None:
-        return g
-    if jnp.iscomplexobj(g):
-        size = jnp.abs(g)
-        return g * jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
-    return jnp.clip(g, -most, most)
+    """Each element in [-most, most]; None: as it is."""
+    return g if most is None else clip_elements(g, most)
 
 
 def filled(common: Common) -> Mapping[str, Any]:
