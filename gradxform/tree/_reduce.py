@@ -42,7 +42,7 @@ def min(tree: Any) -> Any:
 
 def vdot(tree_x: Any, tree_y: Any) -> Any:
     """sum conj(x) y, over the leaves that both trees have."""
-    return sum(_products(tree_x, tree_y))
+    return sum(_inner(tree_x, tree_y))
 
 
 def norm(tree: Any, ord: int | str | float | None = None, squared: bool = False) -> jax.Array:
@@ -82,12 +82,12 @@ def _sum(x: Any) -> Any:
 
 
 @leafwise("tree_x", "tree_y")
-def _products(tree_x: Any, tree_y: Any) -> Any:
+def _inner(tree_x: Any, tree_y: Any) -> Any:
     if jnp.shape(tree_x) != jnp.shape(tree_y):
         raise StructureError(
             f"tree.vdot: leaves of shapes {jnp.shape(tree_x)} and {jnp.shape(tree_y)} meet. They must agree; nothing is broadcast."
         )
-    return jnp.conj(wide(tree_x)) * wide(tree_y)
+    return jnp.vdot(wide(tree_x), wide(tree_y), precision="highest")
 
 
 def _nonempty(tree: Any) -> list[Any]:
