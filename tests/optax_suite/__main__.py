@@ -1,9 +1,17 @@
-"""Runs the suite, or some files of it, and prints a line for each file."""
+"""Runs the suite, or a part of it, and prints a line for each file.
+
+python -m tests.optax_suite -n 2                all
+python -m tests.optax_suite contrib/_sam -x     the files whose path contains that; stop at the first failure
+python -m tests.optax_suite --every 8           each eighth test
+"""
 
 from __future__ import annotations
 
 import argparse
 import collections
+import importlib.util
+import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -12,53 +20,94 @@ import xml.etree.ElementTree as ET
 
 from tests.optax_suite import _scope
 
-ROOT = pathlib.Path(__file__).parents[2]
-OPTIONS = ["-p", "tests.optax_suite._plugin", "-c", "/dev/null", "--import-mode=importlib", "-p", "no:cacheprovider", "-q", "--no-header"]
+HERE = pathlib.Path(__file__).parent
+WHEEL = pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
+OPTIONS = [
+    f"--rootdir={WHEEL}",
+    "-p",
+    "tests.optax_suite._plugin",
+    "-c",
+    "/dev/null",
+    "--import-mode=importlib",
+    "-p",
+    "no:cacheprovider",
+    "-q",
+    "--no-header",
+]
 OPTIONS += ["-o", "python_files=*_test.py", "-o", "consider_namespace_packages=true", "--tb=short", "--disable-warnings"]
-
-
-def wheel() -> pathlib.Path:
-    import importlib.util
-
-    return pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
 
 
 def files(patterns: list[str]) -> list[pathlib.Path]:
     """The test files in scope whose path in the wheel contains one of the patterns."""
-    found = sorted(p for p in wheel().rglob("*_test.py") if _scope.in_scope(p.relative_to(wheel()).as_posix()))
-    return [p for p in found if not patterns or any(x in p.relative_to(wheel()).as_posix() for x in patterns)]
+    found = {p.relative_to(WHEEL).as_posix(): p for p in sorted(WHEEL.rglob("*_test.py"))}
+    return [p for name, p in found.items() if _scope.in_scope(name) and (not patterns or any(x in name for x in patterns))]
+
+
+def run(patterns: list[str], options: list[str], every: int = 1) -> tuple[int, dict[str, str]]:
+    """pytest's exit code, and what became of each test."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = pathlib.Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", *OPTIONS, f"--junitxml={report}", *options, *map(str, files(patterns))]
+        code = subprocess.run(command, cwd=HERE.parents[1], env={**os.environ, "EVERY": str(every)}, check=False).returncode
+        return code, outcomes(report)
+
+
+def outcomes(report: pathlib.Path) -> dict[str, str]:
+    """`passed`, `failed`, `exempt` or `skipped` for each test."""
+    found = {}
+    for case in ET.parse(report).getroot().iter("testcase"):
+        module, _, cls = case.get("classname", "").rpartition(".")
+        skipped = case.find("skipped")
+        kind = "failed" if case.find("failure") is not None or case.find("error") is not None else "passed"
+        if skipped is not None and kind == "passed":
+            kind = "exempt" if skipped.get("type") == "pytest.xfail" else "skipped"
+        test = f"{module.replace('.', '/')}.py::{cls}::{case.get('name')}"
+        found[test] = kind if found.get(test) != "failed" else "failed"
+    return found
+
+
+def by_file(found: dict[str, str]) -> dict[str, dict[str, int]]:
+    counts = {}
+    for test, kind in sorted(found.items()):
+        counts.setdefault(test.partition("::")[0], collections.Counter(passed=0, failed=0, exempt=0, skipped=0))[kind] += 1
+    return counts
+
+
+def exempt(found: dict[str, str]) -> list[dict[str, object]]:
+    """The patterns in `_scope.EXEMPT`, how many tests each covers, and why they do not pass."""
+    covered = collections.Counter(_scope.pattern_for(test) for test, kind in found.items() if kind == "exempt")
+    return [{"tests": pattern, "number": covered[pattern], "why": why} for pattern, why in _scope.EXEMPT.items()]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.optax_suite", description=__doc__)
-    parser.add_argument("files", nargs="*", help="parts of file names, such as contrib/_sam; all if none")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.optax_suite", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("files", nargs="*", help="parts of file names; all if none")
     parser.add_argument("-k", default="", help="pytest's expression for names of tests")
-    parser.add_argument("-n", default="0", help="processes, as pytest-xdist's -n")
+    parser.add_argument("-n", default="0", help="processes")
     parser.add_argument("-x", action="store_true", help="stop at the first failure")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = pathlib.Path(folder) / "report.xml"
-        more = ["-k", arguments.k] if arguments.k else []
-        more += ["-x"] if arguments.x else []
-        chosen = [str(p) for p in files(arguments.files)]
-        command = [sys.executable, "-m", "pytest", *OPTIONS, "-n", arguments.n, f"--junitxml={report}", *more, *chosen]
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        print_table(report)
+    parser.add_argument("--every", type=int, default=1, help="run each n-th test only")
+    parser.add_argument("--durations", default="0", help="show so many of the slowest tests")
+    parser.add_argument("--write", action="store_true", help="keep the counts in result.json, for the README")
+    a = parser.parse_args()
+    options = [
+        "-n",
+        a.n,
+        *(["-k", a.k] if a.k else []),
+        *(["-x"] if a.x else []),
+        *([f"--durations={a.durations}"] if a.durations != "0" else []),
+    ]
+    code, found = run(a.files, options, a.every)
+    counts = by_file(found)
+    for name, count in [*counts.items(), ("all", sum(map(collections.Counter, counts.values()), collections.Counter()))]:
+        print(
+            f"{name:45}" + "".join(f"{count[kind]:>6} {kind}" for kind in ("passed", "failed", "exempt", "skipped") if count[kind])
+        )
+    if a.write:
+        result = {"files": counts, "exempt": exempt(found)}
+        (HERE / "result.json").write_text(json.dumps(result, indent=1) + "\n")
     return code
-
-
-def print_table(report: pathlib.Path) -> None:
-    counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
-    for case in ET.parse(report).getroot().iter("testcase"):
-        kinds = {child.tag for child in case}
-        skipped = case.find("skipped")
-        kind = "failed" if kinds & {"failure", "error"} else "passed"
-        if skipped is not None:
-            kind = "exempt" if skipped.get("type") == "pytest.xfail" else "skipped"
-        counts[case.get("classname", "").rpartition("optax.")[2].rpartition(".")[0]][kind] += 1
-    total = sum(counts.values(), collections.Counter())
-    for name, count in [*sorted(counts.items()), ("all", total)]:
-        print(f"{name:50}" + "".join(f"{count[kind]:>6} {kind}" for kind in ("passed", "failed", "exempt", "skipped") if count[kind]))
 
 
 if __name__ == "__main__":

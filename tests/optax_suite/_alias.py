@@ -23,7 +23,13 @@ import gradxform
 
 WHEEL = pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
 PUBLIC = ["contrib", "losses", "tree", "tree_utils", "schedules", "transforms", "projections", "assignment", "microbatching"]
-PYTEST = ["pytest_plugins", "setUpModule", "setup_module", "tearDownModule", "teardown_module"]  # what pytest looks for in a package
+PYTEST = [
+    "pytest_plugins",
+    "setUpModule",
+    "setup_module",
+    "tearDownModule",
+    "teardown_module",
+]  # what pytest looks for in a package
 OWN = ("_test", "test_utils")  # the ends of the names of Optax's files that are executed as they are
 
 

@@ -1,8 +1,9 @@
-"""The pytest plugin of the runner: installs the alias before collection, and marks what is not in scope or not expected to pass."""
+"""The pytest plugin of the runner: serves `optax` before collection, takes each n-th test, and marks what is not expected to pass."""
 
 from __future__ import annotations
 
 import os
+import zlib
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -14,9 +15,13 @@ from tests.optax_suite import _alias, _scope
 _alias.install()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     _alias.Missing.importing = False
+    every = int(os.environ.get("EVERY", "1"))
+    taken = [item for item in items if zlib.crc32(item.nodeid.encode()) % every == 0]
+    config.hook.pytest_deselected(items=[item for item in items if item not in set(taken)])
+    items[:] = taken
     for item in items:
-        reason = _scope.reason_for(_scope.test_id(item.nodeid))
-        if reason is not None:
-            item.add_marker(pytest.mark.xfail(reason=reason, run=False))
+        pattern = _scope.pattern_for(item.nodeid)
+        if pattern is not None:
+            item.add_marker(pytest.mark.xfail(reason=_scope.EXEMPT[pattern], strict=True))

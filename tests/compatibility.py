@@ -1,0 +1,118 @@
+"""The README's page on compatibility: `python tests/compatibility.py --write README.md` makes it again from the installed Optax.
+
+Which public names of Optax there are, which of them gradxform has, what differs on purpose (the docstrings' `Differs`), and how Optax's own
+tests went (`tests/optax_suite/result.json`, written by `python -m tests.optax_suite -n 2 --write`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import pathlib
+import re
+import types
+import warnings
+from typing import Any
+
+TESTS = pathlib.Path(__file__).parent
+MODULES = ["", "contrib", "transforms", "schedules", "losses", "tree", "tree_utils", "projections", "assignment", "microbatching"]
+OUT_OF_SCOPE = {
+    "perturbations": "perturbed optimizers",
+    "second_order": "deprecated in Optax",
+    "experimental": "experimental in Optax",
+}
+MARKS = "<!-- compatibility:begin -->", "<!-- compatibility:end -->"
+
+
+def public(module: Any) -> list[str]:
+    """The names of a module, without its submodules and without what it warns about."""
+    return [n for n in dir(module) if not n.startswith("_") and not isinstance(getattr(module, n), types.ModuleType)]
+
+
+def deprecated() -> list[str]:
+    """Names that Optax serves lazily, with a warning that they will be removed."""
+    found = []
+    for name in ["", *MODULES[1:]]:
+        source = pathlib.Path(_module("optax", name).__file__ or "").read_text()
+        table = re.search(r"^_deprecations = \{(.*?)^\}", source, re.MULTILINE | re.DOTALL)
+        found += (
+            [f"optax.{name}.{n}".replace("..", ".") for n in re.findall(r"^    '(\w+)':", table[1], re.MULTILINE)] if table else []
+        )
+    return found
+
+
+def _module(package: str, name: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(f"{package}.{name}".rstrip("."))
+
+
+def differs(thing: Any) -> str:
+    """What stands under `Differs` in a docstring; empty for `no`."""
+    lines, taken = (inspect.getdoc(thing) or "").split("\n"), []
+    for line in lines:
+        if line.startswith("Differs "):
+            taken.append(line.removeprefix("Differs").strip())
+        elif taken and line.startswith("         "):
+            taken.append(line.strip())
+        elif taken:
+            break
+    text = " ".join(taken)
+    return "" if text.rstrip(".").lower() == "no" else text
+
+
+def render() -> str:
+    lines = [
+        f"Optax {_module('optax', '').__version__}: its public names, and those that stand here under the same name.",
+        "",
+        "| module | names | here | missing |",
+        "|---|---:|---:|---|",
+    ]
+    different: dict[str, str] = {}
+    for module in MODULES:
+        theirs, ours = public(_module("optax", module)), _module("gradxform", module)
+        lacking = [f"`{n}`" for n in theirs if not hasattr(ours, n)]
+        lines.append(f"| `{f'optax.{module}'.rstrip('.')}` | {len(theirs)} | {len(theirs) - len(lacking)} | {', '.join(lacking)} |")
+        different |= {n: differs(getattr(ours, n)) for n in theirs if hasattr(ours, n) and inspect.isroutine(getattr(ours, n))}
+    scope = "; ".join(f"`optax.{name}` ({why})" for name, why in OUT_OF_SCOPE.items())
+    lines += ["", f"Out of scope: {scope}; and what Optax has deprecated for removal: {', '.join(f'`{n}`' for n in deprecated())}."]
+    lines += ["", *suite()]
+    different = {n: text for n, text in sorted(different.items()) if text and not n.startswith("tree_")}
+    lines += [
+        "",
+        f"<details><summary>Different on purpose ({len(different)} functions)</summary>",
+        "",
+        "| name | differs |",
+        "|---|---|",
+    ]
+    lines += [f"| `{n}` | {text.replace('|', chr(92) + '|')} |" for n, text in different.items()]
+    return "\n".join([*lines, "", "</details>"])
+
+
+def suite() -> list[str]:
+    """How Optax's tests went when the whole suite was last run, and each test that does not pass."""
+    result = json.loads((TESTS / "optax_suite" / "result.json").read_text())
+    passed, exempt, skipped = (sum(file[kind] for file in result["files"].values()) for kind in ("passed", "exempt", "skipped"))
+    share = passed / (passed + exempt)
+    lines = [
+        f"Optax's own tests in scope, run against gradxform (`python -m tests.optax_suite -n 2`): {passed:,} of {passed + exempt:,} pass "
+        f"({share:.1%}; {skipped} more skip themselves). The others:",
+        "",
+        "| tests | number | why |",
+        "|---|---:|---|",
+    ]
+    return lines + [f"| `{e['tests']}` | {e['number']} | {e['why']} |" for e in result["exempt"]]
+
+
+def write(readme: pathlib.Path) -> None:
+    head, _, rest = readme.read_text().partition(MARKS[0])
+    readme.write_text(f"{head}{MARKS[0]}\n{render()}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", type=pathlib.Path, metavar="README", help="put the page between the marks of this file")
+    arguments = parser.parse_args()
+    print(render()) if arguments.write is None else write(arguments.write)
