@@ -1,8 +1,15 @@
-"""Eight fake CPU devices, no silent rank promotion, and 64-bit numbers only where a test asks for them."""
+"""Eight fake CPU devices, no silent rank promotion, and 64-bit numbers only where a test asks for them.
+
+Compiling is most of the suite's time, and optimised machine code is not what it asks about: it is compiled quickly. `XLA_FLAGS` has the
+last word; tests/test_optimised.py runs the part on rounding again, optimised.
+"""
 
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+os.environ["XLA_FLAGS"] = (
+    "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
+    + os.environ.get("XLA_FLAGS", "")
+)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax

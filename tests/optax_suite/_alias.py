@@ -22,7 +22,7 @@ from typing import Any
 import gradxform
 
 WHEEL = pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
-PUBLIC = ["contrib", "losses", "tree", "tree_utils", "schedules", "transforms", "projections", "assignment", "microbatching"]
+PUBLIC = ["contrib", "losses", "tree", "tree_utils", "schedules", "transforms", "projections", "assignment", "microbatching", "numerics"]
 PYTEST = [
     "pytest_plugins",
     "setUpModule",

@@ -16,6 +16,8 @@ EXEMPT: dict[str, str] = {
     "schedules/_schedule_test.py::PolynomialTest::test_zero_steps_schedule": "transition_steps < 1 raises; Optax is constant",
     "schedules/_schedule_test.py::ExponentialTest::test_nonvalid_transition_steps*": "transition_steps < 1 raises; Optax is constant",
     "schedules/_schedule_test.py::ExponentialTest::test_nonvalid_decay_rate*": "decay_rate = 0 raises; Optax is constant",
+    "_src/transform_test.py::TransformTest::test_lion_invalid_mode_raises": "an unknown mode raises when the transformation is made",
+    "transforms/_adding_test.py::AddingTest::test_none_argument": "a state that no `init` returned, here 0, is refused",
     "schedules/_schedule_test.py::WarmupCosineDecayTest::test_zero_peak_value": "end_value is reached, also from a peak of 0",
 }
 
