@@ -12,7 +12,7 @@ def adjoint(x: Any) -> Any:
     return jnp.swapaxes(x, -1, -2).conj()
 
 
-def _frobenius(x: Any) -> Any:
+def frobenius(x: Any) -> Any:
     """The Frobenius norm, without underflow or overflow of the squares."""
     largest = jnp.max(jnp.abs(x), (-2, -1), keepdims=True)
     unit = jnp.where(largest > 0, largest, 1)
@@ -23,7 +23,7 @@ def _first_scale(x: Any, preconditioning: str, eps: Any) -> Any:
     """What to multiply x with so that its spectral norm is at most about 1."""
     axes = (-2, -1)
     if preconditioning == "frobenius":
-        return 1 / (_frobenius(x) + eps)
+        return 1 / (frobenius(x) + eps)
     if preconditioning == "spectral":
         return 1 / (jnp.linalg.norm(x, ord=2, axis=axes, keepdims=True) + eps)
     a = x @ adjoint(x)

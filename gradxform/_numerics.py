@@ -57,6 +57,16 @@ def clip_elements(x: Any, most: Any) -> Any:
     return x * jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
 
 
+def sum_sq(x: Any) -> Any:
+    """The sum of |x|^2 over all elements."""
+    return jnp.sum(abs_sq(x))
+
+
+def inner(x: Any, y: Any) -> Any:
+    """The inner product over all elements, the real part of it for complex ones."""
+    return jnp.sum((jnp.conj(x) * y).real)
+
+
 def norm(x: Any) -> Any:
     """The Euclidean norm of all elements."""
     return jnp.sqrt(jnp.sum(abs_sq(x)))

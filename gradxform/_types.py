@@ -1,21 +1,25 @@
 """The vocabulary of annotations: what a state field holds, and what values a hyperparameter may take.
 
 State fields     `Updates` (one array per leaf, like the parameter), `RealUpdates` (the same, real for complex leaves),
-                 `Shared` (one value for the whole state), `Key` (a shared random key; the kernel sees `c.key`).
+                 `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
+                 `Clock` (the number of updates so far; so is a field named `count`), `Key` (a shared random key; the kernel sees
+                 `c.key`).
 Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range.
                  `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
-                 its possible values.
+                 its possible values, and of a `tuple[...]` each part is checked.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import inspect
 import math
 import typing
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, Protocol
 
 import jax
 import jax.core
@@ -30,6 +34,40 @@ Params = PyTree
 OptState = PyTree
 Schedule = Callable[[Any], Any]
 """A function of the number of completed updates."""
+ScalarOrSchedule = float | Array | Schedule
+MaskOrFn = Any | Callable[[Any], Any] | None
+
+
+class TransformInitFn(Protocol):
+    """The type of an `init`: (params) -> state."""
+
+    def __call__(self, params: Params) -> OptState: ...
+
+
+class TransformUpdateFn(Protocol):
+    """The type of an `update` without extra arguments."""
+
+    def __call__(self, updates: PyTree, state: OptState, params: Params | None = None) -> tuple[PyTree, OptState]: ...
+
+
+class TransformUpdateExtraArgsFn(Protocol):
+    """The type of an `update` that accepts extra arguments by keyword, and ignores those that it does not know."""
+
+    def __call__(
+        self, updates: PyTree, state: OptState, params: Params | None = None, **extra_args: Any
+    ) -> tuple[PyTree, OptState]: ...
+
+
+class ConditionFn(Protocol):
+    """The type of a condition: (number of updates so far, extra arguments by keyword) -> scalar boolean."""
+
+    def __call__(self, step: Any, **extra_args: Any) -> Any: ...
+
+
+class ShouldSkipUpdateFunction(Protocol):
+    """The type of a function that tells `MultiSteps` to leave a gradient out: -> (whether, what to keep in `skip_state`)."""
+
+    def __call__(self, updates: PyTree, gradient_step: Any, params: Params | None) -> tuple[Any, PyTree]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +79,9 @@ class Field:
 
 Updates = Annotated[Any, Field("leaf")]
 RealUpdates = Annotated[Any, Field("real leaf")]
+ParamsCopy = Annotated[Any, Field("copy leaf")]
 Shared = Annotated[Any, Field("shared")]
+Clock = Annotated[Any, Field("clock")]
 Key = Annotated[Any, Field("key")]
 
 
@@ -79,6 +119,19 @@ Real = Annotated[Hyper, Range("(-inf, inf)")]
 Count = Annotated[int, Range("[1, inf)")]
 
 
+_checked: contextvars.ContextVar[bool] = contextvars.ContextVar("checked", default=True)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Let every value pass, as one does that is traced: a schedule's, for one."""
+    token = _checked.set(False)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
 @dataclasses.dataclass(frozen=True)
 class Parameter:
     """One argument of a kernel, optimizer or schedule, as its signature declares it."""
@@ -90,6 +143,7 @@ class Parameter:
     keyword_only: bool
     nullable: bool = False
     choices: tuple[Any, ...] = ()
+    parts: tuple[Parameter, ...] = ()
 
     @property
     def required(self) -> bool:
@@ -97,10 +151,14 @@ class Parameter:
 
     def check(self, owner: str, value: Any) -> None:
         """Raise `HyperparameterError` unless `value` is in range, or one of the choices. Tracers and schedules pass."""
+        if not _checked.get():
+            return
         if self.choices and not any(value is x or (type(value) is type(x) and value == x) for x in self.choices):
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {value!r}."
             )
+        if self.parts and not (value is None and self.nullable):
+            self._check_parts(owner, value)
         if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default or (value is None and self.nullable):
             return
         if self.is_data and callable(value):
@@ -111,6 +169,14 @@ class Parameter:
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {value!r} ({problem})."
             )
+
+    def _check_parts(self, owner: str, value: Any) -> None:
+        if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
+            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {value!r}.")
+        for part, x in zip(self.parts, value, strict=True):
+            if part.is_data and callable(x):
+                raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {x!r}. Give a number.")
+            part.check(owner, x)
 
 
 def _problem(value: Any, parameter: Parameter) -> str:
@@ -134,7 +200,7 @@ def _problem(value: Any, parameter: Parameter) -> str:
 
 def _annotation(hint: Any) -> tuple[Any, Range | None]:
     """The bare type and the range of a type hint, looking through `| None`."""
-    for candidate in (hint, *typing.get_args(hint)):
+    for candidate in (hint, *(() if typing.get_origin(hint) is tuple else typing.get_args(hint))):
         if typing.get_origin(candidate) is Annotated:
             base, *marks = typing.get_args(candidate)
             for mark in marks:
@@ -151,14 +217,18 @@ def _choices(hint: Any) -> tuple[Any, ...]:
 @functools.cache
 def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
     """The declared arguments of `fn`, without its first `skip`."""
-    hints = typing.get_type_hints(fn, include_extras=True)
-    found = {}
-    for p in list(inspect.signature(fn).parameters.values())[skip:]:
-        base, interval = _annotation(hints.get(p.name))
-        is_data = interval is not None and base is not int
-        keyword_only, nullable = p.kind is p.KEYWORD_ONLY, type(None) in typing.get_args(hints.get(p.name))
-        found[p.name] = Parameter(p.name, p.default, interval, is_data, keyword_only, nullable, _choices(hints.get(p.name)))
-    return found
+    hints = typing.get_type_hints(fn.func if isinstance(fn, functools.partial) else fn, include_extras=True)
+    arguments = list(inspect.signature(fn).parameters.values())[skip:]
+    return {p.name: _parameter(p.name, p.default, hints.get(p.name), p.kind is p.KEYWORD_ONLY) for p in arguments}
+
+
+def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -> Parameter:
+    base, interval = _annotation(hint)
+    is_data, inside = interval is not None and base is not int, typing.get_args(hint)
+    parts = ()
+    if typing.get_origin(hint) is tuple and Ellipsis not in inside:
+        parts = tuple(_parameter(f"{name}[{i}]", inspect.Parameter.empty, x) for i, x in enumerate(inside))
+    return Parameter(name, default, interval, is_data, keyword_only, type(None) in inside, _choices(hint), parts)
 
 
 def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:

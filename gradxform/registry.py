@@ -10,6 +10,7 @@ import difflib
 import fnmatch
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -61,7 +62,7 @@ class Entry:
 
     def equation(self) -> str:
         """The indented lines of the docstring above its headings."""
-        lines = (inspect.getdoc(self.make) or "").partition("\nState ")[0].split("\n")
+        lines = (inspect.getdoc(self.make) or "").partition("\nState ")[0].partition("\nArgs:")[0].split("\n")
         return "\n".join(line[4:] for line in lines if line.startswith("    ")).rstrip()
 
     def section(self, heading: str) -> str:
@@ -83,10 +84,78 @@ class Entry:
 _ENTRIES: dict[str, Entry] = {}
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="") -> None:
-    name = make.__name__
+def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
+    name = name or make.__name__
     entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds)
+    old = _find(name)
+    if old is not None:
+        if _origin(old.make) != _origin(make) or "<" in _origin(make):
+            message = (
+                f"register: {name!r} made by {_origin(old.make)} is replaced by {_origin(make)}. Choose another name to keep both."
+            )
+            warnings.warn(message, stacklevel=3)
+        del _ENTRIES[old.name]
     _ENTRIES[name] = entry
+
+
+def _origin(make: Any) -> str:
+    return f"{getattr(make, '__module__', '?')}.{getattr(make, '__qualname__', repr(make))}"
+
+
+def _find(name: str) -> Entry | None:
+    return _ENTRIES.get(name) or next((e for n, e in _ENTRIES.items() if n.lower() == name.lower()), None)
+
+
+def register(
+    name: Any = None,
+    make: Callable[..., Any] | None = None,
+    *,
+    kind: str = "optimizer",
+    source: str = "user",
+    example: Mapping[str, Any] | None = None,
+    needs: Mapping[str, Callable[..., Any]] | None = None,
+    homogeneity: float | None = None,
+    rates: Mapping[str, float] | None = None,
+    identities: Any = (),
+    ndim: int | None = None,
+) -> Any:
+    """Make an optimizer of your own known by name, to `create`, `names`, the laws and the race.
+
+        register("MyOpt", my_opt)                   create("myopt", learning_rate=0.1)
+
+        @register                                   under its own name
+        def my_opt(learning_rate): return gradxform.chain(...)
+
+        @register("MyOpt", source="arXiv:...")      under another, with facts
+
+    Args:
+      name: the name; case does not matter in `create` and `entry`.
+      make: the function of the hyperparameters that returns a transformation.
+      kind: `"optimizer"`, or `"transform"` where the updates are not ready for `apply_updates`.
+      source: where the equation comes from; this and the rest is what `Entry` explains.
+
+    Returns:
+      `make` as it is; without it, a decorator.
+
+    Source   MXNet's `Optimizer.register`.
+    Differs  a function, not a class. A name that another function bears is taken over with a warning; a function at the top of a
+             module that is defined again, as when a notebook's cell is run twice, replaces itself in silence.
+    """
+    facts = (kind, source, example, needs, homogeneity, rates, identities, ndim)
+    if callable(name):
+        name, make = None, name
+    if make is None:
+        return lambda fn: _registered(fn, name, facts)
+    return _registered(make, name, facts)
+
+
+def _registered(make: Any, name: str | None, facts: Any) -> Any:
+    if not callable(make):
+        raise TypeError(f"register: expected a function that makes a transformation, but got {make!r}.")
+    if facts[0] not in ("optimizer", "transform"):
+        raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {facts[0]!r}.")
+    _register(make, *facts, name=name)
+    return make
 
 
 def optimizer(
@@ -140,10 +209,11 @@ def transform(
 
 def entry(name: str) -> Entry:
     """The registry's entry of that name (case does not matter)."""
-    found = _ENTRIES.get(name) or _ENTRIES.get(name.lower())
+    found = _find(name)
     if found is None:
-        near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        known = {n.lower(): n for n in _ENTRIES}
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(known[n] for n in near)}?" if near else ""
         raise UnknownNameError(f"No transformation is called {name!r}.{hint} `gradxform.names()` lists all.")
     return found
 

@@ -38,7 +38,8 @@ def test_float16_zero_gradients_give_zero(name):
     tx = entry(**{k: entry.parameters[k].default for k in ("eps", "epsilon") if k in entry.example})
     params = {"w": jnp.ones((4, 4), jnp.float16)}
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = tx.update(zeros, tx.init(params), params)
+    extra = {needed: make(params, zeros) for needed, make in entry.needs.items()}
+    updates, _ = tx.update(zeros, tx.init(params), params, **extra)
     assert jnp.isfinite(updates["w"]).all()
 
 

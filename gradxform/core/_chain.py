@@ -11,6 +11,7 @@ from gradxform._errors import StructureError
 from gradxform.core import _engine, _run
 from gradxform.core._evaluate import After, evaluated, preceded
 from gradxform.core._lift import Stage
+from gradxform.core._parts import Part
 from gradxform.core._transformation import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -63,6 +64,12 @@ class Chain(Spec):
     def nest(self, flat: Any) -> Any:
         """The inverse of `flat_states`, from an iterator."""
         return self.box([tx.update.nest(flat) if isinstance(tx.update, Chain) else next(flat) for tx in self.transformations])
+
+    def parts(self, state: Any) -> list[Part]:
+        return [Part("", tx, s) for tx, s in zip(self.transformations, self.unbox(state), strict=True)]
+
+    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
+        return type(self)(tuple(p.tx for p in parts)), self.box([p.state for p in parts])
 
     @functools.cached_property
     def updates(self) -> list[Any]:
@@ -129,6 +136,14 @@ class NamedChain(Chain):
     @property
     def transformations(self) -> Sequence[GradientTransformation]:
         return [tx for _, tx in self.members]
+
+    def parts(self, state: Any) -> list[Part]:
+        return [p._replace(label=name) for p, (name, _) in zip(super().parts(state), self.members, strict=True)]
+
+    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
+        return NamedChain(tuple((name, p.tx) for p, (name, _) in zip(parts, self.members, strict=True))), self.box(
+            [p.state for p in parts]
+        )
 
     def box(self, states: Sequence[Any]) -> Any:
         return OrderedDict(zip([name for name, _ in self.members], states, strict=True))

@@ -140,6 +140,7 @@ class Program:
         self.default = "stacked" if any(s.rule.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.accumulate = jax.jit(self._accumulate)
+        self._measure = jax.jit(self.measure, static_argnums=0)
         self._compiled: dict[tuple[str, Shape], Any] = {}
 
     def compiled(self, engine: str, shape: Shape) -> Any:
@@ -158,24 +159,47 @@ class Program:
 
         `numbers` packs the stages' constant hyperparameters; `common` is flat.
         """
-        left = iter(args)
-        g = jnp.asarray(next(left))
-        p = jnp.asarray(next(left)) if self.wants_params else None
-        read = [_read(left, slot, names) for slot, names in zip(self.slots, shape.extras, strict=True)]
-        numbers, common, new_fields = next(left), shape.common.unflatten(left), []
-        for slot, start, (fields, extras, key), shared in zip(self.slots, self.starts, read, common, strict=True):
-            p_here = p if "params" in slot.rule.needs else None
-            dtype = real_part(widen(g.dtype if p_here is None else jnp.promote_types(g.dtype, p_here.dtype)))
-            old = [jax.tree.map(lambda x, d=dtype: wide_leaf(x, d), f) for f in fields]
-            c = Context(slot.rule.name, shared.t, {**shared.named, **extras}, key, dtype)
-            hyper = slot.hyper(numbers, start, shared.traced, dtype)
+        g, p, read, numbers, common = self._unpack(shape, args)
+        new_fields = []
+        for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
+            seen, hyper = self._seen(i, g, p, read[i], numbers, common[i])
             with jax.named_scope(slot.rule.name):
-                wide_p = None if p_here is None else wide_leaf(p_here, dtype)
-                u, record = slot.rule.kernel(wide_leaf(g, dtype), record_for(slot.layout, old, shared), wide_p, c, **hyper)
+                u, record = slot.rule.kernel(*seen, **hyper)
                 g = round_to(jnp.asarray(u), g.dtype)
                 new = [getattr(record, f) for f in slot.layout.leaf]
                 new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
         return (g, *new_fields)
+
+    def measure(self, shape: Shape, total: Any, *args: Any) -> Any:
+        """What the first stage asks for of one leaf, added to `total` (None at the first leaf)."""
+        g, p, read, numbers, common = self._unpack(shape, args)
+        rule = self.slots[0].rule
+        seen, hyper = self._seen(0, g, p, read[0], numbers, common[0])
+        with jax.named_scope(rule.name):
+            found = rule.total(*seen, **rule.named(rule.total, hyper))
+        return found if total is None else jax.tree.map(jnp.add, total, found)
+
+    def measured(self, engine: str) -> Any:
+        """`measure`, compiled unless the engine is `plain`."""
+        return self.measure if engine == "plain" else self._measure
+
+    def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Any, Any, list[Any], Any, Sequence[Common]]:
+        left = iter(args)
+        g = jnp.asarray(next(left))
+        p = jnp.asarray(next(left)) if self.wants_params else None
+        read = [_read(left, slot, names) for slot, names in zip(self.slots, shape.extras, strict=True)]
+        return g, p, read, next(left), shape.common.unflatten(left)
+
+    def _seen(self, i: int, g: Any, p: Any, read: Any, numbers: Any, common: Common) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
+        slot, (fields, extras, key) = self.slots[i], read
+        p = p if "params" in slot.rule.needs else None
+        dtype = real_part(widen(g.dtype if p is None else jnp.promote_types(g.dtype, p.dtype)))
+        old = [jax.tree.map(lambda x: wide_leaf(x, dtype), f) for f in fields]
+        c = Context(slot.rule.name, common.t, {**common.named, **extras}, key, dtype)
+        wide_p = None if p is None else wide_leaf(p, dtype)
+        hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype)
+        return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
 
     def _accumulate(self, total: Any, gs: Sequence[Any]) -> Any:
         for g in gs:
@@ -247,5 +271,5 @@ def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> An
     if layout.key:
         fields[layout.key] = None
     if layout.clock and not layout.boxed:
-        fields["count"] = common.t - 1
+        fields[layout.clock] = common.t - 1
     return layout.cls(**fields)

@@ -35,6 +35,12 @@ def as_array(x: Any) -> Any:
     return x if hasattr(x, "dtype") else jnp.asarray(x, dtype_of(x))
 
 
+def fresh(p: Any, dtype: Any = None) -> Any:
+    """A copy of a parameter in a buffer of its own; zeros for an abstract one."""
+    dtype = dtype or dtype_of(p)
+    return jnp.zeros(p.shape, dtype) if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, dtype, copy=True)
+
+
 def on_the_mesh_of(params: Any, state: Any) -> Any:
     """The state, with arrays that are on one device put on every device of the parameters' mesh.
 

@@ -11,15 +11,16 @@ A label specification is one of
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import fnmatch
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
 from gradxform._errors import LabelError
-from gradxform.core._holes import flatten, is_gap, paths
+from gradxform.core._holes import MaskedNode, flatten, is_gap, paths
 from gradxform.core._transformation import frozen, show
 
 
@@ -98,20 +99,59 @@ def resolve(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> list
 
     With a `default`, leaves that no pattern matches have that label.
     """
+    cut = cut_by(owner, spec, tree, default)
+    return [label for label, part in zip(cut.labels, cut.take(tree), strict=True) for _ in flatten(part)[0]]
+
+
+class Cut(NamedTuple):
+    """A tree in parts, with a label for each: leaves, or whole subtrees where the labels are a prefix."""
+
+    treedef: Any
+    labels: list[Any]
+
+    def take(self, tree: Any) -> list[Any]:
+        """The parts of a tree of the same structure."""
+        return self.treedef.flatten_up_to(tree)
+
+    def keep(self, tree: Any, label: Any) -> Any:
+        """`tree` with a `MaskedNode` in place of each part that has another label."""
+        parts = zip(self.take(tree), self.labels, strict=True)
+        return self.treedef.unflatten([x if own == label or is_gap(x) else MaskedNode() for x, own in parts])
+
+    def put(self, tree: Any, label: Any, new: Any) -> Any:
+        """`tree` with the parts of that label from `new`, which may have been kept."""
+        parts = zip(self.take(tree), self.take(new), self.labels, strict=True)
+        return self.treedef.unflatten([y if own == label and not is_gap(x) else x for x, y, own in parts])
+
+    def named(self) -> list[tuple[str, Any]]:
+        """Path and label of each part."""
+        return list(zip(paths(self.treedef.unflatten(range(len(self.labels)))), self.labels, strict=True))
+
+
+def cut_by(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> Cut:
+    """Cut a tree at the places where a specification has its labels."""
     if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
     if _is_function(spec) and not isinstance(spec, Labels):
         spec = by_leaf(spec) if _takes_path(spec) else spec(tree)
-    leaves, names = flatten(tree)[0], paths(tree)
-    if isinstance(spec, Labels):
-        labels = [None if is_gap(x) else spec(name, x) for name, x in zip(names, leaves, strict=True)]
-        labels = [default if label is _UNMATCHED else label for label in labels]
-        unmatched = [name for name, label in zip(names, labels, strict=True) if label is _UNMATCHED]
-        if unmatched:
-            raise LabelError(f"{owner}: no pattern of {spec!r} matches {_listed(unmatched)}. Add a pattern, or a 'default'.")
-        _check_patterns_used(owner, spec, names)
-        return labels
-    return _broadcast(owner, spec, tree)
+    if not isinstance(spec, Labels):
+        return _cut_by_tree(owner, spec, tree)
+    (leaves, treedef), names = flatten(tree), paths(tree)
+    labels = [None if is_gap(x) else spec(name, x) for name, x in zip(names, leaves, strict=True)]
+    labels = [default if label is _UNMATCHED else label for label in labels]
+    unmatched = [name for name, label in zip(names, labels, strict=True) if label is _UNMATCHED]
+    if unmatched:
+        near = "".join(suggest(name, [k.strip("*/") for k in spec.argument], list(spec.argument)) for name in unmatched[:1])
+        raise LabelError(f"{owner}: no pattern of {spec!r} matches {_listed(unmatched)}.{near} Add a pattern, or a 'default'.")
+    _check_patterns_used(owner, spec, names)
+    return Cut(treedef, labels)
+
+
+def suggest(name: Any, candidates: Sequence[Any], shown: Sequence[Any] | None = None) -> str:
+    """ " Did you mean ...?", if one of the candidates is near."""
+    texts = [str(c) for c in candidates]
+    near = difflib.get_close_matches(str(name), texts, n=1, cutoff=0.6)
+    return f" Did you mean {(shown or candidates)[texts.index(near[0])]!r}?" if near else ""
 
 
 def _takes_path(spec: Callable[..., Any]) -> bool:
@@ -131,20 +171,53 @@ def _check_patterns_used(owner: str, spec: Labels, names: list[str]) -> None:
         if pattern != "default" and not any(
             fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase("/" + n, pattern) for n in names
         ):
-            raise LabelError(f"{owner}: the pattern {pattern!r} matches no leaf. The paths are {_listed(names)}.")
+            near = suggest(pattern, names)
+            raise LabelError(f"{owner}: the pattern {pattern!r} matches no leaf.{near} The paths are {_listed(names)}.")
 
 
-def _broadcast(owner: str, prefix: Any, tree: Any) -> list[Any]:
-    """Spread a tree of labels, which may be a prefix of `tree`, over the leaves of `tree`."""
-    tops, treedef = jax.tree.flatten(prefix, is_leaf=is_gap)
+def _cut_by_tree(owner: str, prefix: Any, tree: Any) -> Cut:
+    """Cut a tree by a tree of labels, which may be a prefix of it, go deeper where the tree has a gap, or have other containers."""
+    pruned = _pruned(prefix, tree) if any(map(is_gap, flatten(tree)[0])) else prefix
+    labels, treedef = flatten(pruned)
     try:
-        parts = treedef.flatten_up_to(tree)
+        treedef.flatten_up_to(tree)
     except (ValueError, TypeError, KeyError) as e:
+        by_name, missing, unused = _labels_by_name(pruned, tree)
+        if not (missing or unused):
+            return Cut(flatten(tree)[1], by_name)
+        odd = f" No label for {_listed(missing)}." if missing else ""
+        odd += f" No leaf for the label at {_listed(unused)}.{suggest(unused[0], missing)}" if unused else ""
         raise LabelError(
-            f"{owner}: the labels should have the structure of the parameters, or of a prefix of them. "
+            f"{owner}: the labels should have the structure of the parameters, or of a prefix of them ({e!s:.300}).{odd} "
             f"Labels: {jax.tree.structure(prefix)}; parameters: {jax.tree.structure(tree)}; paths: {_listed(paths(tree))}."
         ) from e
-    return [top for top, part in zip(tops, parts, strict=True) for _ in flatten(part)[0]]
+    return Cut(treedef, labels)
+
+
+def _pruned(prefix: Any, tree: Any) -> Any:
+    """The labels without those of what is a gap in the tree."""
+    gaps = {path for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_gap)[0] if is_gap(x)}
+    return jax.tree.map_with_path(
+        lambda path, label: None if path in gaps else label,
+        prefix,
+        is_leaf=lambda path, x: path in gaps or is_gap(x),
+        is_leaf_takes_path=True,
+    )
+
+
+def _labels_by_name(prefix: Any, tree: Any) -> tuple[list[Any], list[str], list[str]]:
+    """The labels of the leaves by their paths alone, as where one is a `dict` and the other a `FrozenDict`; what has no partner."""
+    labels, found, missing = dict(zip(paths(prefix), flatten(prefix)[0], strict=True)), [], []
+    unused = dict.fromkeys(labels)
+    for name in paths(tree):
+        steps = name.split("/")
+        owner = next((p for n in range(len(steps), 0, -1) if (p := "/".join(steps[:n])) in labels), None)
+        if owner is None:
+            missing.append(name)
+        else:
+            unused.pop(owner, None)
+            found.append(labels[owner])
+    return found, missing, list(unused)
 
 
 def _listed(names: list[str], most: int = 8) -> str:

@@ -24,8 +24,9 @@ import jax.numpy as jnp
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Parameter, check_arguments, parameters_of
 from gradxform.core import _engine, _run
+from gradxform.core._clocks import at_step
 from gradxform.core._evaluate import After
-from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, on_the_mesh_of
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, on_the_mesh_of
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import EmptyState, Layout, ScaleByScheduleState, layout_of
 from gradxform.core._transformation import (
@@ -44,13 +45,15 @@ class SharedLaw:
     """How a shared field other than the clock starts and advances, once per update.
 
     Attributes:
-      start: (named hyperparameters) -> first value.
+      start: (named hyperparameters) -> first value. If it names `params` too, it gets the list of them, float32 or wider.
       advance: (value, c, named hyperparameters) -> next value; None: it stays. The kernel reads the old value as `s.field` and
         the next as `c.field`.
+      like_params: store it in the narrowest real dtype of the parameters, float32 or wider, instead of JAX's default.
     """
 
     start: Callable[..., Any]
     advance: Callable[..., Any] | None = None
+    like_params: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +75,8 @@ class Rule:
     leaf_args: Mapping[str, type]
     leaf_data: Mapping[str, float]
     stack: bool
-    total: Callable[[Any], Any] | None
+    total: Callable[..., Any] | None
+    advance: Callable[..., Any] | None
     evaluate: Callable[..., Any] | None
     parameters: Mapping[str, Parameter]
     public: list[Any] = dataclasses.field(default_factory=list)
@@ -84,6 +88,11 @@ class Rule:
     def leafwise(self) -> bool:
         """Whether the kernel is written for one leaf."""
         return self.scope != "per_tree" or self.total is not None
+
+    @functools.cached_property
+    def measures(self) -> bool:
+        """Whether `total` looks at more than the incoming update."""
+        return self.total is not None and len(inspect.signature(self.total).parameters) > 1
 
     def named(self, fn: Callable[..., Any], args: Mapping[str, Any]) -> dict[str, Any]:
         """The hyperparameters that `fn` names."""
@@ -130,7 +139,7 @@ class Stage(Spec):
         scheduled = any(is_schedule(self.args[p.name]) for p in rule.parameters.values() if p.is_data)
         if not (scheduled or (rule.counted_if and _is_used(self.args[rule.counted_if]))):
             return layout_of(rule.state)
-        if "count" in rule.state._fields:
+        if layout_of(rule.state).clock:
             return layout_of(rule.state)
         return layout_of(rule.counted) if rule.counted else layout_of(rule.state, boxed=True)
 
@@ -160,29 +169,41 @@ class Stage(Spec):
         for name in layout.leaf:
             fields[name] = treedef.unflatten([self._initial(name, p) for p in leaves])
         for name in layout.shared:
-            law = self.rule.shared[name]
-            value = law.start(**self.rule.at(0, law.start, self.args))
-            fields[name] = jnp.array(value, jnp.result_type(value))
+            fields[name] = self._start(self.rule.shared[name], [p for p in leaves if is_array(p)])
         if layout.key:
             fields[layout.key] = as_key(self.args["key"])
         if layout.clock:
-            fields["count"] = jnp.zeros([], jnp.int32)
+            fields[layout.clock] = jnp.zeros([], jnp.int32)
         return on_the_mesh_of(params, layout.make(fields))
+
+    def _start(self, law: SharedLaw, params: list[Any]) -> Any:
+        given = self.rule.at(0, law.start, self.args)
+        if "params" in inspect.signature(law.start).parameters:
+            given["params"] = [fresh(p, widen(dtype_of(p))) for p in params]
+        value = law.start(**given)
+        if not (law.like_params and params):
+            return jnp.array(value, jnp.result_type(value))
+        return jnp.array(value, min((real_part(widen(dtype_of(p))) for p in params), key=lambda d: d.itemsize))
 
     def _initial(self, field: str, p: Any) -> Any:
         if is_gap(p):
             return p
         if not is_array(p):
             return jnp.zeros_like(p) if hasattr(p, "shape") else None
-        dtype = widen(dtype_of(p))
+        dtype = dtype_of(p) if field in self.layout.copies else widen(dtype_of(p))
         if field in self.rule.storage and self.args[self.rule.storage[field]] is not None:
             dtype = jnp.dtype(self.args[self.rule.storage[field]])
         if field in self.layout.real:
             dtype = real_part(dtype)
+        if field in self.layout.copies:
+            return fresh(p, dtype)
         if field not in self.rule.initial:
             return jnp.zeros_like(p, dtype=dtype)
         make = self.rule.initial[field]
-        value = make(jnp.zeros_like(p, dtype=dtype), **self.rule.at(0, make, self.args))
+        given = self.rule.at(0, make, self.args)
+        if "p" in inspect.signature(make).parameters:
+            given["p"] = fresh(p, widen(dtype_of(p)))
+        value = make(jnp.zeros_like(p, dtype=dtype), **given)
         return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
@@ -191,13 +212,23 @@ class Stage(Spec):
         updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
         return updates, state
 
+    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
+        clock, rule, record = self.layout.clock, self.rule, self.layout.unbox(state)
+        if only_schedules and not (clock and any(is_schedule(self.args[p.name]) for p in rule.parameters.values() if p.is_data)):
+            return state, step
+        counting = [
+            f for f in self.layout.shared if rule.shared[f].advance and jnp.issubdtype(getattr(record, f).dtype, jnp.integer)
+        ]
+        found = ([clock] if clock else []) + [f for f in counting if f in state._fields]
+        return (at_step(state, **dict.fromkeys(found, step)) if found else state), step
+
     def eval_params(self, state: Any, params: Any, after: After) -> Any:
         declared = self.rule.evaluate
         if declared is None:
             return params
         wide = lambda x: jnp.asarray(x).astype(widen(dtype_of(x))) if is_array(x) else x
         record, ps = jax.tree.map(wide, (self.layout.read(state, self.rule.name), params))
-        k = jnp.maximum(state.count - 1, 0) if self.layout.clock else 0
+        k = jnp.maximum(getattr(state, self.layout.clock) - 1, 0) if self.layout.clock else 0
         found = declared(ps, record, after, **self.rule.at(k, declared, self.args))
         if found is ps:
             return params
@@ -222,14 +253,17 @@ class Lift:
     """A decorator that lifts a kernel, `elementwise`, `per_leaf` or `per_tree`.
 
     A `per_tree` kernel gets lists (of the present leaves) for `g`, `p` and the per-leaf fields of `s`, returns a list, and sets the
-    shared fields of its state itself. With `total=f`, all it needs of the other leaves is one sum: then it is written for one leaf,
-    `c.total` is the sum of f(g) over the leaves, and it runs in the same call per leaf as the stages after it.
+    shared fields of its state itself. With `total=f`, all it needs of the other leaves are sums: then it is written for one leaf,
+    `c.total` is the sum of f over the leaves, `advance=` says what becomes of the shared fields, and it runs in the same call per
+    leaf as the stages after it.
 
     Args:
-      state: NamedTuple of the state, its fields annotated `Updates`, `RealUpdates`, `Shared` or `Key`; a `count` gets the clock.
+      state: NamedTuple of the state, its fields annotated `Updates`, `RealUpdates`, `ParamsCopy`, `Shared`, `Clock` or
+        `Key`; a `count` is the clock as well.
       counted: the state class when a hyperparameter is a schedule and `state` has no `count`.
       counted_if: a flag, or a number other than 0, that asks for `counted` as well.
-      initial: per field, (zeros like the leaf, named hyperparameters) -> first value; without one it is zeros.
+      initial: per field, (zeros like the leaf, named hyperparameters) -> first value; without one it is zeros. Where it also names
+        `p`, it gets a wide copy of the parameter (zeros where that is abstract).
       shared: per shared field, how it starts and advances.
       storage: per field, the hyperparameter that names its dtype; without one it is the leaf's, float32 or wider.
       needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...).
@@ -239,7 +273,9 @@ class Lift:
         leaves, a tree of them, or a function of the updates that returns one.
       leaf_data: arguments that label each leaf with a number (a pattern, predicate, tree or prefix, as in `_labels`), and the number
         of leaves that have no label. It enters the compiled function as data; the kernel reads it as `c.<name>`.
-      total: (g at one leaf) -> scalar, for a `per_tree` kernel.
+      total: (g at one leaf) -> scalar, or (g, s, p, c, named hyperparameters) -> tree of scalars, for a `per_tree` kernel.
+      advance: (s, c, named hyperparameters) -> s with the next values of its shared fields, and a dictionary of what else the kernel
+        reads as `c.<name>`; for fields that advance together, or by `c.total`. `s` has no per-leaf fields there.
       evaluate: (params, state, after, named hyperparameters) -> the parameters to evaluate with, all of them wide trees; `after` is
         explained in `gradxform.core._evaluate`. Without it, and where it returns `params` itself, they are the stored ones.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
@@ -267,7 +303,8 @@ class Lift:
         leaf_args: Mapping[str, type] | None = None,
         leaf_data: Mapping[str, float] | None = None,
         stack: bool = False,
-        total: Callable[[Any], Any] | None = None,
+        total: Callable[..., Any] | None = None,
+        advance: Callable[..., Any] | None = None,
         evaluate: Callable[..., Any] | None = None,
     ) -> Callable[[Kernel[P]], Callable[P, GradientTransformationExtraArgs]]:
         if counted is None and state is EmptyState:
@@ -276,7 +313,7 @@ class Lift:
         def decorate(kernel: Kernel[P]) -> Callable[P, GradientTransformationExtraArgs]:
             rule = Rule(
                 kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
-                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, evaluate,
+                storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, advance, evaluate,
                 parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)

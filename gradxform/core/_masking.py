@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import LabelError, StructureError
 from gradxform.core._chain import check_transformation
 from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import MaskedNode, flatten, is_array, is_gap, on_the_mesh_of, paths
-from gradxform.core._labels import resolve
+from gradxform.core._holes import flatten, is_array, is_gap, on_the_mesh_of
+from gradxform.core._labels import Cut, cut_by, suggest
 from gradxform.core._lift import elementwise
+from gradxform.core._parts import Part, with_attributes
 from gradxform.core._run import Trees
 from gradxform.core._transformation import (
     GradientTransformation,
@@ -37,48 +39,75 @@ class PartitionState(NamedTuple):
     inner_states: Mapping[Hashable, Any]
 
 
-def _keep(tree: Any, chosen: Sequence[bool]) -> Any:
-    """`tree` with a `MaskedNode` in place of every leaf that is not chosen."""
-    leaves, treedef = flatten(tree)
-    return treedef.unflatten([x if keep or is_gap(x) else MaskedNode() for x, keep in zip(leaves, chosen, strict=True)])
+def _extra_for(extra: Mapping[str, Any], cut: Cut, label: Any, like: Any, params: Any) -> dict[str, Any]:
+    """Extra arguments as the inner transformation sees them.
+
+    Those with the structure of the updates are masked as they are. A function of the parameters, such as `value_fn`, may be called
+    with masked ones: the others are filled in, and a result with the structure of the parameters is masked. The rest passes.
+    """
+    treedef, is_leaf = flatten(like)[1], lambda x: any(leaf is x for leaf in flatten(x)[0])
+    alike = {k: x for k, x in extra.items() if not is_leaf(x) and flatten(x)[1] == treedef}
+    found = {**extra, **{k: cut.keep(x, label) for k, x in alike.items()}}
+    for name, f in extra.items():
+        if callable(f) and name not in alike and params is not None:
+            found[name] = FilledIn(f, params, extra_args_for(f, alike), cut, label)
+    return found
 
 
-def _extra_for(extra: Mapping[str, Any], like: Any, chosen: Sequence[bool]) -> dict[str, Any]:
-    """Extra arguments with the structure of the updates are masked as they are; the others pass."""
-    treedef = flatten(like)[1]
-    masked = {}
-    for name, value in extra.items():
-        same = not is_array(value) and not callable(value) and flatten(value)[1] == treedef
-        masked[name] = _keep(value, chosen) if same else value
-    return masked
+@jax.tree_util.register_pytree_node_class
+class FilledIn:
+    """A function of the parameters, such as `value_fn`, for callers that have only those of one group.
+
+    The other parameters are filled in, extra arguments that were masked on their way are whole again, and a result with the structure of
+    the parameters is masked. It is a tree, so that a compiled caller takes the parameters as arguments.
+    """
+
+    def __init__(self, f: Callable[..., Any], params: Any, extra: Mapping[str, Any], cut: Cut, label: Any):
+        self.__wrapped__, self.params, self.extra, self.cut, self.label = f, params, extra, cut, label
+
+    def tree_flatten(self) -> tuple[Any, Any]:
+        return (self.__wrapped__, self.params, self.extra), (self.cut._replace(labels=tuple(self.cut.labels)), self.label)
+
+    @classmethod
+    def tree_unflatten(cls, aux: Any, children: Any) -> FilledIn:
+        return cls(*children, *aux)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        masked = flatten(self.cut.keep(self.params, self.label))[1]
+        if args and flatten(args[0])[1] == masked:
+            args = (self.cut.put(self.params, self.label, args[0]), *args[1:])
+        out = self.__wrapped__(*args, **{k: self.extra.get(k, x) for k, x in kwargs.items()})
+        whole = flatten(self.params)[1]
+        return self.cut.keep(out, self.label) if flatten(out)[1] == whole and not is_array(out) else out
 
 
 def _update_group(
-    tx: Any, chosen: Sequence[bool], trees: Trees, state: Any, params: Any, extra: Mapping[str, Any]
-) -> tuple[list[Any], Any]:
-    """Update the chosen leaves; the result has their updates at their places."""
-    extra = _extra_for(extra_args_for(tx.update, extra), trees.updates, chosen)
-    kept = None if params is None else _keep(params, chosen)
-    updates, state = tx.update(_keep(trees.updates, chosen), state, kept, **extra)
-    return trees.take("the inner transformation's updates", updates), state
+    tx: Any, cut: Cut, label: Any, whole: Any, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """`updates` with those of the group transformed; `whole` is what came in."""
+    extra = _extra_for(extra_args_for(tx.update, extra), cut, label, whole, params)
+    kept = None if params is None else cut.keep(params, label)
+    mine = cut.keep(whole, label)
+    found, state = tx.update(mine, state, kept, **extra)
+    Trees("masked", mine).take("the inner transformation's updates", found)
+    return cut.put(updates, label, found), state
 
 
-def _eval_group(tx: Any, chosen: Sequence[bool], state: Any, params: Any, after: After) -> Any:
-    """`params` with the chosen leaves as they are to be evaluated."""
-    kept = _keep(params, chosen)
+def _eval_group(tx: Any, cut: Cut, label: Any, state: Any, params: Any, after: After) -> Any:
+    """`params` with those of the group as they are to be evaluated."""
+    kept = cut.keep(params, label)
     found = evaluated(tx, state, kept, after)
-    if found is kept:
-        return params
-    leaves, treedef = flatten(params)
-    return treedef.unflatten([f if keep else p for f, p, keep in zip(flatten(found)[0], leaves, chosen, strict=True)])
+    return params if found is kept else cut.put(params, label, found)
 
 
-def _flags(owner: str, mask: Any, tree: Any) -> list[bool]:
-    flags = resolve(owner, mask, tree)
-    for path, leaf, flag in zip(paths(tree), flatten(tree)[0], flags, strict=True):
-        if not is_gap(leaf) and not isinstance(flag, (bool, np.bool_, int)):
-            raise LabelError(f"{owner}: the mask must be True or False at every leaf, but at {path!r} it is {flag!r}.")
-    return [bool(f) for f in flags]
+def _mask(owner: str, mask: Any, tree: Any) -> Cut:
+    cut = cut_by(owner, mask, tree)
+    flags = [bool(x) if np.ndim(x) == 0 and np.asarray(x).dtype.kind in "bi" else x for x in cut.labels]
+    if not all(isinstance(x, bool) for x in flags):
+        for (path, label), flag, part in zip(cut.named(), flags, cut.take(tree), strict=True):
+            if not (is_gap(part) or isinstance(flag, bool)):
+                raise LabelError(f"{owner}: the mask must be True or False at every leaf, but at {path!r} it is {label!r}.")
+    return cut._replace(labels=flags)
 
 
 class Masked(Spec):
@@ -96,17 +125,15 @@ class Masked(Spec):
     def init(self, params: Any) -> MaskedState:
         if is_stand_in(params):
             return MaskedState(self.inner.init(params))
-        return on_the_mesh_of(params, MaskedState(self.inner.init(_keep(params, _flags("masked", self.mask, params)))))
+        return on_the_mesh_of(params, MaskedState(self.inner.init(_mask("masked", self.mask, params).keep(params, True))))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        trees = Trees("masked", updates)
-        chosen = _flags("masked", self.mask, updates)
-        inner, new = _update_group(self.inner, chosen, trees, _inner_state(state), params, extra)
-        leaves = [u if keep else g for u, g, keep in zip(inner, trees.leaves, chosen, strict=True)]
-        return trees.together(leaves), state._replace(inner_state=new)
+        cut = _mask("masked", self.mask, updates)
+        u, new = _update_group(self.inner, cut, True, updates, updates, _inner_state(state), params, extra)
+        return u, state._replace(inner_state=new)
 
     def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        return _eval_group(self.inner, _flags("masked", self.mask, params), _inner_state(state), params, after)
+        return _eval_group(self.inner, _mask("masked", self.mask, params), True, _inner_state(state), params, after)
 
 
 def _inner_state(state: Any) -> Any:
@@ -127,37 +154,47 @@ class Partition(Spec):
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         return (self.transforms, self.param_labels), {}
 
-    def groups(self, tree: Any) -> dict[Hashable, list[bool]]:
-        """For each label, which leaves have it."""
-        labels = resolve("partition", self.param_labels, tree)
-        for path, leaf, label in zip(paths(tree), flatten(tree)[0], labels, strict=True):
-            if not is_gap(leaf) and label not in self.transforms:
-                raise LabelError(
-                    f"partition: the leaf {path!r} has the label {label!r}, but there are transformations only for "
-                    f"{list(self.transforms)}. Add one for {label!r}, or label the leaf otherwise."
-                )
-        return {name: [label == name for label in labels] for name in self.transforms}
+    def parts(self, state: Any) -> list[Part]:
+        return [Part(str(name), tx, _inner_state(state.inner_states[name])) for name, tx in self.transforms.items()]
+
+    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
+        old = state.inner_states
+        new = {name: old[name]._replace(inner_state=p.state) for name, p in zip(self.transforms, parts, strict=True)}
+        transforms = dict(zip(self.transforms, [p.tx for p in parts], strict=True))
+        return with_attributes(self, {"transforms": transforms}), state._replace(inner_states=new)
+
+    def cut(self, tree: Any) -> Cut:
+        """The tree in parts, each with a label that has a transformation."""
+        cut = cut_by("partition", self.param_labels, tree)
+        if any(label not in self.transforms for label in cut.labels):
+            for (path, label), part in zip(cut.named(), cut.take(tree), strict=True):
+                if not is_gap(part) and label not in self.transforms:
+                    raise LabelError(
+                        f"partition: the leaf {path!r} has the label {label!r}, but there are transformations only for "
+                        f"{list(self.transforms)}.{suggest(label, list(self.transforms))} Add one for {label!r}, or label the leaf "
+                        "otherwise."
+                    )
+        return cut
 
     def init(self, params: Any) -> PartitionState:
         if is_stand_in(params):
             return PartitionState({name: MaskedState(tx.init(params)) for name, tx in self.transforms.items()})
-        groups = self.groups(params)
-        states = {name: MaskedState(tx.init(_keep(params, groups[name]))) for name, tx in self.transforms.items()}
+        cut = self.cut(params)
+        states = {name: MaskedState(tx.init(cut.keep(params, name))) for name, tx in self.transforms.items()}
         return on_the_mesh_of(params, PartitionState(states))
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        trees, groups, new = Trees("partition", updates), self.groups(updates), {}
-        leaves = list(trees.leaves)
+        cut, new, u = self.cut(updates), {}, updates
         for name, tx in self.transforms.items():
             old = state.inner_states[name]
-            inner, inner_state = _update_group(tx, groups[name], trees, _inner_state(old), params, extra)
-            leaves = [u if mine else x for u, x, mine in zip(inner, leaves, groups[name], strict=True)]
-            new[name] = old._replace(inner_state=inner_state)
-        return trees.together(leaves), state._replace(inner_states=new)
+            u, inner = _update_group(tx, cut, name, updates, u, _inner_state(old), params, extra)
+            new[name] = old._replace(inner_state=inner)
+        return u, state._replace(inner_states=new)
 
     def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        for name, chosen in self.groups(params).items():
-            params = _eval_group(self.transforms[name], chosen, _inner_state(state.inner_states[name]), params, after)
+        cut = self.cut(params)
+        for name, tx in self.transforms.items():
+            params = _eval_group(tx, cut, name, _inner_state(state.inner_states[name]), params, after)
         return params
 
 
@@ -170,8 +207,9 @@ def masked(
     Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
              prefixes, functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
     Source   Optax.
-    Differs  extra arguments with the structure of the updates are always masked like them: `mask_compatible_extra_args` is not
-             needed. Masks may be nested.
+    Differs  extra arguments with the structure of the updates are always masked like them, and functions of the parameters (`value_fn`)
+             take masked ones: `mask_compatible_extra_args` is not needed. Masks may be nested, in either order, and a mask need not
+             have the containers of the parameters (`dict`, `FrozenDict`) if the paths agree.
     Raises   LabelError: the mask does not fit the tree, or is not True or False at some leaf.
     """
     check_transformation(inner, "masked")
@@ -198,6 +236,27 @@ def partition(
     return transformation(Partition(transforms, param_labels))
 
 
+class Selective(Partition):
+    """The update of `selective_transform`."""
+
+    def __init__(self, optimizer: Any, freeze_mask: Any):
+        super().__init__({"train": optimizer, "freeze": set_to_zero()}, None)
+        self.freeze_mask = freeze_mask
+
+    def name(self) -> str:
+        return "selective_transform"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return (self.transforms["train"],), {"freeze_mask": self.freeze_mask}
+
+    def cut(self, tree: Any) -> Cut:
+        cut = _mask("selective_transform", self.freeze_mask, tree)
+        return cut._replace(labels=["freeze" if frozen else "train" for frozen in cut.labels])
+
+
+MultiTransformState, multi_transform = PartitionState, partition
+
+
 @elementwise()
 def set_to_zero(g, s, p, c):
     """Replace every update by zero.
@@ -222,3 +281,18 @@ def freeze(mask: Any) -> GradientTransformationExtraArgs:
     Raises   LabelError: the mask does not fit the tree.
     """
     return masked(set_to_zero(), mask)
+
+
+def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Any) -> GradientTransformationExtraArgs:
+    """Transform the leaves where the mask is False, and keep the others as they are.
+
+        u = 0 where freeze_mask, optimizer(g) elsewhere
+
+    State    PartitionState, with the labels "train" and "freeze".
+    Masks    as in `masked`.
+    Source   Optax.
+    Differs  a function of the parameters, or patterns, may stand for the mask.
+    Raises   LabelError: the mask does not fit the tree, or is not True or False at some leaf.
+    """
+    check_transformation(optimizer, "selective_transform")
+    return transformation(Selective(optimizer, freeze_mask))

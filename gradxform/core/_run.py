@@ -141,19 +141,23 @@ def _hypers(stage: Stage, count: Any) -> dict[str, Any]:
     return args
 
 
-def _next_shared(stage: Stage, record: Any, count: Any, t: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The shared fields before and after this update, by their declared laws."""
-    old = {f: getattr(record, f) for f in stage.layout.shared}
-    if not old:
+def _next_shared(stage: Stage, common: Common, count: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The shared fields after this update by their declared laws, and what else the kernel reads."""
+    old, rule = common.shared, stage.rule
+    if not old and rule.advance is None:
         return {}, {}
-    hyper, new = _hypers(stage, count), dict(old)
-    c = Context(stage.rule.name, t, {}, None, jnp.result_type(float))
-    for field, value in old.items():
-        law = stage.rule.shared.get(field)
-        if law is not None and law.advance is not None:
-            value = jnp.asarray(law.advance(value, c, **stage.rule.named(law.advance, hyper)))
-            new[field] = round_to(value, old[field].dtype).astype(old[field].dtype)  # astype: never of weak type
-    return old, new
+    hyper, new, seen = _hypers(stage, count), dict(old), {}
+    dtype = functools.reduce(jnp.promote_types, [x.dtype for x in old.values() if is_array(x)], jnp.dtype(jnp.float32))
+    c = Context(rule.name, common.t, common.named, None, dtype)
+    if rule.advance is not None:
+        record = record_for(stage.layout, [None] * len(stage.layout.leaf), common)
+        record, seen = rule.advance(record, c, **rule.named(rule.advance, hyper))
+        new = {f: getattr(record, f) for f in old}
+    for field, law in rule.shared.items():
+        if law.advance is not None:
+            new[field] = law.advance(old[field], c, **rule.named(law.advance, hyper))
+    stored = lambda x, dtype: round_to(jnp.asarray(x), dtype).astype(dtype)  # astype: never of weak type
+    return {f: x if x is old[f] else stored(x, old[f].dtype) for f, x in new.items()}, seen
 
 
 class Column:
@@ -162,11 +166,10 @@ class Column:
     def __init__(self, stage: Stage, trees: Trees, state: Any, record: Any, t: Any, params: Any, extra: Mapping[str, Any]):
         self.stage, self.state = stage, state
         layout = stage.layout
-        k = state.count if layout.clock else None
+        self.k = k = getattr(state, layout.clock) if layout.clock else None
         self.fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
         named, by_leaf = _needed(stage, trees, params, extra)
-        old, new = _next_shared(stage, record, k, t)
-        self.next = {**new, "count": t} if layout.clock else dict(new)
+        self.next: dict[str, Any] = {layout.clock: t} if layout.clock else {}
         self.extras = tuple(by_leaf)
         self.columns = [trees.pick(f) for f in (*self.fields, *by_leaf.values())]
         if layout.key:
@@ -174,8 +177,15 @@ class Column:
             n = len(trees.present)
             self.columns.append(list(jax.random.split(sample, max(n, 1)))[:n])
         values = [jnp.asarray(evaluate(stage.args[p.name], k)) for p in stage.slot.traced]
-        self.common = Common(values, t, old, {**new, **named})
+        self.common = Common(values, t, {f: getattr(record, f) for f in layout.shared}, named)
         self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.rule.leaf_args else None
+
+    def advance(self, **total: Any) -> None:
+        """Let the shared fields advance, given the sum over all leaves if the stage asks for one."""
+        common = self.common._replace(named={**self.common.named, **total})
+        new, seen = _next_shared(self.stage, common, self.k)
+        self.next |= new
+        self.common = common._replace(named={**new, **common.named, **seen})
 
     def finish(self, trees: Trees, new: Iterator[Sequence[Any]]) -> Any:
         """The new state, from new values of its fields at the present leaves."""
@@ -191,7 +201,7 @@ def _read_field(trees: Trees, stage: Stage, field: str, tree: Any) -> list[Any]:
 
 def _ticks(stages: Sequence[Stage], states: Sequence[Any]) -> list[Any]:
     """The advanced clock of each stage that has one, all in one call."""
-    counts = [state.count for s, state in zip(stages, states, strict=True) if s.layout.clock]
+    counts = [getattr(state, s.layout.clock) for s, state in zip(stages, states, strict=True) if s.layout.clock]
     ticks = iter(_advance(counts) if counts else ())
     return [next(ticks) if s.layout.clock else None for s in stages]
 
@@ -214,14 +224,16 @@ def run_leaves(
     gs = trees.pick(trees.leaves)
     ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
     rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))
-    common = [c.common for c in columns]
-    if stages[0].rule.total is not None:
-        common[0] = common[0]._replace(named={**common[0].named, "total": program.total(gs)})
-    flat, structure = jax.tree.flatten(common)
-    shape = Shape(tuple(c.extras for c in columns), structure)
-    tail = (jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float))), *flat)
-
+    numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
     programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
+    for c in columns:
+        if c.stage.rule.total is None:
+            c.advance()
+    if stages[0].rule.measures:
+        _measure(name, programs, columns, rows, numbers, trees)
+    elif stages[0].rule.total is not None:
+        columns[0].advance(total=program.total(gs))
+    shape, tail = _tail(columns, numbers)
     if name in ("stacked", "tree"):
         out = in_groups(name, programs, shape, rows, tail)
     else:
@@ -229,11 +241,34 @@ def run_leaves(
             try:
                 out.append(one.compiled(name, shape)(*row, *tail))
             except Exception as e:
-                e.add_note(f"gradxform: in {program.name}, at leaf {trees.paths[trees.present[len(out)]]!r}")
+                _add_note(e, program.name, trees, len(out))
                 raise
     new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
     leaves = trees.put(trees.leaves, next(new))
     return trees.together(leaves), [c.finish(trees, new) for c in columns]
+
+
+def _tail(columns: Sequence[Column], numbers: Any) -> tuple[Shape, tuple[Any, ...]]:
+    """What is read at all leaves alike, flat, and how it is to be read."""
+    flat, structure = jax.tree.flatten([c.common for c in columns])
+    return Shape(tuple(c.extras for c in columns), structure), (numbers, *flat)
+
+
+def _measure(engine: str, programs: Any, columns: Sequence[Column], rows: Any, numbers: Any, trees: Trees) -> None:
+    """Sum over the leaves what the first stage asks for, and advance it. Without a leaf it stays as it is."""
+    (shape, tail), total = _tail(columns, numbers), None
+    for i, (one, row) in enumerate(zip(programs, rows, strict=True)):
+        try:
+            total = one.measured(engine)(shape, total, *row, *tail)
+        except Exception as e:
+            _add_note(e, columns[0].stage.rule.name, trees, i)
+            raise
+    if rows:
+        columns[0].advance(total=total)
+
+
+def _add_note(e: Exception, name: str, trees: Trees, i: int) -> None:
+    e.add_note(f"gradxform: in {name}, at leaf {trees.paths[trees.present[i]]!r}")
 
 
 def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -242,7 +277,7 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
     trees = Trees(rule.name, updates)
     record = layout.read(state, rule.name)
     named, by_leaf = _needed(stage, trees, params, extra)
-    k = state.count if layout.clock else None
+    k = getattr(state, layout.clock) if layout.clock else None
     t = _advance([k])[0] if layout.clock else None
     ps = [as_array(x) if is_array(x) else x for x in trees.like("`params`", params)] if "params" in rule.needs else None
     fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
@@ -263,7 +298,7 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
     )
     rest = {f: round_to(jnp.asarray(getattr(new, f)), old[f].dtype) for f in layout.shared}
     if layout.clock:
-        rest["count"] = t
+        rest[layout.clock] = t
     if layout.key:
         rest[layout.key] = key
     for name, field in zip(layout.leaf, fields, strict=True):

@@ -7,6 +7,8 @@ import functools
 import typing
 from typing import Any, NamedTuple
 
+import jax
+
 from gradxform._errors import StructureError
 from gradxform._types import Field, Shared
 
@@ -36,25 +38,32 @@ class Layout:
       cls: the NamedTuple that holds the fields.
       leaf: names of the fields with one entry per leaf.
       real: those of them that are real for complex leaves.
+      copies: those of them that begin as copies of the parameters.
       shared: names of the fields with one value, without the clock and the random key.
       key: name of the random key, if any.
-      clock: whether there is a `count`.
+      clock: name of the clock, `count` unless a field is annotated `Clock`, if any.
       boxed: whether the clock stands outside, in a `CountedState`.
     """
 
     cls: type
     leaf: tuple[str, ...]
     real: frozenset[str]
+    copies: frozenset[str]
     shared: tuple[str, ...]
     key: str | None
-    clock: bool
+    clock: str | None
     boxed: bool = False
 
     def unbox(self, state: Any) -> Any:
         return state.inner_state if self.boxed else state
 
     def read(self, state: Any, owner: str) -> Any:
-        """The record that holds the fields, checked to be of this layout (Optax's class of the same fields will do)."""
+        """The record that holds the fields, checked to be of this layout.
+
+        Optax's class of the same fields will do; where there are no fields, anything empty.
+        """
+        if not self.cls._fields and not jax.tree.leaves(state):
+            return state
         record = self.unbox(state) if hasattr(state, "inner_state") or not self.boxed else state
         wanted = self.cls._fields
         if getattr(record, "_fields", None) != wanted or (self.boxed and record is state):
@@ -87,15 +96,17 @@ def layout_of(cls: type, boxed: bool = False) -> Layout:
         marks = [a for a in getattr(hints.get(field), "__metadata__", ()) if isinstance(a, Field)]
         if not marks:
             raise StructureError(
-                f"{cls.__name__}.{field}: annotate it as `Updates` (one array per leaf), `RealUpdates`, `Shared` or `Key`."
+                f"{cls.__name__}.{field}: annotate it as `Updates` (one array per leaf), `RealUpdates`, `ParamsCopy`, `Shared`, "
+                "`Clock` or `Key`."
             )
         kinds[field] = marks[0].kind
     return Layout(
         cls=cls,
         leaf=tuple(f for f, kind in kinds.items() if kind.endswith("leaf")),
         real=frozenset(f for f, kind in kinds.items() if kind == "real leaf"),
+        copies=frozenset(f for f, kind in kinds.items() if kind == "copy leaf"),
         shared=tuple(f for f, kind in kinds.items() if kind == "shared" and f != "count"),
         key=next((f for f, kind in kinds.items() if kind == "key"), None),
-        clock="count" in kinds or boxed,
+        clock="count" if "count" in kinds or boxed else next((f for f, kind in kinds.items() if kind == "clock"), None),
         boxed=boxed,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._types import OptState, Params
+from gradxform.core._clocks import resumed_by_name
+from gradxform.core._parts import Part, inner_fields, inner_transformations, with_attributes
 
 
 class GradientTransformation(NamedTuple):
@@ -56,10 +58,12 @@ class Spec:
     function is to be called with to make an equal one.
 
     It may declare more: `wide_updates`, that updates of narrow parameters are float32 or wider, to be rounded only when they are
-    added; and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
+    added; `bare_state`, that its state is that of the transformation inside; and `eval_params`, the parameters to evaluate with, where
+    those are not the stored ones (see `gradxform.core._evaluate`).
     """
 
     wide_updates = False
+    bare_state = False
 
     def init(self, params: Params) -> OptState:
         raise NotImplementedError
@@ -70,6 +74,33 @@ class Spec:
     def eval_params(self, state: OptState, params: Params, after: Callable[[Any], Any]) -> Params:
         del state, after
         return params
+
+    def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
+        """The state with its own clocks at a step, and the updates of its parts (see `gradxform.core._clocks`)."""
+        if self.bare_state:
+            return state, step
+        args, kwargs = self.arguments()
+        return resumed_by_name(state, step, only_schedules, (*args, *kwargs.values()))
+
+    def parts(self, state: OptState) -> list[Part]:
+        """The transformations inside, each with its state (see `gradxform.core._parts`)."""
+        inner = inner_transformations(self).values()
+        if self.bare_state:
+            return [Part("", tx, state) for tx in inner]
+        return [Part("", tx, getattr(state, f)) for tx, f in zip(inner, inner_fields(state), strict=False)]
+
+    def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
+        """The specification and the state with other parts."""
+        inner = dict(zip(inner_transformations(self), [p.tx for p in parts], strict=False))
+        spec = self if all(vars(self)[name] is tx for name, tx in inner.items()) else with_attributes(self, inner)
+        if self.bare_state:
+            return spec, parts[0].state
+        states = dict(zip(inner_fields(state), [p.state for p in parts], strict=False))
+        return spec, state._replace(**states) if states else state
+
+    def public(self) -> GradientTransformationExtraArgs:
+        """The public pair that carries this."""
+        return transformation(self)
 
     def name(self) -> str:
         raise NotImplementedError
@@ -170,6 +201,8 @@ def show(x: Any) -> str:
         return repr(x.item()) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else repr(x)
     if isinstance(x, type) and hasattr(x, "dtype"):
         return f"'{x.dtype.name}'"
+    if type(x) is dict:
+        return f"{{{', '.join(f'{k!r}: {show(v)}' for k, v in x.items())}}}"
     if inspect.isfunction(x):
-        return x.__qualname__
+        return ("tree." if x.__module__.startswith("gradxform.tree.") else "") + x.__qualname__
     return repr(x)

@@ -67,7 +67,8 @@ class Updater:
 
     def _update(self, rate: Any, value: Any, grads: Any, state: Any, params: Any, batch: Any) -> tuple[Any, Any]:
         tx = self.contestant.make(rate)
-        known = {"value": value, "grad": grads, "value_fn": lambda p: self.loss(p, batch)}
+        loss = lambda p: self.loss(p, batch)
+        known = {"value": value, "grad": grads, "value_fn": loss, "obj_fn": loss}
         needs = self.contestant.entry.needs
         extra = {name: known[name] if name in known else make(params, grads) for name, make in needs.items()}
         updates, state = tx.update(grads, state, params, **extra)

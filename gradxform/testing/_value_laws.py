@@ -101,13 +101,16 @@ def extremes(case: Any) -> None:
 def converges(case: Any) -> Skip | None:
     if case.entry is None or case.entry.kind != "optimizer":
         return Skip("not a complete optimizer")
+    rates = sorted((n for n in case.parameters if n.endswith("learning_rate")), key=len)
+    if not rates:
+        return Skip("it has no learning rate")
     start, best = case.params(), math.inf
     target = jax.tree.map(lambda x: x + 1.0, start)
     value = lambda p: sum(jnp.sum((a - b) ** 2) for a, b in zip(jax.tree.leaves(p), jax.tree.leaves(target), strict=True))
 
     @jax.jit
     def train(rate):
-        tx = case.make(learning_rate=lambda k: rate * (1 - k / 300))
+        tx = case.make(**{rates[0]: lambda k: rate * (1 - k / 300)})
 
         def step(carry, _):
             p, s = carry

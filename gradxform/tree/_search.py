@@ -38,7 +38,8 @@ class NamedTupleKey:
 
 def get_all_with_path(tree: Any, key: Any, filtering: Filter | None = None) -> list[tuple[Path, Any]]:
     """(path, value) for every value of that name, outer ones first, for which filtering(path, value) holds."""
-    return [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
+    found = [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
+    return sorted(found, key=lambda pair: len(pair[0]))
 
 
 def get(tree: Any, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:

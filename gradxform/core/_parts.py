@@ -1,0 +1,103 @@
+"""What a transformation is made of: its parts with their states, taken out and put back.
+
+A `Spec` says so itself by `parts(state)` and `joined(state, parts)`. That of `Spec` finds the transformations among the attributes, and
+their states, in the same order, in those fields of the state whose names end in `state`. A transformation of another library tells
+nothing; there the state alone is taken apart.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+Labels = tuple[str, ...]
+
+
+class Part(NamedTuple):
+    """A transformation within another: the name that the user gave it, if any; itself, None where it is not known; its state."""
+
+    label: str
+    tx: Any
+    state: Any
+
+
+def is_transformation(x: Any) -> bool:
+    return isinstance(x, tuple) and callable(getattr(x, "init", None)) and callable(getattr(x, "update", None))
+
+
+def parts_of(tx: Any, state: Any) -> list[Part]:
+    """The parts of a transformation."""
+    parts = getattr(getattr(tx, "update", None), "parts", None)
+    return parts(state) if parts is not None else _parts_of_state(state)
+
+
+def joined(tx: Any, state: Any, parts: Sequence[Part]) -> tuple[Any, Any]:
+    """The transformation and its state with these parts in the place of those that `parts_of` gave."""
+    join = getattr(getattr(tx, "update", None), "joined", None)
+    if join is None:
+        return tx, _with_states(state, [p.state for p in parts])
+    spec, state = join(state, parts)
+    return (tx if spec is tx.update else spec.public()), state
+
+
+def inner_transformations(spec: Any) -> dict[str, Any]:
+    """The transformations among the attributes, by name."""
+    return {name: x for name, x in vars(spec).items() if is_transformation(x)}
+
+
+def inner_fields(state: Any) -> list[str]:
+    """The fields of a state that hold a state."""
+    return [f for f in getattr(state, "_fields", ()) if f.endswith("state") and f != "skip_state"]
+
+
+def with_attributes(spec: Any, changes: Mapping[str, Any]) -> Any:
+    """A copy with other attributes, and nothing in it that was computed from the old ones."""
+    new = copy.copy(spec)
+    for name in list(vars(new)):
+        if isinstance(getattr(type(new), name, None), functools.cached_property):
+            del vars(new)[name]
+    vars(new).update(changes)
+    return new
+
+
+def _is_plain(state: Any) -> bool:
+    return isinstance(state, (tuple, list)) and not hasattr(state, "_fields")
+
+
+def _parts_of_state(state: Any) -> list[Part]:
+    if _is_plain(state):
+        return [Part("", None, s) for s in state]
+    if isinstance(state, Mapping):
+        return [Part(str(name), None, s) for name, s in state.items()]
+    if getattr(state, "_fields", None) == ("inner_states",):
+        return [Part(str(name), None, s) for name, s in state.inner_states.items()]
+    return [Part("", None, getattr(state, f)) for f in inner_fields(state) if isinstance(getattr(state, f), (tuple, list, Mapping))]
+
+
+def _with_states(state: Any, states: Sequence[Any]) -> Any:
+    if _is_plain(state):
+        return list(states) if isinstance(state, list) else tuple(states)
+    if isinstance(state, Mapping):
+        return type(state)(dict(zip(state, states, strict=True)))  # type: ignore[call-arg]
+    if getattr(state, "_fields", None) == ("inner_states",):
+        return state._replace(inner_states=type(state.inner_states)(zip(state.inner_states, states, strict=True)))
+    names = [f for f in inner_fields(state) if isinstance(getattr(state, f), (tuple, list, Mapping))]
+    return state._replace(**dict(zip(names, states, strict=True))) if names else state
+
+
+Visit = Callable[[Labels, Any, Any], tuple[Any, Any, bool]]
+
+
+def walk(visit: Visit, tx: Any, state: Any, labels: Labels = ()) -> tuple[Any, Any]:
+    """Visit a transformation, and then its parts, and put together what came of it.
+
+    A visit is given the labels on the way there, the transformation and its state; it returns the latter two, changed or not, and
+    whether to go on to the parts.
+    """
+    tx, state, deeper = visit(labels, tx, state)
+    parts = parts_of(tx, state) if deeper else []
+    new = [Part(p.label, *walk(visit, p.tx, p.state, (*labels, p.label) if p.label else labels)) for p in parts]
+    same = all(a.tx is b.tx and a.state is b.state for a, b in zip(parts, new, strict=True))
+    return (tx, state) if same else joined(tx, state, new)

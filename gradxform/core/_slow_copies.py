@@ -1,0 +1,49 @@
+"""A slow copy of the parameters: an average of them, or one that is refreshed from time to time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform._numerics import is_inexact, round_to, widen
+from gradxform.tree._leafwise import leafwise
+
+
+@leafwise("new_tensors", "old_tensors")
+def incremental_update(new_tensors: Any, old_tensors: Any, step_size: Any) -> Any:
+    """Move the old tensors a step towards the new ones: Polyak averaging.
+
+        old + step_size (new - old)
+
+    Shapes   those of the old tensors; `None` and masked leaves stay.
+    Source   Polyak & Juditsky 1992, doi:10.1137/0330046.
+    Differs  computed in float32 or wider and rounded once to the dtype of the old tensor, so that the copy can be carried through a scan;
+             whole numbers and flags, which have no average, are those of the new tensors.
+    """
+    new, old = jnp.asarray(new_tensors), jnp.asarray(old_tensors)
+    if not is_inexact(old.dtype):
+        return new.astype(old.dtype)
+    wide = widen(jnp.promote_types(new.dtype, old.dtype))
+    new, moved = new.astype(wide), old.astype(wide)
+    return round_to(step_size * new + (1 - step_size) * moved, old.dtype)
+
+
+def periodic_update(new_tensors: Any, old_tensors: Any, steps: Any, update_period: Any) -> Any:
+    """Take the new tensors at every update_period-th step, and keep the old ones otherwise.
+
+        new   if steps is a multiple of update_period
+        old   otherwise
+
+    Shapes   any; `None` and masked leaves stay.
+    Source   Mnih et al. 2015, doi:10.1038/nature14236; Grill et al. 2020, arXiv:2006.07733.
+    Differs  the result has the dtypes of the old tensors.
+    """
+    due = jnp.asarray(steps) % update_period == 0
+
+    @leafwise("new", "old")
+    def choose(new: Any, old: Any) -> Any:
+        old = jnp.asarray(old)
+        return jnp.where(due, round_to(jnp.asarray(new), old.dtype), old)
+
+    return choose(new_tensors, old_tensors)

@@ -1,0 +1,83 @@
+"""The registry as a user's: names of their own, whatever the case, and no silent override."""
+
+import pickle
+
+import jax.numpy as jnp
+import pytest
+
+import gradxform as gx
+from gradxform import registry
+
+pytestmark = pytest.mark.fast
+
+
+@pytest.fixture(autouse=True)
+def entries(monkeypatch):
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
+
+def my_opt(learning_rate, decay=0.9):
+    """Momentum, under a name of its own."""
+    return gx.chain(gx.trace(decay), gx.scale(-learning_rate))
+
+
+def test_register_by_name_whatever_the_case():
+    assert gx.register("MyOpt", my_opt) is my_opt
+    tx = gx.create("myopt", learning_rate=0.1)
+    assert tx == gx.create("MyOpt", learning_rate=0.1) == gx.create("MYOPT", learning_rate=0.1) == my_opt(0.1)
+    assert "MyOpt" in gx.names()
+    assert gx.names("My*") == ["MyOpt"]
+    assert gx.entry("myOPT").summary == "Momentum, under a name of its own."
+    u, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
+    assert jnp.allclose(u, -0.1)
+    assert pickle.loads(pickle.dumps(tx)) == tx
+
+
+def test_register_is_a_decorator():
+    @gx.register
+    def plain_opt(learning_rate):
+        return gx.sgd(learning_rate)
+
+    @gx.register("Other", kind="transform", source="arXiv:0000.00000")
+    def whatever(factor=2.0):
+        return gx.scale(factor)
+
+    assert gx.create("plain_opt", learning_rate=0.1) == plain_opt(0.1)
+    assert gx.create("other") == gx.scale(2.0)
+    assert gx.entry("other").source == "arXiv:0000.00000"
+    assert "Other" in gx.names(kind="transform")
+    assert "Other" not in gx.names()
+
+
+def test_an_override_warns_and_names_both():
+    with pytest.warns(UserWarning, match=r"'ADAM' made by gradxform\.optimizers\._adam\.adam is replaced by .*my_opt"):
+        gx.register("ADAM", my_opt)
+    assert gx.create("adam", learning_rate=0.1) == my_opt(0.1)
+    assert "adam" not in gx.names()
+    assert "ADAM" in gx.names()
+
+
+def test_the_decorators_warn_too():
+    with pytest.warns(UserWarning, match="lion"):
+
+        @gx.optimizer(source="this test")
+        def lion(learning_rate):
+            return gx.sgd(learning_rate)
+
+
+def test_the_same_function_again_is_no_override():
+    gx.register("MyOpt", my_opt)
+    gx.register("MyOpt", my_opt)
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match="expected a function"):
+        gx.register("x", gx.sgd(0.1))
+    with pytest.raises(ValueError, match="`kind`"):
+        gx.register("x", my_opt, kind="wrapper")
+    gx.register("MyOpt", my_opt)
+    with pytest.raises(gx.UnknownNameError, match="Did you mean MyOpt"):
+        gx.create("MyOptt")
+    with pytest.raises(TypeError):
+        gx.create("adam", nonsense=1)
