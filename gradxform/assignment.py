@@ -1,0 +1,102 @@
+"""Linear assignment: pair rows with columns at the least total cost.
+
+i, j = hungarian_algorithm(cost)            cost[i, j].sum() is as small as it can be
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+
+
+def hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
+    """The pairs (i, j) of the cheapest assignment, min(n, m) of them, in the order of the columns.
+
+        minimize sum_k cost[i_k, j_k]           no row and no column twice
+
+    Shapes   cost_matrix (n, m); under `vmap` a batch. A cost of inf forbids a pair, as long as an assignment remains.
+    Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'; Kuhn 1955, Munkres 1957.
+    Differs  rectangular ones too are in the order of the columns. Forbidden pairs do not hang.
+    Raises   StructureError: not a matrix.
+    """
+    i, j = base_hungarian_algorithm(cost_matrix)
+    order = jnp.argsort(j)
+    return i[order], j[order]
+
+
+def base_hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
+    """`hungarian_algorithm` in the order of the rows, as SciPy's `linear_sum_assignment`.
+
+    Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'.
+    Differs  forbidden pairs do not hang.
+    Raises   StructureError: not a matrix.
+    """
+    cost = jnp.asarray(cost_matrix)
+    if cost.ndim != 2:
+        raise StructureError(
+            f"hungarian_algorithm: the costs must be a matrix, but have shape {cost.shape}. Use `jax.vmap` for a batch."
+        )
+    if 0 in cost.shape:
+        return jnp.zeros(0, int), jnp.zeros(0, int)
+    cost = cost.astype(jnp.promote_types(cost.dtype, jnp.float32))
+    if cost.shape[0] <= cost.shape[1]:
+        return jnp.arange(cost.shape[0]), _columns(cost)
+    rows = _columns(cost.T)
+    order = jnp.argsort(rows)
+    return rows[order], order
+
+
+class _Search(NamedTuple):
+    """The growth of a tree of cheapest alternating paths from one row."""
+
+    row: Any  # the row to leave from
+    lowest: Any  # the cost to reach it
+    distance: Any  # of every column
+    previous: Any  # the row before every column
+    done: Any  # the columns in the tree
+    sink: Any  # the free column reached, or -1
+
+
+def _columns(cost: jax.Array) -> jax.Array:
+    """The column of every row; no more rows than columns."""
+    n, m = cost.shape
+
+    def add(start: Any, carry: Any) -> Any:
+        u, v, row_of, column_of = carry
+        first = _Search(
+            start, jnp.zeros([], cost.dtype), jnp.full(m, jnp.inf, cost.dtype), jnp.full(m, start), jnp.zeros(m, bool), -1
+        )
+        s = jax.lax.while_loop(lambda s: s.sink < 0, lambda s: _grow(cost, u, v, row_of, s), first)
+        slack = jnp.where(s.done, s.lowest - s.distance, 0)
+        u = u.at[jnp.where(s.done & (row_of >= 0), row_of, n)].add(slack, mode="drop").at[start].add(s.lowest)
+        row_of, column_of = _flip(s.previous, s.sink, start, row_of, column_of)
+        return u, v - slack, row_of, column_of
+
+    zeros = jnp.zeros(n, cost.dtype), jnp.zeros(m, cost.dtype)
+    return jax.lax.fori_loop(0, n, add, (*zeros, jnp.full(m, -1), jnp.full(n, -1)))[-1]
+
+
+def _grow(cost: Any, u: Any, v: Any, row_of: Any, s: _Search) -> _Search:
+    """Add the nearest column, and go on from the row that has it."""
+    through = s.lowest + cost[s.row] - u[s.row] - v
+    nearer = ~s.done & (through < s.distance)
+    distance = jnp.where(nearer, through, s.distance)
+    reachable = jnp.minimum(distance, jnp.finfo(cost.dtype).max)
+    j = jnp.argmin(jnp.where(s.done, jnp.inf, reachable))
+    previous = jnp.where(nearer, s.row, s.previous)
+    return _Search(row_of[j], distance[j], distance, previous, s.done.at[j].set(True), jnp.where(row_of[j] < 0, j, -1))
+
+
+def _flip(previous: Any, sink: Any, start: Any, row_of: Any, column_of: Any) -> tuple[Any, Any]:
+    """Swap free and taken pairs along the path that ends in the sink."""
+
+    def step(carry: Any) -> Any:
+        j, row_of, column_of, _ = carry
+        i = previous[j]
+        return column_of[i], row_of.at[j].set(i), column_of.at[i].set(j), i == start
+
+    return jax.lax.while_loop(lambda carry: ~carry[-1], step, (sink, row_of, column_of, False))[1:3]

@@ -1,0 +1,93 @@
+"""Inverse roots of symmetric matrices."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._linalg import frobenius
+from gradxform._numerics import round_to, widen
+from gradxform.linear_algebra._power_iteration import power_iteration
+
+
+class _Newton(NamedTuple):
+    k: Any
+    m: Any
+    h: Any
+    last_h: Any
+    error: Any
+    improves: Any
+
+
+def matrix_inverse_pth_root(
+    matrix: Any,
+    p: Any,
+    num_iters: Any = 100,
+    ridge_epsilon: Any = 1e-6,
+    error_tolerance: Any = 1e-6,
+    precision: Any = jax.lax.Precision.HIGHEST,
+) -> tuple[jax.Array, jax.Array]:
+    """matrix^(-1/p), and the largest element of |m - I|, which says how well that went.
+
+        a = matrix + ridge_epsilon l I          l = the largest eigenvalue, at least 1e-16
+        z = (1 + p) / (2 |a|)
+        m = z a                                 h = z^(1/p) I
+        t = ((p + 1) I - m) / p
+        m = t^p m                               h = h t
+                                                until m is I, or num_iters times, or until the error grows
+
+    Args
+        matrix  (n, n), symmetric and positive semi-definite.
+        p       a positive integer.
+
+    Source   Higham 2008, 'Functions of matrices', eq. 7.18.
+    Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too.
+    Raises   StructureError: not a square matrix. HyperparameterError: p is not a positive integer.
+    """
+    p = _whole(p)
+    given = jnp.asarray(matrix)
+    if given.ndim != 2 or given.shape[0] != given.shape[1]:
+        raise StructureError(f"matrix_inverse_pth_root: `matrix` must be square, but has shape {given.shape}.")
+    a = given.astype(widen(given.dtype))
+    one = jnp.eye(len(a), dtype=a.dtype)
+    largest, _ = power_iteration(a, num_iters=100, error_tolerance=1e-6, precision=precision)
+    a = a + ridge_epsilon * jnp.maximum(largest.real, 1e-16) * one
+    if len(a) == 1:
+        return round_to(a ** (-1.0 / p), given.dtype), jnp.zeros([], jnp.finfo(a.dtype).dtype)
+    product = lambda x, y: jnp.matmul(x, y, precision=precision)
+    distance = lambda m: jnp.max(jnp.abs(m - one))
+
+    def step(s: _Newton) -> _Newton:
+        t = ((p + 1) * one - s.m) / p
+        m = product(_power(t, p, product), s.m)
+        error = distance(m)
+        return _Newton(s.k + 1, m, product(s.h, t), s.h, error, error < s.error * 1.2)
+
+    z = (1 + p) / (2 * frobenius(a))
+    h = one * z ** (1.0 / p)
+    first = _Newton(0, a * z, h, h, distance(a * z), True)
+    s = jax.lax.while_loop(lambda s: (s.k < num_iters) & (s.error > error_tolerance) & s.improves, step, first)
+    return round_to(jnp.where(s.improves, s.h, s.last_h), given.dtype), distance(s.m)
+
+
+def _whole(p: Any) -> Any:
+    """p as an int, if it is known."""
+    if isinstance(p, jax.core.Tracer):
+        return p
+    if int(p) != p or p < 1:
+        raise HyperparameterError(f"matrix_inverse_pth_root: `p` must be a positive integer, but got {p!r}.")
+    return int(p)
+
+
+def _power(x: Any, p: Any, product: Any) -> Any:
+    """x^p."""
+    if not isinstance(p, int):
+        return jax.lax.fori_loop(1, p, lambda _, y: product(y, x), x)
+    if p == 1:
+        return x
+    half = _power(x, p // 2, product)
+    return product(product(half, half), x) if p % 2 else product(half, half)

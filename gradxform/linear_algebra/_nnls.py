@@ -1,0 +1,50 @@
+"""Non-negative least squares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform._numerics import round_to, widen
+
+
+def nnls(A: Any, b: Any, iters: int, unroll: int | bool = 1, L: Any = None) -> jax.Array:
+    """Minimize |A x - b| over x >= 0 by the fast projected gradient method.
+
+        x' = max(y - (A^T A y - A^T b) / L, 0)
+        c' = (1 + sqrt(1 + 4 c^2)) / 2
+        y  = x' + (c - 1) / c' (x' - x)                 from x = y = 0, c = 0
+
+    L is at least the largest eigenvalue of A^T A; without it, the smaller of the Frobenius and the 1-norm.
+
+    Shapes   A (m, n); b (m,) or (m, k); x (n,) or (n, k).
+    Source   Polyak 2015, 'Projected gradient method for non-negative least square'.
+    Differs  narrow dtypes are computed in float32 and rounded once.
+    Raises   StructureError: shapes that do not fit.
+    """
+    A, b = jnp.asarray(A), jnp.asarray(b)
+    if A.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != A.shape[0]:
+        raise StructureError(f"nnls: `A` must have shape (m, n) and `b` (m,) or (m, k), but got {A.shape} and {b.shape}.")
+    dtype = b.dtype
+    A, b = A.astype(widen(A.dtype)), b.astype(widen(b.dtype))
+    product = lambda x, y: jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
+    Q, q = product(A.T, A), product(A.T, b)
+    L = _largest_eigenvalue_at_most(Q) if L is None else L
+    L = jnp.where(L == 0, 1, L)
+
+    def step(carry: Any, _: Any) -> Any:
+        x, y, c = carry
+        x_next = jnp.maximum(y - (product(Q, y) - q) / L, 0)
+        c_next = (1 + jnp.sqrt(1 + 4 * c**2)) / 2
+        return (x_next, x_next + (c - 1) / c_next * (x_next - x), c_next), None
+
+    zeros = jnp.zeros_like(q)
+    (x, _, _), _ = jax.lax.scan(step, (zeros, zeros, jnp.zeros([], q.dtype)), length=iters, unroll=unroll)
+    return round_to(x, dtype)
+
+
+def _largest_eigenvalue_at_most(Q: Any) -> Any:
+    return jnp.minimum(jnp.sqrt(jnp.sum(Q * Q)), jnp.max(jnp.sum(jnp.abs(Q), 0), initial=0))

@@ -1,0 +1,20 @@
+"""The norm of a tree under its older name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+
+from gradxform.tree import norm
+
+
+def global_norm(updates: Any) -> jax.Array:
+    """The Euclidean norm of all elements of a tree; the same as `tree.norm`.
+
+        sqrt(sum |x|^2)
+
+    Source   the Euclidean norm.
+    Differs  no deprecation warning; narrow dtypes are summed in float32.
+    """
+    return norm(updates)

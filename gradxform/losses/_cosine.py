@@ -1,0 +1,58 @@
+"""The angle between vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform.losses._arguments import Axis, check_dtype, mask, rounded_once
+
+
+@rounded_once("predictions", "targets")
+def cosine_similarity(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axis: Axis = -1, where: Any = None) -> Any:
+    """The cosine of the angle between two vectors.
+
+        a, b = predictions, targets             broadcast against each other, so that all pairs can be compared
+        l    = sum_i (a_i / |a|) (b_i / |b|)    |a|^2 = max(sum_i a_i^2, epsilon)
+
+    Source   the inner product.
+    Differs  a vector of zeros has similarity 0 and gradient 0 with everything, not NaN. Elements outside `where` may be NaN.
+    Raises   StructureError: a dtype is not floating-point, or the shapes do not broadcast.
+    """
+    return _cosine("cosine_similarity", predictions, targets, epsilon, axis, where)
+
+
+@rounded_once("predictions", "targets")
+def cosine_distance(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axis: Axis = -1, where: Any = None) -> Any:
+    """One minus the cosine of the angle between two vectors.
+
+        l = 1 - cosine_similarity(predictions, targets)
+
+    Source   the inner product.
+    Differs  as `cosine_similarity`: a vector of zeros has distance 1.
+    Raises   StructureError: a dtype is not floating-point, or the shapes do not broadcast.
+    """
+    return 1.0 - _cosine("cosine_distance", predictions, targets, epsilon, axis, where)
+
+
+def unit(x: Any, epsilon: Any, axis: Axis) -> Any:
+    """x / |x|; 0 for x = 0."""
+    square = jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), epsilon)
+    return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _cosine(loss: str, a: Any, b: Any, epsilon: Any, axis: Axis, where: Any) -> Any:
+    check_dtype(loss, jnp.floating, predictions=a, targets=b)
+    try:
+        shape = jnp.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise StructureError(
+            f"{loss}: `predictions` has shape {a.shape} and `targets` has shape {b.shape}, which do not broadcast. Reshape them."
+        ) from None
+    a, b = jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape)
+    if where is not None:
+        where = mask(loss, where, a)
+        a, b = jnp.where(where, a, 0), jnp.where(where, b, 0)
+    return jnp.sum(unit(a, epsilon, axis) * unit(b, epsilon, axis), axis=axis)

@@ -1,0 +1,31 @@
+"""Losses from maxima."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.losses._arguments import broadcast, rounded_once, weigh
+
+
+def make_fenchel_young_loss(max_fun: Callable[..., Any]) -> Callable[..., Any]:
+    """The Fenchel-Young loss of a convex function of one vector.
+
+        l(scores, targets) = max_fun(scores) - sum_i targets_i scores_i
+
+    Its gradient is grad max_fun(scores) - targets: with `logsumexp` it is the cross-entropy. The loss acts on the last axis and passes
+    further arguments on to max_fun.
+
+    Source   Blondel et al. 2020, arXiv:1901.02324, definition 2.
+    Differs  further positional arguments work. 0 times infinity is 0.
+    """
+
+    @rounded_once("scores", "targets")
+    def fenchel_young_loss(scores: Any, targets: Any, *args: Any, **kwargs: Any) -> Any:
+        scores, targets = broadcast("fenchel_young_loss", scores=scores, targets=targets)
+        maximum = jnp.vectorize(lambda x: max_fun(x, *args, **kwargs), signature="(n)->()")
+        return maximum(scores) - jnp.sum(weigh(jnp.conj(targets), scores), -1)
+
+    return fenchel_young_loss

@@ -1,0 +1,115 @@
+"""Losses that are 0 once the right class leads, or leads by a margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.losses._arguments import at_labels, broadcast, check_equal_shapes, rounded_once
+from gradxform.projections import projection_simplex
+from gradxform.tree._leafwise import wide
+
+
+@rounded_once("predictor_outputs", "targets")
+def hinge_loss(predictor_outputs: Any, targets: Any) -> Any:
+    """The hinge loss for targets -1 and 1, element by element.
+
+        l = max(0, 1 - predictor_outputs targets)
+
+    Source   Cortes & Vapnik 1995, 'Support-vector networks'.
+    Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
+    Raises   StructureError: the shapes do not fit.
+    """
+    outputs, targets = broadcast("hinge_loss", predictor_outputs=predictor_outputs, targets=targets)
+    return jnp.maximum(0, 1 - outputs * targets)
+
+
+@rounded_once("predictor_outputs", "targets")
+def perceptron_loss(predictor_outputs: Any, targets: Any) -> Any:
+    """The perceptron's loss for targets -1 and 1, element by element.
+
+        l = max(0, -predictor_outputs targets)
+
+    Source   Rosenblatt 1958, 'The perceptron'.
+    Differs  no.
+    Raises   StructureError: the shapes differ.
+    """
+    check_equal_shapes("perceptron_loss", predictor_outputs=predictor_outputs, targets=targets)
+    return jnp.maximum(0, -predictor_outputs * targets)
+
+
+@rounded_once("logits")
+def sparsemax_loss(logits: Any, labels: Any) -> Any:
+    """The sparsemax loss for labels 0 and 1, element by element.
+
+        x = -logits if labels, else logits
+        l = 0 if x <= -1, (x + 1)^2 / 4 if x < 1, else x
+
+    Source   Blondel et al. 2020, 'Learning with Fenchel-Young losses', section 4.4.
+    Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
+    Raises   StructureError: the shapes do not fit.
+    """
+    logits, labels = broadcast("sparsemax_loss", logits=logits, labels=labels)
+    return jax.nn.sparse_plus(jnp.where(labels, -logits, logits))
+
+
+def multiclass_hinge_loss(scores: Any, labels: Any) -> Any:
+    """The hinge loss of several classes.
+
+        l = max_j (scores_j + [j != labels]) - scores_labels
+
+    Source   Crammer & Singer 2001, 'On the algorithmic implementation of multiclass kernel-based vector machines'.
+    Differs  a label that is no class gives NaN; scores may be -inf. As Optax's, the result of narrow dtypes is float32.
+    Raises   StructureError: labels are not integers, or the shapes do not fit.
+    """
+    scores = wide(scores)
+    (score,) = at_labels("multiclass_hinge_loss", labels, scores)
+    return jnp.max(scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype), -1) - score
+
+
+def multiclass_perceptron_loss(scores: Any, labels: Any) -> Any:
+    """The perceptron's loss of several classes.
+
+        l = max_j scores_j - scores_labels
+
+    Source   Collins 2002, 'Discriminative training methods for hidden Markov models'.
+    Differs  a label that is no class gives NaN; scores may be -inf. As Optax's, the result of narrow dtypes is float32.
+    Raises   StructureError: labels are not integers, or the shapes do not fit.
+    """
+    scores = wide(scores)
+    (score,) = at_labels("multiclass_perceptron_loss", labels, scores)
+    return jnp.max(scores, -1) - score
+
+
+def multiclass_sparsemax_loss(scores: Any, labels: Any) -> Any:
+    """The sparsemax loss of several classes.
+
+        x = scores - scores_labels
+        p = the projection of x on the simplex
+        l = sum_j p_j x_j - sum_j p_j^2 / 2 + 1 / 2             its gradient is p - onehot(labels)
+
+    Source   Martins & Astudillo 2016, arXiv:1602.02068, eq. 20.
+    Differs  scores may have any number of leading axes, or none. A label that is no class gives NaN. As Optax's, the result of
+             narrow dtypes is float32.
+    Raises   StructureError: labels are not integers, or the shapes do not fit.
+    """
+    scores = wide(scores)
+    (score,) = at_labels("multiclass_sparsemax_loss", labels, scores)
+    return _gini_conjugate(scores - score[..., None]) + 0.5
+
+
+_simplex = jnp.vectorize(projection_simplex, signature="(n)->(n)")
+
+
+@jax.custom_jvp
+def _gini_conjugate(x: Any) -> Any:
+    """max_p (p.x - p.p / 2) over the simplex. By Danskin its gradient is the maximizer p."""
+    p = _simplex(x)
+    return jnp.sum(p * jnp.where(p > 0, x, 0), -1) - 0.5 * jnp.sum(p * p, -1)
+
+
+@_gini_conjugate.defjvp
+def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+    return _gini_conjugate(*primals), jnp.sum(_simplex(*primals) * tangents[0], -1)

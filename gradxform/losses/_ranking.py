@@ -1,0 +1,52 @@
+"""Losses of the order of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.losses._arguments import broadcast, check_dtype, mask, rounded_once
+from gradxform.losses._softmax import cross_entropy
+
+
+@rounded_once("logits")
+def ranking_softmax_loss(
+    logits: Any,
+    labels: Any,
+    *,
+    where: Any = None,
+    weights: Any = None,
+    reduce_fn: Callable[..., Any] | None = jnp.mean,
+) -> Any:
+    """The cross-entropy of a softmax over the items of a list, labels being their relevance.
+
+        l = -sum_i weights_i labels_i log softmax(logits)_i     over the items in `where`
+
+    The list is the last axis; `reduce_fn` (called with `where=` if there is one) goes over the lists that have items, None keeps all.
+
+    Source   Cao et al. 2007, 'Learning to rank: from pairwise approach to listwise approach'.
+    Differs  items outside `where` may be NaN.
+    Raises   StructureError: logits are not floating-point, or the shapes do not fit.
+    """
+    check_dtype("ranking_softmax_loss", jnp.floating, logits=logits)
+    labels = jnp.asarray(labels).astype(logits.dtype)
+    if weights is not None:
+        logits, labels, weights = broadcast("ranking_softmax_loss", logits=logits, labels=labels, weights=weights)
+        labels = labels * weights
+    where = None if where is None else mask("ranking_softmax_loss", where, logits)
+    loss = cross_entropy("ranking_softmax_loss", logits, labels, -1, where)
+    return _reduce(reduce_fn, loss, None if where is None else jnp.any(where, -1))
+
+
+def _reduce(reduce_fn: Any, x: jax.Array, where: Any) -> Any:
+    """reduce_fn(x); the mean of nothing is 0."""
+    if reduce_fn is None:
+        return x
+    if reduce_fn is jnp.mean:
+        return (
+            jnp.sum(x, where=where) / max(x.size, 1) if where is None else jnp.sum(x, where=where) / jnp.maximum(jnp.sum(where), 1)
+        )
+    return reduce_fn(x, where=where)

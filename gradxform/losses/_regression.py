@@ -1,0 +1,84 @@
+"""Losses of real predictions, element by element."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+
+from gradxform.losses._arguments import broadcast, check_dtype, check_equal_shapes, rounded_once
+
+
+@rounded_once("predictions", "targets")
+def squared_error(predictions: Any, targets: Any = None) -> Any:
+    """The square of the error, element by element.
+
+        e = predictions - targets
+        l = e^2
+
+    Source   least squares, Legendre 1805.
+    Differs  no.
+    Raises   StructureError: predictions are not floating-point, or the shapes differ.
+    """
+    return _error("squared_error", predictions, targets, strict=True) ** 2
+
+
+@rounded_once("predictions", "targets")
+def l2_loss(predictions: Any, targets: Any = None) -> Any:
+    """Half the square of the error, element by element.
+
+        e = predictions - targets
+        l = e^2 / 2
+
+    Source   Bishop 2006, 'Pattern Recognition and Machine Learning', eq. 1.2.
+    Differs  no.
+    Raises   StructureError: predictions are not floating-point, or the shapes differ.
+    """
+    return 0.5 * _error("l2_loss", predictions, targets, strict=True) ** 2
+
+
+@rounded_once("predictions", "targets")
+def huber_loss(predictions: Any, targets: Any = None, *, delta: Any = 1.0) -> Any:
+    """Quadratic for small errors, linear for large ones.
+
+        e = predictions - targets
+        q = min(|e|, delta)
+        l = q^2 / 2 + delta (|e| - q)
+
+    Source   Huber 1964, 'Robust estimation of a location parameter'.
+    Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
+    Raises   StructureError: predictions are not floating-point, or the shapes do not fit.
+    """
+    e = jnp.abs(_error("huber_loss", predictions, targets))
+    q = jnp.minimum(e, delta)
+    return 0.5 * q**2 + delta * (e - q)
+
+
+@rounded_once("predictions", "targets")
+def log_cosh(predictions: Any, targets: Any = None) -> Any:
+    """Nearly e^2 / 2 for small errors and |e| - log 2 for large ones, and smooth in between.
+
+        e = predictions - targets
+        l = log(cosh(e))
+
+    Source   Chen et al. 2019, 'Log hyperbolic cosine loss improves variational auto-encoder'.
+    Differs  small errors keep their digits: Optax's difference of logarithms is 0 or negative for |e| < 3e-4. Shapes that together
+             make a third one, such as (n,) and (n, 1), raise.
+    Raises   StructureError: predictions are not floating-point, or the shapes do not fit.
+    """
+    e = _error("log_cosh", predictions, targets)
+    small = jnp.abs(e) < 1
+    near = jnp.log1p(2 * jnp.sinh(jnp.where(small, e, 0) / 2) ** 2)
+    far = jnp.abs(e) + jnp.log1p(jnp.exp(-2 * jnp.abs(e))) - math.log(2)
+    return jnp.where(small, near, far)
+
+
+def _error(loss: str, predictions: Any, targets: Any, strict: bool = False) -> Any:
+    check_dtype(loss, jnp.floating, predictions=predictions)
+    if targets is None:
+        return predictions
+    if strict:
+        check_equal_shapes(loss, predictions=predictions, targets=targets)
+    predictions, targets = broadcast(loss, predictions=predictions, targets=targets)
+    return predictions - targets

@@ -1,0 +1,66 @@
+"""Losses on pairs and triplets of embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform.losses._arguments import broadcast, check_dtype, rounded_once
+from gradxform.losses._cosine import unit
+
+
+@rounded_once("embeddings")
+def ntxent(embeddings: Any, labels: Any, temperature: Any = 0.07) -> Any:
+    """Normalized temperature-scaled cross-entropy: embeddings of one label attract, others repel.
+
+        s_ij = cosine_similarity(embeddings_i, embeddings_j) / temperature
+        n_i  = log sum_k exp(s_ik)                      over all k of another label
+        l    = mean of log(1 + exp(n_i - s_ij))         over all pairs i != j of one label; 0 if there is none
+
+    Shapes   embeddings (batch, features), labels (batch,).
+    Source   Chen et al. 2020, arXiv:2002.05709, eq. 1, with other positive pairs left out of the denominator.
+    Differs  without a positive pair the loss is 0, not NaN.
+    Raises   StructureError: embeddings are not floating-point, or the shapes do not fit.
+    """
+    check_dtype("ntxent", jnp.floating, embeddings=embeddings)
+    labels = jnp.asarray(labels)
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
+        raise StructureError(
+            f"ntxent: embeddings must have shape (batch, features) and labels (batch,), but got {embeddings.shape} and {labels.shape}."
+        )
+    x = unit(embeddings, jnp.finfo(embeddings.dtype).eps, -1)
+    s = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    same = labels[:, None] == labels[None, :]
+    positive = same & ~jnp.eye(len(labels), dtype=bool)
+    repelled = jnp.any(~same, 1, keepdims=True)
+    n = jax.nn.logsumexp(jnp.where(same, jnp.where(repelled, -jnp.inf, 0), s), 1, keepdims=True)
+    pairs = jax.nn.softplus(jnp.where(positive & repelled, n - s, -jnp.inf))
+    return jnp.sum(pairs) / jnp.maximum(jnp.sum(positive), 1)
+
+
+@rounded_once("anchors", "positives", "negatives")
+def triplet_margin_loss(
+    anchors: Any,
+    positives: Any,
+    negatives: Any,
+    axis: int = -1,
+    norm_degree: Any = 2,
+    margin: Any = 1.0,
+    eps: Any = 1e-6,
+) -> Any:
+    """An anchor should be nearer to its positive than to its negative, by a margin.
+
+        d(x) = (sum_i |anchors_i - x_i|^norm_degree + eps)^(1 / norm_degree)
+        l    = max(d(positives) - d(negatives) + margin, 0)
+
+    Source   Balntas et al. 2016, 'Learning local feature descriptors with triplets and shallow convolutional neural networks'.
+    Differs  |.| makes it a distance for every norm_degree; Optax's is one for even degrees only.
+    Raises   StructureError: a dtype is not floating-point, or the shapes do not fit.
+    """
+    check_dtype("triplet_margin_loss", jnp.floating, anchors=anchors, positives=positives, negatives=negatives)
+    a, p, n = broadcast("triplet_margin_loss", anchors=anchors, positives=positives, negatives=negatives)
+    distance = lambda x: (jnp.sum(jnp.abs(a - x) ** norm_degree, axis) + eps) ** (1 / norm_degree)
+    return jnp.maximum(distance(p) - distance(n) + margin, 0)

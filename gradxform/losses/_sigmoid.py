@@ -1,0 +1,56 @@
+"""Cross-entropies of yes or no."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform.losses._arguments import broadcast, check_dtype, rounded_once, weigh
+
+
+@rounded_once("logits")
+def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
+    """The cross-entropy of a sigmoid, element by element.
+
+        p = sigmoid(logits)
+        l = -labels log p - (1 - labels) log(1 - p)             0 log 0 = 0
+
+    Source   Goodfellow et al. 2016, 'Deep Learning', section 6.2.2.2.
+    Differs  a logit of +-inf with the right label gives 0, not NaN. Shapes that together make a third one, such as (n,) and (n, 1),
+             raise.
+    Raises   StructureError: logits are not floating-point, or the shapes do not fit.
+    """
+    return _cross_entropy(*_floats("sigmoid_binary_cross_entropy", logits, labels))
+
+
+@rounded_once("logits")
+def sigmoid_focal_loss(logits: Any, labels: Any, *, alpha: Any = None, gamma: Any = 2.0) -> Any:
+    """The cross-entropy of a sigmoid, with less weight on what is predicted well already.
+
+        p   = sigmoid(logits)
+        p_t = labels p + (1 - labels) (1 - p)
+        l   = (1 - p_t)^gamma sigmoid_binary_cross_entropy(logits, labels)
+        l   = (labels alpha + (1 - labels) (1 - alpha)) l       unless alpha is None
+
+    1 - p_t is computed as a logarithm, so that all derivatives are finite at large logits.
+
+    Source   Lin et al. 2017, arXiv:1708.02002, eq. 5.
+    Differs  as `sigmoid_binary_cross_entropy`.
+    Raises   StructureError: logits are not floating-point, or the shapes do not fit.
+    """
+    logits, labels = _floats("sigmoid_focal_loss", logits, labels)
+    log_p, log_q = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    log_rest = jax.nn.logsumexp(jnp.stack([log_p, log_q]), axis=0, b=jnp.stack([1 - labels, labels]))
+    loss = jnp.exp(weigh(gamma, log_rest)) * _cross_entropy(logits, labels)
+    return loss if alpha is None else (alpha * labels + (1.0 - alpha) * (1.0 - labels)) * loss
+
+
+def _floats(loss: str, logits: Any, labels: Any) -> list[jax.Array]:
+    check_dtype(loss, jnp.floating, logits=logits)
+    return broadcast(loss, logits=logits, labels=jnp.asarray(labels).astype(logits.dtype))
+
+
+def _cross_entropy(logits: Any, labels: Any) -> Any:
+    return -weigh(labels, jax.nn.log_sigmoid(logits)) - weigh(1.0 - labels, jax.nn.log_sigmoid(-logits))

@@ -1,0 +1,46 @@
+"""Independent normal distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.stats
+
+
+class MultiNormalDiagFromLogScale:
+    """Independent normals with mean `loc` and standard deviation exp(`log_scale`), broadcast against each other."""
+
+    def __init__(self, loc: Any, log_scale: Any):
+        self._mean, self._log_scale = jnp.asarray(loc), jnp.asarray(log_scale)
+        self._scale = jnp.exp(self._log_scale)
+        self._param_shape = jax.lax.broadcast_shapes(self._mean.shape, self._scale.shape)
+
+    def sample(self, shape: Sequence[int], key: Any) -> jax.Array:
+        """Draws of this shape, each of the shape of the parameters."""
+        return jax.random.normal(key, (*shape, *self._param_shape)) * self._scale + self._mean
+
+    def log_prob(self, x: Any) -> jax.Array:
+        """The log-density of x, summed over the parameters' axes."""
+        log_p = jax.scipy.stats.norm.logpdf(x, self._mean, self._scale)
+        return jnp.sum(log_p, range(-len(self._param_shape), 0))
+
+    @property
+    def log_scale(self) -> jax.Array:
+        return self._log_scale
+
+    @property
+    def params(self) -> list[jax.Array]:
+        """The mean and the logarithm of the standard deviation."""
+        return [self._mean, self._log_scale]
+
+
+def multi_normal(loc: Any, log_scale: Any) -> MultiNormalDiagFromLogScale:
+    """Independent normals with mean `loc` and standard deviation exp(`log_scale`).
+
+    Source   the normal distribution.
+    Differs  no.
+    """
+    return MultiNormalDiagFromLogScale(loc, log_scale)

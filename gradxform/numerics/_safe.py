@@ -1,0 +1,69 @@
+"""What could overflow, or have no derivative at 0."""
+
+# ruff: noqa: A002
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform._numerics import abs_sq, is_inexact, real_part, round_to, widen
+
+
+def safe_norm(x: Any, min_norm: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> jax.Array:
+    """max(|x|, min_norm), with derivative 0 where min_norm wins.
+
+    `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`.
+
+    Source   the double `where`: the norm that is differentiated never sees 0.
+    Differs  narrow dtypes are summed in float32.
+    """
+    given, x = jnp.asarray(x), _wide(x)
+    norm = jnp.linalg.norm(jax.lax.stop_gradient(x), ord=ord, axis=axis, keepdims=True)
+    small = norm <= min_norm
+    result = jnp.linalg.norm(jnp.where(small, 1, x), ord=ord, axis=axis, keepdims=True)
+    result = jnp.where(small, min_norm, result)
+    return _narrow(result if keepdims else jnp.squeeze(result, axis), given, min_norm)
+
+
+def safe_root_mean_squares(x: Any, min_rms: Any) -> jax.Array:
+    """max(sqrt(mean |x|^2), min_rms), with derivative 0 where min_rms wins.
+
+    Source   the double `where`: the root that is differentiated never sees 0.
+    Differs  narrow dtypes are summed in float32.
+    """
+    given, x = jnp.asarray(x), _wide(x)
+    small = jnp.sqrt(jnp.mean(abs_sq(jax.lax.stop_gradient(x)))) <= min_rms
+    result = jnp.where(small, min_rms, jnp.sqrt(jnp.mean(abs_sq(jnp.where(small, 1, x)))))
+    return _narrow(result, given, min_rms)
+
+
+def safe_increment(count: Any) -> jax.Array:
+    """count + 1, or the largest number of the dtype if that is reached.
+
+    Source   saturating arithmetic.
+    Differs  no.
+    Raises   StructureError: count is neither whole nor floating-point.
+    """
+    count = jnp.asarray(count)
+    if not any(jnp.issubdtype(count.dtype, kind) for kind in (jnp.integer, jnp.floating)):
+        raise StructureError(f"safe_increment: `count` must be an integer or a floating-point number, but has dtype {count.dtype}.")
+    largest = (jnp.finfo if is_inexact(count.dtype) else jnp.iinfo)(count.dtype).max
+    largest = jnp.asarray(largest, count.dtype)
+    return jnp.where(count < largest, count + jnp.ones([], count.dtype), largest)
+
+
+safe_int32_increment = safe_increment  # its first name in Optax, which programs still call
+
+
+def _wide(x: Any) -> jax.Array:
+    x = jnp.asarray(x)
+    return x.astype(widen(x.dtype)) if is_inexact(x.dtype) else x.astype(jnp.float32)
+
+
+def _narrow(result: Any, x: jax.Array, least: Any) -> jax.Array:
+    """The result in the dtype that x and the bound promote to."""
+    return round_to(result, jnp.result_type(real_part(x.dtype), least)) if is_inexact(x.dtype) else result
