@@ -1,0 +1,289 @@
+"""The objective along a direction, and what the searches along it have in common."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
+from gradxform._numerics import is_inexact, real_part, round_to, widen
+from gradxform._types import Parameter, Range
+from gradxform.core._apply import add_update
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, on_the_mesh_of
+from gradxform.core._run import Trees
+from gradxform.core._transformation import Spec, frozen
+from gradxform.registry import entry
+
+NEEDS = ("value", "grad", "value_fn")
+
+
+class Point(NamedTuple):
+    """A step a, the value f(p + a u) and the slope d/da f(p + a u)."""
+
+    a: Any
+    f: Any
+    df: Any
+
+
+class Found(NamedTuple):
+    """Where a search ended: the step, the value and the gradients (as `jax.grad` gives them) there, and the fields of its report."""
+
+    a: Any
+    f: Any
+    grads: Any
+    info: Any
+
+
+class Line:
+    """f(p + a u), at exactly the parameters that `apply_updates` would make of `a u`."""
+
+    def __init__(self, objective: Callable[[Any], Any], ps: Sequence[Any], us: Sequence[Any], dtype: Any):
+        self.objective, self.ps, self.us, self.dtype = objective, ps, us, dtype
+
+    def scaled(self, a: Any) -> list[Any]:
+        """a u, in the dtype of u; 0 for a = 0, whatever u is."""
+        return [round_to(jnp.where(a == 0, 0, a * u.astype(widen(u.dtype))), u.dtype) for u in self.us]
+
+    def params(self, a: Any) -> list[Any]:
+        return [add_update(p, u) for p, u in zip(self.ps, self.scaled(a), strict=True)]
+
+    def slope(self, grads: Sequence[Any]) -> Any:
+        """sum Re(g u), for gradients as `jax.grad` gives them."""
+        wide = lambda x: x.astype(widen(x.dtype))
+        terms = [jnp.sum((wide(g) * wide(u)).real).astype(self.dtype) for g, u in zip(grads, self.us, strict=True)]
+        return sum(terms, jnp.zeros((), self.dtype))
+
+    def value(self, a: Any, differentiated: bool) -> tuple[Any, Callable[[], list[Any]] | None]:
+        """The value at a step, and how to get the gradients there, if they may be wanted."""
+        if not differentiated:
+            return self.objective(self.params(a)).astype(self.dtype), None
+        f, pull = jax.vjp(self.objective, self.params(a))
+        return f.astype(self.dtype), lambda: pull(jnp.ones_like(f))[0]
+
+    def point(self, a: Any) -> tuple[Point, list[Any]]:
+        """The point at a step, and the gradients there."""
+        f, grads = jax.value_and_grad(self.objective)(self.params(a))
+        return Point(a, f.astype(self.dtype), self.slope(grads)), grads
+
+
+class Inputs(NamedTuple):
+    """What a search reads. The lists hold the leaves that have an update."""
+
+    value_fn: Any
+    kwargs: Mapping[str, Any]
+    params: Any
+    updates: Sequence[Any]
+    grads: Sequence[Any]
+    value: Any
+    rate: Any
+
+
+class LineSearch(Spec):
+    """The update of a line search: u becomes a u, with a step a that is found by evaluating `value_fn`.
+
+    A subclass has the state class, `info` (its empty report, given a dtype), whether it keeps the gradient, and `search`.
+    """
+
+    state: Callable[..., Any]
+
+    def __init__(self, **args: Any):
+        self.args = args
+
+    @property
+    def keeps_grad(self) -> bool:
+        return True
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        declared = entry(self.name()).parameters
+        return (), {k: v for k, v in self.args.items() if declared[k].required or frozen(v) != frozen(declared[k].default)}
+
+    def numbers(self, dtype: Any) -> dict[str, Any]:
+        """The numeric arguments that are given, in this dtype."""
+        return {k: jnp.asarray(v, dtype) for k, v in self.args.items() if isinstance(v, (int, float)) or hasattr(v, "dtype")}
+
+    def info(self, dtype: Any) -> Any:
+        raise NotImplementedError
+
+    def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
+        """Find a step, from the point at 0, the gradients there and the step of the last search."""
+        raise NotImplementedError
+
+    def init(self, params: Any) -> Any:
+        leaves, treedef = flatten(params)
+        dtype = _scalar_dtype(leaves)
+        grad = treedef.unflatten([_zero(p) for p in leaves]) if self.keeps_grad else None
+        fresh = self.state(jnp.ones((), dtype), jnp.full((), jnp.inf, dtype), grad, self.info(dtype))
+        return on_the_mesh_of(params, fresh)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        name, trees = self.name(), Trees(self.name(), updates)
+        _require(name, params, extra)
+        ps = [as_array(x) if is_array(x) else x for x in trees.like("`params`", params)]
+        us, grads = (trees.pick(x) for x in (trees.leaves, trees.like("`grad`", extra["grad"])))
+        kwargs = _keywords(name, extra["value_fn"], {k: v for k, v in extra.items() if k not in NEEDS})
+        us, grads = list(map(as_array, us)), list(map(as_array, grads))
+        dtype = _scalar_dtype([*us, *trees.pick(ps)])
+        value, rate = _strong(jnp.real(extra["value"]), dtype), _strong(state.learning_rate, dtype)
+        inputs = Inputs(extra["value_fn"], kwargs, trees.together(ps), us, grads, value, rate)
+        us, found = _solve(self, tuple(trees.present), inputs)
+        like = lambda new, old: round_to(new, jnp.asarray(old).dtype)
+        grad = state.grad
+        if grad is not None:
+            parts = trees.like("the state's `grad`", grad)
+            grad = trees.together(trees.put(parts, [like(g, o) for g, o in zip(found.grads, trees.pick(parts), strict=True)]))
+        return trees.together(trees.put(trees.leaves, us)), state._replace(
+            learning_rate=like(found.a, state.learning_rate),
+            value=like(found.f, state.value),
+            grad=grad,
+            info=state.info._replace(**{k: like(x, getattr(state.info, k)) for k, x in found.info.items()}),
+        )
+
+
+def _zero(p: Any) -> Any:
+    if is_array(p):
+        return jnp.zeros_like(p, dtype=dtype_of(p))
+    return jnp.zeros_like(p) if hasattr(p, "shape") else p if is_gap(p) else None
+
+
+def _strong(x: Any, dtype: Any) -> Any:
+    """x in this dtype, not of weak type, so that a number and an array of it are searched from by one program."""
+    return x if getattr(x, "dtype", None) == dtype and not getattr(x, "weak_type", False) else jnp.asarray(x).astype(dtype)
+
+
+def _scalar_dtype(leaves: Sequence[Any]) -> Any:
+    """The dtype of steps and values: real, float32 or wider."""
+    dtypes = [real_part(widen(dtype_of(x))) for x in leaves if is_array(x)]
+    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+
+
+def _require(name: str, params: Any, extra: Mapping[str, Any]) -> None:
+    if params is None:
+        raise MissingArgumentError(
+            f"{name}: needs the parameters, but `params` is None. Call `update(updates, state, params, ...)`."
+        )
+    for needed in NEEDS:
+        if extra.get(needed) is None:
+            raise MissingArgumentError(
+                f"{name}: needs the extra argument `{needed}`, which was not given. "
+                "Call `update(updates, state, params, value=..., grad=..., value_fn=...)`."
+            )
+
+
+def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The extra arguments that `value_fn` takes beside the parameters."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())[1:]
+    except (TypeError, ValueError):
+        return {}
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    for p in named:
+        if p.default is p.empty and p.name not in extra:
+            raise MissingArgumentError(
+                f"{name}: `value_fn` takes `{p.name}`, which was not given. Pass to `update` by keyword what `value_fn` takes beside "
+                f"the parameters: `update(updates, state, params, value=..., grad=..., value_fn=..., {p.name}=...)`."
+            )
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return dict(extra)
+    return {p.name: extra[p.name] for p in named if p.name in extra}
+
+
+def _solve(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Any], Found]:
+    """The scaled updates and what was found. Without a trace around it the search is compiled once per `value_fn`, and kept."""
+    leaves, structure = jax.tree.flatten(inputs)
+    if any(isinstance(x, jax.core.Tracer) for x in (*leaves, *spec.args.values())):
+        return _search(spec, present, inputs)
+    arrays = {i: x for i, x in enumerate(leaves) if _is_data(x)}
+    fixed = tuple((i, x) for i, x in enumerate(leaves) if i not in arrays)
+    return _compiled(_Fixed(spec, present, structure, fixed, _around(inputs.value_fn)))(list(arrays.values()))
+
+
+def _is_data(x: Any) -> bool:
+    if isinstance(x, jax.Array):
+        return True
+    return isinstance(x, (np.ndarray, np.generic)) and bool(jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool)
+
+
+class _Fixed:
+    """What a compiled search does not take as an argument; a key."""
+
+    def __init__(self, spec: LineSearch, present: tuple[int, ...], structure: Any, fixed: tuple[Any, ...], around: list[Any]):
+        self.spec, self.present, self.structure, self.fixed = spec, present, structure, fixed
+        self.key = (spec, present, structure, frozen(fixed), tuple(id(x) for x in around))
+        self.around = around  # keeps the objects alive, and with them their ids
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def run(self, arrays: Sequence[Any]) -> Any:
+        fixed, left = dict(self.fixed), iter(arrays)
+        leaves = [fixed[i] if i in fixed else next(left) for i in range(self.structure.num_leaves)]
+        return _search(self.spec, self.present, self.structure.unflatten(leaves))
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(fixed: _Fixed) -> Callable[..., Any]:
+    return jax.jit(fixed.run)
+
+
+def _around(fn: Any) -> list[Any]:
+    """What a function reads from its closure and its module: one that reads something else than last time is another function."""
+    fn = inspect.unwrap(fn)
+    while isinstance(fn, functools.partial):
+        fn = inspect.unwrap(fn.func)
+    try:
+        variables = inspect.getclosurevars(fn)
+    except (TypeError, ValueError):
+        return []
+    return [*variables.nonlocals.values(), *variables.globals.values()]
+
+
+def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Any], Found]:
+    leaves, treedef = flatten(inputs.params)
+
+    def objective(xs: Sequence[Any]) -> Any:
+        full = list(leaves)
+        for i, x in zip(present, xs, strict=True):
+            full[i] = x
+        return _as_value(spec.name(), inputs.value_fn(treedef.unflatten(full), **inputs.kwargs))
+
+    dtype = inputs.value.dtype
+    line = Line(objective, [leaves[i] for i in present], inputs.updates, dtype)
+    grads = [round_to(g.conj(), p.dtype) for g, p in zip(inputs.grads, line.ps, strict=True)]
+    start = Point(jnp.zeros((), dtype), inputs.value, line.slope([g.conj() for g in inputs.grads]))
+    found = spec.search(line, start, grads, inputs.rate)
+    return line.scaled(found.a), found
+
+
+def _as_value(name: str, value: Any) -> Any:
+    if not hasattr(value, "dtype") and not isinstance(value, (int, float)):
+        came = f"a {type(value).__name__}"
+    elif np.shape(value) != () or not is_inexact(jnp.result_type(value)) or jnp.iscomplexobj(value):
+        came = f"shape {np.shape(value)} and dtype {jnp.result_type(value)}"
+    else:
+        return jnp.asarray(value)
+    raise StructureError(f"{name}: `value_fn` must return one real number, the objective at the parameters, but returned {came}.")
+
+
+def violation(error: Any) -> Any:
+    """By how much a condition is violated: at least 0, and infinite where it cannot be told."""
+    return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0)).astype(error.dtype)
+
+
+def check_number(owner: str, name: str, value: Any, interval: str, whole: bool = False, nullable: bool = False) -> None:
+    """Raise unless the value is a number of the interval, or an array of one; a schedule has no clock here."""
+    if callable(value) and not hasattr(value, "dtype"):
+        raise HyperparameterError(
+            f"{owner}: `{name}` must be a number in {interval}, but got {value!r}: a search has no schedules."
+        )
+    whole = whole and not hasattr(value, "dtype")
+    Parameter(name, inspect.Parameter.empty, Range(interval), not whole, False, nullable).check(owner, value)

@@ -1,0 +1,140 @@
+"""L-BFGS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Count, NonNegative, Shared, Updates
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, per_tree
+from gradxform.linesearch import scale_by_zoom_linesearch
+from gradxform.linesearch._example import bowl
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import identity, scale, scale_by_learning_rate
+
+
+class ScaleByLBFGSState(NamedTuple):
+    """The last parameters and gradients, and rings of the last differences s of parameters, y of gradients, and of 1 / <s, y>."""
+
+    count: Shared
+    params: Updates
+    updates: Updates
+    diff_params_memory: Updates
+    diff_updates_memory: Updates
+    weights_memory: Shared
+
+
+def _ring(x, memory_size):
+    """Room for as many arrays like x, laid out over devices like x."""
+    return jnp.broadcast_to(x, (memory_size, *x.shape))
+
+
+def _dot(xs: Sequence[Any], ys: Sequence[Any]) -> Any:
+    """sum Re(conj(x) y)"""
+    return sum((jnp.sum((x.conj() * y).real) for x, y in zip(xs, ys, strict=True)), jnp.zeros(()))
+
+
+def _add(xs: Sequence[Any], a: Any, ys: Sequence[Any]) -> list[Any]:
+    """x + a y, in the dtype of x."""
+    return [(x + a * y).astype(x.dtype) for x, y in zip(xs, ys, strict=True)]
+
+
+@jax.jit
+def _two_loop(g: Sequence[Any], s: Sequence[Any], y: Sequence[Any], rho: Any, gamma: Any, oldest: Any) -> list[Any]:
+    """Algorithm 7.4: the product of the inverse Hessian that the rings stand for, and g."""
+    at = lambda ring, i: [jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in ring]
+    order = (oldest + jnp.arange(rho.shape[0])) % rho.shape[0]
+
+    def back(q, i):
+        alpha = (rho[i] * _dot(at(s, i), q)).astype(rho.dtype)
+        return _add(q, -alpha, at(y, i)), alpha
+
+    def forth(r, i_alpha):
+        i, alpha = i_alpha
+        beta = rho[i] * _dot(at(y, i), r)
+        return _add(r, alpha - beta, at(s, i)), None
+
+    q, alphas = jax.lax.scan(back, list(g), order, reverse=True)
+    r = [(gamma * x).astype(x.dtype) for x in q]
+    return jax.lax.scan(forth, r, (order, alphas))[0]
+
+
+@transform(source="Nocedal & Wright 1999, Algorithm 7.4; Liu & Nocedal 1989", homogeneity=None)
+@per_tree(
+    ScaleByLBFGSState,
+    needs=("params",),
+    initial={"diff_params_memory": _ring, "diff_updates_memory": _ring},
+    shared={"weights_memory": SharedLaw(lambda memory_size: jnp.zeros(memory_size))},
+)
+def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool = True):
+    """Multiply the gradient by the inverse Hessian that the last differences of parameters and gradients tell of.
+
+        s_k = p - p_last;  y_k = g - g_last;  rho_k = 1 / <s_k, y_k>            from the second update on
+        gamma = <s_k, y_k> / <y_k, y_k>                                         min(1, 1 / ||g||) at first; 1 if not scale_init_precond
+        q = g;      alpha_i = rho_i <s_i, q>;  q = q - alpha_i y_i              i = k, ..., k - memory_size + 1
+        u = gamma q;  beta = rho_i <y_i, u>;   u = u + (alpha_i - beta) s_i     i = k - memory_size + 1, ..., k
+
+    The inner products are over all leaves. A pair with <s, y> = 0, or not a number, counts for nothing.
+
+    State    ScaleByLBFGSState(count, params, updates, diff_params_memory, diff_updates_memory, weights_memory). The rings have a new
+             first axis of length memory_size. All float32 or wider. Memory: (2 memory_size + 2) x params.
+    Units    those of p: u is Newton's step. The first u has those of g, or norm 1 if g is longer than that.
+    Shapes   any, scalars and complex included.
+    Source   Nocedal & Wright 1999, Algorithm 7.4; Liu & Nocedal 1989, doi:10.1007/BF01589116.
+    Differs  Optax sets gamma = 0 where the parameters have not moved but the gradient has changed, and then u is 0 for ever; here
+             gamma = 1. Its `init` returns one buffer twice.
+    Raises   MissingArgumentError: no params. HyperparameterError: memory_size < 1.
+    """
+    oldest, newest = s.count % memory_size, (s.count - 1) % memory_size
+    started = s.count > 0
+    dp, dg = ([jnp.where(started, x - y, 0) for x, y in zip(xs, ys, strict=True)] for xs, ys in ((p, s.params), (g, s.updates)))
+    sy, yy = _dot(dp, dg), sum((jnp.sum(abs_sq(y)) for y in dg), jnp.zeros(()))
+    curved = jnp.abs(sy) > jnp.finfo(sy.dtype).tiny  # of a smaller number the reciprocal overflows
+    dp, dg = ([jnp.where(curved, x, 0) for x in xs] for xs in (dp, dg))
+    rho = s.weights_memory.at[newest].set(jnp.where(curved, 1 / jnp.where(curved, sy, 1), 0).astype(s.weights_memory.dtype))
+    rings = [
+        [ring.at[newest].set(d.astype(ring.dtype)) for ring, d in zip(*pair, strict=True)]
+        for pair in ((s.diff_params_memory, dp), (s.diff_updates_memory, dg))
+    ]
+    gamma = jnp.ones(())
+    if scale_init_precond:
+        first = 1 / jnp.maximum(jnp.sqrt(_dot(g, g)), 1)
+        known = curved & (yy > 0)
+        gamma = jnp.where(started, jnp.where(known, sy / jnp.where(known, yy, 1), 1), first)
+    u = _two_loop(g, *rings, rho, gamma, oldest)
+    return u, s._replace(params=p, updates=g, diff_params_memory=rings[0], diff_updates_memory=rings[1], weights_memory=rho)
+
+
+@optimizer(
+    source="Liu & Nocedal 1989, doi:10.1007/BF01589116; Nocedal & Wright 1999, Algorithm 7.5",
+    needs=bowl(1),
+    rates={"default": 1.0},
+)
+def lbfgs(
+    learning_rate: NonNegative | None = None,
+    memory_size: Count = 10,
+    scale_init_precond: bool = True,
+    linesearch: GradientTransformation | None = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008
+) -> GradientTransformationExtraArgs:
+    """L-BFGS: quasi-Newton steps from the last differences of parameters and gradients, their length by a line search.
+
+        u = -H g                            H as in `scale_by_lbfgs`; with a learning rate u = -learning_rate H g
+        u = a u                             a as in `scale_by_zoom_linesearch`, by default
+
+    `update(g, state, p, value=..., grad=g, value_fn=...)` evaluates `value_fn` along u; `value_and_grad_from_state(value_fn)` takes the
+    next value and gradient from the state. It is meant for objectives without noise. With linesearch=None the extra arguments are not
+    needed, and a learning rate below 1 is wise.
+
+    State    (ScaleByLBFGSState, EmptyState(), ScaleByZoomLinesearchState). Memory: (2 memory_size + 3) x params.
+    Units    those of p.
+    Shapes   any, scalars and complex included; complex gradients are the conjugates of `jax.grad`.
+    Source   Liu & Nocedal 1989; Nocedal & Wright 1999, Algorithm 7.5.
+    Differs  as `scale_by_lbfgs` and `scale_by_zoom_linesearch`.
+    Raises   as these; MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate < 0.
+    """
+    scaling = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
+    return chain(scale_by_lbfgs(memory_size, scale_init_precond), scaling, identity() if linesearch is None else linesearch)

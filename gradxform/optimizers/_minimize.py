@@ -1,0 +1,105 @@
+"""A driver: all steps in one compiled loop."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform import tree
+from gradxform.core import GradientTransformation, apply_updates
+from gradxform.core._chain import Chain, check_transformation
+from gradxform.core._holes import is_array
+from gradxform.linesearch._line import LineSearch
+from gradxform.optimizers._lbfgs import lbfgs
+
+
+class Minimum(NamedTuple):
+    """Where `minimize` ended.
+
+    Attributes:
+      params: the parameters.
+      value, grad: the value and the gradient (as of `jax.grad`) there.
+      steps: how many steps were made.
+      converged: whether no element of the gradient is larger than `tol`.
+      state: the transformation's state.
+      aux: what else `fun` returns there; None without `has_aux`.
+    """
+
+    params: Any
+    value: Any
+    grad: Any
+    steps: Any
+    converged: Any
+    state: Any
+    aux: Any
+
+
+def minimize(
+    fun: Callable[..., Any],
+    params: Any,
+    tx: GradientTransformation | None = None,
+    *,
+    args: tuple[Any, ...] = (),
+    max_steps: int = 200,
+    tol: float = 1e-5,
+    has_aux: bool = False,
+) -> Minimum:
+    """Minimize a function by gradient steps, in one compiled loop.
+
+        minimize(fun, params)                              lbfgs()
+        minimize(fun, params, adam(0.1), max_steps=1000)   any transformation whose updates are added to the parameters
+
+    It ends when no element of the gradient is larger than `tol`, when a step leaves the parameters as they are or the value is not
+    finite, or after `max_steps`. Where a line search comes last, the value and the gradient after a step are the search's own. As under
+    `jax.jit`, `fun` is compiled once: what changes from call to call belongs in `args`. It may be called inside `jit` and `vmap`.
+
+    Args:
+      fun: (params, *args) -> value, or (value, aux) with `has_aux`.
+
+    Source   the loop of Nocedal & Wright 1999, Algorithm 7.5.
+    Differs  Optax has no such function; jaxopt's `LBFGS(fun).run(params)` was one.
+    Raises   StructureError: tx is not a transformation, or fun does not return one real number.
+    """
+    tx = lbfgs() if tx is None else tx
+    check_transformation(tx, "minimize")
+    return _minimize(fun, tx, has_aux, params, args, max_steps, tol)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_steps: Any, tol: Any) -> Minimum:
+    value_fn = lambda p: fun(p, *args)[0] if has_aux else fun(p, *args)
+    last = tx.update.updates[-1] if isinstance(tx.update, Chain) else tx.update
+    searches = isinstance(last, LineSearch) and last.keeps_grad
+
+    def step(m: Minimum) -> tuple[Minimum, Any]:
+        grad = tree.conj(m.grad)
+        u, state = tx.update(grad, m.state, m.params, value=m.value, grad=grad, value_fn=value_fn)
+        params = apply_updates(m.params, u)
+        value, grad = _left_by_search(state) if searches else jax.value_and_grad(value_fn)(params)
+        same = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(m.params), strict=True) if is_array(a)]
+        new = Minimum(params, value.astype(m.value.dtype), grad, m.steps + 1, _largest(grad) <= tol, state, None)
+        return new, jnp.all(jnp.asarray(same))
+
+    value, grad = jax.value_and_grad(value_fn)(params)
+    start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, tx.init(params), None)
+
+    def going(carry: tuple[Minimum, Any]) -> Any:
+        m, still = carry
+        return ~(m.converged | still) & jnp.isfinite(m.value) & (m.steps < max_steps)
+
+    end, _ = jax.lax.while_loop(going, lambda carry: step(carry[0]), (start, jnp.asarray(False)))
+    return end._replace(aux=fun(end.params, *args)[1]) if has_aux else end
+
+
+def _left_by_search(state: Any) -> tuple[Any, Any]:
+    """The value and the gradient in the last record of the state."""
+    record = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "value") and hasattr(x, "grad"))[-1]
+    return record.value, record.grad
+
+
+def _largest(grad: Any) -> Any:
+    return tree.norm(grad, ord="inf")

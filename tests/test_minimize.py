@@ -1,0 +1,68 @@
+"""The driver: what it finds, when it ends, and that it compiles once."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.optimize
+
+import gradxform as gx
+
+
+def rosenbrock(x):
+    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def test_it_finds_what_scipy_finds(x64):
+    x = np.full(8, -1.0)
+    theirs = scipy.optimize.minimize(rosenbrock, x, jac=jax.jit(jax.grad(rosenbrock)), method="L-BFGS-B", options={"gtol": 1e-8})
+    ours = gx.minimize(rosenbrock, jnp.asarray(x), tol=1e-8)
+    assert ours.converged
+    assert 0 < ours.steps <= 1.3 * theirs.nit
+    np.testing.assert_allclose(ours.params, theirs.x, rtol=1e-5)
+    np.testing.assert_allclose(ours.grad, jax.grad(rosenbrock)(ours.params), rtol=1e-6, atol=1e-10)
+    np.testing.assert_allclose(ours.value, rosenbrock(ours.params), rtol=1e-6, atol=1e-15)
+
+
+def test_args_and_aux_and_one_compilation():
+    traces = []
+
+    def f(p, target):
+        traces.append(1)
+        error = p["x"] - target
+        return jnp.sum(error**2), {"error": error}
+
+    counts = []
+    for target in (1.0, 2.0):
+        found = gx.minimize(f, {"x": jnp.zeros(3)}, args=(jnp.full(3, target),), has_aux=True)
+        np.testing.assert_allclose(found.params["x"], target, rtol=1e-5)
+        np.testing.assert_allclose(found.aux["error"], found.params["x"] - target, atol=1e-6)
+        counts.append(len(traces))
+    assert counts[0] == counts[1] <= 3, "at the start, in the search, and for aux"
+
+
+def test_when_it_ends():
+    far, flat = jnp.full(2, 3.0), lambda x: 1.0 + 1e-9 * jnp.sum(x**2)
+    assert int(gx.minimize(rosenbrock, far, max_steps=3).steps) == 3
+    still = gx.minimize(lambda x: jnp.sum(x) * jnp.nan, far, max_steps=50)
+    assert int(still.steps) == 0
+    assert not still.converged
+    assert int(gx.minimize(flat, far).steps) == 0
+    with pytest.raises(gx.StructureError, match="minimize: expected a GradientTransformation"):
+        gx.minimize(rosenbrock, far, 0.1)
+
+
+def test_other_transformations_and_vmap():
+    f = lambda x, c: jnp.sum((x - c) ** 2)
+    for tx in (gx.adam(0.1), gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(10)), gx.lbfgs(linesearch=None)):
+        found = gx.minimize(f, jnp.zeros(2), tx, args=(jnp.ones(2),), max_steps=400, tol=1e-3)
+        assert found.converged
+    centres = jnp.asarray([[1.0, 2.0], [3.0, -1.0]])
+    found = jax.jit(jax.vmap(lambda c: gx.minimize(f, jnp.zeros(2), args=(c,)).params))(centres)
+    np.testing.assert_allclose(found, centres, rtol=1e-5)
+
+
+def test_complex(x64):
+    target = jnp.asarray([1 + 2j, -1j])
+    found = gx.minimize(lambda z: jnp.sum(jnp.abs(z - target) ** 4) + jnp.sum(jnp.abs(z) ** 2), jnp.zeros(2, complex))
+    assert found.converged
