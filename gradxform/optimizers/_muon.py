@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import PRECONDITIONINGS, newton_schulz
+from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Count, Decay, NonNegative, Shared, Updates
 from gradxform.core import SharedLaw, chain, partition, per_leaf
 from gradxform.optimizers._adam import adamw
+from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.tree._leafwise import is_gap
@@ -46,8 +47,7 @@ class MuonState(NamedTuple):
     ns_coeffs: Shared
 
 
-def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> tuple[list[int], list[int], list[int]]:
-    """The batch, reduction and output axes."""
+def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:
     if dims is None:
         if len(shape) != 2:
             raise StructureError(
@@ -55,28 +55,48 @@ def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> tuple[li
                 "`weight_dimension_numbers=MuonDimensionNumbers(...)` which axes are inputs and outputs."
             )
         dims = MuonDimensionNumbers()
-    ins, outs = ([a % len(shape) for a in np.atleast_1d(axes)] for axes in dims)
-    if set(ins) & set(outs):
-        raise StructureError(f"muon: reduction and output axes must differ, but {dims} has {sorted(set(ins) & set(outs))} in both.")
-    return [a for a in range(len(shape)) if a not in ins + outs], ins, outs
+    return axes_of("muon", shape, dims)
 
 
 def _orthogonalize(m: Any, dims: MuonDimensionNumbers | None, iterate: Callable[[Any], Any]) -> Any:
-    batch, ins, outs = _axes(m.shape, dims)
-    order = batch + ins + outs
-    moved = m.transpose(order)
-    size = lambda axes: math.prod(m.shape[a] for a in axes)
-    x = iterate(moved.reshape(*(m.shape[a] for a in batch), size(ins), size(outs)))
-    return x.reshape(moved.shape).transpose(np.argsort(order))
+    axes = _axes(m.shape, dims)
+    return axes.array(iterate(axes.matrix(m)), m.shape)
+
+
+def orthogonalize_via_newton_schulz(
+    x: Any,
+    ns_coeffs: Any,
+    ns_steps: int = 5,
+    preconditioning: str = "frobenius",
+    eps: Any = 1e-8,
+    dimension_numbers: MuonDimensionNumbers | None = None,
+) -> Any:
+    """The nearest semi-orthogonal matrix, roughly: U S V* gives about U V*.
+
+        x = x scale(x)                          so that its singular values are at most 1
+        a = x x*
+        x = c0 x + (c1 a + c2 a a) x            ns_steps times, or once for each row of ns_coeffs
+
+    Shapes   x: a matrix, or any with dimension_numbers, which may leave a batch; ns_coeffs (3,) or (n, 3).
+    Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    Differs  dimension numbers of a matrix are heeded; eps reaches every preconditioning.
+    Raises   StructureError: not a matrix, and no dimension numbers.
+    """
+    coeffs, dtype = _checked("orthogonalize_via_newton_schulz", ns_coeffs), widen(x.dtype)
+    iterate = lambda m: newton_schulz(m, coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps)
+    return round_to(_orthogonalize(x.astype(dtype), dimension_numbers, iterate), x.dtype)
+
+
+def _checked(owner: str, ns_coeffs: Any, most: int | None = None) -> Any:
+    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, float)
+    if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and most is not None and coeffs.shape[0] > most):
+        limit = "" if most is None else f" with n <= ns_steps={most}"
+        raise HyperparameterError(f"{owner}: `ns_coeffs` must have shape (3,), or (n, 3){limit}, but has {coeffs.shape}.")
+    return coeffs
 
 
 def _coeffs(ns_coeffs, ns_steps):
-    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, float)
-    if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and coeffs.shape[0] > ns_steps):
-        raise HyperparameterError(
-            f"scale_by_muon: `ns_coeffs` must have shape (3,), or (n, 3) with n <= ns_steps={ns_steps}, but has {coeffs.shape}."
-        )
-    return coeffs
+    return _checked("scale_by_muon", ns_coeffs, ns_steps)
 
 
 @transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30}, ndim=2)
@@ -136,8 +156,7 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: Any = None, consistent_
     Differs  Optax has it inside `muon` only.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0.
     """
-    _, ins, outs = _axes(g.shape, weight_dimension_numbers)
-    m, n = (math.prod(g.shape[a] for a in axes) for axes in (ins, outs))
+    m, n = _axes(g.shape, weight_dimension_numbers).sizes(g.shape)
     if consistent_rms is not None:
         return consistent_rms * math.sqrt(max(m, n)) * g, s
     return math.sqrt(max(1.0, n / m)) * g, s
@@ -153,10 +172,7 @@ class MuonDimensions:
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
         if self.spec is None:
             return treedef.unflatten([MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves])
-        spec = self.spec(tree) if callable(self.spec) else self.spec
-        tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers))
-        parts = top.flatten_up_to(tree)
-        dims = [d for d, part in zip(tops, parts, strict=True) for _ in jax.tree.leaves(part, is_leaf=is_gap)]
+        dims = spread(self.spec, MuonDimensionNumbers, tree)
         return treedef.unflatten([x if is_gap(x) else d for x, d in zip(leaves, dims, strict=True)])
 
 

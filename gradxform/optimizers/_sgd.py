@@ -22,7 +22,7 @@ def sgd(
     momentum: Unit | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
-    dampening: Unit = 0.0,
+    dampening: Unit | None = None,
 ):
     """Descend along the gradient, or along a decaying sum of gradients.
 

@@ -7,6 +7,7 @@ Every schedule is a record: it prints as the call that makes it, compares and ha
 traced or swept over with `vmap`; its numbers of steps are static. `schedule` makes a new kind from an equation.
 """
 
+from gradxform._types import Schedule as Schedule
 from gradxform.schedules._constant import constant_schedule as constant_schedule
 from gradxform.schedules._cooldown import one_minus_sqrt_schedule as one_minus_sqrt_schedule
 from gradxform.schedules._cooldown import rex_schedule as rex_schedule
@@ -14,6 +15,13 @@ from gradxform.schedules._cosine import cosine_decay_schedule as cosine_decay_sc
 from gradxform.schedules._cyclic import cyclic_triangular_schedule as cyclic_triangular_schedule
 from gradxform.schedules._cyclic import sgdr_schedule as sgdr_schedule
 from gradxform.schedules._exponential import exponential_decay as exponential_decay
+from gradxform.schedules._inject import InjectHyperparamsState as InjectHyperparamsState
+from gradxform.schedules._inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from gradxform.schedules._inject import StatefulSchedule as StatefulSchedule
+from gradxform.schedules._inject import WrappedSchedule as WrappedSchedule
+from gradxform.schedules._inject import WrappedScheduleState as WrappedScheduleState
+from gradxform.schedules._inject import inject_hyperparams as inject_hyperparams
+from gradxform.schedules._inject import inject_stateful_hyperparams as inject_stateful_hyperparams
 from gradxform.schedules._inverse import inverse_time_schedule as inverse_time_schedule
 from gradxform.schedules._inverse import rsqrt_schedule as rsqrt_schedule
 from gradxform.schedules._join import join_schedules as join_schedules

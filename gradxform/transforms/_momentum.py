@@ -32,7 +32,7 @@ def _behind(p, s, after, decay, nesterov=True):
 
 @transform(source="Polyak 1964; Sutskever et al. 2013", seeds="MXNet, neon, blog, slides", example={"decay": 0.9}, homogeneity=1)
 @elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening", evaluate=_behind)
-def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit = 0.0):
+def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit | None = None):
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
         trace = g + decay trace
@@ -48,7 +48,7 @@ def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: An
     Differs  `dampening` is new; the trace of bfloat16 and float16 parameters is float32.
     Raises   HyperparameterError: decay or dampening outside [0, 1].
     """
-    fresh = g if c.t is None else jnp.where(c.t > 1, 1 - dampening, 1) * g  # no clock, no dampening
+    fresh = g if c.t is None or dampening is None else jnp.where(c.t > 1, 1 - dampening, 1) * g  # no clock: dampening is 0
     trace = fresh + decay * s.trace
     return (g + decay * trace if nesterov else trace), s._replace(trace=trace)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform._types import Key, NonNegative, Shared
 from gradxform.core import per_leaf
 from gradxform.registry import transform
+from gradxform.transforms._seed import seed_or_key
 
 
 class AddNoiseState(NamedTuple):
@@ -19,19 +20,27 @@ class AddNoiseState(NamedTuple):
     rng_key: Key
 
 
-@transform(source="Neelakantan et al. 2015, arXiv:1511.06807", example={"eta": 0.01, "gamma": 0.55, "key": 0})
 @per_leaf(AddNoiseState)
-def add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Any):
+def _add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Any):
+    """Add Gaussian noise whose variance falls with time."""
+    n = jax.random.normal(c.key, g.shape, g.dtype)
+    return g + jnp.sqrt(eta / c.t.astype(c.dtype) ** gamma) * n, s
+
+
+@transform(source="Neelakantan et al. 2015, arXiv:1511.06807", example={"eta": 0.01, "gamma": 0.55, "key": 0})
+def add_noise(eta: NonNegative, gamma: NonNegative, key: Any = None, *, seed: int | None = None):
     """Add Gaussian noise whose variance falls with time.
 
         u = g + sqrt(eta / t^gamma) n           n standard normal (complex: real and imaginary part of variance 1/2)
+
+    `key` is a random key or an integer seed. Without one it is 0, and a warning says so: two such transformations add the same noise.
+    `seed` is its deprecated name.
 
     State    count; rng_key, split once per update, and then once per leaf. Memory: none.
     Units    eta has those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
-    Differs  `key`, a random key or an integer seed, is required. Noise for narrow updates is drawn in float32.
-    Raises   HyperparameterError: eta < 0, gamma < 0.
+    Differs  noise for narrow updates is drawn in float32.
+    Raises   HyperparameterError: eta < 0, gamma < 0, both key and seed.
     """
-    n = jax.random.normal(c.key, g.shape, g.dtype)
-    return g + jnp.sqrt(eta / c.t.astype(c.dtype) ** gamma) * n, s
+    return _add_noise(eta, gamma, seed_or_key("add_noise", key, seed))

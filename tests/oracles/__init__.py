@@ -8,7 +8,32 @@ Nothing here imports JAX or the library. Each transcription is a coroutine whose
 whose loop is the paper's: `g, w = yield u` hands out the last update and takes the next gradient and parameter.
 """
 
-from oracles import keras_like, mxnet, neon, optimizers, primitives, seeds, torch_like
+from oracles import (
+    contrib,
+    distributed,
+    keras_like,
+    mxnet,
+    neon,
+    optimizers,
+    parameter_free,
+    primitives,
+    remaining,
+    seeds,
+    torch_like,
+)
 from oracles._collect import ORACLES
 
-__all__ = ["ORACLES", "keras_like", "mxnet", "neon", "optimizers", "primitives", "seeds", "torch_like"]
+__all__ = [
+    "ORACLES",
+    "contrib",
+    "distributed",
+    "keras_like",
+    "mxnet",
+    "neon",
+    "optimizers",
+    "parameter_free",
+    "primitives",
+    "remaining",
+    "seeds",
+    "torch_like",
+]

@@ -13,8 +13,9 @@ base_lr: nothing is overridden. Updates are ready for `apply_updates`.
 
 Not taken, with what to use instead: `begin_num_update` (the count is in the state; save that), `lr_scheduler` (a schedule as
 learning_rate), `param_idx2name` and `param_dict` (paths), `lazy_update` (a gradient is dense; `masked` leaves whole leaves alone),
-`aggregate_num` and `use_fused_step` (compile the step with `jax.jit`), `KVStore` and `allreduce_grads` (reduce the gradients before
-`update`: `jax.lax.pmean`, or shard them). LARS's exclusion by name is a `partition` into `lars` and `sgd`.
+`aggregate_num` and `use_fused_step` (compile the step with `jax.jit`), `KVStore` and `allreduce_grads` (`mean_over(axis_name)` before the
+optimizer in a chain; with `compression_params={"type": "2bit", "threshold": t}` `error_feedback(two_bit(t), axis_name)`: see
+`gradxform.distributed`). LARS's exclusion by name is a `partition` into `lars` and `sgd`.
 """
 
 from gradxform.dialects.mxnet._adabelief import adabelief as adabelief

@@ -24,6 +24,8 @@ def _multiply(g, s, p, c):
 class ClipNormOfStep(Spec):
     """The update of `clip_step_by_gradient_norm`."""
 
+    bare_state = True
+
     def __init__(self, inner: Any, max_norm: Any):
         self.inner, self.max_norm = inner, max_norm
         self.wide_updates = getattr(inner.update, "wide_updates", False)

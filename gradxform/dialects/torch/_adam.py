@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Decay, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
-from gradxform.optimizers import ScaleByAdamState
-
-
-class ScaleByAmsgradState(NamedTuple):
-    """The running means of g and |g|^2, not debiased, and the largest that the second has been."""
-
-    count: Shared
-    mu: Updates
-    nu: RealUpdates
-    nu_max: RealUpdates
+from gradxform.optimizers import ScaleByAdamState, ScaleByAmsgradState
 
 
 def moments(g, s, b1, b2):
@@ -62,7 +51,7 @@ def scale_by_torch_amsgrad(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: 
     Units    u is dimensionless.
     Shapes   any, scalars and complex included.
     Source   PyTorch 2.13, `torch.optim.Adam(amsgrad=True)`; Reddi et al. 2018.
-    Differs  the maximum is taken before the bias correction, as in PyTorch; Optax takes it after.
+    Differs  from `scale_by_amsgrad(bias_correction_nu="after")` as `scale_by_torch_adam` from `scale_by_adam`.
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     mu, nu = moments(g, s, b1, b2)

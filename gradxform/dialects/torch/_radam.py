@@ -11,28 +11,7 @@ from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.optimizers import ScaleByAdamState
-
-_TERMS = 14  # of the continued fraction; more than float64 needs for |z| <= 2
-
-
-def _langevin(z):
-    """coth(z) - 1/z for z >= 0: by its continued fraction z / (3 + z^2 / (5 + ...)), or as it stands where that is harmless."""
-    small = jnp.minimum(z, 2.0)
-    denominator = 2.0 * _TERMS + 1
-    for odd in range(2 * _TERMS - 1, 1, -2):
-        denominator = odd + small**2 / denominator
-    large = jnp.maximum(z, 2.0)
-    return jnp.where(z < 2, small / denominator, 1 / jnp.tanh(large) - 1 / large)
-
-
-def _lengths(b, t):
-    """The length of the running mean, after t updates and in the end, as numbers of equally weighted gradients.
-
-    These are rho_inf = 2 / (1 - b) - 1 and rho_t = rho_inf - 2 t b^t / (1 - b^t). The difference has no digits left in float32; with
-    x = -log(b) / 2 and the Langevin function L it is t (1 - L(t x)) + L(x).
-    """
-    x = -0.5 * jnp.log1p(-jnp.asarray(1 - b))
-    return t * (1 - _langevin(t * x)) + _langevin(x), 2 / (1 - b) - 1
+from gradxform.optimizers._radam import rectification
 
 
 @elementwise(ScaleByAdamState)
@@ -53,10 +32,7 @@ def scale_by_torch_radam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: No
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     mu, nu = moments(g, s, b1, b2)
-    rho, end = _lengths(b2, c.t)
-    rectified = rho > 5
-    rho, end = jnp.where(rectified, rho, 6), jnp.where(rectified, end, 6)
-    r = jnp.sqrt((rho - 4) * (rho - 2) * end / ((end - 4) * (end - 2) * rho))
+    rectified, r = rectification(b2, c.t, 5)
     adapted = r * jnp.sqrt(one_minus_power(b2, c.t)) / jnp.where(rectified, jnp.sqrt(nu) + eps, 1)
     return mu / one_minus_power(b1, c.t) * jnp.where(rectified, adapted, 1), s._replace(mu=mu, nu=nu)
 

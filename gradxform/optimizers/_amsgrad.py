@@ -1,0 +1,90 @@
+"""AMSGrad."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq
+from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform.core import chain, elementwise
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import scale_by_learning_rate
+
+
+class ScaleByAmsgradState(NamedTuple):
+    """The running means of g and |g|^2, not debiased, and the largest that the second, debiased or not, has been."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+    nu_max: RealUpdates
+
+
+@transform(source="Reddi et al. 2018, arXiv:1904.09237, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
+@elementwise(ScaleByAmsgradState, storage={"mu": "mu_dtype"})
+def scale_by_amsgrad(
+    g, s, p, c,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
+    bias_correction_mu: bool = True, bias_correction_nu: Literal[True, False, "after"] = True,
+):  # fmt: skip
+    """Divide the gradient's running mean by the largest running root mean square that it has had.
+
+        mu     = b1 mu + (1 - b1) g
+        nu     = b2 nu + (1 - b2) |g|^2
+        nu_max = max(nu_max, nu^)                                   x^ = x / (1 - b^t)
+        u      = mu^ / (sqrt(nu_max + eps_root) + eps)
+
+    bias_correction_mu=False: mu for mu^. bias_correction_nu=False: nu for nu^; "after": max(nu_max, nu) is stored, and then debiased.
+
+    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu, nu_max: like p but real. Memory: 3 x params.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
+    Shapes   any, scalars and complex included.
+    Source   Reddi et al. 2018, arXiv:1904.09237, Algorithm 2, which has no bias corrections.
+    Differs  bias_correction_nu="after", what PyTorch and TensorFlow do, is new. Float32 averages for narrow parameters, so that a zero
+             float16 gradient gives 0. nu is real.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
+    """
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = b2 * s.nu + (1 - b2) * abs_sq(g)
+    m = c.debias(mu, b1) if bias_correction_mu else mu
+    nu_max = jnp.maximum(s.nu_max, c.debias(nu, b2) if bias_correction_nu is True else nu)
+    v = c.debias(nu_max, b2) if bias_correction_nu == "after" else nu_max
+    return m / (jnp.sqrt(v + eps_root) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
+
+
+@optimizer(
+    source="Reddi et al. 2018, arXiv:1904.09237",
+    example={"learning_rate": 1e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 1e-3, "digits": 1e-2},
+)
+def amsgrad(
+    learning_rate: NonNegative,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: Literal[True, False, "after"] = True,
+):
+    """AMSGrad: Adam whose divisor never shrinks.
+
+        mu     = b1 mu + (1 - b1) g
+        nu     = b2 nu + (1 - b2) |g|^2
+        nu_max = max(nu_max, nu^)                                   x^ = x / (1 - b^t)
+        u      = -learning_rate mu^ / (sqrt(nu_max + eps_root) + eps)
+
+    bias_correction_nu="after" is PyTorch's and TensorFlow's AMSGrad: nu_max = max(nu_max, nu), and nu_max^ divides.
+
+    State    (ScaleByAmsgradState(count, mu, nu, nu_max), EmptyState()). Memory: 3 x params.
+    Units    learning_rate has those of p: the step is about learning_rate per element.
+    Shapes   any, scalars and complex included.
+    Source   Reddi et al. 2018, arXiv:1904.09237, Algorithm 2, which has no bias corrections.
+    Differs  as `scale_by_amsgrad`.
+    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
+    """
+    direction = scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu)
+    return chain(direction, scale_by_learning_rate(learning_rate))

@@ -1,0 +1,51 @@
+"""Gradient descent with privacy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import Decay, NonNegative, check_arguments, parameters_of
+from gradxform.core import GradientTransformationExtraArgs, chain
+from gradxform.transforms import differentially_private_aggregate, identity, scale_by_learning_rate, trace
+from gradxform.transforms._seed import seed_or_key
+
+
+def dpsgd(
+    learning_rate: NonNegative,
+    l2_norm_clip: NonNegative,
+    noise_multiplier: NonNegative,
+    key: Any = None,
+    momentum: Decay | None = None,
+    nesterov: bool = False,
+    *,
+    seed: int | None = None,
+) -> GradientTransformationExtraArgs:
+    """DP-SGD: descend along a sum of clipped gradients of single examples, and noise.
+
+        h     = (sum over examples i of g_i min(1, C / ||g_i||) + noise_multiplier C n) / B     C = l2_norm_clip, n standard normal
+        trace = h + momentum trace              with momentum; then trace, or with nesterov h + momentum trace, stands for h
+        u     = -learning_rate h
+
+    The updates are gradients of single examples, as for `differentially_private_aggregate`, which explains `key`.
+
+    State    (DifferentiallyPrivateAggregateState(rng_key), TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with
+             momentum, else none.
+    Units    learning_rate has those of p / g.
+    Shapes   any after the first axis, complex included.
+    Source   Abadi et al. 2016, arXiv:1607.00133, Algorithm 1.
+    Differs  as `differentially_private_aggregate`. `key` stands where Optax 0.2.8 has `seed`, which remains as a keyword.
+    Raises   StructureError: a leaf has no first axis, or one of another length. HyperparameterError: an argument out of range, both
+             key and seed.
+    """
+    given = {
+        "learning_rate": learning_rate,
+        "l2_norm_clip": l2_norm_clip,
+        "noise_multiplier": noise_multiplier,
+        "momentum": momentum,
+    }
+    check_arguments("dpsgd", parameters_of(dpsgd), given)
+    return chain(
+        differentially_private_aggregate(l2_norm_clip, noise_multiplier, seed_or_key("dpsgd", key, seed)),
+        identity() if momentum is None else trace(momentum, nesterov),
+        scale_by_learning_rate(learning_rate),
+    )

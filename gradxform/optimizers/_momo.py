@@ -1,0 +1,170 @@
+"""MoMo: momentum whose step size is Polyak's for a model of the loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import abs_sq, inner, sum_sq
+from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform.core import SharedLaw, per_tree
+from gradxform.registry import optimizer
+
+
+class MomoState(NamedTuple):
+    """The running means of g, of the loss and of <g, p>, and the lower bound of the loss."""
+
+    exp_avg: Updates
+    barf: Shared
+    gamma: Shared
+    lb: Shared
+    count: Shared
+
+
+class MomoAdamState(NamedTuple):
+    """The running means of g, |g|^2, of the loss and of <g, p>, none of them debiased, and the lower bound of the loss."""
+
+    exp_avg: Updates
+    exp_avg_sq: RealUpdates
+    barf: Shared
+    gamma: Shared
+    lb: Shared
+    count: Shared
+
+
+_MODEL = {
+    "barf": SharedLaw(lambda: 0.0, like_params=True),
+    "gamma": SharedLaw(lambda: 0.0, like_params=True),
+    "lb": SharedLaw(lambda lower_bound: lower_bound, like_params=True),
+}
+
+
+def _step(s, c, b, w, learning_rate, lower_bound, weight_decay, adapt_lower_bound):
+    """The model of the loss and the step to its lower bound; running means with decay b, which have the weight w so far."""
+    along_g, along_d, size = c.total
+    barf = b * s.barf + (1 - b) * jnp.asarray(c.value, s.barf.dtype)
+    gamma = b * s.gamma + (1 - b) * along_g
+    k, lb = 1 + learning_rate * weight_decay, s.lb
+    if adapt_lower_bound:
+        cap = k * (barf - gamma) + along_d
+        lb = jnp.where(cap < k * w * lb, jnp.maximum(cap / (2 * k * w), lower_bound), lb)
+    gap = jnp.maximum(k * (barf - w * lb - gamma) + along_d, 0)
+    tau = jnp.minimum(learning_rate / w, jnp.where(size > 0, gap / jnp.where(size > 0, size, 1), 0))
+    if adapt_lower_bound:
+        lb = jnp.maximum((barf + along_d - gamma - tau * size / 2) / w, lower_bound)
+    return s._replace(barf=barf, gamma=gamma, lb=lb), {"tau": tau}
+
+
+def _momo_decay(c, beta):
+    """beta, but 0 at the first update."""
+    return beta * (c.t > 1)
+
+
+def _momentum(g, s, b):
+    return b * s.exp_avg + (1 - b) * g
+
+
+def _momo_total(g, s, p, c, beta):
+    d = _momentum(g, s, _momo_decay(c, beta))
+    return inner(g, p), inner(d, p), sum_sq(d)
+
+
+def _momo_advance(s, c, learning_rate, beta, lower_bound, weight_decay, adapt_lower_bound):
+    return _step(s, c, _momo_decay(c, beta), 1, learning_rate, lower_bound, weight_decay, adapt_lower_bound)
+
+
+@optimizer(
+    source="Schaipp et al. 2023, arXiv:2305.07583, Algorithm 1",
+    needs={"value": lambda params, grads: jnp.float32(1)},
+    rates={"default": 1.0, "digits": 1.0},
+)
+@per_tree(MomoState, needs=("params", "value"), total=_momo_total, advance=_momo_advance, shared=_MODEL)
+def momo(
+    g, s, p, c,
+    learning_rate: NonNegative = 1.0, beta: Decay = 0.9, lower_bound: Real = 0.0, weight_decay: NonNegative = 0.0,
+    adapt_lower_bound: bool = False,
+):  # fmt: skip
+    """MoMo: momentum with the step that takes a linear model of the loss to its lower bound, at most learning_rate.
+
+        d     = beta d + (1 - beta) g                                       d, barf and gamma start with g, value and <g, p>
+        barf  = beta barf + (1 - beta) value
+        gamma = beta gamma + (1 - beta) <g, p>                              over all leaves
+        k     = 1 + learning_rate weight_decay
+        tau   = min(learning_rate, max(k (barf - lb - gamma) + <d, p>, 0) / ||d||^2)
+        u     = (p - tau d) / k - p
+
+    adapt_lower_bound: lb is estimated, and lower_bound is only where it starts and the least it can be:
+        lb    = max((k (barf - gamma) + <d, p>) / (2 k), lower_bound)       before tau, if lb is larger than twice that
+        lb    = max(barf - gamma + <d, p> - tau ||d||^2 / 2, lower_bound)   after tau
+
+    Call `update(grads, state, params, value=loss)`; the loss may be a Python float.
+
+    State    exp_avg d: like p, float32 or wider; barf, gamma, lb; count. Memory: 1 x params.
+    Units    learning_rate has those of p^2 / loss, as for gradient descent; lower_bound those of the loss.
+    Shapes   any, scalars and complex included.
+    Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 1, Lemma 3.1 and section 4.
+    Differs  weight decay divides the whole step, as in the paper and in its authors' code (Optax: p alone). A step is taken however
+             small ||d|| is, if it is not 0. The means of narrow parameters are float32.
+    Raises   MissingArgumentError: no params, no value. HyperparameterError: beta outside [0, 1), learning_rate or weight_decay < 0.
+    """
+    d = _momentum(g, s, _momo_decay(c, beta))
+    decay = learning_rate * weight_decay
+    u = -(c.tau * d + decay * p) / (1 + decay)
+    return u, s._replace(exp_avg=d)
+
+
+def _root(g, s, c, b2, eps):
+    v = b2 * s.exp_avg_sq + (1 - b2) * abs_sq(g)
+    return v, jnp.sqrt(c.debias(v, b2)) + eps
+
+
+def _momo_adam_total(g, s, p, c, b1, b2, eps):
+    d = _momentum(g, s, b1)
+    return inner(g, p), inner(d, p), inner(d, d / _root(g, s, c, b2, eps)[1])
+
+
+def _momo_adam_advance(s, c, learning_rate, b1, lower_bound, weight_decay, adapt_lower_bound):
+    return _step(s, c, b1, 1 / c.debias(1.0, b1), learning_rate, lower_bound, weight_decay, adapt_lower_bound)
+
+
+@optimizer(
+    source="Schaipp et al. 2023, arXiv:2305.07583, Algorithm 2",
+    needs={"value": lambda params, grads: jnp.float32(1)},
+    rates={"default": 1e-2, "digits": 1e-2},
+)
+@per_tree(MomoAdamState, needs=("params", "value"), total=_momo_adam_total, advance=_momo_adam_advance, shared=_MODEL)
+def momo_adam(
+    g, s, p, c,
+    learning_rate: NonNegative = 1e-2, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, lower_bound: Real = 0.0,
+    weight_decay: NonNegative = 0.0, adapt_lower_bound: bool = False,
+):  # fmt: skip
+    """MoMo-Adam: AdamW with the step that takes a linear model of the loss to its lower bound, at most Adam's.
+
+        d     = b1 d + (1 - b1) g
+        v     = b2 v + (1 - b2) |g|^2
+        barf  = b1 barf + (1 - b1) value
+        gamma = b1 gamma + (1 - b1) <g, p>                                  over all leaves
+        w, D  = 1 - b1^t, sqrt(v / (1 - b2^t)) + eps
+        k     = 1 + learning_rate weight_decay
+        tau   = min(learning_rate / w, max(k (barf - w lb - gamma) + <d, p>, 0) / <d, d / D>)
+        u     = (p - tau d / D) / k - p
+
+    adapt_lower_bound: lb is estimated, and lower_bound is only where it starts and the least it can be:
+        lb    = max((k (barf - gamma) + <d, p>) / (2 k w), lower_bound)     before tau, if lb is larger than twice that
+        lb    = max((barf - gamma + <d, p> - tau <d, d / D> / 2) / w, lower_bound)      after tau
+
+    Call `update(grads, state, params, value=loss)`; the loss may be a Python float.
+
+    State    exp_avg d, exp_avg_sq v: like p, float32 or wider; barf, gamma, lb; count. Memory: 2 x params.
+    Units    learning_rate has those of p, as for Adam; lower_bound those of the loss.
+    Shapes   any, scalars and complex included.
+    Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 2, Lemma 3.1 and section 4.
+    Differs  as `momo`.
+    Raises   MissingArgumentError: no params, no value. HyperparameterError: b1 or b2 outside [0, 1), eps, learning_rate or
+             weight_decay < 0.
+    """
+    d, (v, root) = _momentum(g, s, b1), _root(g, s, c, b2, eps)
+    decay = learning_rate * weight_decay
+    u = -(c.tau * d / root + decay * p) / (1 + decay)
+    return u, s._replace(exp_avg=d, exp_avg_sq=v)

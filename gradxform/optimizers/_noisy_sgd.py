@@ -1,0 +1,33 @@
+"""Gradient descent with noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradxform._types import NonNegative
+from gradxform.core import chain
+from gradxform.registry import optimizer
+from gradxform.transforms import add_noise, scale_by_learning_rate
+
+
+@optimizer(
+    source="Neelakantan et al. 2015, arXiv:1511.06807",
+    example={"learning_rate": 0.1, "key": 0},
+    rates={"default": 0.1, "digits": 0.1},
+    identities=[("noisy_sgd(0.1, eta=0.0, key=0)", "sgd(0.1)")],
+)
+def noisy_sgd(
+    learning_rate: NonNegative, eta: NonNegative = 0.01, gamma: NonNegative = 0.55, key: Any = None, *, seed: int | None = None
+):
+    """Descend along the gradient and Gaussian noise whose variance falls with time.
+
+        u = -learning_rate (g + sqrt(eta / t^gamma) n)              n standard normal
+
+    State    (AddNoiseState(count, rng_key), EmptyState()). Memory: none.
+    Units    learning_rate has those of p / g; eta those of g^2.
+    Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
+    Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
+    Differs  as `add_noise`.
+    Raises   HyperparameterError: learning_rate < 0, eta < 0, gamma < 0, both key and seed.
+    """
+    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,131 @@
+"""Optimistic descent, for games: gradient descent and Adam."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._types import Decay, NonNegative, Real, Shared, Updates
+from gradxform.core import SharedLaw, chain, elementwise
+from gradxform.optimizers._adam import scale_by_adam
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import scale_by_learning_rate
+
+
+class ScaleByOptimisticGradientState(NamedTuple):
+    """Whether no update has been made, and the last g."""
+
+    is_initial_step: Shared
+    previous_gradient: Updates
+
+
+_FIRST = SharedLaw(start=lambda: True, advance=lambda first, c: jnp.zeros_like(first))
+
+
+@transform(source="Mokhtari et al. 2020, arXiv:1901.08511", homogeneity=1)
+@elementwise(ScaleByOptimisticGradientState, shared={"is_initial_step": _FIRST})
+def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0):
+    """Extrapolate the gradient by its last change.
+
+        u = alpha g + beta (g - last g)         alpha g at the first update
+
+    State    is_initial_step; previous_gradient: like p, float32 or wider. Memory: 1 x params.
+    Units    those of g.
+    Shapes   any, scalars and complex included.
+    Source   Mokhtari et al. 2020, arXiv:1901.08511, the generalized optimistic gradient; alpha = beta = 1: Popov 1980.
+    Differs  the last gradient of narrow parameters is float32.
+    Raises   HyperparameterError: alpha or beta is not a finite number.
+    """
+    last = jnp.where(s.is_initial_step, g, s.previous_gradient)
+    return (alpha + beta) * g - beta * last, s._replace(previous_gradient=g)
+
+
+@optimizer(
+    source="Mokhtari et al. 2020, arXiv:1901.08511",
+    example={"learning_rate": 0.1},
+    homogeneity=1,
+    rates={"default": 0.1, "digits": 0.1},
+    identities=[("optimistic_gradient_descent(0.1, beta=0.0)", "sgd(0.1)")],
+)
+def optimistic_gradient_descent(learning_rate: NonNegative, alpha: Real = 1.0, beta: Real = 1.0):
+    """Descend along the gradient, extrapolated by its last change.
+
+        u = -learning_rate (alpha g + beta (g - last g))            -learning_rate alpha g at the first update
+
+    State    (ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()). Memory: 1 x params.
+    Units    learning_rate has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   Mokhtari et al. 2020, arXiv:1901.08511, the generalized optimistic gradient.
+    Differs  as `scale_by_optimistic_gradient`; alpha and beta may be schedules, at which Optax fails.
+    Raises   HyperparameterError: learning_rate < 0, alpha or beta is not a finite number.
+    """
+    return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
+
+
+@optimizer(
+    source="Daskalakis et al. 2018, arXiv:1711.00141",
+    example={"learning_rate": 1e-3, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 1e-3, "digits": 1e-2},
+    identities=[("optimistic_adam_v2(0.1, beta=0.0)", "nadam(0.1)")],
+)
+def optimistic_adam_v2(
+    learning_rate: NonNegative,
+    *,
+    alpha: Real = 1.0,
+    beta: Real = 1.0,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: Any = None,
+    nesterov: bool = True,
+):
+    """Optimistic Adam: Adam's direction, extrapolated by its last change.
+
+        d = m / (sqrt(nu^ + eps_root) + eps)                        m, nu^ as in `adam`, or as in `nadam` with nesterov
+        u = -learning_rate (alpha d + beta (d - last d))            -learning_rate alpha d at the first update
+
+    State    (ScaleByAdamState(count, mu, nu), ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()).
+             Memory: 3 x params.
+    Units    learning_rate has those of p.
+    Shapes   any, scalars and complex included.
+    Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
+    Differs  as `scale_by_adam`.
+    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, alpha or beta is not a finite number.
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_optimistic_gradient(alpha, beta),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def optimistic_adam(
+    learning_rate: NonNegative,
+    optimism: Real | None = None,
+    b1: Decay = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    eps_root: NonNegative = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+):
+    """Optimistic Adam with a rate for the direction and one for its change. Deprecated: use `optimistic_adam_v2`.
+
+        u = -(learning_rate d + optimism (d - last d))              d as in `optimistic_adam_v2`; optimism=None: learning_rate
+
+    State    as `optimistic_adam_v2`.
+    Units    learning_rate and optimism have those of p.
+    Shapes   any, scalars and complex included.
+    Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
+    Differs  learning_rate may be a schedule; ScaleByOptimisticGradientState then stands in a CountedState.
+    Raises   HyperparameterError: as `optimistic_adam_v2`.
+    """
+    warnings.warn("optimistic_adam is deprecated: use `optimistic_adam_v2` instead.", DeprecationWarning, stacklevel=2)
+    optimism = learning_rate if optimism is None else optimism
+    adam_arguments = {"b1": b1, "b2": b2, "eps": eps, "eps_root": eps_root, "mu_dtype": mu_dtype, "nesterov": nesterov}
+    return optimistic_adam_v2(1.0, alpha=learning_rate, beta=optimism, **adam_arguments)

@@ -1,0 +1,203 @@
+"""Sophia: momentum, divided by a running estimate of the curvature, and clipped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+
+from gradxform._errors import MissingArgumentError
+from gradxform._numerics import clip_elements
+from gradxform._types import Count, Decay, NonNegative, OptState, RealUpdates, Shared, Updates, parameters_of
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
+from gradxform.core._chain import check_transformation
+from gradxform.core._holes import flatten, is_array, on_the_mesh_of
+from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform.optimizers._hutchinson import hutchinson_estimator_diag_hessian, objective
+from gradxform.registry import optimizer, transform
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+
+
+class SophiaState(NamedTuple):
+    """The running means of g and of the Hessian's diagonal, not debiased, and the state of what estimates that."""
+
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+    hessian_fn_state: OptState
+
+
+class _Means(NamedTuple):
+    count: Shared
+    mu: Updates
+    nu: RealUpdates
+
+
+@elementwise(_Means, storage={"mu": "mu_dtype"}, needs=("hessian_diag", "due"), leaf_extras=("hessian_diag",))
+def _scale_by_sophia(
+    g, s, p, c, b1: Decay, b2: Decay, eps: NonNegative, gamma: NonNegative, clip_threshold: NonNegative | None, mu_dtype: Any
+):
+    """Momentum, divided by the curvature and clipped, given an estimate of the curvature where one is due."""
+    mu = b1 * s.mu + (1 - b1) * g
+    u = c.debias(mu, b1) / jnp.maximum(gamma * s.nu, eps)
+    u = u if clip_threshold is None else clip_elements(u, clip_threshold)
+    nu = jnp.where(c.due, b2 * s.nu + (1 - b2) * c.hessian_diag.real, s.nu)
+    return u, s._replace(mu=mu, nu=nu)
+
+
+class ScaleBySophia(Spec):
+    """The update of `scale_by_sophia`."""
+
+    def __init__(self, given: Mapping[str, Any]):
+        self.given = dict(given)
+        kernel = ("b1", "b2", "eps", "gamma", "clip_threshold", "mu_dtype")
+        self.direction: Any = _scale_by_sophia(**{n: given[n] for n in kernel}).update
+        self.hessian_diagonal_fn = given["hessian_diagonal_fn"]
+
+    def name(self) -> str:
+        return "scale_by_sophia"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        given = {**self.given, "hessian_diagonal_fn": self.hessian_diagonal_fn}
+        defaults = {n: p.default for n, p in parameters_of(scale_by_sophia).items()}
+        return (), {n: x for n, x in given.items() if not (x is defaults[n] or (type(x) is type(defaults[n]) and x == defaults[n]))}
+
+    def init(self, params: Any) -> SophiaState:
+        means = self.direction.init(params)
+        state = SophiaState(means.count, means.mu, means.nu, self.hessian_diagonal_fn.init(params))
+        return on_the_mesh_of(params, state)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if params is None:
+            raise MissingArgumentError(
+                "scale_by_sophia: needs the parameters, but `params` is None. Call `update(updates, state, params)`."
+            )
+        due = jnp.asarray(state.count % self.given["update_interval"] == 0)
+        h, hessian_fn_state = self._hessian_diag(due, updates, state.hessian_fn_state, params, extra)
+        u, means = self.direction(updates, _Means(state.count, state.mu, state.nu), hessian_diag=h, due=due)
+        if self.given["verbose"] and self.given["clip_threshold"] is not None:
+            self._print_win_rate(means.count, u)
+        return u, state._replace(**means._asdict(), hessian_fn_state=hessian_fn_state)
+
+    def _hessian_diag(self, due: Any, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
+        """An estimate if it is due, else zeros, and the state of the estimator."""
+        update = self.hessian_diagonal_fn.update
+        (leaves, treedef), given = flatten(updates), extra_args_for(update, extra)
+        present = [i for i, x in enumerate(leaves) if is_array(x)]
+
+        def estimate(state: Any) -> tuple[list[Any], Any]:
+            h, state = update(updates, state, params, **given)
+            hs = treedef.flatten_up_to(h)
+            return [jnp.asarray(hs[i]) for i in present], state
+
+        def leave(state: Any) -> tuple[list[Any], Any]:
+            return [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(estimate, state)[0]], state
+
+        if isinstance(due, jax.core.Tracer):
+            hs, state = jax.lax.cond(due, estimate, leave, state)
+        else:
+            hs, state = (estimate if due else leave)(state)
+        for i, h in zip(present, hs, strict=True):
+            leaves[i] = h
+        return treedef.unflatten(leaves), state
+
+    def _print_win_rate(self, t: Any, u: Any) -> None:
+        """Print the share of elements that are not clipped, in updates whose number the interval divides."""
+        every, xs = self.given["print_win_rate_every_n_steps"], [x for x in flatten(u)[0] if is_array(x)]
+        inside = sum(jnp.sum(jnp.abs(x) < self.given["clip_threshold"]) for x in xs)
+        rate = inside / max(sum(x.size for x in xs), 1)
+        show = lambda: jax.debug.print("Sophia optimizer win rate: {}", rate)
+        jax.lax.cond((t % jnp.maximum(every, 1) == 0) & (jnp.asarray(every) > 0), show, lambda: None)
+
+
+_HUTCHINSON = hutchinson_estimator_diag_hessian()
+
+
+@transform(source="Liu et al. 2023, arXiv:2305.14342, Algorithm 3", example={"update_interval": 2}, needs={"obj_fn": objective})
+def scale_by_sophia(
+    b1: Decay = 0.965,
+    b2: Decay = 0.99,
+    eps: NonNegative = 1e-8,
+    gamma: NonNegative = 0.01,
+    clip_threshold: NonNegative | None = 1.0,
+    update_interval: Count = 10,
+    hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
+    mu_dtype: Any = None,
+    verbose: bool = False,
+    print_win_rate_every_n_steps: int = 0,
+) -> GradientTransformationExtraArgs:
+    """Divide the gradient's running mean by a running mean of the Hessian's diagonal, and clip.
+
+        mu = b1 mu + (1 - b1) g
+        u  = mu^ / max(gamma nu, eps)                                       x^ = x / (1 - b^t)
+        u  = min(max(u, -clip_threshold), clip_threshold)
+        nu = b2 nu + (1 - b2) h                 every update_interval-th update, beginning with the first
+
+    h is what hessian_diagonal_fn makes of g. It gets the parameters and all extra arguments; that of Hutchinson needs `obj_fn`, a
+    function of the parameters that returns the loss. nu is used from the next update on, and is 0 in the first.
+
+    Args:
+      clip_threshold: None: no clipping.
+      hessian_diagonal_fn: a transformation from gradients to estimates of the diagonal.
+      verbose: print the share of elements that are not clipped, every so many updates.
+
+    State    SophiaState(count, mu, nu, hessian_fn_state). mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but
+             real, float32 or wider. Memory: 2 x params.
+    Units    u is a number in [-clip_threshold, clip_threshold].
+    Shapes   any, scalars and complex included.
+    Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3; there nu is used at once.
+    Differs  float32 averages for narrow parameters; nu is real; complex updates, which Optax cannot clip. Optax shows this under `sophia`
+             only.
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 or b2 outside [0, 1), eps, gamma or clip_threshold
+             < 0, update_interval < 1.
+    """
+    given = dict(locals())
+    parameters_of(scale_by_sophia)["update_interval"].check("scale_by_sophia", update_interval)
+    check_transformation(hessian_diagonal_fn, "scale_by_sophia, hessian_diagonal_fn")
+    return transformation(ScaleBySophia(given))
+
+
+@optimizer(
+    source="Liu et al. 2023, arXiv:2305.14342",
+    example={"learning_rate": 1e-3, "update_interval": 2},
+    needs={"obj_fn": objective},
+    rates={"default": 1e-3, "digits": 1e-3},
+)
+def sophia(
+    learning_rate: NonNegative,
+    b1: Decay = 0.965,
+    b2: Decay = 0.99,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 1e-4,
+    weight_decay_mask: Any = None,
+    gamma: NonNegative = 0.01,
+    clip_threshold: NonNegative | None = 1.0,
+    update_interval: Count = 10,
+    hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
+    mu_dtype: Any = None,
+    verbose: bool = False,
+    print_win_rate_every_n_steps: int = 0,
+):
+    """Sophia: momentum, divided by a running mean of the Hessian's diagonal, and clipped; weight decay apart.
+
+        mu = b1 mu + (1 - b1) g
+        u  = -learning_rate (clip(mu^ / max(gamma nu, eps)) + weight_decay p)             x^ = x / (1 - b^t)
+        nu = b2 nu + (1 - b2) h                 every update_interval-th update, beginning with the first
+
+    h is an estimate of the Hessian's diagonal: `update(g, state, params, obj_fn=loss)`, where loss is a function of the parameters.
+
+    State    (SophiaState(count, mu, nu, hessian_fn_state), EmptyState(), EmptyState()). Memory: 2 x params.
+    Units    learning_rate has those of p: the step is at most learning_rate clip_threshold per element. weight_decay has those of 1 / p.
+    Shapes   any, scalars and complex included.
+    Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3.
+    Differs  as `scale_by_sophia`.
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 or b2 outside [0, 1), update_interval < 1, another
+             argument < 0.
+    """
+    direction = scale_by_sophia(
+        b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype, verbose, print_win_rate_every_n_steps
+    )
+    return chain(direction, add_decayed_weights(weight_decay, weight_decay_mask), scale_by_learning_rate(learning_rate))

@@ -1,0 +1,329 @@
+"""`inject_hyperparams`: hyperparameters in the state, where a step can read them and a loop can change them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import HyperparameterError
+from gradxform._numerics import increment, real_part, round_to
+from gradxform._types import Range, Shared, check_arguments, parameters_of, unchecked
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
+from gradxform.core._clocks import at_step
+from gradxform.core._evaluate import After, evaluated
+from gradxform.core._holes import dtype_of, flatten, is_array, on_the_mesh_of
+from gradxform.core._hyper import is_schedule
+from gradxform.core._labels import Labels
+from gradxform.core._parts import Part
+from gradxform.core._transformation import Spec, extra_args_for, frozen, transformation
+
+
+class InjectStatefulHyperparamsState(NamedTuple):
+    """Updates so far, the hyperparameters by name as they were used last, the states of the schedules, the inner state."""
+
+    count: Shared
+    hyperparams: dict[str, Any]
+    hyperparams_states: dict[str, Any]
+    inner_state: Any
+
+
+class InjectHyperparamsState(NamedTuple):
+    """The state that `inject_hyperparams` had before schedules could have one; kept for old checkpoints."""
+
+    count: Shared
+    hyperparams: dict[str, Any]
+    inner_state: Any
+
+
+class StatefulSchedule(Protocol):
+    """A schedule with a state of its own, which may depend on the extra arguments of `update`, such as `value=`."""
+
+    def init(self) -> Any:
+        """The first state."""
+
+    def update(self, state: Any, **extra_args: Any) -> Any:
+        """The next state."""
+
+    def __call__(self, state: Any, **extra_args: Any) -> Any:
+        """The value."""
+
+
+class WrappedScheduleState(NamedTuple):
+    """Updates so far."""
+
+    count: Shared
+
+
+class WrappedSchedule:
+    """A schedule as a `StatefulSchedule`: its state is the count, from 0."""
+
+    def __init__(self, schedule_fn: Callable[[Any], Any]):
+        self.schedule_fn = schedule_fn
+
+    def init(self) -> WrappedScheduleState:
+        return WrappedScheduleState(jnp.zeros([], jnp.int32))
+
+    def update(self, state: WrappedScheduleState, **extra_args: Any) -> WrappedScheduleState:
+        del extra_args
+        return WrappedScheduleState(increment(state.count))
+
+    def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> Any:
+        del extra_args
+        return self.schedule_fn(state.count)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WrappedSchedule) and self.schedule_fn == other.schedule_fn
+
+    def __hash__(self) -> int:
+        return hash((WrappedSchedule, self.schedule_fn))
+
+    def __repr__(self) -> str:
+        return repr(self.schedule_fn)
+
+
+class Injected(Spec):
+    """The update of a transformation with injected hyperparameters."""
+
+    def __init__(self, factory: Callable[..., Any], static_args: frozenset[str], dtype: Any, args: Mapping[str, Any]):
+        self.factory, self.static_args, self.dtype, self.args = factory, static_args, dtype, dict(args)
+        kinds = {name: _kind(name, value, factory, static_args) for name, value in args.items()}
+        self.static = {name: value for name, value in args.items() if kinds[name] == "static"}
+        self.numbers = {name: value for name, value in args.items() if kinds[name] == "number"}
+        self.schedules = {name: _stateful(value) for name, value in args.items() if kinds[name] == "schedule"}
+        check_arguments(self.name(), _declared(factory), self.numbers)
+
+    def name(self) -> str:
+        return f"inject_hyperparams({getattr(self.factory, '__name__', repr(self.factory))})"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        parameters = inspect.signature(self.factory).parameters
+        default = lambda name: frozen(parameters[name].default) if name in parameters else inspect.Parameter.empty
+        return (), {name: value for name, value in self.args.items() if frozen(value) != default(name)}
+
+    def key(self) -> Any:
+        return (Injected, frozen(self.factory), self.static_args, frozen(self.dtype), frozen(self.args))
+
+    def inner(self, hyperparams: Mapping[str, Any]) -> GradientTransformation:
+        """The inner transformation with these hyperparameters."""
+        with unchecked():
+            return self.factory(**self.static, **hyperparams)
+
+    @property
+    def wide_updates(self) -> bool:
+        first = {name: f(f.init()) for name, f in self.schedules.items() if isinstance(f, WrappedSchedule)}
+        if len(first) < len(self.schedules):
+            return False
+        return getattr(self.inner({**self.numbers, **first}).update, "wide_updates", False)
+
+    def _float(self, tree: Any) -> Any:
+        """The dtype of the hyperparameters beside these parameters: float32 or wider."""
+        if self.dtype is not None:
+            return jnp.dtype(self.dtype)
+        kinds = {real_part(dtype_of(x)) for x in flatten(tree)[0] if is_array(x)}
+        return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
+
+    def init(self, params: Any) -> InjectStatefulHyperparamsState:
+        dtype = self._float(params)
+        states = {name: f.init() for name, f in self.schedules.items()}
+        hyper = {name: _settled(x, dtype, copy=True) for name, x in self.numbers.items()}
+        hyper |= {name: _settled(f(states[name]), dtype, scheduled=True) for name, f in self.schedules.items()}
+        inner = self.inner(hyper).init(params)
+        return on_the_mesh_of(params, InjectStatefulHyperparamsState(jnp.zeros([], jnp.int32), hyper, states, inner))
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        dtype = self._float(updates if params is None else params)
+        hyper = {name: _settled(x, dtype) for name, x in state.hyperparams.items()}
+        states = state.hyperparams_states
+        for name, f in self.schedules.items():
+            value = _settled(f(states[name], **extra), dtype, scheduled=True)
+            hyper[name] = round_to(value, jnp.result_type(state.hyperparams[name]))
+        tx = self.inner(hyper)
+        updates, inner = tx.update(updates, state.inner_state, params, **extra_args_for(tx.update, extra))
+        return updates, state._replace(
+            count=increment(state.count),
+            hyperparams=hyper,
+            hyperparams_states={name: f.update(states[name], **extra) for name, f in self.schedules.items()},
+            inner_state=inner,
+        )
+
+    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
+        states, values, last = dict(state.hyperparams_states), dict(state.hyperparams), jnp.maximum(jnp.asarray(step) - 1, 0)
+        for name, f in self.schedules.items():
+            if isinstance(f, WrappedSchedule):
+                states[name] = at_step(states[name], count=step)
+                values[name] = jnp.asarray(f(states[name]._replace(count=last))).astype(values[name].dtype)
+        return at_step(state, count=step)._replace(hyperparams=values, hyperparams_states=states), step
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        return evaluated(self.inner(state.hyperparams), state.inner_state, params, after)
+
+    def parts(self, state: Any) -> list[Part]:
+        return [Part("", self.inner(state.hyperparams), state.inner_state)]
+
+    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
+        return self, state._replace(inner_state=parts[0].state)
+
+
+def _stateful(value: Any) -> Any:
+    """A schedule of either kind as one with a state."""
+    return value if _is_stateful(value) else WrappedSchedule(value)
+
+
+def _is_stateful(value: Any) -> bool:
+    return callable(value) and all(callable(getattr(value, method, None)) for method in ("init", "update"))
+
+
+def _settled(value: Any, dtype: Any, copy: bool = False, scheduled: bool = False) -> jax.Array:
+    """A hyperparameter as an array: of `dtype`, unless it is an array that says itself what it is.
+
+    A schedule of whole numbers, and a whole number put in the place of a float, become floats.
+    """
+    strong = isinstance(value, jax.Array) and not value.weak_type
+    if strong and not (scheduled and jnp.issubdtype(value.dtype, jnp.integer)):
+        return jnp.array(value, copy=True) if copy else value
+    if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
+        dtype = jnp.promote_types(dtype, jnp.complex64)
+    return jnp.array(value, dtype, copy=True) if copy else jnp.asarray(value, dtype)
+
+
+def _kind(name: str, value: Any, factory: Callable[..., Any], static_args: frozenset[str]) -> str:
+    """Whether an argument is a `number` for the state, a `schedule`, or `static`."""
+    hint = _hints(factory).get(name)
+    if name in static_args or value is None or isinstance(value, (bool, np.bool_, str, type, Labels)) or _is_key(value):
+        return "static"
+    if is_schedule(value):
+        return "static" if _says(hint) == "static" else "schedule"
+    if not isinstance(value, (int, float, complex, np.number, np.ndarray, jax.Array)) or _says(hint) == "static":
+        return "static"
+    if isinstance(value, (int, np.integer)) and _says(hint) != "number":
+        default = inspect.signature(factory).parameters[name].default if name in inspect.signature(factory).parameters else None
+        return "number" if isinstance(default, float) else "static"
+    return "number"
+
+
+def _is_key(value: Any) -> bool:
+    """A random key, typed or raw."""
+    if not isinstance(value, jax.Array):
+        return False
+    return jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or (value.dtype == jnp.uint32 and value.shape[-1:] in ((2,), (4,)))
+
+
+def _declared(factory: Callable[..., Any]) -> Mapping[str, Any]:
+    """The arguments that one of our own factories declares."""
+    rule = getattr(factory, "rule", None)
+    if rule is not None:
+        return rule.parameters
+    return parameters_of(inspect.unwrap(factory)) if any(_has_range(h) for h in _hints(factory).values()) else {}
+
+
+@functools.cache
+def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
+    """The annotations; ours of arguments without a range say that they are static."""
+    if isinstance(factory, functools.partial):
+        return _hints(factory.func)
+    declared = getattr(factory, "parameters", None)
+    rule = getattr(factory, "rule", None)
+    source = rule.kernel if rule is not None else (declared and inspect.unwrap(factory)) or factory
+    try:
+        hints = typing.get_type_hints(source, include_extras=True)
+    except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing
+        return {}
+    if any(_has_range(h) for h in hints.values()):
+        return {name: h if _has_range(h) else bool for name, h in hints.items()}
+    return hints
+
+
+def _has_range(hint: Any) -> bool:
+    return any(isinstance(mark, Range) for part in _parts(hint) for mark in getattr(part, "__metadata__", ()))
+
+
+def _parts(hint: Any) -> list[Any]:
+    """The members of a union, at any depth."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [part for member in typing.get_args(hint) for part in _parts(member)]
+    return [hint]
+
+
+def _says(hint: Any) -> str | None:
+    """What an annotation says of an argument: `number`, `static`, or nothing."""
+    parts = _parts(hint)
+    for part in parts:
+        if typing.get_origin(part) is Annotated:
+            return "static" if typing.get_args(part)[0] is int else "number"
+    if any(part in (float, complex, jax.Array, np.ndarray) for part in parts):
+        return "number"
+    if any(part in (int, bool, str) or typing.get_origin(part) is Callable for part in parts):
+        return "static"
+    return None
+
+
+def inject_hyperparams(
+    inner_factory: Callable[..., GradientTransformation], static_args: str | Iterable[str] = (), hyperparam_dtype: Any = None
+) -> Callable[..., GradientTransformationExtraArgs]:
+    """Keep the hyperparameters of a transformation in its state.
+
+        tx = inject_hyperparams(adam)(learning_rate=schedule, b1=0.9)
+        state.hyperparams["learning_rate"]                              # what the last update used; what the first will
+        state.hyperparams["b1"] = 0.95                                  # from the next update on
+
+        h_i  = schedule_i(k)            k updates are complete, from 0; or as set in the state
+        u, s = inner_factory(h)(g, s)
+
+    What is in the state is an input of a compiled step: changing it compiles nothing. `set_hyperparams` does it in the dtype that is
+    there. To set a scheduled one in the state has no effect: the schedule says what it is at every update; `set_hyperparams` refuses.
+
+    In the state are numbers, arrays, and schedules of either kind. Static are: what `static_args` names; flags, strings, dtypes, random
+    keys and everything else without a number; arguments that are annotated as whole numbers, and Python's whole numbers unless the
+    annotation or the default is a float; and a function where the annotation has no place for a number, such as a mask.
+
+    Args:
+      inner_factory: a function of hyperparameters that makes a transformation, ours or of another library.
+      static_args: name or names of arguments to leave out of the state.
+      hyperparam_dtype: the dtype of those in the state. None: float32, or wider if the parameters are.
+
+    Returns:
+      A function of the same arguments, each of which may be a schedule or a `StatefulSchedule`.
+
+    State    InjectStatefulHyperparamsState(count, hyperparams, hyperparams_states, inner_state). Memory: that of inner.
+    Units    those of inner.
+    Shapes   those of inner.
+    Source   Optax.
+    Differs  hyperparameters are never rounded to the parameters' bfloat16 (there 0.999 is 1 and Adam's first update NaN); an array that
+             is not weakly typed stays what it is. Whole numbers are static; Optax traces them. A schedule of whole numbers gives floats.
+             Dtypes and masks need not be named as static. The state's leaves are arrays of one dtype, first and last.
+    Raises   ValueError: `static_args` names what is not an argument.
+    """
+    static = frozenset([static_args] if isinstance(static_args, str) else static_args)
+    signature = inspect.signature(inner_factory)
+    if not static <= set(signature.parameters):
+        raise HyperparameterError(
+            f"inject_hyperparams: `static_args` must name arguments of {getattr(inner_factory, '__name__', inner_factory)}, which are "
+            f"{', '.join(signature.parameters)}, but got {', '.join(sorted(static - set(signature.parameters)))}."
+        )
+
+    @functools.wraps(inner_factory)
+    def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = {}
+        for name, value in bound.arguments.items():
+            rest = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            given |= value if rest else {name: value}
+        return transformation(Injected(inner_factory, static, hyperparam_dtype, given))
+
+    return make
+
+
+def inject_stateful_hyperparams(
+    inner_factory: Callable[..., GradientTransformation], static_args: str | Iterable[str] = (), hyperparam_dtype: Any = None
+) -> Callable[..., GradientTransformationExtraArgs]:
+    """The same as `inject_hyperparams`, under the name that it once had."""
+    return inject_hyperparams(inner_factory, static_args, hyperparam_dtype)

@@ -1,0 +1,28 @@
+"""Normalizing the whole tree of updates."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gradxform._numerics import sum_sq
+from gradxform._types import NonNegative, Real
+from gradxform.core import per_tree
+from gradxform.registry import transform
+
+
+@transform(source="Optax", homogeneity=0, example={"eps": 1e-30})
+@per_tree(total=sum_sq)
+def normalize_by_update_norm(g, s, p, c, scale_factor: Real = 1.0, eps: NonNegative = 1e-6):
+    """Give the whole tree of updates one norm.
+
+        ||g|| = sqrt(sum over all leaves of |g|^2)
+        u     = scale_factor g / (||g|| + eps)
+
+    State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
+    Units    those of scale_factor: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
+    Shapes   any, scalars and complex included.
+    Source   normalized gradient descent, Nesterov 1984.
+    Differs  from Optax: the norm is summed in float32 or wider, so that float16 gradients do not overflow to an update of zero.
+    Raises   HyperparameterError: eps < 0, scale_factor is not a finite number.
+    """
+    return scale_factor * g / (jnp.sqrt(c.total) + eps), s
