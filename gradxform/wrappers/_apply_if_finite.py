@@ -67,14 +67,18 @@ class ApplyIfFinite(Spec):
 def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) -> GradientTransformationExtraArgs:
     """Update only if every element of the updates is finite; otherwise do nothing, and count.
 
-        u, s = inner(g, s)                      if all of g is finite, or the last max_consecutive_errors updates were rejected
+        u, s = inner(g, s)                      if all of g is finite, or notfinite_count > max_consecutive_errors
         u, s = 0, s                             otherwise
+
+    notfinite_count is the number of updates in a row that were not finite, this one included. Once it exceeds the limit the wrapper has
+    given up: it lets every update through, and goes on counting, until a finite one sets the count back.
 
     State    ApplyIfFiniteState(notfinite_count, last_finite, total_notfinite, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.
     Source   Optax.
-    Differs  masked and absent leaves are allowed.
+    Differs  masked and absent leaves are allowed. The count after giving up is that of Optax 0.2.8; a proposal there (#1746) would begin
+             again at 0, and reject the next updates though the parameters are lost.
     Raises   StructureError: inner is not a transformation.
     """
     check_transformation(inner, "apply_if_finite")

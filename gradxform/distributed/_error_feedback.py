@@ -1,0 +1,124 @@
+"""Compressed gradients, and the memory of what compression left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+
+from gradxform._errors import StructureError
+from gradxform._types import Updates
+from gradxform.core import GradientTransformationExtraArgs, per_leaf
+from gradxform.core._transformation import transformation
+from gradxform.distributed import _wire
+from gradxform.distributed._compressors import scaled_sign
+from gradxform.distributed._mean import as_given, as_real
+from gradxform.distributed._per_device import PerDevice
+from gradxform.registry import transform
+
+
+class ErrorFeedbackState(NamedTuple):
+    """What has not been sent yet."""
+
+    residual: Updates
+
+
+def _check_compressor(owner: str, compressor: Any) -> None:
+    if not callable(getattr(compressor, "encode", None)):
+        raise StructureError(
+            f"{owner}: `compressor` must be one such as `two_bit(0.5)` or `scaled_sign()`, but got {compressor!r}."
+        )
+
+
+def _sent(compressor: Any, p: Any, axis_name: Any) -> tuple[Any, Any]:
+    """What this device sends, and the mean over the devices of what they send."""
+    p = as_real(p)
+    q, scale = compressor.encode(p)
+    own = scale * q.astype(p.dtype)
+    if axis_name is None:
+        return own, own
+    if not compressor.common:
+        return own, _wire.mean_of(q, scale, axis_name)
+    total = _wire.sum_of(q, axis_name)
+    return own, scale * (total.astype(p.dtype) / jax.lax.axis_size(axis_name))
+
+
+@transform(source="Bernstein et al. 2018, arXiv:1802.04434", example={"compressor": scaled_sign()}, homogeneity=1)
+@per_leaf()
+def compressed_mean(g, s, p, c, compressor: Any, axis_name: Any = None):
+    """Replace each device's gradients by the mean of what the devices send of them.
+
+        u = 1/n sum_i C(g_i)            i the n devices along axis_name
+
+    It has no memory, and may converge to a wrong point, or not at all: `error_feedback` is what to use.
+
+    Args:
+      compressor: C: `two_bit(threshold)` or `scaled_sign()`.
+      axis_name: the name, or names, of the mapped axis; None: there is one device.
+
+    State    EmptyState(). Memory: none. Sent: see the compressor.
+    Units    those of g.
+    Shapes   any, scalars and complex included: real and imaginary parts are compressed separately.
+    Source   Bernstein et al. 2018, arXiv:1802.04434, Algorithm 1, with a scale.
+    Differs  no.
+    Raises   StructureError: compressor is not a compressor.
+    """
+    _check_compressor("compressed_mean", compressor)
+    _, u = _sent(compressor, g, axis_name)
+    return as_given(u, g), s
+
+
+@per_leaf(ErrorFeedbackState)
+def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
+    """The part of `error_feedback` on one device; `error_feedback` is the whole."""
+    total = g + s.residual
+    own, u = _sent(compressor, total, axis_name)
+    return as_given(u, g), s._replace(residual=total - as_given(own, g))
+
+
+class ErrorFeedback(PerDevice):
+    """The update of `error_feedback` over an axis."""
+
+    def __init__(self, compressor: Any, axis_name: Any):
+        super().__init__(_error_feedback(compressor, axis_name), axis_name)
+        self.compressor = compressor
+
+    def name(self) -> str:
+        return "error_feedback"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return (self.compressor, self.axis_name), {}
+
+
+@transform(
+    source="Karimireddy et al. 2019, arXiv:1901.09847, Algorithm 1",
+    seeds="MXNet",
+    example={"compressor": scaled_sign()},
+    homogeneity=1,
+    identities=[("error_feedback(two_bit(0.25), None)", "error_feedback(two_bit(0.25))")],
+)
+def error_feedback(compressor: Any, axis_name: Any = None) -> GradientTransformationExtraArgs:
+    """Send compressed gradients, and add what was not sent to the next ones.
+
+        p        = g + residual
+        u        = 1/n sum_i C(p_i)            i the n devices along axis_name
+        residual = p - C(p)
+
+    Nothing is lost, only late: after any number of updates, the sum of what a device has sent plus its residual is the sum of its
+    gradients. So descent along u converges where it would along the mean, also where plain signs go wrong.
+
+    Args:
+      compressor: C: `two_bit(threshold)`, MXNet's KVStore, or `scaled_sign()`, EF-signSGD.
+      axis_name: the name, or names, of the mapped axis; None: there is one device.
+
+    State    PerDeviceState(ErrorFeedbackState(residual)), see `per_device`; with axis_name=None the inner one alone. residual: like p,
+             float32 or wider. Memory: 1 x params on every device. Sent: see the compressor.
+    Units    those of g.
+    Shapes   any, scalars and complex included: real and imaginary parts are compressed separately.
+    Source   Karimireddy et al. 2019, arXiv:1901.09847, Algorithm 1; MXNet's KVStore; Seide et al. 2014.
+    Differs  the paper's residual is that of rate times gradient: put a schedule of the rate before this one to have that.
+    Raises   StructureError: compressor is not a compressor.
+    """
+    _check_compressor("error_feedback", compressor)
+    return _error_feedback(compressor) if axis_name is None else transformation(ErrorFeedback(compressor, axis_name))

@@ -1,0 +1,131 @@
+"""How the results of the pieces become one."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform._numerics import is_inexact, real_part, round_to, widen
+
+
+@dataclasses.dataclass(frozen=True)
+class Accumulator:
+    """How results x_0, ..., x_(n-1) of the pieces become one.
+
+        carry = init(shape and dtype of x)
+        carry = update(carry, x_i, i)              for every i
+        result = finalize(carry)
+
+    Attributes:
+      init: (tree of `jax.ShapeDtypeStruct`) -> carry.
+      update: (carry, x_i, i) -> carry.
+      finalize: (carry) -> result.
+      aggregate: (x with an axis of examples in front) -> x of one piece; for `micro_vmap`.
+    """
+
+    init: Callable[[Any], Any]
+    update: Callable[[Any, Any, Any], Any]
+    finalize: Callable[[Any], Any]
+    aggregate: Callable[[Any], Any]
+
+
+class AccumulationType(enum.Enum):
+    """The accumulators that depend on the number of pieces, by name."""
+
+    MEAN = enum.auto()
+    """The mean over all pieces."""
+    SUM = enum.auto()
+    """The sum."""
+    RUNNING_MEAN = enum.auto()
+    """The mean over the pieces that were executed, if not all were."""
+    CONCAT = enum.auto()
+    """All results along axis 0, in the order of the batch."""
+
+
+class Wide(NamedTuple):
+    """A sum or mean in float32 or wider, and an empty array of the dtype to round it to in the end."""
+
+    value: Any
+    like: Any
+
+
+def _begin(x: Any) -> Wide:
+    dtype = jnp.dtype(jnp.int32) if x.dtype == jnp.bool_ else x.dtype
+    return Wide(jnp.zeros_like(x, dtype=widen(dtype)), jnp.zeros(0, dtype))
+
+
+def _begin_mean(x: Any) -> Wide:
+    if not is_inexact(x.dtype):
+        raise StructureError(f"microbatch: MEAN and RUNNING_MEAN need floating-point results, but got {x.dtype}{x.shape}. Use SUM.")
+    return _begin(x)
+
+
+def _add(carry: Wide, x: Any, i: Any) -> Wide:
+    return carry._replace(value=carry.value + x.astype(carry.value.dtype))
+
+
+def _towards(carry: Wide, x: Any, i: Any) -> Wide:
+    mean = carry.value
+    n = jnp.asarray(i + 1, real_part(mean.dtype))
+    return carry._replace(value=mean + (x.astype(mean.dtype) - mean) / n)
+
+
+def _end(carry: Wide, divisor: int = 1) -> Any:
+    value = carry.value / divisor if divisor != 1 else carry.value
+    return round_to(value, carry.like.dtype)
+
+
+def _in_order(pieces: Any) -> Any:
+    """Results (piece, example, ...) as (example of the batch, ...); see `reshape_batch_axis`."""
+    return pieces if pieces.ndim < 2 else pieces.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
+
+
+def _by_leaf(init: Any, update: Any, finalize: Any, aggregate: Any) -> Accumulator:
+    """An accumulator of trees from one of arrays."""
+    return Accumulator(
+        init=lambda x: jax.tree.map(init, x),
+        update=lambda carry, x, i: jax.tree.map(lambda x, c: update(c, x, i), x, carry),
+        finalize=lambda carry: jax.tree.map(finalize, carry, is_leaf=lambda c: isinstance(c, Wide)),
+        aggregate=lambda x: jax.tree.map(aggregate, x),
+    )
+
+
+def _concatenation(n: int) -> Accumulator:
+    return _by_leaf(
+        lambda x: jnp.broadcast_to(jnp.zeros_like(x)[None], (n, *x.shape)),
+        lambda carry, x, i: jax.lax.dynamic_update_index_in_dim(carry, x, i, 0),
+        _in_order,
+        lambda x: x,
+    )
+
+
+def _named(kind: Any, n: int) -> Accumulator:
+    if isinstance(kind, Accumulator):
+        return kind
+    total, mean = lambda x: jnp.sum(x, axis=0), lambda x: jnp.mean(x, axis=0)
+    makers = {
+        AccumulationType.SUM: lambda: _by_leaf(_begin, _add, _end, total),
+        AccumulationType.MEAN: lambda: _by_leaf(_begin_mean, _add, lambda c: _end(c, n), mean),
+        AccumulationType.RUNNING_MEAN: lambda: _by_leaf(_begin_mean, _towards, _end, mean),
+        AccumulationType.CONCAT: lambda: _concatenation(n),
+    }
+    if not isinstance(kind, AccumulationType):
+        raise StructureError(f"microbatch: `accumulator` must be made of Accumulator and AccumulationType, but has {kind!r:.200}.")
+    return makers[kind]()
+
+
+def accumulator_for(accumulators: Any, n: int) -> Accumulator:
+    """One accumulator from a tree of them, a prefix of the results of n pieces."""
+    tree = jax.tree.map(lambda kind: _named(kind, n), accumulators)
+    return Accumulator(
+        init=lambda x: jax.tree.map(lambda a, y: a.init(y), tree, x),
+        update=lambda carry, x, i: jax.tree.map(lambda a, c, y: a.update(c, y, i), tree, carry, x),
+        finalize=lambda carry: jax.tree.map(lambda a, c: a.finalize(c), tree, carry),
+        aggregate=lambda x: jax.tree.map(lambda a, y: a.aggregate(y), tree, x),
+    )

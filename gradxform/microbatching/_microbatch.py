@@ -1,0 +1,172 @@
+"""A function of a batch, evaluated piece by piece."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform.microbatching._accumulators import AccumulationType, accumulator_for
+
+
+def reshape_batch_axis(tree: Any, microbatch_size: int, axis: int = 0) -> Any:
+    """Split the batch axis of every array in two, (pieces, microbatch_size), at the same place.
+
+        x[..., i, j, ...] = batch[..., j pieces + i, ...]
+
+    Piece i has the examples i, i + pieces, i + 2 pieces, ...: the examples on one device stay there, so that the sharding of the batch
+    is that of every piece.
+
+    Source   Optax.
+    Differs  axis may count from the end.
+    Raises   StructureError: the batch is not divisible by microbatch_size.
+    """
+
+    def split(x: Any) -> Any:
+        x = jnp.asarray(x)
+        at = axis % x.ndim
+        if x.shape[at] % microbatch_size:
+            raise StructureError(f"microbatch: a batch of {x.shape[at]} is not divisible by microbatch_size={microbatch_size}.")
+        pieces = x.shape[at] // microbatch_size
+        return x.reshape(*x.shape[:at], microbatch_size, pieces, *x.shape[at + 1 :]).swapaxes(at, at + 1)
+
+    return jax.tree.map(split, tree)
+
+
+def _batch_size(batched: Sequence[tuple[Any, Any]]) -> int:
+    """The length of the batch axis, which all arrays of (name, tree), axis must agree on."""
+    sizes = {}
+    for (name, tree), axis in batched:
+        for path, x in jax.tree_util.tree_leaves_with_path(tree):
+            sizes[f"{name}{jax.tree_util.keystr(path)}"] = jnp.shape(x)[axis]
+    if not sizes:
+        raise StructureError("microbatch: no argument has a batch axis. Name one in `argnums` or `argnames`.")
+    if len(set(sizes.values())) > 1:
+        raise StructureError(f"microbatch: the batch axes must have one length, but have {sizes}. Check `in_axes`.")
+    return next(iter(sizes.values()))
+
+
+def microbatch(
+    fun: Callable[..., Any],
+    argnums: int | Sequence[int],
+    microbatch_size: int | None,
+    accumulator: Any = AccumulationType.SUM,
+    *,
+    argnames: str | Sequence[str] = (),
+    in_axes: int | Sequence[int] = 0,
+    num_real_microbatches: Any = None,
+) -> Callable[..., Any]:
+    """Evaluate a function of a batch on one piece of it after another, and accumulate the results.
+
+        fun(piece 0) + fun(piece 1) + ...
+
+    The memory is that of one piece, and of the accumulated result: around a `value_and_grad` it is gradient accumulation without a
+    wrapper around the optimizer. A piece has every n-th example (`reshape_batch_axis`).
+
+    Args:
+      fun: any function.
+      argnums: which positional arguments have a batch axis; they may be trees.
+      microbatch_size: examples in a piece; it divides the batch. None: `fun` itself.
+      accumulator: how to combine the results: an `AccumulationType`, an `Accumulator`, or a tree of them, which may be a prefix of the
+        result.
+      argnames: which keyword arguments have a batch axis.
+      in_axes: the batch axis of all of them, or of each in the order of argnums and argnames.
+      num_real_microbatches: execute only so many pieces, the first ones; it may be traced, for batches of changing size.
+
+    Returns:
+      A function of the same arguments.
+
+    Shapes   sums and means of narrow dtypes are accumulated in float32 and rounded once; the result has the dtype of fun's. Flags are
+             counted.
+    Source   Optax.
+    Differs  Optax accumulates in the dtype of the result, which in bfloat16 stands still; complex means are allowed.
+    Raises   StructureError: batch axes of several lengths, or not divisible; a mean of whole numbers.
+    """
+    if microbatch_size is None:
+        return fun
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    names = (argnames,) if isinstance(argnames, str) else tuple(argnames)
+    keys = (*numbers, *names)
+    axes = (in_axes,) * len(keys) if isinstance(in_axes, int) else tuple(in_axes)
+
+    @functools.wraps(fun)
+    def microbatched(*args: Any, **kwargs: Any) -> Any:
+        given = dict(enumerate(args)) | kwargs
+        if missing := [key for key in keys if key not in given]:
+            raise StructureError(f"microbatch: the batched arguments {missing} were not given; by position are {len(args)}.")
+        size = _batch_size([((key, given[key]), axis) for key, axis in zip(keys, axes, strict=True)])
+        split = {key: reshape_batch_axis(given[key], microbatch_size, axis) for key, axis in zip(keys, axes, strict=True)}
+
+        def piece(i: Any) -> Any:
+            here = dict(given)
+            for key, axis in zip(keys, axes, strict=True):
+                here[key] = jax.tree.map(lambda x, at=axis: _take(x, i, at), split[key])
+            return fun(*(here[i] for i in range(len(args))), **{name: here[name] for name in kwargs})
+
+        pieces = size // microbatch_size
+        loop = accumulator_for(accumulator, pieces)
+        last = pieces if num_real_microbatches is None else num_real_microbatches
+        last = min(last, pieces) if isinstance(last, int) else jnp.minimum(last, pieces)
+        carry = loop.init(jax.eval_shape(piece, 0))
+        return loop.finalize(jax.lax.fori_loop(0, last, lambda i, carry: loop.update(carry, piece(i), i), carry))
+
+    return microbatched
+
+
+def _take(x: Any, i: Any, axis: int) -> Any:
+    return jax.lax.dynamic_index_in_dim(x, i, axis % (x.ndim - 1), keepdims=False)
+
+
+def micro_vmap(
+    fun: Callable[..., Any],
+    in_axes: int | Sequence[int | None] = 0,
+    out_axes: Any = 0,
+    *,
+    microbatch_size: int | None = None,
+    vmap_fn: Callable[..., Any] = jax.vmap,
+    accumulator: Any = AccumulationType.CONCAT,
+    num_real_microbatches: Any = None,
+) -> Callable[..., Any]:
+    """Map a function over a batch, as `jax.vmap` does, but piece by piece, and reduce the results if asked to.
+
+        [fun(x) for x in batch]            or their sum or mean, by the accumulator
+
+    Args:
+      fun: a function of one example.
+      in_axes: the batch axis of each positional argument, or None; keyword arguments are mapped along axis 0.
+      out_axes: must be 0.
+      microbatch_size: examples that are mapped at once; it divides the batch. None: all.
+      vmap_fn: (fun, in_axes, out_axes) -> mapped function.
+      accumulator: as in `microbatch`; CONCAT gives what `jax.vmap` gives, the others save the memory of that.
+      num_real_microbatches: as in `microbatch`.
+
+    Returns:
+      A function of the same arguments with a batch axis.
+
+    Source   Optax.
+    Differs  as `microbatch`.
+    Raises   StructureError: out_axes is not 0; as `microbatch`.
+    """
+    if out_axes != 0:
+        raise StructureError(f"micro_vmap: `out_axes` must be 0, but is {out_axes!r}. Move the axis of the result.")
+    axes = (in_axes,) if isinstance(in_axes, int) else tuple(in_axes)
+
+    def mapped(*args: Any, kwargs: Any) -> Any:
+        out = vmap_fn(fun, axes, 0)(*args, **kwargs)
+        return accumulator_for(accumulator, 1).aggregate(out)
+
+    batched = [i for i, axis in enumerate(axes) if axis is not None]
+    by_pieces = microbatch(
+        mapped,
+        argnums=batched,
+        microbatch_size=microbatch_size,
+        accumulator=accumulator,
+        argnames="kwargs",
+        in_axes=[*(axis for axis in axes if axis is not None), 0],
+        num_real_microbatches=num_real_microbatches,
+    )
+    return lambda *args, **kwargs: by_pieces(*args, kwargs=kwargs)

@@ -1,0 +1,248 @@
+"""`get_hyperparams` and `set_hyperparams`: the hyperparameters of any chain, by name."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
+from gradxform._types import OptState, Parameter
+from gradxform.core import GradientTransformation
+from gradxform.core._chain import Chain, check_transformation
+from gradxform.core._hyper import evaluate, is_schedule
+from gradxform.core._lift import Stage
+from gradxform.core._parts import Labels, walk
+from gradxform.core._transformation import Spec
+from gradxform.registry import Entry, entry, names
+from gradxform.schedules import constant_schedule
+from gradxform.schedules._inject import Injected
+
+
+class Found(NamedTuple):
+    """A hyperparameter, where it stands, and its value as the last update used it."""
+
+    path: tuple[str, ...]
+    name: str
+    value: Any
+
+
+class Reader:
+    """The hyperparameters that one transformation holds itself, by name."""
+
+    def __init__(self, tx: Any, state: Any):
+        self.spec: Any = getattr(tx, "update", None)
+        self.state = state
+        self.in_state = isinstance(getattr(state, "hyperparams", None), Mapping)
+
+    def title(self) -> str:
+        own = self.spec.name() if isinstance(self.spec, Spec) else type(self.state).__name__
+        return own.removeprefix("scale_by_")
+
+    def declared(self) -> Mapping[str, Parameter]:
+        if isinstance(self.spec, Stage):
+            return self.spec.rule.parameters
+        found = self.entry()
+        return found.parameters if found else {}
+
+    def entry(self) -> Entry | None:
+        """The registry's entry of the function that made a hand-written transformation."""
+        known = isinstance(self.spec, Spec) and not isinstance(self.spec, (Chain, Injected))
+        return entry(self.spec.name()) if known and self.spec.name() in names(kind="*") else None
+
+    def arguments(self) -> dict[str, Any]:
+        """All arguments that made it."""
+        if isinstance(self.spec, Stage):
+            return self.spec.args
+        found = self.entry()
+        if found is None:
+            return {}
+        args, kwargs = self.spec.arguments()
+        try:
+            bound = inspect.signature(found.make).bind(*args, **kwargs)
+        except TypeError:
+            return {}
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+    def values(self) -> dict[str, Any]:
+        """The numbers, arrays and schedules among them."""
+        if self.in_state:
+            return self.state.hyperparams
+        declared = self.declared()
+        return {n: x for n, x in self.arguments().items() if n in declared and declared[n].is_data and x is not None}
+
+    def count(self) -> Any:
+        """The completed updates, None without a clock."""
+        fields = getattr(self.state, "_fields", ())
+        if "step_count" in fields:
+            return self.state.step_count - 1  # `schedule_free` counts from 1
+        clock = self.spec.layout.clock if isinstance(self.spec, Stage) else "count"
+        return getattr(self.state, clock) if clock and clock in fields else None
+
+    def used(self) -> dict[str, Any]:
+        """The values that the last update used; before the first, those that it will use."""
+        k, values = self.count(), self.values()
+        if k is None:
+            return {n: x for n, x in values.items() if not is_schedule(x)}
+        return {n: evaluate(x, jnp.maximum(k - 1, 0)) for n, x in values.items()}
+
+    def replaced(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
+        """The transformation and its state with other values."""
+        if self.in_state:
+            return self.spec, self._with_state(changes)
+        old, declared, new = self.arguments(), self.declared(), {}
+        for name, value in changes.items():
+            declared[name].check(self.spec.name(), value)
+            new[name] = constant_schedule(value) if is_schedule(old[name]) and not is_schedule(value) else value
+        if isinstance(self.spec, Stage):
+            spec: Any = Stage(self.spec.rule, {**old, **new})
+            same = spec.layout == self.spec.layout
+        else:
+            found = self.entry()
+            assert found is not None
+            spec = found.make(**{**old, **new}).update
+            same = not any(is_schedule(new[name]) and not is_schedule(old[name]) for name in new)
+        if not same:
+            raise StructureError(
+                f"set_hyperparams: {self.spec!r:.200} with {', '.join(new)} so changed has a state of another layout (a schedule needs "
+                "a clock). Make the new transformation, and carry the state over with `transfer_state`."
+            )
+        return spec, self.state
+
+    def _with_state(self, changes: Mapping[str, Any]) -> Any:
+        scheduled = getattr(self.spec, "schedules", None) or getattr(self.state, "hyperparams_states", {})
+        new = dict(self.state.hyperparams)
+        for name, value in changes.items():
+            if name in scheduled or is_schedule(value):
+                raise HyperparameterError(
+                    f"set_hyperparams: `{name}` follows a schedule, or would; what `inject_hyperparams` keeps in the state is a number. "
+                    "Inject the other kind of value, and carry the state over with `transfer_state`."
+                )
+            new[name] = jnp.asarray(value, jnp.result_type(new[name])) if hasattr(new[name], "dtype") else value
+        return self.state._replace(hyperparams=new)
+
+
+def _found(tx: Any, state: Any) -> Iterator[Found]:
+    met: list[tuple[str, ...]] = []
+    seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+
+    def visit(labels: Labels, tx: Any, state: Any) -> tuple[Any, Any, bool]:
+        reader = Reader(tx, state)
+        used = reader.used()
+        if used:
+            path = (*labels, reader.title()) if not reader.in_state else labels
+            met.append(path)
+            seen.append((path, used))
+        return tx, state, not reader.in_state
+
+    walk(visit, tx, state)
+    for i, (path, used) in enumerate(seen):
+        if met.count(path) > 1:
+            path = (*path[:-1], f"{path[-1] if path else ''}[{met[:i].count(path)}]")
+        for name, value in used.items():
+            yield Found(path, name, value)
+
+
+def _named(found: Sequence[Found]) -> list[str]:
+    """A name for each: its own, or where several have that, with as much of their paths as tells them apart."""
+    shown = []
+    for one in found:
+        paths = [other.path for other in found if other.name == one.name]
+        common = set.intersection(*map(set, paths))
+        short = [tuple(step for step in path if step not in common) for path in paths]
+        path = () if len(paths) == 1 else one.path
+        if len(paths) > 1 and len(set(short)) == len(paths):
+            path = tuple(step for step in one.path if step not in common)
+        shown.append(".".join((*path, one.name)))
+    return shown
+
+
+def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, jax.Array | float]:
+    """The hyperparameters that the last update used, by name.
+
+        value = schedule(max(count - 1, 0))         count updates are complete
+        value = what was given                      where it is a number or an array
+
+        get_hyperparams(tx, state)["learning_rate"]
+
+    Before the first update they are those that it will use. It may stand in a compiled step, where scheduled values are traced. Chains,
+    masks, partitions and wrappers are looked through; with `inject_hyperparams` they are read from the state, also from Optax's.
+    Inside `accumulate` the count is that of the inner updates.
+
+    A name that several stages have comes with what tells them apart: the label in a partition or the name in a `named_chain`, and the
+    stage's name without `scale_by_`: `head.learning_rate`, `adam.b1`. Of equal stages in one chain the first is `trace[0]`.
+
+    Args:
+      tx: the transformation; what another library made by a closure is opaque.
+      state: its state.
+
+    Returns:
+      A dictionary in the order of the stages. A hyperparameter that is None is left out.
+
+    Source   optax #206, #312, PR #363.
+    """
+    check_transformation(tx, "get_hyperparams")
+    found = list(_found(tx, state))
+    return {name: one.value for name, one in zip(_named(found), found, strict=True)}
+
+
+def set_hyperparams(
+    tx: GradientTransformation, state: OptState, /, **values: float | jax.Array | Callable[[Any], Any]
+) -> tuple[GradientTransformation, OptState]:
+    """The transformation and its state with other hyperparameters, named as `get_hyperparams` names them.
+
+        tx, state = set_hyperparams(tx, state, learning_rate=1e-4)
+        tx, state = set_hyperparams(tx, state, **{"head.learning_rate": 1e-4})
+
+    A number or a schedule in a transformation is part of it: it is replaced there, and the state is as it was. In the place of a schedule
+    a number becomes a constant schedule, so that the clock goes on. One that `inject_hyperparams` keeps in the state is replaced in the
+    state, in the dtype that it had, and the transformation is as it was.
+
+    It may stand in a compiled step, before the update: then the value is an input of the step, and to change it compiles nothing.
+
+        def step(params, state, learning_rate):
+            now, state = set_hyperparams(tx, state, learning_rate=learning_rate)
+            u, state = now.update(gradients, state, params)
+
+    Args:
+      tx: the transformation.
+      state: its state.
+      values: numbers, arrays, tracers or schedules by name.
+
+    Returns:
+      (tx, state).
+
+    Source   the wish of optax #577, #353.
+    Raises   UnknownNameError: no hyperparameter, or more than one, has that name. HyperparameterError: out of range, or a schedule that is
+             kept in the state. StructureError: a schedule where the state has no clock for it; `transfer_state` gives it one.
+    """
+    check_transformation(tx, "set_hyperparams")
+    found = list(_found(tx, state))
+    names = _named(found)
+    for name in values:
+        if name not in names:
+            raise UnknownNameError(_unknown(name, names))
+    changes = iter([{f.name: values[n]} if n in values else {} for n, f in zip(names, found, strict=True)])
+
+    def visit(labels: Labels, tx: Any, state: Any) -> tuple[Any, Any, bool]:
+        reader, mine = Reader(tx, state), {}
+        for _ in reader.used():
+            mine |= next(changes)
+        if mine:
+            spec, state = reader.replaced(mine)
+            tx = spec.public() if isinstance(spec, Spec) and spec is not tx.update else tx
+        return tx, state, not reader.in_state
+
+    return walk(visit, tx, state)
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    several = [n for n in names if n.endswith("." + name)]
+    near = several or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    hint = f"Several have: {', '.join(several)}." if several else f"Did you mean {near[0]!r}?" if near else ""
+    return f"set_hyperparams: there is no single hyperparameter {name!r}. {hint} There are {', '.join(names) or 'none'}."

@@ -1,0 +1,148 @@
+"""Mechanic: a scale for another optimizer's updates, learned while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from gradxform._numerics import inner, sum_sq
+from gradxform._types import Count, NonNegative, OptState, ParamsCopy, Positive, Shared
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, per_tree
+from gradxform.core._chain import check_transformation
+from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform.optimizers import sgd
+from gradxform.registry import transform
+
+
+class MechanicState(NamedTuple):
+    """The inner state; for each decay of the tuner its reward r, largest |h| m, sum of h^2 v and scale s; the first parameters."""
+
+    base_optimizer_state: OptState
+    count: Shared
+    r: Shared
+    m: Shared
+    v: Shared
+    s: Shared
+    x0: ParamsCopy
+
+
+class TunerState(NamedTuple):
+    """A `MechanicState` without the inner state."""
+
+    count: Shared
+    r: Shared
+    m: Shared
+    v: Shared
+    s: Shared
+    x0: ParamsCopy
+
+
+def _moved(s, p, c, eps):
+    """The first parameters, which are those of the first update, and what the inner updates so far add up to, downhill counted as +."""
+    x0 = jnp.where(c.t == 1, p, s.x0)
+    return x0, (x0 - p) / (jnp.sum(s.s) + eps)
+
+
+def _total(g, s, p, c, eps):
+    _, moved = _moved(s, p, c, eps)
+    return inner(g, moved), inner(p, moved), sum_sq(g), sum_sq(p)
+
+
+def _advance(s, c, weight_decay, eps, s_init, num_betas):
+    along_g, along_p, g_sq, p_sq = c.total
+    beta = jnp.asarray([1 - 0.1**i for i in range(1, num_betas + 1)], s.s.dtype)
+    h = along_g + weight_decay * jnp.sum(s.s) * jnp.sqrt(g_sq) / (jnp.sqrt(p_sq) + eps) * along_p
+    clipped = jnp.clip(h, -s.m, s.m)
+    m = jnp.maximum(beta * s.m, jnp.abs(h) + eps)
+    v = beta**2 * s.v + h**2
+    r = beta * s.r + clipped * s.s
+    wealth = s_init / num_betas * m + jnp.maximum(r, 0)
+    return s._replace(r=r, m=m, v=v, s=wealth / (jnp.sqrt(v) + eps)), {}
+
+
+_EACH_BETA = SharedLaw(lambda num_betas: jnp.zeros(num_betas), like_params=True)
+
+
+@per_tree(
+    TunerState,
+    needs=("params", "step"),
+    leaf_extras=("step",),
+    total=_total,
+    advance=_advance,
+    shared={
+        "r": _EACH_BETA,
+        "m": _EACH_BETA,
+        "v": _EACH_BETA,
+        "s": SharedLaw(lambda num_betas, s_init: jnp.full(num_betas, s_init), like_params=True),
+    },
+)
+def _mechanize(
+    g, s, p, c, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6, num_betas: Count = 6
+):  # fmt: skip
+    """The scale of the inner updates so far, applied to them all: p moves to x0 - sum(s) moved."""
+    x0, moved = _moved(s, p, c, eps)
+    u = x0 - jnp.sum(c.s) * (moved - c.step) - p
+    return u, s._replace(x0=x0)
+
+
+class Mechanize(Spec):
+    """The update of `mechanize`."""
+
+    def __init__(self, base_optimizer: Any, tuner: Any):
+        self.base_optimizer, self.tuner = base_optimizer, tuner
+        self.wide_updates = getattr(base_optimizer.update, "wide_updates", False)
+
+    def name(self) -> str:
+        return "mechanize"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return (self.base_optimizer,), self.tuner.arguments()[1]
+
+    def init(self, params: Any) -> MechanicState:
+        return MechanicState(self.base_optimizer.init(params), *self.tuner.init(params))
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        update = self.base_optimizer.update
+        step, inner_state = update(updates, state.base_optimizer_state, params, **extra_args_for(update, extra))
+        tuner = TunerState(*(getattr(state, f) for f in TunerState._fields))
+        u, tuner = self.tuner(updates, tuner, params, step=step)
+        return u, state._replace(base_optimizer_state=inner_state, **tuner._asdict())
+
+
+@transform(
+    source="Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1",
+    example={"base_optimizer": sgd(1.0), "weight_decay": 0.0},
+)
+def mechanize(
+    base_optimizer: GradientTransformation,
+    weight_decay: NonNegative = 1e-2,
+    eps: NonNegative = 1e-8,
+    s_init: Positive = 1e-6,
+    num_betas: Count = 6,
+) -> GradientTransformationExtraArgs:
+    """Mechanic: learn the scale of another optimizer's updates, and so its learning rate.
+
+        D = (x0 - p) / (sum(s) + eps)                                       x0 the first parameters
+        h = <g + weight_decay sum(s) ||g|| / (||p|| + eps) p, D>            over all leaves
+        r = beta r + max(-m, min(h, m)) s                                   beta = 0.9, 0.99, ..., num_betas of them; so r, m, v, s
+        m = max(beta m, |h| + eps)
+        v = beta^2 v + h^2
+        s = (s_init / num_betas m + max(r, 0)) / (sqrt(v) + eps)
+        u = x0 - sum(s) (D - base_optimizer(g)) - p
+
+    Give the base optimizer a learning rate of 1, or a schedule that peaks at 1. It should not normalize its updates by the parameters,
+    as LARS and LAMB do.
+
+    State    MechanicState(base_optimizer_state, count, r, m, v, s, x0). x0 is a copy of p, from the first update on that of p there.
+             Memory: 1 x params, and that of base_optimizer.
+    Units    those of base_optimizer.
+    Shapes   any, scalars and complex included.
+    Source   Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1; the bound on h is the authors', after the paper.
+    Differs  r, m, v and s of narrow parameters are float32; the state can be donated together with the parameters.
+    Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: s_init <= 0,
+             num_betas < 1, weight_decay or eps < 0.
+    """
+    check_transformation(base_optimizer, "mechanize")
+    return transformation(Mechanize(base_optimizer, _mechanize(weight_decay, eps, s_init, num_betas).update))

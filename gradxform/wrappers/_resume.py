@@ -1,0 +1,52 @@
+"""`resume_at`: every clock in a state, set at once."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import jax
+
+from gradxform._types import OptState
+from gradxform.core import GradientTransformation
+from gradxform.core._chain import check_transformation
+from gradxform.core._clocks import resumed_by_name
+from gradxform.core._parts import Part, joined, parts_of
+
+
+def _resumed(tx: Any, state: Any, step: Any, only_schedules: bool) -> Any:
+    own = getattr(getattr(tx, "update", None), "resumed", resumed_by_name)
+    state, inner_step = own(state, step, only_schedules)
+    parts = parts_of(tx, state)
+    steps = inner_step if isinstance(inner_step, tuple) else [inner_step] * len(parts)
+    new = [Part(p.label, p.tx, _resumed(p.tx, p.state, n, only_schedules)) for p, n in zip(parts, steps, strict=True)]
+    return joined(tx, state, new)[1] if parts else state
+
+
+def resume_at(
+    tx: GradientTransformation, state: OptState, step: int | jax.Array, *, clocks: Literal["all", "schedules"] = "all"
+) -> OptState:
+    """The state with every clock as it is after `step` updates; nothing else is changed.
+
+        state = resume_at(tx, state, 1000)                                      # the next update is the 1001st
+        state = resume_at(tx, tx.init(params), 1000, clocks="schedules")        # nothing but the parameters was saved
+
+    A schedule's value at step n is schedule(n): the value that the update after n completed ones uses, the first schedule(0). After
+    `resume_at(tx, state, n)` the next update uses schedule(n), and `get_hyperparams` reads schedule(n - 1), as after n updates.
+
+    `step` counts the calls of `update`. Under `accumulate(inner, k)` the inner clocks count every k-th: give k times the inner updates.
+
+    Args:
+      tx: the transformation; of one of another library the state's fields named `count` and `step` are set.
+      state: its state, from `init` or a checkpoint.
+      step: the number of completed updates, which may be traced.
+      clocks: "all", or "schedules": only those that a schedule reads. The debiasing of fresh moments (Adam's `count`) must begin
+        at 0: where the moments are lost, choose "schedules". A clock that serves both is set.
+
+    Returns:
+      The state, of the same structure, shapes and dtypes.
+
+    Source   optax #1036.
+    Raises   StructureError: the step ends within a round of `accumulate` or `sam`, or clocks depend on more than the step.
+    """
+    check_transformation(tx, "resume_at")
+    return _resumed(tx, state, step, clocks == "schedules")

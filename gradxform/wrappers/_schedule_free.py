@@ -1,0 +1,254 @@
+"""Schedule-Free: an average of the iterates in the place of a decaying learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import StructureError
+from gradxform._numerics import increment, round_to, widen
+from gradxform._types import Count, Decay, NonNegative, OptState, Params, ParamsCopy, Range, Real, Shared
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, elementwise
+from gradxform.core._chain import check_transformation
+from gradxform.core._clocks import at_step
+from gradxform.core._evaluate import After
+from gradxform.core._holes import dtype_of, is_array, is_gap
+from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform.optimizers import sgd
+from gradxform.registry import optimizer, transform
+from gradxform.schedules import warmup_constant_schedule
+from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_rms
+
+Interpolation = Annotated[Any, Range("(0, 1]")]
+
+
+class ScheduleFreeState(NamedTuple):
+    """The interpolation b1, the sum of the weights, the number of the next update, the largest rate, the inner state, and z."""
+
+    b1: Shared
+    weight_sum: Shared
+    step_count: Shared
+    max_lr: Shared
+    base_optimizer_state: OptState
+    z: ParamsCopy
+
+
+class AveragingState(NamedTuple):
+    """A `ScheduleFreeState` without the inner state, `count` updates computed so far."""
+
+    count: Shared
+    b1: Shared
+    weight_sum: Shared
+    max_lr: Shared
+    z: ParamsCopy
+
+
+def _advance(s, c, learning_rate, b1, weight_lr_power):
+    max_lr = jnp.maximum(s.max_lr, learning_rate)
+    weight = max_lr**weight_lr_power
+    total = s.weight_sum + weight
+    return s._replace(b1=b1 * jnp.ones_like(s.b1), weight_sum=total, max_lr=max_lr), {
+        "ck": weight / jnp.where(total == 0, 1, total)
+    }
+
+
+def _average(y, z, b1):
+    """The average x behind the point y = b1 x + (1 - b1) z."""
+    return (y - (1 - b1) * z) / b1
+
+
+@elementwise(
+    AveragingState,
+    needs=("params",),
+    storage={"z": "state_dtype"},
+    advance=_advance,
+    shared={
+        "b1": SharedLaw(lambda b1: b1, like_params=True),
+        "weight_sum": SharedLaw(lambda: 0.0, like_params=True),
+        "max_lr": SharedLaw(lambda: 0.0, like_params=True),
+    },
+)
+def _schedule_free(
+    g, s, p, c, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0, state_dtype: Any = None
+):  # fmt: skip
+    """y' - y for y = b1 x + (1 - b1) z, where z moves by g and x by ck of its way to z."""
+    x, z = _average(p, s.z, s.b1), s.z + g
+    u = c.b1 * c.ck * (z - x) + (1 - c.b1) * g + (c.b1 - s.b1) * (x - s.z)
+    return u, s._replace(z=z)
+
+
+class ScheduleFree(Spec):
+    """The update of `schedule_free`."""
+
+    def __init__(self, base_optimizer: Any, averaging: Any):
+        self.base_optimizer, self.averaging = base_optimizer, averaging
+        self.wide_updates = getattr(base_optimizer.update, "wide_updates", False)
+
+    def name(self) -> str:
+        return "schedule_free"
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return (self.base_optimizer,), self.averaging.arguments()[1]
+
+    def init(self, params: Any) -> ScheduleFreeState:
+        a = self.averaging.init(params)
+        return ScheduleFreeState(a.b1, a.weight_sum, increment(a.count), a.max_lr, self.base_optimizer.init(params), a.z)
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        update = self.base_optimizer.update
+        step, inner_state = update(updates, state.base_optimizer_state, params, **extra_args_for(update, extra))
+        a = AveragingState(state.step_count - 1, state.b1, state.weight_sum, state.max_lr, state.z)
+        u, a = self.averaging(step, a, params)
+        new = {f: getattr(a, f) for f in ("b1", "weight_sum", "max_lr", "z")}
+        return u, state._replace(base_optimizer_state=inner_state, step_count=increment(state.step_count), **new)
+
+    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
+        return at_step(state, step_count=step + 1), step  # it counts from 1, as Optax's does
+
+    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+        del after
+        return schedule_free_eval_params(state, params)
+
+
+def schedule_free_eval_params(state: OptState, params: Params) -> Params:
+    """The parameters to evaluate with, of a `ScheduleFreeState`.
+
+        x = (y - (1 - b1) z) / b1               y the parameters, where gradients are taken
+
+    `eval_params` finds the same inside chains, masks and wrappers.
+
+    Source   Defazio et al. 2024, arXiv:2405.15682, equation 3.
+    Differs  computed in float32 or wider, and rounded once to the dtype of the parameters.
+    Raises   StructureError: not the state of `schedule_free`.
+    """
+    if getattr(state, "b1", None) is None or getattr(state, "z", None) is None:
+        raise StructureError(
+            f"schedule_free_eval_params: needs the ScheduleFreeState of `schedule_free`, but got {state!r:.200}. "
+            "Inside a chain or another wrapper use `eval_params(tx, state, params)`."
+        )
+
+    def at(y: Any, z: Any) -> Any:
+        if not is_array(y):
+            return y
+        wide = jnp.promote_types(widen(dtype_of(y)), jnp.result_type(z))
+        return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), state.b1), dtype_of(y))
+
+    return jax.tree.map(at, params, state.z, is_leaf=is_gap)
+
+
+@transform(
+    source="Defazio et al. 2024, arXiv:2405.15682",
+    example={"base_optimizer": sgd(0.1), "learning_rate": 0.1},
+    homogeneity=1,
+    identities=[("schedule_free(sgd(0.1), 0.1)", "schedule_free_sgd(0.1)")],
+)
+def schedule_free(
+    base_optimizer: GradientTransformation,
+    learning_rate: NonNegative,
+    b1: Interpolation = 0.9,
+    weight_lr_power: Real = 2.0,
+    state_dtype: Any = None,
+) -> GradientTransformationExtraArgs:
+    """Schedule-Free: let an optimizer without momentum move z, average z into x, and take gradients in between, at the parameters y.
+
+        x  = (y - (1 - b1) z) / b1
+        z  = z + base_optimizer(g)
+        w  = max(learning_rate so far)^weight_lr_power
+        W  = W + w
+        x  = (1 - w/W) x + w/W z
+        u  = b1 x + (1 - b1) z - y
+
+    Evaluate with x: `eval_params(tx, state, params)`, or `schedule_free_eval_params(state, params)`. learning_rate is that of the base
+    optimizer, warmed up but not decayed; the first update uses its value at 0. The base optimizer should have no momentum of its own.
+
+    State    ScheduleFreeState(b1, weight_sum W, step_count, max_lr, base_optimizer_state, z). step_count is the number of the next
+             update: 1 at first. z is a copy of p in its dtype, or in state_dtype. Memory: 1 x params, and that of base_optimizer.
+    Units    those of base_optimizer; learning_rate only weighs.
+    Shapes   any, scalars and complex included.
+    Source   Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5 and section 3 (weights).
+    Differs  a schedule starts with its value at 0, together with that of the base optimizer (Optax: at 1). b1 may be a schedule. b1,
+             weight_sum and max_lr of narrow parameters are float32.
+    Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: b1 outside
+             (0, 1], learning_rate < 0.
+    """
+    check_transformation(base_optimizer, "schedule_free")
+    return transformation(ScheduleFree(base_optimizer, _schedule_free(learning_rate, b1, weight_lr_power, state_dtype).update))
+
+
+def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> Any:
+    return learning_rate if warmup_steps is None else warmup_constant_schedule(0, learning_rate, warmup_steps)
+
+
+@optimizer(
+    source="Defazio et al. 2024, arXiv:2405.15682",
+    example={"learning_rate": 0.1},
+    homogeneity=1,
+    rates={"default": 0.1, "digits": 1.0},
+)
+def schedule_free_sgd(
+    learning_rate: NonNegative = 1.0,
+    warmup_steps: Count | None = None,
+    b1: Interpolation = 0.9,
+    weight_decay: NonNegative | None = None,
+    weight_lr_power: Real = 2.0,
+    state_dtype: Any = None,
+):
+    """Schedule-Free gradient descent.
+
+        z  = z - learning_rate (g + weight_decay y)
+        x  = (1 - w/W) x + w/W z                        w = max(learning_rate so far)^weight_lr_power, W its sum
+        u  = b1 x + (1 - b1) z - y                      y the parameters, where gradients are taken
+
+    The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
+
+    State    as `schedule_free`. Memory: 1 x params.
+    Units    learning_rate has those of p / g.
+    Shapes   any, scalars and complex included.
+    Source   Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
+    Differs  as `schedule_free`.
+    Raises   as `schedule_free`, and HyperparameterError: warmup_steps < 1, weight_decay < 0.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    base = sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
+
+
+@optimizer(
+    source="Defazio et al. 2024, arXiv:2405.15682",
+    example={"learning_rate": 0.0025, "eps": 1e-30},
+    homogeneity=0,
+    rates={"default": 0.0025, "digits": 0.01},
+)
+def schedule_free_adamw(
+    learning_rate: NonNegative = 0.0025,
+    warmup_steps: Count | None = None,
+    b1: Interpolation = 0.9,
+    b2: Decay = 0.999,
+    eps: NonNegative = 1e-8,
+    weight_decay: NonNegative = 0.0,
+    weight_lr_power: Real = 2.0,
+    state_dtype: Any = None,
+):
+    """Schedule-Free AdamW.
+
+        nu = b2 nu + (1 - b2) |g|^2
+        z  = z - learning_rate (g / (sqrt(nu / (1 - b2^t)) + eps) + weight_decay y)
+        x  = (1 - w/W) x + w/W z                        w = max(learning_rate so far)^weight_lr_power, W its sum
+        u  = b1 x + (1 - b1) z - y                      y the parameters, where gradients are taken
+
+    The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
+
+    State    as `schedule_free`, around (ScaleByRmsWithCountState(count, nu), EmptyState(), EmptyState()). Memory: 2 x params.
+    Units    learning_rate has those of p, weight_decay those of 1 / p.
+    Shapes   any, scalars and complex included.
+    Source   Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
+    Differs  as `schedule_free`.
+    Raises   as `schedule_free`, and HyperparameterError: warmup_steps < 1, b2 outside [0, 1), eps or weight_decay < 0.
+    """
+    rate = _warmed_up(learning_rate, warmup_steps)
+    direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
+    base = chain(direction, add_decayed_weights(weight_decay), scale_by_learning_rate(rate))
+    return schedule_free(base, rate, b1, weight_lr_power, state_dtype)

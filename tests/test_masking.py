@@ -1,0 +1,169 @@
+"""Masks and partitions: prefixes, nesting, containers, functions of the parameters, one group's fresh start, messages."""
+
+import dataclasses
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import gradxform as gx
+
+PARAMS = {"encoder": {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}, "head": {"w": jnp.full((3,), 2.0), "b": jnp.ones(())}}
+ONES = jax.tree.map(jnp.ones_like, PARAMS)
+by_ndim = lambda p: jax.tree.map(lambda x: x.ndim > 0, p)
+
+
+def update(tx, grads=ONES, params=PARAMS, **extra):
+    return tx.update(grads, tx.init(params), params, **extra)[0]
+
+
+def same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), a, b)
+
+
+def test_a_prefix_masks_whole_subtrees_as_in_optax():  # optax #271: the layout of a masked state
+    mask = {"encoder": {"w": True, "b": False}, "head": False}
+    ours, theirs = gx.masked(gx.trace(0.9), mask).init(PARAMS), optax.masked(optax.trace(0.9), mask).init(PARAMS)
+    assert ours.inner_state.trace["head"] == gx.MaskedNode()
+    assert str(jax.tree.structure(ours)) == str(jax.tree.structure(theirs))
+    specs = jax.tree.map(lambda p: f"{p.ndim} axes", PARAMS)
+    named = gx.tree_map_params(gx.masked(gx.trace(0.9), mask), lambda _, spec: spec, ours, specs)
+    assert named.inner_state.trace["encoder"] == {"w": "2 axes", "b": gx.MaskedNode()}
+
+
+@pytest.mark.parametrize("outer", [{"encoder": True, "head": False}, by_ndim], ids=["prefix", "function"])
+@pytest.mark.parametrize("inner", [{"encoder": {"w": True, "b": False}, "head": True}, gx.by_ndim(2)], ids=["tree", "rule"])
+def test_masks_may_be_nested(outer, inner):  # optax #271
+    nested = gx.masked(gx.masked(gx.scale(5.0), inner), outer)
+    expected = jax.tree.map(jnp.ones_like, PARAMS)
+    expected["encoder"]["w"] *= 5
+    if callable(outer) and isinstance(inner, dict):
+        expected["head"]["w"] *= 5
+    same(update(nested), expected)
+    same(
+        update(gx.masked(gx.chain(gx.masked(gx.adamw(0.1), inner)), outer)),
+        update(gx.masked(gx.masked(gx.adamw(0.1), inner), outer)),
+    )
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_frozen_dicts(swap):  # optax #160
+    mask = {"encoder": True, "head": {"w": False, "b": True}}
+    params = flax.core.freeze(PARAMS)
+    grads = jax.tree.map(jnp.ones_like, params)
+    if swap:
+        params, grads, mask = PARAMS, ONES, flax.core.freeze(mask)
+    for tx in (gx.masked(gx.scale(5.0), mask), gx.partition({True: gx.scale(5.0), False: gx.identity()}, mask)):
+        u = update(tx, grads, params)
+        assert jax.tree.structure(u) == jax.tree.structure(grads)
+        np.testing.assert_array_equal(u["head"]["w"], 1.0)
+        np.testing.assert_array_equal(u["encoder"]["w"], 5.0)
+
+
+def test_modules_that_can_be_called():  # optax #913, equinox #193
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Module:
+        w: jax.Array
+
+        def __call__(self, x):
+            return self.w @ x
+
+    module = Module(jnp.arange(3.0))
+    same(update(gx.masked(gx.scale(5.0), Module(False)), module, module), module)
+    same(update(gx.partition({"a": gx.scale(5.0)}, Module("a")), module, module), Module(5 * module.w))
+
+    @gx.elementwise(needs=("diagonal",), leaf_extras=("diagonal",))
+    def scale_by_diagonal(g, s, p, c):
+        return g * c.diagonal, s
+
+    pair = (module, Module(jnp.ones(2)))
+    same(update(gx.masked(scale_by_diagonal(), (False, True)), pair, pair, diagonal=pair), pair)
+    one = Module(module.w)
+    same(update(gx.masked(scale_by_diagonal(), True), one, one, diagonal=one), Module(module.w**2))
+
+
+def test_functions_of_the_parameters_take_masked_ones():  # optax #1649: a line search inside a partition
+    def update_fn(g, s, p=None, *, value_fn, grad, **extra):
+        value, slope = jax.value_and_grad(value_fn)(p)
+        assert jax.tree.structure(slope) == jax.tree.structure(g) == jax.tree.structure(grad)
+        return jax.tree.map(lambda x, d: x * value + d, g, slope), s
+
+    search = gx.GradientTransformationExtraArgs(lambda p: (), update_fn)
+    loss = lambda p: sum(jnp.sum(x**2) for x in jax.tree.leaves(p))
+    labels = {"encoder": "search", "head": {"w": "plain", "b": "search"}}
+    u = jax.jit(lambda: update(gx.partition({"search": search, "plain": gx.identity()}, labels), value_fn=loss, grad=ONES))()
+    value = loss(PARAMS)
+    np.testing.assert_allclose(u["encoder"]["w"], value + 2 * PARAMS["encoder"]["w"])
+    np.testing.assert_allclose(u["head"]["b"], value + 2 * PARAMS["head"]["b"])
+    np.testing.assert_allclose(u["head"]["w"], 1.0)
+
+
+@pytest.mark.parametrize("mask", [True, False, np.array(True), {"encoder": True, "head": False}, gx.by_ndim(2)], ids=str)
+def test_selective_transform(mask):
+    tx = gx.selective_transform(gx.sgd(1.0, 0.9), freeze_mask=mask)
+    frozen = update(gx.freeze(mask))
+    same(update(tx), jax.tree.map(jnp.negative, frozen))
+    assert tx == gx.selective_transform(gx.sgd(1.0, 0.9), freeze_mask=mask)
+
+
+def test_older_names():
+    assert gx.multi_transform is gx.partition
+    assert gx.MultiTransformState is gx.PartitionState
+
+
+LABELS = {"encoder": "slow", "head": "fast"}
+PARTITION = gx.partition({"slow": gx.adam(0.1), "fast": gx.chain(gx.trace(0.9), gx.scale(-1.0))}, LABELS)
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        PARTITION,
+        gx.chain(gx.clip(1.0), PARTITION, gx.scale(1.0)),
+        gx.accumulate(gx.apply_if_finite(PARTITION, 3), 1),
+        gx.partition({"all": PARTITION}, lambda p: jax.tree.map(lambda _: "all", p)),
+        optax.partition({"slow": optax.adam(0.1), "fast": optax.trace(0.9)}, LABELS),
+    ],
+    ids=["alone", "chain", "wrappers", "nested", "optax"],
+)
+def test_one_group_begins_again(tx):  # optax #1371
+    state = tx.init(PARAMS)
+    for _ in range(2):
+        _, state = tx.update(ONES, state, PARAMS)
+    new = jax.jit(lambda s: gx.reset_group(tx, s, PARAMS, "fast"))(state)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    assert gx.tree.get(new, "count", filtering=lambda path, x: True) == 2
+    assert not np.any(gx.tree.get(new, "trace")["head"]["w"])
+    assert np.any(gx.tree.get(state, "trace")["head"]["w"])
+
+
+def test_one_group_of_a_state_that_optax_made():
+    theirs = optax.partition({"slow": optax.adam(0.1), "fast": optax.chain(optax.trace(0.9), optax.scale(-1.0))}, LABELS)
+    _, state = theirs.update(ONES, theirs.init(PARAMS), PARAMS)
+    new = gx.reset_group(PARTITION, state, PARAMS, "slow")
+    assert jax.tree.structure(new) == jax.tree.structure(state)
+    assert new.inner_states["slow"].inner_state[0].count == 0
+
+
+def test_messages_name_path_label_and_the_nearest():
+    with pytest.raises(gx.LabelError, match=r"the label 'fats', .* only for \['slow', 'fast'\]\. Did you mean 'fast'\?"):
+        gx.partition({"slow": gx.adam(0.1), "fast": gx.adam(0.2)}, {"encoder": "slow", "head": "fats"}).init(PARAMS)
+    with pytest.raises(gx.LabelError, match="partition: the leaf 'head/w' has the label 3"):
+        gx.partition({1: gx.adam(0.1)}, lambda path, x: 3 if path == "head/w" else 1).init(PARAMS)
+    with pytest.raises(gx.LabelError, match=r"the pattern 'encoder/v' matches no leaf\. Did you mean 'encoder/"):
+        gx.masked(gx.adam(0.1), {"encoder/v": True, "default": False}).init(PARAMS)
+    with pytest.raises(gx.LabelError, match=r"masked: the labels should have the structure .*No label for 'head/b'\. Labels"):
+        gx.masked(gx.adam(0.1), {"encoder": True, "head": {"w": True}}).init(PARAMS)
+    with pytest.raises(gx.LabelError, match=r"No leaf for the label at 'head/bb'\. Did you mean 'head/b'\?"):
+        gx.masked(gx.adam(0.1), {"encoder": True, "head": {"w": True, "bb": True}}).init(PARAMS)
+    with pytest.raises(gx.LabelError, match="masked: the mask must be True or False at every leaf, but at 'head/b' it is 'no'"):
+        gx.masked(gx.adam(0.1), {"encoder": True, "head": {"w": True, "b": "no"}}).init(PARAMS)
+    with pytest.raises(gx.LabelError, match=r"no partition .* has the label 'fest'; the labels are .* Did you mean 'fast'\?"):
+        gx.reset_group(PARTITION, PARTITION.init(PARAMS), PARAMS, "fest")
+    with pytest.raises(gx.LabelError, match="there is no partition in this state"):
+        gx.reset_group(gx.adam(0.1), gx.adam(0.1).init(PARAMS), PARAMS, "fast")
