@@ -17,12 +17,12 @@ PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["_types", "_errors", "_numerics"],
-    ["_linalg", "tree", "registry"],
+    ["_linalg", "tree", "tree_utils", "registry", "linear_algebra", "numerics"],
     ["core"],
-    ["transforms", "schedules"],
+    ["transforms", "schedules", "linesearch"],
     ["optimizers"],
-    ["wrappers", "precision"],
-    ["dialects", "testing"],
+    ["wrappers", "precision", "distributed", "losses", "projections", "assignment", "microbatching"],
+    ["contrib", "dialects", "testing"],
     ["race"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

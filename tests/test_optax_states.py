@@ -57,10 +57,19 @@ def arguments(entry):
     return {k: v for k, v in chosen.items() if k in entry.parameters and k in inspect.signature(find(entry.name)).parameters}
 
 
+# Optax, not compiled, takes 0.999**t by another path: a last digit, which is 2e-5 of 1 - 0.999**3.
+ERRORS = {"prodigy": 2e-5, "dadapt_adamw": 2e-5}
+
+
 def registered():
     for entry in map(gradxform.entry, gradxform.names(kind="*")):
         if find(entry.name):
-            yield Case(entry.name, lambda o, entry=entry: getattr(o, entry.name)(**arguments(entry)), needs=entry.needs)
+            yield Case(
+                entry.name,
+                lambda o, entry=entry: getattr(o, entry.name)(**arguments(entry)),
+                ERRORS.get(entry.name, 4e-6),
+                needs=entry.needs,
+            )
 
 
 def cosine(o):
@@ -84,10 +93,24 @@ VARIANTS = [
     Case("chain", lambda o: o.chain(o.clip_by_global_norm(1.0), o.adamw(0.1))),
     Case("named_chain", lambda o: o.named_chain(("clip", o.clip(0.5)), ("adam", o.adam(0.1)))),
     Case("masked", lambda o: o.masked(o.adam(0.1), NOT_THE_VECTOR)),
+    Case("masked, a prefix", lambda o: o.masked(o.adam(0.1), {"dense": False, "scale": True})),
+    Case("selective_transform", lambda o: o.selective_transform(o.adam(0.1), freeze_mask=NOT_THE_VECTOR)),
+    Case("multi_transform, a prefix", lambda o: o.multi_transform({1: o.adam(0.1), 2: o.sgd(0.1, 0.9)}, {"dense": 1, "scale": 2})),
+    Case("MultiSteps", lambda o: o.MultiSteps(o.adam(0.1), 3)),
+    Case("MultiSteps, sum, skip", lambda o: o.MultiSteps(o.adam(0.1), 2, False, o.skip_not_finite), nan=True),
+    Case("flatten", lambda o: o.flatten(o.adam(0.1))),
     Case("partition", lambda o: o.partition({True: o.adam(0.1), False: o.sgd(0.1, 0.9)}, NOT_THE_VECTOR)),
     Case("apply_if_finite", lambda o: o.apply_if_finite(o.adam(0.1), 3), nan=True),
 ]
 CASES = [*registered(), *VARIANTS]
+
+# Where Optax's numbers are wrong: the states' layouts are compared, and ours goes on from Optax's.
+WRONG_IN_OPTAX = {
+    "adan": "pull request 1715: 1 - b2 stands for b2",
+    "scale_by_adan": "pull request 1715: 1 - b2 stands for b2",
+    "rprop": "pull request 1725: its update is one step late",
+    "scale_by_rprop": "pull request 1725: its update is one step late",
+}
 
 
 def draw(shapes, seed):
@@ -95,12 +118,13 @@ def draw(shapes, seed):
     return jax.tree.map(lambda s: jnp.asarray(r.standard_normal(s), jnp.float32), shapes, is_leaf=lambda s: isinstance(s, tuple))
 
 
-def shapes_for(tx):
+def shapes_for(tx, needs):
     """The mixed tree; a matrix on its own for what Optax itself refuses to give anything else."""
     params = draw(MIXED, 0)
+    extra = {name: make(params, params) for name, make in (needs or {}).items()}
     try:
-        jax.eval_shape(tx.update, params, tx.init(params), params)
-    except ValueError:
+        jax.eval_shape(lambda g, s, p: tx.update(g, s, p, **extra), params, tx.init(params), params)
+    except (ValueError, IndexError):
         return MATRIX
     return MIXED
 
@@ -108,7 +132,8 @@ def shapes_for(tx):
 def go(case, tx, params, state, gradients):
     for g in gradients:
         extra = {name: make(params, g) for name, make in (case.needs or {}).items()}
-        updates, state = tx.update(g, state, params, **extra)
+        with jax.numpy_rank_promotion("allow"):  # Optax's scale_by_distance_over_gradients needs it
+            updates, state = tx.update(g, state, params, **extra)
         params = optax.apply_updates(params, updates)
     return params, state
 
@@ -126,14 +151,14 @@ def numbers(x):
 def assert_close(ours, theirs, error):
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(ours), jax.tree.leaves(theirs), strict=True):
         x, y = numbers(x), numbers(y)
-        bound = error * np.abs(y).max()
+        bound = error * np.abs(y).max(initial=0)
         np.testing.assert_allclose(x, y, rtol=0, atol=bound, err_msg=jax.tree_util.keystr(path))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_states_are_interchangeable(case):
     ours, theirs = case.make(gradxform), optax.with_extra_args_support(case.make(Optax()))
-    shapes = shapes_for(theirs)
+    shapes = shapes_for(theirs, case.needs)
     params, *gradients = (draw(shapes, seed) for seed in range(1 + 2 * STEPS))
     if case.nan:
         gradients[STEPS - 1] = jax.tree.map(lambda g: g.at[(0,) * g.ndim].set(jnp.nan), gradients[STEPS - 1])
@@ -143,6 +168,10 @@ def test_states_are_interchangeable(case):
     assert layout(ours.init(params)) == layout(start)
     our_half, their_half = go(case, ours, params, ours.init(params), before), go(case, theirs, params, start, before)
     assert layout(our_half[1]) == layout(their_half[1])
+    if case.name in WRONG_IN_OPTAX:
+        ours_on = go(case, ours, *their_half, after)
+        assert layout(ours_on[1]) == layout(start)
+        return
     assert_close(our_half, their_half, case.error)
     expected = go(case, theirs, *their_half, after)
 

@@ -19,10 +19,25 @@ import sys
 import types
 from typing import Any
 
-import gradxform
+import jax
 
+import gradxform
+from tests.optax_suite._counterparts import COUNTERPARTS
+
+TOOLS = {"x64_precision": jax.enable_x64}  # what the tests take from Optax to work with, not to test
 WHEEL = pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
-PUBLIC = ["contrib", "losses", "tree", "tree_utils", "schedules", "transforms", "projections", "assignment", "microbatching", "numerics"]
+PUBLIC = [
+    "contrib",
+    "losses",
+    "tree",
+    "tree_utils",
+    "schedules",
+    "transforms",
+    "projections",
+    "assignment",
+    "microbatching",
+    "numerics",
+]
 PYTEST = [
     "pytest_plugins",
     "setUpModule",
@@ -35,6 +50,8 @@ OWN = ("_test", "test_utils")  # the ends of the names of Optax's files that are
 
 def look_up(module: str, name: str) -> Any:
     """The public thing called `name`: first in the submodule that the private module belongs to, then anywhere."""
+    if name in TOOLS or name in COUNTERPARTS:
+        return (TOOLS | COUNTERPARTS)[name]
     home = module.split(".")[1] if "." in module else ""
     for place in [home, "", *PUBLIC]:
         if place and place not in PUBLIC:
