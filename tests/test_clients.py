@@ -1,4 +1,7 @@
-"""The libraries that people hand an optimizer to, through their own entry points; and what JAX itself may do to one."""
+"""Ours handed to libraries that import Optax themselves, through their own entry points; and what JAX may do to a transformation.
+
+`tests/clients` runs more libraries, with gradxform in Optax's place.
+"""
 
 import copy
 import functools
@@ -13,9 +16,7 @@ import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import optax
-import optax.contrib
 import optimistix
-import orbax.checkpoint
 import pytest
 
 import gradxform
@@ -122,7 +123,7 @@ def test_equinox_model_with_none_leaves(tx):
     assert loss < LEARNED < first
 
 
-# Solvers and checkpoints
+# Solvers
 
 
 def rosenbrock(y, args):
@@ -135,6 +136,9 @@ def test_optimistix_minimiser(tx, curvature):
     start = {"a": jnp.array(-0.5), "b": jnp.array(1.0)}
     solution = optimistix.minimise(rosenbrock, solver, start, args=curvature, max_steps=5000)
     np.testing.assert_allclose([solution.value["a"], solution.value["b"]], [1, 1], atol=5e-3)
+
+
+# What JAX and Python do to a transformation
 
 
 def draw_trees():
@@ -166,116 +170,10 @@ def assert_equal(ours, expected):
     jax.tree.map(np.testing.assert_array_equal, ours, expected)
 
 
-def save_and_restore(path, state, like):
-    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(path, state)
-        checkpointer.wait_until_finished()
-        return checkpointer.restore(path, like)
-
-
-@by_optimizer
-def test_orbax_restores_what_it_saved(tx, tmp_path):
-    half = train(tx, grads=GRADS[:2])
-    restored = save_and_restore(tmp_path / "half", half, jax.eval_shape(lambda p: (p, tx.init(p)), PARAMS))
-    assert_equal(restored, half)
-    assert_equal(train(tx, *restored, GRADS[2:]), train(tx))
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda o: o.adamw(0.1, mask=NOT_B),
-        lambda o: o.chain(o.clip_by_global_norm(1.0), o.adam(o.linear_schedule(0.1, 0.0, 4))),
-        lambda o: o.adafactor(0.1, min_dim_size_to_factor=4),
-    ],
-    ids=["adamw, mask", "clip, adam, schedule", "adafactor"],
-)
-def test_orbax_restores_what_optax_saved(make, tmp_path):
-    ours, theirs = make(gradxform), make(optax)
-    half = train(theirs, grads=GRADS[:2])
-    restored = save_and_restore(tmp_path / "half", half, jax.eval_shape(lambda p: (p, ours.init(p)), PARAMS))
-    assert jax.tree.structure(restored[1]) == jax.tree.structure(ours.init(PARAMS))
-    assert_equal(jax.tree.leaves(restored), jax.tree.leaves(half))
-    assert_close(train(ours, *restored, GRADS[2:])[0], train(theirs)[0])
-
-
-# Optax's own wrappers and chains around ours, and ours around theirs
-
-
 @gradxform.elementwise(needs=("value",))
 def scale_by_value(g, s, p, c):
     """u = value g"""
     return c.value * g, s
-
-
-CHAINS = {
-    "theirs": optax.chain,
-    "ours": gradxform.chain,
-    "ours in theirs": lambda *stages: optax.chain(optax.scale(1.0), gradxform.chain(*stages)),
-    "theirs in ours": lambda *stages: gradxform.chain(gradxform.scale(1.0), optax.chain(*stages)),
-    "masked ours in theirs": lambda *stages: optax.chain(gradxform.masked(gradxform.chain(*stages), True)),
-    "masked theirs in ours": lambda *stages: gradxform.chain(optax.masked(optax.chain(*stages), True)),
-    "named": lambda *stages: gradxform.named_chain(*((str(i), tx) for i, tx in enumerate(stages))),
-}
-by_chain = pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS)
-
-
-@by_chain
-def test_value_reaches_ours_and_theirs(chain):
-    """Polyak's rate is value / ||g||^2; the plateau halves the second and the third update."""
-    plateau = optax.contrib.reduce_on_plateau(0.5, patience=1)
-    tx = chain(optax.scale_by_polyak(), gradxform.clip(10.0), scale_by_value(), plateau)
-    g = {"a": jnp.array([3.0]), "b": jnp.array([4.0])}
-    state, update = tx.init(g), jax.jit(tx.update)
-    for factor in (1, 0.5, 0.25):
-        u, state = update(g, state, g, value=2.0)
-        assert_close(u, jax.tree.map(lambda x, f=factor: f * 2.0**2 / 25 * x, g))
-
-
-@by_chain
-def test_a_missing_value_is_named(chain):
-    tx = chain(gradxform.clip(10.0), scale_by_value())
-    with pytest.raises(gradxform.MissingArgumentError, match=r"scale_by_value.*`value`"):
-        tx.update(PARAMS, tx.init(PARAMS), PARAMS)
-
-
-WRAPPED = {
-    "masked": lambda o: optax.masked(o.adamw(0.1), NOT_B),
-    "multi_transform": lambda o: optax.multi_transform({True: o.adam(0.1), False: o.sgd(0.1, 0.9)}, NOT_B),
-    "partition": lambda o: optax.partition({True: o.lion(0.1), False: o.adagrad(0.1)}, NOT_B),
-    "MultiSteps": lambda o: optax.MultiSteps(o.adamw(0.1), every_k_schedule=2),
-    "inject_hyperparams": lambda o: optax.inject_hyperparams(o.adam)(learning_rate=0.1, b1=0.8),
-    "inject_hyperparams, schedule": lambda o: optax.inject_hyperparams(o.rmsprop)(o.linear_schedule(0.1, 0.0, 3)),
-    "apply_if_finite": lambda o: optax.apply_if_finite(o.adam(0.1), 2),
-    "schedule_free": lambda o: optax.contrib.schedule_free(o.sgd(0.1), 0.1),
-}
-
-
-@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
-def test_wrappers_of_optax(wrap):
-    params, state = train(wrap(gradxform))
-    expected, their_state = train(wrap(optax))
-    assert_close(params, expected)
-    assert_close(jax.tree.leaves(state), jax.tree.leaves(their_state))
-
-
-def test_injected_learning_rate_can_be_set():
-    """The decays stay static: injected as float32 arguments, 1 - b2 would lose digits, in Optax as here."""
-    tx = optax.inject_hyperparams(gradxform.adam, static_args=("b1", "b2"))(learning_rate=0.1)
-    params, state = train(tx, grads=GRADS[:2])
-    state.hyperparams["learning_rate"] = jnp.asarray(0.3, jnp.float32)
-    expected = train(gradxform.adam(0.3), *train(gradxform.adam(0.1), grads=GRADS[:2]), GRADS[2:])
-    assert_close(train(tx, params, state, GRADS[2:])[0], expected[0])
-
-
-@pytest.mark.parametrize("make", [lambda: gradxform.adam(1e-3), lambda: gradxform.chain(gradxform.scale(1.0)), scale_by_value])
-def test_ours_is_an_instance_of_both_libraries_classes(make):
-    for module in (optax, gradxform):
-        assert isinstance(make(), module.GradientTransformation)
-        assert isinstance(make(), module.GradientTransformationExtraArgs)
-
-
-# What JAX and Python do to a transformation
 
 
 def test_static_argument():

@@ -1,0 +1,114 @@
+"""Real libraries with gradxform in Optax's place: each client's own training entry point, on a problem whose answer is known.
+
+A scenario is what a user writes (`import optax`, `import numpyro`, ...). It runs twice, each time in a new interpreter: with Optax, and
+with every `import optax`, the client's own included, answered by gradxform. Both runs must pass the scenario's `check`; the second must
+load no file of Optax; and their results must agree within the scenario's ERROR, relative to the largest element of each result or to 1.
+
+    pip install -e '.[test,clients]' && pytest -n 2 tests/clients
+"""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from clients import _names
+
+pytestmark = pytest.mark.clients
+
+HERE = pathlib.Path(__file__).parent
+CLIENTS = {
+    "blackjax_lbfgs": "blackjax",
+    "blackjax_vi": "blackjax",
+    "distrax_mixture": "distrax",
+    "dynamax_sgd": "dynamax",
+    "equinox_loop": "equinox",
+    "flax_linen": "flax",
+    "flax_nnx": "flax",
+    "flowjax_fit": "flowjax",
+    "gpjax_fit": "gpjax",
+    "haiku_loop": "haiku",
+    "jaxopt_solver": "jaxopt",
+    "numpyro_svi": "numpyro",
+    "optimistix_minimiser": "optimistix",
+    "orbax_manager": "orbax",
+    "ott_transport": "ott",
+}
+
+
+def python(*arguments):
+    """A new interpreter, with the user's warnings, one device, and no flags of this test-suite."""
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parents[1])}
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-6000:]
+    return done.stdout
+
+
+def results(library, scenario, folder):
+    file = folder / f"{library}.npz"
+    python(HERE / "_run.py", library, scenario, file)
+    return np.load(file)
+
+
+def test_every_scenario_is_run():
+    assert {path.stem for path in (HERE / "scenarios").glob("*.py")} == set(CLIENTS)
+
+
+@pytest.mark.parametrize("scenario", CLIENTS)
+def test_client(scenario, tmp_path):
+    if importlib.util.find_spec(CLIENTS[scenario]) is None:
+        pytest.skip(f"{CLIENTS[scenario]} is not installed: pip install -e '.[clients]'")
+    expected = results("optax", scenario, tmp_path)
+    ours = results("gradxform", scenario, tmp_path)
+    assert sorted(ours) == sorted(expected)
+    for name in set(expected) - {"ERROR"}:
+        error = expected["ERROR"] * np.max(np.abs(expected[name]), initial=1.0)
+        np.testing.assert_allclose(ours[name], expected[name], rtol=0, atol=error, err_msg=name)
+
+
+LOOK_UP = """
+import operator, sys, gradxform
+for name in sys.argv[1:]:
+    try: operator.attrgetter(name)(gradxform)
+    except AttributeError: print(name)
+"""
+
+
+def test_names_that_clients_use():
+    """Those on paths that no scenario takes, too."""
+    installed = sorted(filter(importlib.util.find_spec, set(CLIENTS.values())))
+    used = {name: package for package in installed for name in _names.names_used(package) if name}
+    missing = python("-c", LOOK_UP, *used).split()
+    assert not missing, [f"gradxform.{name}, which {used[name]} uses" for name in missing]
+
+
+ALIAS = f"import sys; sys.path.insert(0, {str(HERE)!r}); import _alias; _alias.install(); "
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import optax, optax.tree, gradxform; assert optax is gradxform; assert optax.tree is gradxform.tree",
+        "import gradxform.tree, optax.tree; assert optax.tree.__spec__.name == 'gradxform.tree'",
+        "from optax.schedules import constant_schedule as c; import gradxform; assert c is gradxform.constant_schedule",
+    ],
+)
+def test_alias_is_the_module_itself(statement):
+    python("-c", ALIAS + statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("import optax.nothing", "no module gradxform.nothing"),
+        ("from optax._src import base", "optax._src is private"),
+        ("from optax import nothing", "cannot import name 'nothing'"),
+    ],
+)
+def test_alias_names_what_is_missing(statement, words):
+    with pytest.raises(AssertionError, match=words):
+        python("-c", ALIAS + statement)
