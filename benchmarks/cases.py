@@ -32,6 +32,13 @@ OPTIMIZERS = {
     "sgd with momentum": Optimizer(lambda lib: lib.sgd(1e-2, momentum=0.9), ("sgd",)),
     "lion": Optimizer(lambda lib: lib.lion(1e-4), ("lion",)),
     "lamb": Optimizer(lambda lib: lib.lamb(1e-3), ("lamb",)),
+    "radam": Optimizer(lambda lib: lib.radam(1e-3), ("radam",)),
+    "adan": Optimizer(lambda lib: lib.adan(1e-3), ("adan",)),
+    "novograd": Optimizer(lambda lib: lib.novograd(1e-3), ("novograd",)),
+    "ademamix": Optimizer(lambda lib: lib.contrib.ademamix(1e-3), ("contrib",)),
+    "prodigy": Optimizer(lambda lib: lib.contrib.prodigy(1.0), ("contrib",)),
+    "schedule_free_adamw": Optimizer(lambda lib: lib.contrib.schedule_free_adamw(1e-3), ("contrib",)),
+    "MultiSteps(adamw, 4)": Optimizer(lambda lib: lib.MultiSteps(lib.adamw(1e-3), 4), ("MultiSteps", "adamw")),
 }
 ADAM = Optimizer(lambda lib: lib.adam(1e-3), ("adam",))  # beside PyTorch's
 

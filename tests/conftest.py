@@ -12,11 +12,28 @@ os.environ["XLA_FLAGS"] = (
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import itertools
+
 import jax
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", False)
+
+OPTIMISED = "xla_backend_optimization_level=3" in os.environ["XLA_FLAGS"]
+TESTS = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("optimised") and not OPTIMISED:
+            item.add_marker(pytest.mark.skip(reason="run by test_optimised.py"))
+
+
+def pytest_runtest_teardown():
+    """Forget what was compiled, now and then: each program keeps memory maps, of which a process may have 65,530."""
+    if next(TESTS) % 200 == 0:
+        jax.clear_caches()
 
 
 @pytest.fixture

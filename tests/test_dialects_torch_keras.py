@@ -61,6 +61,7 @@ def average_of(system, state):
     return next(s.ax for s in state if hasattr(s, "ax"))
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("system", "name", "setting", "arguments"), SETTINGS, ids=["-".join(s[:3]) for s in SETTINGS])
 def test_trajectories_are_theirs(system, name, setting, arguments, dtype):

@@ -5,14 +5,19 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 TESTS = pathlib.Path(__file__).parent
-OPTIMISED = "--xla_cpu_use_fusion_emitters=true --xla_backend_optimization_level=3"
-ROUNDING = ["test_low_precision.py", "test_core.py", "test_precision.py"]
+FLAGS = "--xla_cpu_use_fusion_emitters=true --xla_backend_optimization_level=3"
+RUNS = {
+    "rounding": ["test_low_precision.py", "test_core.py"],
+    "master weights": ["test_precision.py", "-k", "not laws"],
+    "torch and keras": ["test_dialects_torch_keras.py", "-m", "optimised"],
+}
 
 
-def test_rounding_when_optimised():
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *(str(TESTS / name) for name in ROUNDING)]
-    done = subprocess.run(
-        command, cwd=TESTS.parent, env={**os.environ, "XLA_FLAGS": OPTIMISED}, capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("arguments", RUNS.values(), ids=RUNS)
+def test_optimised(arguments):
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=TESTS, env={**os.environ, "XLA_FLAGS": FLAGS}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

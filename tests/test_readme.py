@@ -1,5 +1,6 @@
 """The README: its code runs, its tables are fresh, its quick start is two commands."""
 
+import importlib
 import json
 import pathlib
 import re
@@ -39,6 +40,13 @@ def test_own_optimizer_takes_at_most_15_lines():
 
 def test_catalogue_is_fresh():
     assert between("catalogue") == markdown(), "make it again: python -m gradxform names --markdown"
+
+
+def test_compatibility_page_is_fresh(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    page = importlib.import_module("tests.optax_suite.compatibility")
+    assert between("compatibility") == page.render(), "make it again: python -m tests.optax_suite.compatibility --write README.md"
+    assert page.missing() == []
 
 
 def test_benchmarks_are_fresh(monkeypatch):

@@ -211,7 +211,7 @@ CASES = [
         lambda k, v: triangular(k, 0.01, v, 15, 0.5),
     ),
 ]
-FACTORIES = [f for f in vars(S).values() if inspect.isfunction(f) and f is not S.schedule]
+FACTORIES = [f for f in vars(S).values() if inspect.isfunction(f) and hasattr(f, "parameters")]
 each = pytest.mark.parametrize("case", CASES, ids=[f"{c.name}-{i}" for i, c in enumerate(CASES)])
 K = np.arange(121)
 

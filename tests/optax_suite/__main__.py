@@ -22,6 +22,7 @@ from tests.optax_suite import _scope
 
 HERE = pathlib.Path(__file__).parent
 WHEEL = pathlib.Path(importlib.util.find_spec("optax").origin).parent  # type: ignore[union-attr, arg-type]
+KINDS = ["skipped", "passed", "exempt", "failed"]
 OPTIONS = [
     f"--rootdir={WHEEL}",
     "-p",
@@ -43,33 +44,33 @@ def files(patterns: list[str]) -> list[pathlib.Path]:
     return [p for name, p in found.items() if _scope.in_scope(name) and (not patterns or any(x in name for x in patterns))]
 
 
-def run(patterns: list[str], options: list[str], every: int = 1) -> tuple[int, dict[str, str]]:
-    """pytest's exit code, and what became of each test."""
+def run(patterns: list[str], options: list[str], every: int = 1, share: int = 0) -> dict[str, str]:
+    """What became of each test: `passed`, `failed`, `exempt` or `skipped`."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", *OPTIONS, f"--junitxml={report}", *options, *map(str, files(patterns))]
-        code = subprocess.run(command, cwd=HERE.parents[1], env={**os.environ, "EVERY": str(every)}, check=False).returncode
-        return code, outcomes(report)
+        environment = {**os.environ, "EVERY": str(every), "SHARE": str(share)}
+        subprocess.run(command, cwd=HERE.parents[1], env=environment, check=False)
+        return outcomes(ET.parse(report).getroot())
 
 
-def outcomes(report: pathlib.Path) -> dict[str, str]:
-    """`passed`, `failed`, `exempt` or `skipped` for each test."""
-    found = {}
-    for case in ET.parse(report).getroot().iter("testcase"):
+def outcomes(report: ET.Element) -> dict[str, str]:
+    """The worst of each test and its subtests. One that is exempt, but passes, has failed: it belongs into `_scope` no longer."""
+    found: dict[str, str] = {}
+    for case in report.iter("testcase"):
         module, _, cls = case.get("classname", "").rpartition(".")
-        skipped = case.find("skipped")
+        test, skipped = f"{module.replace('.', '/')}.py::{cls}::{case.get('name')}", case.find("skipped")
         kind = "failed" if case.find("failure") is not None or case.find("error") is not None else "passed"
         if skipped is not None and kind == "passed":
             kind = "exempt" if skipped.get("type") == "pytest.xfail" else "skipped"
-        test = f"{module.replace('.', '/')}.py::{cls}::{case.get('name')}"
-        found[test] = kind if found.get(test) != "failed" else "failed"
-    return found
+        found[test] = max(kind, found.get(test, kind), key=KINDS.index)
+    return {test: "failed" if kind == "passed" and _scope.pattern_for(test) else kind for test, kind in found.items()}
 
 
 def by_file(found: dict[str, str]) -> dict[str, dict[str, int]]:
     counts = {}
     for test, kind in sorted(found.items()):
-        counts.setdefault(test.partition("::")[0], collections.Counter(passed=0, failed=0, exempt=0, skipped=0))[kind] += 1
+        counts.setdefault(test.partition("::")[0], collections.Counter(dict.fromkeys(KINDS, 0)))[kind] += 1
     return counts
 
 
@@ -98,16 +99,14 @@ def main() -> int:
         *(["-x"] if a.x else []),
         *([f"--durations={a.durations}"] if a.durations != "0" else []),
     ]
-    code, found = run(a.files, options, a.every)
+    found = run(a.files, options, a.every)
     counts = by_file(found)
     for name, count in [*counts.items(), ("all", sum(map(collections.Counter, counts.values()), collections.Counter()))]:
-        print(
-            f"{name:45}" + "".join(f"{count[kind]:>6} {kind}" for kind in ("passed", "failed", "exempt", "skipped") if count[kind])
-        )
+        print(f"{name:45}" + "".join(f"{count[kind]:>6} {kind}" for kind in reversed(KINDS) if count[kind]))
     if a.write:
         result = {"files": counts, "exempt": exempt(found)}
         (HERE / "result.json").write_text(json.dumps(result, indent=1) + "\n")
-    return code
+    return int("failed" in found.values() or not found)
 
 
 if __name__ == "__main__":

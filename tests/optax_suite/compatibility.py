@@ -1,4 +1,4 @@
-"""The README's page on compatibility: `python tests/compatibility.py --write README.md` makes it again from the installed Optax.
+"""The README's page on compatibility, made from the installed Optax: `python -m tests.optax_suite.compatibility --write README.md`.
 
 Which public names of Optax there are, which of them gradxform has, what differs on purpose (the docstrings' `Differs`), and how Optax's own
 tests went (`tests/optax_suite/result.json`, written by `python -m tests.optax_suite -n 2 --write`).
@@ -16,13 +16,10 @@ import types
 import warnings
 from typing import Any
 
-TESTS = pathlib.Path(__file__).parent
+from tests.optax_suite._scope import OUT_OF_SCOPE
+
+HERE = pathlib.Path(__file__).parent
 MODULES = ["", "contrib", "transforms", "schedules", "losses", "tree", "tree_utils", "projections", "assignment", "microbatching"]
-OUT_OF_SCOPE = {
-    "perturbations": "perturbed optimizers",
-    "second_order": "deprecated in Optax",
-    "experimental": "experimental in Optax",
-}
 MARKS = "<!-- compatibility:begin -->", "<!-- compatibility:end -->"
 
 
@@ -49,8 +46,13 @@ def _module(package: str, name: str) -> Any:
         return importlib.import_module(f"{package}.{name}".rstrip("."))
 
 
+def missing() -> list[str]:
+    """Names in scope that gradxform lacks."""
+    return [f"{m}.{n}" for m in MODULES for n in public(_module("optax", m)) if not hasattr(_module("gradxform", m), n)]
+
+
 def differs(thing: Any) -> str:
-    """What stands under `Differs` in a docstring; empty for `no`."""
+    """What stands under `Differs` in a docstring; empty for `no`, and for what only points to another function."""
     lines, taken = (inspect.getdoc(thing) or "").split("\n"), []
     for line in lines:
         if line.startswith("Differs "):
@@ -60,7 +62,7 @@ def differs(thing: Any) -> str:
         elif taken:
             break
     text = " ".join(taken)
-    return "" if text.rstrip(".").lower() == "no" else text
+    return "" if re.fullmatch(r"no|as `\w+`", text.rstrip(".")) else text
 
 
 def render() -> str:
@@ -76,8 +78,11 @@ def render() -> str:
         lacking = [f"`{n}`" for n in theirs if not hasattr(ours, n)]
         lines.append(f"| `{f'optax.{module}'.rstrip('.')}` | {len(theirs)} | {len(theirs) - len(lacking)} | {', '.join(lacking)} |")
         different |= {n: differs(getattr(ours, n)) for n in theirs if hasattr(ours, n) and inspect.isroutine(getattr(ours, n))}
-    scope = "; ".join(f"`optax.{name}` ({why})" for name, why in OUT_OF_SCOPE.items())
-    lines += ["", f"Out of scope: {scope}; and what Optax has deprecated for removal: {', '.join(f'`{n}`' for n in deprecated())}."]
+    old = ", ".join(f"`{n}`" for n in deprecated())
+    lines += [
+        "",
+        f"Out of scope: `optax.perturbations`, `optax.second_order`, `optax.experimental`. Deprecated there, but here: {old}.",
+    ]
     lines += ["", *suite()]
     different = {n: text for n, text in sorted(different.items()) if text and not n.startswith("tree_")}
     lines += [
@@ -93,12 +98,13 @@ def render() -> str:
 
 def suite() -> list[str]:
     """How Optax's tests went when the whole suite was last run, and each test that does not pass."""
-    result = json.loads((TESTS / "optax_suite" / "result.json").read_text())
+    result = json.loads((HERE / "result.json").read_text())
     passed, exempt, skipped = (sum(file[kind] for file in result["files"].values()) for kind in ("passed", "exempt", "skipped"))
     share = passed / (passed + exempt)
     lines = [
         f"Optax's own tests in scope, run against gradxform (`python -m tests.optax_suite -n 2`): {passed:,} of {passed + exempt:,} pass "
-        f"({share:.1%}; {skipped} more skip themselves). The others:",
+        f"({share:.1%}; {skipped} more skip themselves). Not counted: "
+        f"{'; '.join(f'`{name}` ({why})' for name, why in OUT_OF_SCOPE.items())}. The others:",
         "",
         "| tests | number | why |",
         "|---|---:|---|",
