@@ -53,7 +53,8 @@ class Entry:
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The declared hyperparameters and arguments."""
-        return getattr(self.make, "parameters", None) or parameters_of(inspect.unwrap(self.make))
+        rule = getattr(self.make, "rule", None)
+        return rule.parameters if rule is not None else parameters_of(inspect.unwrap(self.make))
 
     @property
     def summary(self) -> str:
@@ -81,21 +82,19 @@ class Entry:
         return self.make(**{**self.example, **overrides})
 
 
-_ENTRIES: dict[str, Entry] = {}
+_ENTRIES: dict[str, Entry] = {}  # by their names in small letters
 
 
 def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
     name = name or make.__name__
     entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds)
     old = _find(name)
-    if old is not None:
-        if _origin(old.make) != _origin(make) or "<" in _origin(make):
-            message = (
-                f"register: {name!r} made by {_origin(old.make)} is replaced by {_origin(make)}. Choose another name to keep both."
-            )
-            warnings.warn(message, stacklevel=3)
-        del _ENTRIES[old.name]
-    _ENTRIES[name] = entry
+    if old is not None and (_origin(old.make) != _origin(make) or "<" in _origin(make)):
+        message = (
+            f"register: {name!r} made by {_origin(old.make)} is replaced by {_origin(make)}. Choose another name to keep both."
+        )
+        warnings.warn(message, stacklevel=3)
+    _ENTRIES[name.lower()] = entry
 
 
 def _origin(make: Any) -> str:
@@ -103,7 +102,7 @@ def _origin(make: Any) -> str:
 
 
 def _find(name: str) -> Entry | None:
-    return _ENTRIES.get(name) or next((e for n, e in _ENTRIES.items() if n.lower() == name.lower()), None)
+    return _ENTRIES.get(name.lower())
 
 
 def register(
@@ -158,6 +157,9 @@ def _registered(make: Any, name: str | None, facts: Any) -> Any:
     return make
 
 
+_signature_of = functools.cache(inspect.signature)
+
+
 def optimizer(
     *,
     source: str,
@@ -177,11 +179,10 @@ def optimizer(
 
         @functools.wraps(fn)
         def make(*args: Any, **kwargs: Any) -> Any:
-            bound = signature.bind(*args, **kwargs)
+            bound = _signature_of(fn).bind(*args, **kwargs)
             check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
             return fn(*args, **kwargs)
 
-        signature = inspect.signature(fn)
         _register(make, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
         return make  # type: ignore[return-value]
 
@@ -211,9 +212,8 @@ def entry(name: str) -> Entry:
     """The registry's entry of that name (case does not matter)."""
     found = _find(name)
     if found is None:
-        known = {n.lower(): n for n in _ENTRIES}
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(known[n] for n in near)}?" if near else ""
+        near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(_ENTRIES[n].name for n in near)}?" if near else ""
         raise UnknownNameError(f"No transformation is called {name!r}.{hint} `gradxform.names()` lists all.")
     return found
 
@@ -225,7 +225,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     >>> gradxform.names("adam*")
     ['adam', 'adamax', 'adamaxw', 'adamw']
     """
-    return sorted(n for n, e in _ENTRIES.items() if fnmatch.fnmatch(n, pattern) and fnmatch.fnmatch(e.kind, kind))
+    return sorted(e.name for e in _ENTRIES.values() if fnmatch.fnmatch(e.name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
 
 def create(name: str, **arguments: Any) -> Any:

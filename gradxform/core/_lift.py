@@ -78,7 +78,6 @@ class Rule:
     total: Callable[..., Any] | None
     advance: Callable[..., Any] | None
     evaluate: Callable[..., Any] | None
-    parameters: Mapping[str, Parameter]
     public: list[Any] = dataclasses.field(default_factory=list)
 
     def __reduce__(self):
@@ -88,6 +87,11 @@ class Rule:
     def leafwise(self) -> bool:
         """Whether the kernel is written for one leaf."""
         return self.scope != "per_tree" or self.total is not None
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The declared hyperparameters."""
+        return parameters_of(self.kernel, skip=4)
 
     @functools.cached_property
     def measures(self) -> bool:
@@ -314,7 +318,6 @@ class Lift:
             rule = Rule(
                 kernel.__name__.lstrip("_"), kernel, self.scope, state, counted, counted_if, initial or {}, shared or {},
                 storage or {}, needs, optional, leaf_extras, leaf_args or {}, leaf_data or {}, stack, total, advance, evaluate,
-                parameters_of(kernel, skip=4),
             )  # fmt: skip
             return _public(rule)
 
@@ -340,6 +343,6 @@ def _public(rule: Rule) -> Callable[..., GradientTransformationExtraArgs]:
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(make, attribute, getattr(rule.kernel, attribute))
     make.__signature__ = signature
-    make.rule, make.parameters, make.scope = rule, rule.parameters, rule.scope  # type: ignore[attr-defined]
+    make.rule, make.scope = rule, rule.scope  # type: ignore[attr-defined]
     rule.public.append(make)
     return make

@@ -229,9 +229,8 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
     """The annotations; ours of arguments without a range say that they are static."""
     if isinstance(factory, functools.partial):
         return _hints(factory.func)
-    declared = getattr(factory, "parameters", None)
     rule = getattr(factory, "rule", None)
-    source = rule.kernel if rule is not None else (declared and inspect.unwrap(factory)) or factory
+    source = factory if rule is None else rule.kernel
     try:
         hints = typing.get_type_hints(source, include_extras=True)
     except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing

@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Concatenate, Literal, ParamSpec, overload
+from typing import Annotated, Any, Concatenate, ParamSpec, overload
 
 import jax
 import jax.numpy as jnp
@@ -113,12 +112,6 @@ def admit_factor(owner: str, name: str, value: Any) -> Any:
     return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=True, keyword_only=False), value)
 
 
-def _choices(equation: Callable[..., Any]) -> dict[str, tuple[Any, ...]]:
-    """The allowed values of each argument that is annotated with a `Literal`."""
-    hints = typing.get_type_hints(equation)
-    return {name: typing.get_args(hint) for name, hint in hints.items() if typing.get_origin(hint) is Literal}
-
-
 @overload
 def schedule(equation: Equation[P], /) -> Callable[P, Record]: ...
 @overload
@@ -138,23 +131,20 @@ def schedule(equation: Any = None, /, *, settle: Any = None) -> Any:
 
 
 def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, Any]] | None) -> Callable[..., Record]:
-    name, parameters, choices = equation.__name__, parameters_of(equation, skip=1), _choices(equation)
+    name = equation.__name__
     arguments = list(inspect.signature(equation).parameters.values())[1:]
     signature = inspect.Signature(arguments, return_annotation=Record)
 
     def make(*args: Any, **kwargs: Any) -> Record:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
+        parameters = parameters_of(equation, skip=1)
         kept = {n: admit(name, parameters[n], x) for n, x in bound.arguments.items()}
-        for n, allowed in choices.items():
-            if kept[n] not in allowed:
-                raise HyperparameterError(f"{name}: `{n}` must be one of {', '.join(map(repr, allowed))}, but got {kept[n]!r}.")
         if settle is not None:
             kept.update(settle(**{n: kept[n] for n in inspect.signature(settle).parameters}))
         return Record(make, equation, kept)
 
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
         setattr(make, attribute, getattr(equation, attribute))
-    make.__signature__ = signature
-    make.parameters = parameters  # type: ignore[attr-defined]
+    make.__signature__, make.equation = signature, equation  # type: ignore[attr-defined]
     return make
