@@ -214,6 +214,9 @@ def _choices(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
+signature_of = functools.cache(inspect.signature)  # read when a function is first called, not when it is defined
+
+
 @functools.cache
 def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
     """The declared arguments of `fn`, without its first `skip`."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gradxform._errors import UnknownNameError
-from gradxform._types import Parameter, check_arguments, parameters_of
+from gradxform._types import Parameter, check_arguments, parameters_of, signature_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -157,9 +157,6 @@ def _registered(make: Any, name: str | None, facts: Any) -> Any:
     return make
 
 
-_signature_of = functools.cache(inspect.signature)
-
-
 def optimizer(
     *,
     source: str,
@@ -179,7 +176,7 @@ def optimizer(
 
         @functools.wraps(fn)
         def make(*args: Any, **kwargs: Any) -> Any:
-            bound = _signature_of(fn).bind(*args, **kwargs)
+            bound = signature_of(fn).bind(*args, **kwargs)
             check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
             return fn(*args, **kwargs)
 

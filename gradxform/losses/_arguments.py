@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
@@ -12,6 +11,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
+from gradxform._types import signature_of
 
 P = ParamSpec("P")
 Axis = int | Sequence[int] | None
@@ -21,11 +21,9 @@ def rounded_once(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Let a function compute in float32 or wider, and round its result to the dtype that JAX promotes its arguments `names` to."""
 
     def lift(f: Callable[P, Any]) -> Callable[P, Any]:
-        signature = inspect.signature(f)
-
         @functools.wraps(f)
         def wide(*args: P.args, **kwargs: P.kwargs) -> Any:
-            given = signature.bind(*args, **kwargs)
+            given = signature_of(f).bind(*args, **kwargs)
             arrays = {n: jnp.asarray(x) for n, x in given.arguments.items() if n in names and x is not None}
             dtype = jnp.result_type(*arrays.values())
             given.arguments |= {n: x if widen(x.dtype) == x.dtype else x.astype(widen(x.dtype)) for n, x in arrays.items()}

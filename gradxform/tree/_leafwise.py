@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -11,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import round_to, widen
+from gradxform._types import signature_of
 
 P = ParamSpec("P")
 
@@ -27,11 +27,9 @@ def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]
     """
 
     def lift(f: Callable[P, Any]) -> Callable[P, Any]:
-        signature = inspect.signature(f)
-
         @functools.wraps(f)
         def lifted(*args: P.args, **kwargs: P.kwargs) -> Any:
-            bound = signature.bind(*args, **kwargs).arguments
+            bound = signature_of(f).bind(*args, **kwargs).arguments
 
             def at(*leaves: Any) -> Any:
                 here = dict(zip(trees, leaves, strict=True))
