@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from jax.sharding import AxisType, PartitionSpec
+from trees import assert_close, is_zero
 
 import gradxform as gx
 from gradxform.testing import examine
@@ -29,16 +30,6 @@ def run(tx, grads, params=PARAMS, jit=True):
         u, state = update(g, state, params)
         updates.append(u)
     return updates, state
-
-
-def assert_close(a, b, rtol=1e-6, atol=1e-7):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=atol)
-
-
-def is_zero(tree):
-    return all(not np.any(x) for x in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize("inner", [gx.sgd(0.1, 0.9), gx.adamw(0.1), gx.chain(gx.clip_by_global_norm(0.3), gx.lion(0.1))], ids=repr)

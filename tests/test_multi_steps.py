@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from trees import assert_close, is_zero
 
 import gradxform as gx
 from gradxform.testing import examine
@@ -26,16 +27,6 @@ def run(tx, grads, params=PARAMS, **extra):
         u, state = update(g, state, params, **extra)
         updates.append(u)
     return updates, state
-
-
-def assert_close(a, b, rtol=1e-6, atol=1e-7):
-    assert jax.tree.structure(a) == jax.tree.structure(b)
-    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=atol)
-
-
-def is_zero(tree):
-    return all(not np.any(x) for x in jax.tree.leaves(tree))
 
 
 @gx.elementwise(needs=("value",))
