@@ -28,15 +28,13 @@ def public(module: Any) -> list[str]:
     return [n for n in dir(module) if not n.startswith("_") and not isinstance(getattr(module, n), types.ModuleType)]
 
 
-def deprecated() -> list[str]:
-    """Names that Optax serves lazily, with a warning that they will be removed."""
+def deprecated() -> list[tuple[str, str]]:
+    """(module, name) of what Optax serves lazily, with a warning that it will be removed."""
     found = []
-    for name in ["", *MODULES[1:]]:
-        source = pathlib.Path(_module("optax", name).__file__ or "").read_text()
+    for module in MODULES:
+        source = pathlib.Path(_module("optax", module).__file__ or "").read_text()
         table = re.search(r"^_deprecations = \{(.*?)^\}", source, re.MULTILINE | re.DOTALL)
-        found += (
-            [f"optax.{name}.{n}".replace("..", ".") for n in re.findall(r"^    '(\w+)':", table[1], re.MULTILINE)] if table else []
-        )
+        found += [(module, name) for name in re.findall(r"""^    ["'](\w+)["']:""", table[1], re.MULTILINE)] if table else []
     return found
 
 
@@ -78,10 +76,13 @@ def render() -> str:
         lacking = [f"`{n}`" for n in theirs if not hasattr(ours, n)]
         lines.append(f"| `{f'optax.{module}'.rstrip('.')}` | {len(theirs)} | {len(theirs) - len(lacking)} | {', '.join(lacking)} |")
         different |= {n: differs(getattr(ours, n)) for n in theirs if hasattr(ours, n) and inspect.isroutine(getattr(ours, n))}
-    old = ", ".join(f"`{n}`" for n in deprecated())
+    old = {True: [], False: []}
+    for module, name in deprecated():
+        old[hasattr(_module("gradxform", module), name)].append(f"`{'.'.join(filter(None, ['optax', module, name]))}`")
     lines += [
         "",
-        f"Out of scope: `optax.perturbations`, `optax.second_order`, `optax.experimental`. Deprecated there, but here: {old}.",
+        "Out of scope: `optax.perturbations`, `optax.second_order`, `optax.experimental`, and what Optax has deprecated for removal: "
+        f"{', '.join(old[False])}; here all the same: {', '.join(old[True])}.",
     ]
     lines += ["", *suite()]
     different = {n: text for n, text in sorted(different.items()) if text and not n.startswith("tree_")}
