@@ -10,8 +10,6 @@ import pytest
 
 import gradxform
 
-pytestmark = pytest.mark.fast
-
 
 def draw_trees():
     r = np.random.default_rng(1)

@@ -15,8 +15,6 @@ import pytest
 
 import gradxform
 
-pytestmark = pytest.mark.fast
-
 NOT_B = {"b": False, "w": True}
 LABELS = {"b": "b", "w": "w"}
 

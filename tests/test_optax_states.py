@@ -17,8 +17,6 @@ import pytest
 
 import gradxform
 
-pytestmark = pytest.mark.fast
-
 STEPS = 2
 MIXED = {"dense": {"w": (8, 6), "b": (6,)}, "scale": ()}
 MATRIX = (8, 6)
@@ -102,7 +100,7 @@ VARIANTS = [
     Case("partition", lambda o: o.partition({True: o.adam(0.1), False: o.sgd(0.1, 0.9)}, NOT_THE_VECTOR)),
     Case("apply_if_finite", lambda o: o.apply_if_finite(o.adam(0.1), 3), nan=True),
 ]
-CASES = [*registered(), *VARIANTS]
+CASES = [*registered(), *(pytest.param(case, marks=pytest.mark.fast) for case in VARIANTS)]
 
 # Where Optax's numbers are wrong: the states' layouts are compared, and ours goes on from Optax's.
 WRONG_IN_OPTAX = {
