@@ -69,7 +69,7 @@ def inner(x: Any, y: Any) -> Any:
 
 def norm(x: Any) -> Any:
     """The Euclidean norm of all elements."""
-    return jnp.sqrt(jnp.sum(abs_sq(x)))
+    return jnp.sqrt(sum_sq(x))
 
 
 def root(x: Any, eps: Any, eps_in_sqrt: Any) -> Any:

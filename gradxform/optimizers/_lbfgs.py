@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import sum_sq
 from gradxform._types import Count, NonNegative, Shared, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, per_tree
 from gradxform.linesearch import scale_by_zoom_linesearch
@@ -92,7 +92,7 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
     oldest, newest = s.count % memory_size, (s.count - 1) % memory_size
     started = s.count > 0
     dp, dg = ([jnp.where(started, x - y, 0) for x, y in zip(xs, ys, strict=True)] for xs, ys in ((p, s.params), (g, s.updates)))
-    sy, yy = _dot(dp, dg), sum((jnp.sum(abs_sq(y)) for y in dg), jnp.zeros(()))
+    sy, yy = _dot(dp, dg), sum((sum_sq(y) for y in dg), jnp.zeros(()))
     curved = jnp.abs(sy) > jnp.finfo(sy.dtype).tiny  # of a smaller number the reciprocal overflows
     dp, dg = ([jnp.where(curved, x, 0) for x in xs] for xs in (dp, dg))
     rho = s.weights_memory.at[newest].set(jnp.where(curved, 1 / jnp.where(curved, sy, 1), 0).astype(s.weights_memory.dtype))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq
+from gradxform._numerics import sum_sq
 from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
@@ -46,7 +46,7 @@ def scale_by_novograd(
     Differs  without params it says so. Float32 averages for narrow parameters, so that a zero float16 gradient gives 0.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
-    size = jnp.sum(abs_sq(g))
+    size = sum_sq(g)
     nu = jnp.where(c.t > 1, b2 * s.nu + (1 - b2) * size, size)
     mu = b1 * s.mu + g / (jnp.sqrt(nu + eps_root) + eps) + weight_decay * p
     return mu, s._replace(mu=mu, nu=nu)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq, clip_elements
+from gradxform._numerics import abs_sq, clip_elements, sum_sq
 from gradxform._types import NonNegative, Positive
 from gradxform.core import elementwise, per_leaf, per_tree
 from gradxform.registry import transform
-
-
-def _sum_sq(g):
-    return jnp.sum(abs_sq(g))
 
 
 @transform(source="Optax", seeds="MXNet, neon, slides", example={"max_delta": 1.0})
@@ -47,7 +43,7 @@ def clip_by_norm(g, s, p, c, max_norm: NonNegative):
     Differs  Optax has no such transformation.
     Raises   HyperparameterError: max_norm < 0.
     """
-    norm = jnp.sqrt(_sum_sq(g))
+    norm = jnp.sqrt(sum_sq(g))
     return g * jnp.where(norm > max_norm, max_norm / norm, 1), s
 
 
@@ -69,7 +65,7 @@ def clip_by_block_rms(g, s, p, c, threshold: Positive):
 
 
 @transform(source="Pascanu et al. 2013, arXiv:1211.5063", seeds="neon", example={"max_norm": 1.0})
-@per_tree(total=_sum_sq)
+@per_tree(total=sum_sq)
 def clip_by_global_norm(g, s, p, c, max_norm: NonNegative):
     """Clip the norm of the whole tree of updates to max_norm.
 
