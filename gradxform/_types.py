@@ -1,10 +1,13 @@
 """The vocabulary of annotations: what a state field holds, and what values a hyperparameter may take.
 
+Trees            `Params`, `OptState`, `Updates`, `Tree`: any tree of arrays; the four names say which.
 State fields     `Updates` (one array per leaf, like the parameter), `RealUpdates` (the same, real for complex leaves),
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
                  `Clock` (the number of updates so far; so is a field named `count`), `Key` (a shared random key; the kernel sees
                  `c.key`).
-Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range.
+Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range. In a
+                 kernel they stand bare, since its body computes with what a schedule has become; where a caller's value is only
+                 handed on, `Decay[Hyper]` says what may be given.
                  `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
                  its possible values, and of a `tuple[...]` each part is checked.
 """
@@ -19,22 +22,29 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import jax
 import jax.core
 import numpy as np
+from jax.typing import ArrayLike as ArrayLike
+from jax.typing import DTypeLike
 
 from gradxform._errors import HyperparameterError
 
 Array = jax.Array
-PyTree = Any
-ArrayTree = PyTree
-Params = PyTree
-OptState = PyTree
+DType = DTypeLike
+Shape = tuple[int, ...]
+Tree = Any
+Params = Any
+OptState = Any
+PyTree = Tree
+ArrayTree = Tree
 Schedule = Callable[[Any], Any]
 """A function of the number of completed updates."""
 ScalarOrSchedule = float | Array | Schedule
+Hyper = float | np.number | np.ndarray | Array | Schedule
+"""What may be given for a hyperparameter that is data."""
 MaskOrFn = Any | Callable[[Any], Any] | None
 
 
@@ -109,13 +119,12 @@ class Range:
         return (self.low, self.high) == (0.0, 1.0)
 
 
-# To a type checker a hyperparameter is Any: a caller may pass a schedule where the kernel sees a scalar.
-Hyper = Any
-Decay = Annotated[Hyper, Range("[0, 1)")]
-Unit = Annotated[Hyper, Range("[0, 1]")]
-Positive = Annotated[Hyper, Range("(0, inf)")]
-NonNegative = Annotated[Hyper, Range("[0, inf)")]
-Real = Annotated[Hyper, Range("(-inf, inf)")]
+Value = TypeVar("Value")  # what may be given; bare, it is anything
+Decay = Annotated[Value, Range("[0, 1)")]
+Unit = Annotated[Value, Range("[0, 1]")]
+Positive = Annotated[Value, Range("(0, inf)")]
+NonNegative = Annotated[Value, Range("[0, inf)")]
+Real = Annotated[Value, Range("(-inf, inf)")]
 Count = Annotated[int, Range("[1, inf)")]
 
 

@@ -7,13 +7,13 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, NonNegative, Range
+from gradxform._types import Decay, NonNegative, Range, Value
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
-Threshold = Annotated[Hyper, Range("[4, inf)")]
+Threshold = Annotated[Value, Range("[4, inf)")]
 
 _TERMS = 14  # of the continued fraction; more than float64 needs for |z| <= 2
 

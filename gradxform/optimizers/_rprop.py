@@ -7,13 +7,13 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Hyper, NonNegative, Range, Updates
+from gradxform._types import NonNegative, Range, Updates, Value
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale
 
-Smaller = Annotated[Hyper, Range("(0, 1)")]
-Larger = Annotated[Hyper, Range("(1, inf)")]
+Smaller = Annotated[Value, Range("(0, 1)")]
+Larger = Annotated[Value, Range("(1, inf)")]
 
 
 class ScaleByRpropState(NamedTuple):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, Positive, Range, Real
+from gradxform._types import Count, Positive, Range, Real, Value
 from gradxform.schedules._path import cosine, linear, path
 from gradxform.schedules._record import schedule
 
-Part = Annotated[Any, Range("[0, 1]")]
+Part = Annotated[Value, Range("[0, 1]")]
 """A static part of the whole."""
 
 

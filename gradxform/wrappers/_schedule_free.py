@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import increment, round_to, widen
-from gradxform._types import Count, Decay, NonNegative, OptState, Params, ParamsCopy, Range, Real, Shared
+from gradxform._types import Count, Decay, NonNegative, OptState, Params, ParamsCopy, Range, Real, Shared, Value
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, elementwise
 from gradxform.core._chain import check_transformation
 from gradxform.core._clocks import at_step
@@ -22,7 +22,7 @@ from gradxform.registry import optimizer, transform
 from gradxform.schedules import warmup_constant_schedule
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_rms
 
-Interpolation = Annotated[Any, Range("(0, 1]")]
+Interpolation = Annotated[Value, Range("(0, 1]")]
 
 
 class ScheduleFreeState(NamedTuple):

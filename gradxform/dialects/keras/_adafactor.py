@@ -7,13 +7,13 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Hyper, NonNegative, Positive, Range, Unit
+from gradxform._types import Count, NonNegative, Positive, Range, Unit, Value
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import LAST_TWO_AXES
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
 from gradxform.optimizers import FactoredState
 
-NonPositive = Annotated[Hyper, Range("(-inf, 0]")]
+NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
 
 def _rms(x):

@@ -7,11 +7,11 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Hyper, NonNegative, Positive, Range, RealUpdates, Unit, Updates
+from gradxform._types import Count, NonNegative, Positive, Range, RealUpdates, Unit, Updates, Value
 from gradxform.core import elementwise
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
 
-NonPositive = Annotated[Hyper, Range("(-inf, 0]")]
+NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
 
 class FtrlState(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from gradxform._types import Count, Decay, Hyper, NonNegative, Range, Unit
+from gradxform._types import Count, Decay, NonNegative, Range, Unit, Value
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_lion
 from gradxform.transforms import scale_by_learning_rate
 
-Open = Annotated[Hyper, Range("(0, 1)")]
+Open = Annotated[Value, Range("(0, 1)")]
 
 
 @keras_optimizer(core="lion")

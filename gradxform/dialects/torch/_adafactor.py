@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Hyper, NonNegative, Range
+from gradxform._types import NonNegative, Range, Value
 from gradxform.core import chain, per_leaf
 from gradxform.dialects._dialect import Each
 from gradxform.dialects._pieces import LAST_TWO_AXES
@@ -15,8 +15,8 @@ from gradxform.dialects.torch._torch import torch_optimizer
 from gradxform.optimizers import FactoredState
 from gradxform.transforms import scale
 
-NonPositive = Annotated[Hyper, Range("(-inf, 0]")]
-AtLeastOne = Annotated[Hyper, Range("[1, inf)")]
+NonPositive = Annotated[Value, Range("(-inf, 0]")]
+AtLeastOne = Annotated[Value, Range("[1, inf)")]
 
 
 def _rms(x):
