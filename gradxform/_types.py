@@ -3,8 +3,8 @@
 Trees            `Params`, `OptState`, `Updates`, `Tree`: any tree of arrays; the four names say which.
 State fields     `Updates` (one array per leaf, like the parameter), `RealUpdates` (the same, real for complex leaves),
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
-                 `Clock` (the number of updates so far; so is a field named `count`), `Key` (a shared random key; the kernel sees
-                 `c.key`).
+                 `Clock` (the number of updates so far), `Key` (a shared random key; the kernel sees `c.key`), `Inner` (the state of a
+                 transformation inside). `Annotated[Updates, Field(...)]` says what is special about one.
 Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range. In a
                  kernel they stand bare, since its body computes with what a schedule has become; where a caller's value is only
                  handed on, `Decay[Hyper]` says what may be given.
@@ -80,19 +80,117 @@ class ShouldSkipUpdateFunction(Protocol):
     def __call__(self, updates: PyTree, gradient_step: Any, params: Params | None) -> tuple[Any, PyTree]: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """Marks what a state field holds."""
+class Axes(tuple):
+    """What each axis of a state field is: the number of an axis of the parameter, or None for one of its own.
 
-    kind: str
+    `Axes()` is a number, `Axes(0)` has one entry for each row of a matrix, `Axes(0, 0)` is square, `Axes(None, 0, 1)` has room for several.
+    """
+
+    def __new__(cls, *axes: int | None) -> Axes:
+        return super().__new__(cls, axes)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Field:
+    """All there is to know of one field of a state. What an annotation leaves out is as the kind has it; later marks win.
+
+        count: Clock
+        mu: Annotated[Updates, Field(stored="mu_dtype")]
+        weight_sum: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+        inner_state: Inner
+
+    Functions are called with what they name of the hyperparameters, schedules evaluated, and of the words that are given here.
+
+    Attributes:
+      kind: `leaf` (one entry per leaf), `shared` (one value), `clock`, `key`, or `inner` (the state of a transformation inside).
+      axes: of a `leaf` field; None: those of the parameter. A function of `shape`, the parameter's, where they depend on it; for a tree of
+        arrays it gives a tree of `Axes`.
+      dtype: of a `leaf` field `wide` (float32 or wider; the default), `real` (that, real for complex leaves) or `p` (as the parameter, whose
+        copy it is at first); of a `shared` field `params` (the narrowest real dtype of the parameters, float32 or wider).
+      stored: the hyperparameter that names the dtype, where there is one of that name and it is not None.
+      first: the first value. Of a `leaf` field a function of `zero` (zeros like the leaf) and `p` (the parameter, wide; zeros where it is
+        abstract); without one, zeros, an axis of its own having length 1. Of another kind, of `params`, for a `shared` field of a kernel the list of them, float32 or wider.
+        Of a clock a number.
+      advance: of a `shared` field, once per update: (value, c) -> next value; None: it stays, or the kernel sets it. A kernel reads the
+        old value as `s.field` and the next as `c.field`.
+      at: the value after a number of updates, for `resume_at`: a function of `step`, `inner_step` (updates of the part inside), `value`.
+      made: of an `inner` field, the transformation (or a tuple or mapping of them), where it is no argument: a function of `s`.
+      through: of an `inner` field, how its state is seen from inside, and put back: (state) -> seen, (old state, seen) -> state.
+      aside: of an `inner` field, that its updates do not go out, so that it does not say what parameters to evaluate with.
+      when: whether the field is there with these arguments; otherwise it is None.
+      absent: of a clock, the class of the state that has none, used as long as nothing reads the clock.
+      codec: how the values are stored; None: as arrays.
+      placement: the kind of memory where they live; None: the device's own.
+    """
+
+    kind: str | None = None
+    _: dataclasses.KW_ONLY
+    axes: Axes | Callable[..., Tree] | None = None
+    dtype: str | None = None
+    stored: str | None = None
+    first: int | Callable[..., Tree] | None = None
+    advance: Callable[..., Tree] | None = None
+    at: Callable[..., Tree] | None = None
+    made: Callable[..., Tree] | None = None
+    through: tuple[Callable[..., Tree], Callable[..., Tree]] | None = None
+    aside: bool | None = None
+    when: Callable[..., bool] | None = None
+    absent: type | None = None
+    codec: object = None
+    placement: str | None = None
+
+    def but(self, later: Field) -> Field:
+        """This field with everything that `later` says."""
+        return dataclasses.replace(self, **{k: v for k, v in vars(later).items() if v is not None})
 
 
 Updates = Annotated[Any, Field("leaf")]
-RealUpdates = Annotated[Any, Field("real leaf")]
-ParamsCopy = Annotated[Any, Field("copy leaf")]
+RealUpdates = Annotated[Any, Field("leaf", dtype="real")]
+ParamsCopy = Annotated[Any, Field("leaf", dtype="p")]
 Shared = Annotated[Any, Field("shared")]
 Clock = Annotated[Any, Field("clock")]
 Key = Annotated[Any, Field("key")]
+Inner = Annotated[Any, Field("inner")]
+
+
+def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = None, like_params: bool = False) -> Field:  # noqa: N802
+    """How a shared field starts and advances: `Field(first=start, advance=advance)`, under an older name."""
+    return Field(first=start, advance=advance, dtype="params" if like_params else None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Extra:
+    """An extra argument of `update` that a kernel reads as `c.<name>`; a plain name will do where it is shared and needed.
+
+    Attributes:
+      name: the argument.
+      per_leaf: it is a tree like the updates; otherwise it is shared.
+      optional: the kernel can do without, and reads None there.
+    """
+
+    name: str
+    per_leaf: bool = False
+    optional: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PerLeaf:
+    """Marks an argument that may differ from leaf to leaf: one value for all, a tree of them, or a function that returns one.
+
+    Attributes:
+      of: the type of one value. The argument is then static, and the kernel gets each leaf's own.
+      rest: without a type it is a number, given by labels as in `masked`; this is that of leaves without one. It enters the compiled
+        function as data, and the kernel reads it as `c.<name>`.
+    """
+
+    of: type | None = None
+    rest: float = 1.0
+
+
+LeafNumbers = Annotated[Any, PerLeaf()]
+"""A number for each leaf, given by labels."""
+READS_CLOCK = object()
+"""Marks an argument with which, if it is used, a kernel reads `c.t`: `Annotated[bool, READS_CLOCK]`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,6 +251,9 @@ class Parameter:
     nullable: bool = False
     choices: tuple[Any, ...] = ()
     parts: tuple[Parameter, ...] = ()
+    per_leaf: PerLeaf | None = None
+    reads_clock: bool = False
+    functions: bool = False
 
     @property
     def required(self) -> bool:
@@ -170,7 +271,7 @@ class Parameter:
             self._check_parts(owner, value)
         if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default or (value is None and self.nullable):
             return
-        if self.is_data and callable(value):
+        if callable(value) and (self.is_data or self.functions):
             return
         problem = _problem(value, self)
         if problem:
@@ -240,7 +341,13 @@ def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -
     parts = ()
     if typing.get_origin(hint) is tuple and Ellipsis not in inside:
         parts = tuple(_parameter(f"{name}[{i}]", inspect.Parameter.empty, x) for i, x in enumerate(inside))
-    return Parameter(name, default, interval, is_data, keyword_only, type(None) in inside, _choices(hint), parts)
+    marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
+    per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
+    nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
+    functions = Callable in map(typing.get_origin, inside)
+    return Parameter(
+        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions
+    )
 
 
 def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:

@@ -42,15 +42,15 @@ from gradxform.optimizers import scale_by_simplified_ademamix as scale_by_simpli
 from gradxform.optimizers import simplified_ademamix as simplified_ademamix
 from gradxform.optimizers import sophia as sophia
 from gradxform.transforms import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
+from gradxform.transforms import NormalizeState as NormalizeState
 from gradxform.transforms import differentially_private_aggregate as differentially_private_aggregate
+from gradxform.transforms import normalize as normalize
 from gradxform.wrappers import MechanicState as MechanicState
-from gradxform.wrappers import NormalizeState as NormalizeState
 from gradxform.wrappers import ReduceLROnPlateauState as ReduceLROnPlateauState
 from gradxform.wrappers import SAMState as SAMState
 from gradxform.wrappers import ScheduleFreeState as ScheduleFreeState
 from gradxform.wrappers import SplitRealAndImaginaryState as SplitRealAndImaginaryState
 from gradxform.wrappers import mechanize as mechanize
-from gradxform.wrappers import normalize as normalize
 from gradxform.wrappers import reduce_on_plateau as reduce_on_plateau
 from gradxform.wrappers import sam as sam
 from gradxform.wrappers import schedule_free as schedule_free

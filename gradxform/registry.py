@@ -53,8 +53,8 @@ class Entry:
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The declared hyperparameters and arguments."""
-        rule = getattr(self.make, "rule", None)
-        return rule.parameters if rule is not None else parameters_of(inspect.unwrap(self.make))
+        kernel = getattr(self.make, "kernel", None)
+        return kernel.parameters if kernel is not None else parameters_of(inspect.unwrap(self.make))
 
     @property
     def summary(self) -> str:
@@ -170,7 +170,7 @@ def optimizer(
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
 
     def decorate(fn: F) -> F:
-        if hasattr(fn, "rule"):
+        if hasattr(fn, "kernel"):
             _register(fn, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
             return fn
 

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, PartitionSpec
 from trees import assert_close, is_zero
 
 import gradxform as gx
+from gradxform._types import Extra
 from gradxform.testing import examine
 
 pytestmark = pytest.mark.fast
@@ -123,7 +124,7 @@ def test_no_nan_of_a_partial_mean_gets_out(branch_free):
 
 
 def test_extra_arguments_are_those_of_the_emitting_step():
-    @gx.elementwise(needs=("value", "diagonal", "params"), leaf_extras=("diagonal",))
+    @gx.elementwise(needs=("value", Extra("diagonal", per_leaf=True), "params"))
     def product(g, s, p, c):
         return g * c.value * c.diagonal + p, s
 

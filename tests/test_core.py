@@ -4,7 +4,7 @@ import copy
 import functools
 import pickle
 import traceback
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import gradxform as gx
+from gradxform._types import Extra, Field
 
 pytestmark = pytest.mark.fast
 
@@ -24,34 +25,28 @@ def times_value(g, s, p, c):
     return g * c.value, s
 
 
-@gx.elementwise(needs=("diagonal",), leaf_extras=("diagonal",))
+@gx.elementwise(needs=(Extra("diagonal", per_leaf=True),))
 def divide_by_diagonal(g, s, p, c):
     return g / c.diagonal, s
 
 
 class ProductState(NamedTuple):
-    count: gx.Shared
-    product: gx.Shared
-    total: gx.Shared
+    count: gx.Clock
+    product: Annotated[gx.Shared, Field(first=lambda: 1.0, advance=lambda product, c, decay: product * decay)]
+    total: Annotated[gx.Shared, gx.SharedLaw(start=lambda decay: decay)]
 
 
-@gx.elementwise(
-    ProductState,
-    shared={
-        "product": gx.SharedLaw(start=lambda: 1.0, advance=lambda product, c, decay: product * decay),
-        "total": gx.SharedLaw(start=lambda decay: decay),
-    },
-)
+@gx.elementwise(ProductState)
 def shared_product(g, s, p, c, decay: gx.Decay = 0.5):
     return g * c.product + s.product + s.total, s
 
 
 class SumState(NamedTuple):
-    largest: gx.Shared
+    largest: Annotated[gx.Shared, Field(first=lambda: 0.0)]
     mu: gx.Updates
 
 
-@gx.per_tree(SumState, shared={"largest": gx.SharedLaw(start=lambda: 0.0)})
+@gx.per_tree(SumState)
 def divide_by_the_largest(g, s, p, c, decay: gx.Decay = 0.9):
     largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(x)) for x in g], s.largest)
     mu = [decay * m + (1 - decay) * x for m, x in zip(s.mu, g, strict=True)]
@@ -335,12 +330,11 @@ class TestErrors:
         class Bare(NamedTuple):
             mu: object
 
-        @gx.elementwise(Bare)
-        def bare(g, s, p, c):
-            return g, s
-
         with error(gx.StructureError, r"Bare\.mu", "Updates", "Shared"):
-            bare().init(P)
+
+            @gx.elementwise(Bare)
+            def bare(g, s, p, c):
+                return g, s
 
 
 def test_create_by_name():

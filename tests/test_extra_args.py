@@ -7,12 +7,13 @@ import optax
 import pytest
 
 import gradxform as gx
+from gradxform._types import Extra
 
 PARAMS = {"w": jnp.ones(3), "b": jnp.ones(())}
 EVERYWHERE = dict.fromkeys(PARAMS, True)
 
 
-@gx.elementwise(needs=("value", "diagonal"), leaf_extras=("diagonal",))
+@gx.elementwise(needs=("value", Extra("diagonal", per_leaf=True)))
 def scale_by_both(g, s, p, c):
     return g * c.value * c.diagonal, s
 

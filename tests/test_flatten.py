@@ -46,8 +46,8 @@ def test_leaves_keep_their_dtypes():
         (gx.clip_by_global_norm(1.0), "is per_tree"),
         (gx.chain(gx.scale(2.0), gx.chain(gx.adafactor(0.1))), "is per_leaf"),
         (gx.accumulate(gx.lamb(0.1), 2), "is per_leaf"),
-        (gx.masked(gx.adam(0.1), gx.by_ndim(2)), "distinguishes leaves"),
-        (gx.scale_by_multiplier({"w": 2.0}), "distinguishes leaves"),
+        (gx.masked(gx.adam(0.1), gx.by_ndim(2)), "is per_leaf"),
+        (gx.scale_by_multiplier({"w": 2.0}), "is per_leaf"),
     ],
     ids=repr,
 )

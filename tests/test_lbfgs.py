@@ -239,4 +239,4 @@ def test_injected():  # optax #412: whole numbers stay static
 def test_equal_ones_share_what_is_compiled():
     assert gx.lbfgs() == gx.lbfgs()
     assert gx.lbfgs() != gx.lbfgs(memory_size=5)
-    assert "scale_by_zoom_linesearch(max_linesearch_steps=20, initial_guess_strategy='one')" in repr(gx.lbfgs())
+    assert "scale_by_zoom_linesearch(20, initial_guess_strategy='one')" in repr(gx.lbfgs())

@@ -237,7 +237,7 @@ def test_ranges():
     for bad in (-1.0, float("nan"), lambda k: 0.5):
         with pytest.raises(gx.HyperparameterError, match="scale_by_backtracking_linesearch: `decrease_factor`"):
             gx.scale_by_backtracking_linesearch(5, decrease_factor=bad)
-    assert repr(gx.scale_by_zoom_linesearch(5, tol=1e-3)) == "scale_by_zoom_linesearch(max_linesearch_steps=5, tol=0.001)"
+    assert repr(gx.scale_by_zoom_linesearch(5, tol=1e-3)) == "scale_by_zoom_linesearch(5, tol=0.001)"
     assert gx.scale_by_backtracking_linesearch(5, increase_factor=np.inf) == gx.scale_by_backtracking_linesearch(
         5, 1e-4, 0.8, np.inf
     )

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 import gradxform as gx
+from gradxform._types import Extra
 
 PARAMS = {"encoder": {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}, "head": {"w": jnp.full((3,), 2.0), "b": jnp.ones(())}}
 ONES = jax.tree.map(jnp.ones_like, PARAMS)
@@ -77,7 +78,7 @@ def test_modules_that_can_be_called():  # optax #913, equinox #193
     same(update(gx.masked(gx.scale(5.0), Module(False)), module, module), module)
     same(update(gx.partition({"a": gx.scale(5.0)}, Module("a")), module, module), Module(5 * module.w))
 
-    @gx.elementwise(needs=("diagonal",), leaf_extras=("diagonal",))
+    @gx.elementwise(needs=(Extra("diagonal", per_leaf=True),))
     def scale_by_diagonal(g, s, p, c):
         return g * c.diagonal, s
 

@@ -1,6 +1,6 @@
 """Optimizers that find their own learning rate: D-Adaptation, Prodigy, DoG, DoWG, MoMo, Mechanic; and the lift's sums over leaves."""
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ import pytest
 from oracles import ORACLES
 
 import gradxform as gx
+from gradxform._types import Field
 
 P = {"a": jnp.array([1.0, 2.0, 3.0]), "b": jnp.array(-0.5)}
 G = {"a": jnp.array([0.5, -1.0, 0.25]), "b": jnp.array(2.0)}
@@ -196,7 +197,7 @@ def _three_steps(tx):
 
 class TestPass(NamedTuple):
     __test__ = False
-    largest: gx.Shared
+    largest: Annotated[gx.Shared, Field(first=lambda params: 1e-3 * len(params), dtype="params")]
     start: gx.ParamsCopy
 
 
@@ -214,7 +215,6 @@ def _advance(s, c):
     needs=("params",),
     total=_total,
     advance=_advance,
-    shared={"largest": gx.SharedLaw(lambda params: 1e-3 * len(params), like_params=True)},
 )
 def measured(g, s, p, c, factor: gx.Positive = 1.0):
     return g * c.largest / c.size + s.largest, s
@@ -253,7 +253,7 @@ class TestSums:
             np.testing.assert_allclose(x, y, rtol=1e-5)
 
     def test_an_error_names_the_leaf(self):
-        @gx.per_tree(TestPass, total=lambda g, s: jnp.ones(2) * g, advance=_advance, shared=measured.rule.shared)
+        @gx.per_tree(TestPass, total=lambda g, s: jnp.ones(2) * g, advance=_advance)
         def broken(g, s, p, c):
             return g, s
 

@@ -1,5 +1,6 @@
 """The core: kernels lifted to trees, chains, labels, and the application of updates."""
 
+from gradxform._types import SharedLaw as SharedLaw
 from gradxform.core._apply import apply_updates as apply_updates
 from gradxform.core._chain import chain as chain
 from gradxform.core._chain import named_chain as named_chain
@@ -8,10 +9,10 @@ from gradxform.core._holes import MaskedNode as MaskedNode
 from gradxform.core._labels import by_leaf as by_leaf
 from gradxform.core._labels import by_ndim as by_ndim
 from gradxform.core._labels import by_path as by_path
-from gradxform.core._lift import SharedLaw as SharedLaw
 from gradxform.core._lift import elementwise as elementwise
 from gradxform.core._lift import per_leaf as per_leaf
 from gradxform.core._lift import per_tree as per_tree
+from gradxform.core._lift import wrapper as wrapper
 from gradxform.core._masking import MaskedState as MaskedState
 from gradxform.core._masking import MultiTransformState as MultiTransformState
 from gradxform.core._masking import PartitionState as PartitionState
@@ -26,6 +27,7 @@ from gradxform.core._slow_copies import periodic_update as periodic_update
 from gradxform.core._state import CountedState as CountedState
 from gradxform.core._state import EmptyState as EmptyState
 from gradxform.core._state import ScaleByScheduleState as ScaleByScheduleState
+from gradxform.core._state import layout as layout
 from gradxform.core._stateless import init_empty_state as init_empty_state
 from gradxform.core._stateless import stateless as stateless
 from gradxform.core._stateless import stateless_with_tree_map as stateless_with_tree_map

@@ -12,7 +12,7 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
 from gradxform.core._holes import is_gap
-from gradxform.core._run import Trees
+from gradxform.core._trees import Trees
 
 
 @jax.jit

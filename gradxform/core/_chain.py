@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gradxform._errors import StructureError
+from gradxform._types import OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run
 from gradxform.core._evaluate import After, evaluated, preceded
-from gradxform.core._lift import Stage
+from gradxform.core._kernel import SCOPES
 from gradxform.core._parts import Part
+from gradxform.core._stage import Stage
 from gradxform.core._transformation import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     Spec,
+    check_transformation,
     extra_args_for,
+    scope_of,
     transformation,
 )
 
@@ -24,29 +28,31 @@ from gradxform.core._transformation import (
 class Chain(Spec):
     """A sequence of transformations. Neighbouring leafwise stages, nested chains included, run as one call per leaf."""
 
+    labels: Sequence[str] | None = None
+
     def __init__(self, members: tuple[Any, ...]):
-        self.members = members
+        self.given = self.members = members
 
     def __reduce__(self):
-        return (type(self), (self.members,))
+        return (type(self), (self.given,))
 
     def name(self) -> str:
         return "chain"
 
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return self.members, {}
+        return self.given, {}
 
     @property
-    def transformations(self) -> Sequence[GradientTransformation]:
-        return self.members
+    def scope(self) -> str:
+        return max(map(scope_of, self.members), key=SCOPES.index, default="elementwise")
 
-    def init(self, params: Any) -> Any:
-        return self.box([tx.init(params) for tx in self.transformations])
+    def init(self, params: Params) -> OptState:
+        return self.box([tx.init(params) for tx in self.members])
 
-    def box(self, states: Sequence[Any]) -> Any:
+    def box(self, states: Sequence[OptState]) -> OptState:
         return tuple(states)
 
-    def unbox(self, state: Any) -> Sequence[Any]:
+    def unbox(self, state: OptState) -> Sequence[OptState]:
         if not isinstance(state, (tuple, list)) or len(state) != len(self.members):
             raise StructureError(
                 f"{self.name()}: the state should be a tuple of {len(self.members)} states, one for each of {self!r:.300}, "
@@ -54,33 +60,32 @@ class Chain(Spec):
             )
         return state
 
-    def flat_states(self, state: Any) -> list[Any]:
+    def flat_states(self, state: OptState) -> list[OptState]:
         """The states of all stages, nested chains opened."""
         flat = []
-        for tx, s in zip(self.transformations, self.unbox(state), strict=True):
+        for tx, s in zip(self.members, self.unbox(state), strict=True):
             flat.extend(tx.update.flat_states(s) if isinstance(tx.update, Chain) else [s])
         return flat
 
-    def nest(self, flat: Any) -> Any:
-        """The inverse of `flat_states`, from an iterator."""
-        return self.box([tx.update.nest(flat) if isinstance(tx.update, Chain) else next(flat) for tx in self.transformations])
+    def nest(self, flat: Iterator[OptState]) -> OptState:
+        """The inverse of `flat_states`."""
+        return self.box([tx.update.nest(flat) if isinstance(tx.update, Chain) else next(flat) for tx in self.members])
 
-    def parts(self, state: Any) -> list[Part]:
-        return [Part("", tx, s) for tx, s in zip(self.transformations, self.unbox(state), strict=True)]
+    def parts(self, state: OptState) -> list[Part]:
+        labels = self.labels or [""] * len(self.members)
+        return [Part(*part) for part in zip(labels, self.members, self.unbox(state), strict=True)]
 
-    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
-        return type(self)(tuple(p.tx for p in parts)), self.box([p.state for p in parts])
+    def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
+        members = tuple((p.label, p.tx) if self.labels else p.tx for p in parts)
+        return type(self)(members), self.box([p.state for p in parts])
 
     @functools.cached_property
     def updates(self) -> list[Any]:
         """The updates of all stages, nested chains opened."""
-        flat = []
-        for tx in self.transformations:
-            flat.extend(tx.update.updates if isinstance(tx.update, Chain) else [tx.update])
-        return flat
+        return [u for tx in self.members for u in (tx.update.updates if isinstance(tx.update, Chain) else [tx.update])]
 
     @functools.cached_property
-    def plan(self) -> list[tuple[int, int, Any]]:
+    def plan(self) -> list[tuple[int, int, _engine.Program | None]]:
         """(start, stop, program) of each run of leafwise stages; (i, i + 1, None) for any other transformation."""
         plan, start, stages = [], 0, self.updates
         while start < len(stages):
@@ -92,22 +97,19 @@ class Chain(Spec):
             start = plan[-1][1]
         return plan
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+    def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
         states = self.flat_states(state)
         for start, stop, program in self.plan:
-            update = self.updates[start]
+            stages = self.updates[start:stop]
             if program is not None:
-                stages = self.updates[start:stop]
                 updates, states[start:stop] = _run.run_leaves(program, stages, updates, states[start:stop], params, extra)
-            elif isinstance(update, Stage):
-                updates, states[start] = _run.run_tree(update, updates, states[start], params, extra)
             else:
-                updates, states[start] = update(updates, states[start], params, **extra_args_for(update, extra))
+                updates, states[start] = stages[0](updates, states[start], params, **extra_args_for(stages[0], extra))
         return updates, self.nest(iter(states))
 
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
+    def eval_params(self, state: OptState, params: Params, after: After) -> Params:
         found, declared = params, None
-        for tx, s in zip(reversed(self.transformations), reversed(list(self.unbox(state))), strict=True):
+        for tx, s in zip(reversed(self.members), reversed(list(self.unbox(state))), strict=True):
             ours = evaluated(tx, s, params, after)
             if ours is not params and declared is not None:
                 raise StructureError(
@@ -122,44 +124,28 @@ class Chain(Spec):
 
 def _joins(run: Sequence[Stage], update: Any) -> bool:
     """Whether a stage can be executed in one call per leaf with the run before it."""
-    if not (isinstance(update, Stage) and update.rule.leafwise):
+    if not isinstance(update, Stage) or update.kernel.whole:
         return False
-    return not run or (update.rule.total is None and update.rule.stack == run[0].rule.stack)
+    return not run or (update.kernel.total is None and update.kernel.stack == run[0].kernel.stack)
 
 
 class NamedChain(Chain):
     """A chain whose state is a dictionary with a name for each member."""
 
+    def __init__(self, members: tuple[tuple[str, Any], ...]):
+        self.given, self.labels = members, [name for name, _ in members]
+        self.members = tuple(tx for _, tx in members)
+
     def name(self) -> str:
         return "named_chain"
 
-    @property
-    def transformations(self) -> Sequence[GradientTransformation]:
-        return [tx for _, tx in self.members]
+    def box(self, states: Sequence[OptState]) -> OptState:
+        return OrderedDict(zip(self.labels or (), states, strict=True))
 
-    def parts(self, state: Any) -> list[Part]:
-        return [p._replace(label=name) for p, (name, _) in zip(super().parts(state), self.members, strict=True)]
-
-    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
-        return NamedChain(tuple((name, p.tx) for p, (name, _) in zip(parts, self.members, strict=True))), self.box(
-            [p.state for p in parts]
-        )
-
-    def box(self, states: Sequence[Any]) -> Any:
-        return OrderedDict(zip([name for name, _ in self.members], states, strict=True))
-
-    def unbox(self, state: Any) -> Sequence[Any]:
-        if not isinstance(state, Mapping) or list(state) != [name for name, _ in self.members]:
-            raise StructureError(
-                f"named_chain: the state should be a dictionary with keys {[n for n, _ in self.members]}, but is {state!r:.200}."
-            )
+    def unbox(self, state: OptState) -> Sequence[OptState]:
+        if not isinstance(state, Mapping) or list(state) != self.labels:
+            raise StructureError(f"named_chain: the state should be a dictionary with keys {self.labels}, but is {state!r:.200}.")
         return list(state.values())
-
-
-def check_transformation(tx: Any, where: str) -> None:
-    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        hint = " Did you forget to call it?" if callable(tx) else ""
-        raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
 
 
 def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:

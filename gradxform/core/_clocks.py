@@ -13,10 +13,18 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import Tree
 from gradxform.core._hyper import is_schedule
 
 CLOCKS = ("count", "step")
 SCHEDULED = ("ScaleByScheduleState", "WrappedScheduleState")
+
+
+def like_before(new: Tree, old: Tree) -> Tree:
+    """A number in the dtype and on the devices of the one that it replaces; a tree as it is."""
+    if hasattr(new, "_fields"):
+        return type(old)(*map(like_before, new, old))
+    return jnp.full_like(old, new) if hasattr(old, "dtype") and jnp.shape(new) == () else new
 
 
 def at_step(state: Any, **fields: Any) -> Any:

@@ -14,16 +14,17 @@ import contextlib
 import contextvars
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import MissingArgumentError, UnknownNameError
+from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Parameter
+from gradxform._types import Array, OptState, Parameter, Tree
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
+from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._state import Layout
 from gradxform.core._transformation import frozen
 
@@ -70,19 +71,19 @@ class Context:
 
 
 class Slot:
-    """The static part of one stage: its rule, and which hyperparameters are static, packed numbers, or traced values."""
+    """The static part of one stage: its kernel, and which hyperparameters are static, packed numbers, or traced values."""
 
-    def __init__(self, rule: Any, layout: Layout, args: Mapping[str, Any]):
-        self.rule, self.layout = rule, layout
-        data = [p for p in rule.parameters.values() if p.is_data and args[p.name] is not None]
+    def __init__(self, kernel: Kernel, layout: Layout, args: Arguments):
+        self.kernel, self.layout = kernel, layout
+        data = [p for p in kernel.parameters.values() if p.is_data and args[p.name] is not None]
         self.numbers: list[Parameter] = [p for p in data if is_number(args[p.name])]
         self.traced: list[Parameter] = [p for p in data if not is_number(args[p.name])]
         self.static = {n: v for n, v in args.items() if n not in {p.name for p in data}}
         if layout.key:
             self.static["key"] = None  # the kernel gets this leaf's key as `c.key`
-        self.static.update(dict.fromkeys(rule.leaf_data))  # and this leaf's numbers as `c.<name>`
+        self.static.update(dict.fromkeys(kernel.leaf_data))  # and this leaf's numbers as `c.<name>`
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
-        self.key = (rule, layout, frozen(self.static), tuple(p.name for p in self.traced))
+        self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
 
     def hyper(self, numbers: Any, i: int, traced: Any, dtype: Any) -> dict[str, Any]:
         """The hyperparameters as the kernel sees them, from the packed vector, where they begin at i, and the traced values."""
@@ -97,7 +98,7 @@ class Slot:
             found[p.name] = as_coefficient(value, bool(p.range and p.range.is_fraction), dtype)
         return found
 
-    def pack(self, args: Mapping[str, Any]) -> list[float]:
+    def pack(self, args: Arguments) -> list[float]:
         """The numbers, each fraction followed by its complement, which the host computes in double precision."""
         packed = []
         for p in self.numbers:
@@ -135,9 +136,9 @@ class Program:
 
     def __init__(self, slots: tuple[Slot, ...]):
         self.slots = slots
-        self.name = ", ".join(s.rule.name for s in slots)
-        self.wants_params = any("params" in s.rule.needs for s in slots)
-        self.default = "stacked" if any(s.rule.stack for s in slots) else "leaf"
+        self.name = ", ".join(s.kernel.name for s in slots)
+        self.wants_params = any("params" in s.kernel.needs for s in slots)
+        self.default = "stacked" if any(s.kernel.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.accumulate = jax.jit(self._accumulate)
         self._measure = jax.jit(self.measure, static_argnums=0)
@@ -163,8 +164,8 @@ class Program:
         new_fields = []
         for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
             seen, hyper = self._seen(i, g, p, read[i], numbers, common[i])
-            with jax.named_scope(slot.rule.name):
-                u, record = slot.rule.kernel(*seen, **hyper)
+            with jax.named_scope(slot.kernel.name):
+                u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
                 g = round_to(jnp.asarray(u), g.dtype)
                 new = [getattr(record, f) for f in slot.layout.leaf]
                 new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
@@ -173,10 +174,10 @@ class Program:
     def measure(self, shape: Shape, total: Any, *args: Any) -> Any:
         """What the first stage asks for of one leaf, added to `total` (None at the first leaf)."""
         g, p, read, numbers, common = self._unpack(shape, args)
-        rule = self.slots[0].rule
+        kernel = self.slots[0].kernel
         seen, hyper = self._seen(0, g, p, read[0], numbers, common[0])
-        with jax.named_scope(rule.name):
-            found = rule.total(*seen, **rule.named(rule.total, hyper))
+        with jax.named_scope(kernel.name):
+            found = kernel.total(*seen, **named(kernel.total, hyper))  # type: ignore[misc]
         return found if total is None else jax.tree.map(jnp.add, total, found)
 
     def measured(self, engine: str) -> Any:
@@ -193,17 +194,17 @@ class Program:
     def _seen(self, i: int, g: Any, p: Any, read: Any, numbers: Any, common: Common) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
         slot, (fields, extras, key) = self.slots[i], read
-        p = p if "params" in slot.rule.needs else None
+        p = p if "params" in slot.kernel.needs else None
         dtype = real_part(widen(g.dtype if p is None else jnp.promote_types(g.dtype, p.dtype)))
         old = [jax.tree.map(lambda x: wide_leaf(x, dtype), f) for f in fields]
-        c = Context(slot.rule.name, common.t, {**common.named, **extras}, key, dtype)
-        wide_p = None if p is None else wide_leaf(p, dtype)
+        c = Context(slot.kernel.name, common.t, {**common.named, **extras}, key, dtype)
+        wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
 
     def _accumulate(self, total: Any, gs: Sequence[Any]) -> Any:
         for g in gs:
-            total = total + self.slots[0].rule.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
+            total = total + self.slots[0].kernel.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
         return total
 
     def total(self, gs: Sequence[Any]) -> Any:
@@ -218,6 +219,35 @@ class Program:
             for chunk in [some[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in some[whole:]]:
                 total = self.accumulate(total, chunk)
         return total
+
+
+class Undeclared:
+    """Stands for the parameter in a kernel that did not ask for it."""
+
+    def __init__(self, owner: str):
+        self._owner = owner
+
+    def _refuse(self, *_: Tree) -> NoReturn:
+        raise MissingArgumentError(
+            f'{self._owner}: the kernel reads `p`, which its decorator does not declare; add it: `needs=("params",)`.'
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refuse
+    __matmul__ = __rmatmul__ = __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __jax_array__ = _refuse
+
+    def __getattr__(self, name: str) -> NoReturn:
+        self._refuse()
+
+
+def returned(kernel: Kernel, out: Tree) -> tuple[Array, OptState]:
+    """What a kernel returned, checked to be an update and a state."""
+    if isinstance(out, tuple) and len(out) == 2 and (hasattr(out[1], "_replace") or not kernel.layout.cls._fields):
+        return out
+    came = f"a {type(out).__name__}" if not isinstance(out, tuple) else f"{len(out)} values"
+    came = came if not isinstance(out, tuple) or len(out) != 2 else f"a {type(out[1]).__name__} for the state"
+    raise StructureError(
+        f"{kernel.name}: a kernel returns the update and the state, `return u, s` or `return u, s._replace(...)`, but this returned {came}."
+    )
 
 
 def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> tuple[list[Any], dict[str, Any], Any]:
@@ -266,10 +296,9 @@ def _rounded(new: Any, old: Any) -> Any:
     return round_to(jnp.asarray(new), old.dtype)
 
 
-def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> Any:
-    fields = dict(zip(layout.leaf, leaf_fields, strict=True)) | dict(common.shared)
-    if layout.key:
-        fields[layout.key] = None
+def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> OptState:
+    fields = dict.fromkeys(layout.fields) | dict(zip(layout.leaf, leaf_fields, strict=True)) | dict(common.shared)
     if layout.clock and not layout.boxed:
-        fields[layout.clock] = common.t - 1
+        ahead = 1 - layout.start
+        fields[layout.clock] = common.t - ahead if ahead else common.t
     return layout.cls(**fields)

@@ -1,6 +1,6 @@
 """The parameters to evaluate with, where those that are stored stand elsewhere: ahead of the iterate, or beside an average.
 
-A rule (`evaluate=`) or a `Spec` (`eval_params`) declares them. Both get `after`, a function of trees: what the later members of the
+A kernel (`evaluate=`) or a `Spec` (`eval_params`) declares them. Both get `after`, a function of trees: what the later members of the
 chain made of an update in the last step. A trace with Nesterov's look-ahead moved the parameters by after(decay * trace) beyond
 the iterate. That is known only if the later members are linear in the update; asked of others, `after` raises.
 """
@@ -14,28 +14,30 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import GradxformError, StructureError
+from gradxform._types import Array, OptState, Params, Updates
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._parts import inner_fields, parts_of, walk
 
-After = Callable[[Any], Any]
+After = Callable[[Updates], Updates]
 
 
-def evaluated(tx: Any, state: Any, params: Any, after: After) -> Any:
+def evaluated(tx: Any, state: OptState, params: Params, after: After) -> Params:
     """The parameters to evaluate with by what `tx` declares; `params` themselves where it declares nothing."""
     declared = getattr(tx.update, "eval_params", None)
     return params if declared is None else declared(state, params, after)
 
 
-def preceded(tx: Any, state: Any, after: After) -> After:
+def preceded(tx: Any, state: OptState, after: After) -> After:
     """`after` for what comes before `tx`: first tx, and then what came after it."""
     return lambda updates: after(_scaled(tx, state, updates))
 
 
-def _scaled(tx: Any, state: Any, updates: Any) -> Any:
+def _scaled(tx: Any, state: OptState, updates: Updates) -> Updates:
     """What `tx`, which must be linear and without a memory but for clocks, made of these updates in its last step."""
     leaves, treedef = flatten(updates)
     present = [i for i, x in enumerate(leaves) if is_array(x)]
 
-    def at(xs: list[Any]) -> list[Any]:
+    def at(xs: list[Array]) -> list[Array]:
         full = list(leaves)
         for i, x in zip(present, xs, strict=True):
             full[i] = x
@@ -43,7 +45,7 @@ def _scaled(tx: Any, state: Any, updates: Any) -> Any:
         return [scaled[i] for i in present]
 
     xs = [jnp.asarray(leaves[i]) for i in present]
-    before = jax.tree_util.tree_map_with_path(lambda path, x: _last(tx, path, x), state)
+    before = walk(lambda labels, part, s: (part, _earlier(tx, part, s), True), tx, state)[1]
     try:
         jax.eval_shape(jax.linear_transpose(at, xs), jax.eval_shape(at, xs))  # raises where `at` is not linear
     except GradxformError as e:
@@ -56,11 +58,23 @@ def _scaled(tx: Any, state: Any, updates: Any) -> Any:
     return treedef.unflatten(leaves)
 
 
-def _last(tx: Any, path: Any, x: Any) -> Any:
-    """A clock as it stood before the last update."""
-    if getattr(path[-1] if path else None, "name", None) != "count":
-        raise _unknown(tx, f"its state keeps {jax.tree_util.keystr(path)}")
-    return jnp.maximum(x - 1, 0)
+def _earlier(whole: Any, tx: Any, state: OptState) -> OptState:
+    """A state whose clock stands as before the last update; there must be nothing else of its own in it."""
+    layout = getattr(getattr(tx, "update", None), "layout", None)
+    if layout is not None:
+        record, clock, start = layout.unbox(state), layout.clock, layout.start
+        own = [f for f in layout.fields if f not in layout.inner]
+    else:  # a container of states, or a transformation of another library
+        record, clock, start = state, "count", 0
+        own = [f for f in getattr(state, "_fields", ()) if f not in (*inner_fields(state), "inner_states")]
+        if not own and not parts_of(tx, state) and jax.tree.leaves(state):
+            raise _unknown(whole, f"it keeps {state!r:.200}")
+    kept = [f for f in own if f != clock and jax.tree.leaves(getattr(record, f))]
+    if kept:
+        raise _unknown(whole, f"its state keeps {', '.join(kept)}")
+    if clock not in getattr(state, "_fields", ()):
+        return state
+    return state._replace(**{clock: jnp.maximum(getattr(state, clock) - 1, start)})
 
 
 def _unknown(tx: Any, reason: str) -> StructureError:

@@ -107,7 +107,7 @@ class Cut(NamedTuple):
     """A tree in parts, with a label for each: leaves, or whole subtrees where the labels are a prefix."""
 
     treedef: Any
-    labels: list[Any]
+    labels: Sequence[Any]
 
     def take(self, tree: Any) -> list[Any]:
         """The parts of a tree of the same structure."""
@@ -122,6 +122,10 @@ class Cut(NamedTuple):
         """`tree` with the parts of that label from `new`, which may have been kept."""
         parts = zip(self.take(tree), self.take(new), self.labels, strict=True)
         return self.treedef.unflatten([y if own == label and not is_gap(x) else x for x, y, own in parts])
+
+    def fixed(self) -> Cut:
+        """The same, to be hashed."""
+        return self._replace(labels=tuple(self.labels))
 
     def named(self) -> list[tuple[str, Any]]:
         """Path and label of each part."""

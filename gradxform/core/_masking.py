@@ -2,151 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import copy
+import dataclasses
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import LabelError, StructureError
-from gradxform.core._chain import check_transformation
+from gradxform._errors import LabelError
+from gradxform._types import Inner, MaskOrFn, OptState, Params, Tree, Updates
 from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import flatten, is_array, is_gap, on_the_mesh_of
+from gradxform.core._holes import is_gap, on_the_mesh_of
+from gradxform.core._kernel import SCOPES
 from gradxform.core._labels import Cut, cut_by, suggest
-from gradxform.core._lift import elementwise
-from gradxform.core._parts import Part, with_attributes
-from gradxform.core._run import Trees
+from gradxform.core._lift import elementwise, wrapper
+from gradxform.core._parts import Part
 from gradxform.core._transformation import (
     GradientTransformation,
     GradientTransformationExtraArgs,
     Spec,
-    extra_args_for,
+    check_transformation,
+    scope_of,
     transformation,
 )
+from gradxform.core._views import View
+from gradxform.core._whole import Bound
 from gradxform.tree._params import is_stand_in
 
 
 class MaskedState(NamedTuple):
     """The state of a masked transformation: the inner one's, with a `MaskedNode` for each leaf that it does not see."""
 
-    inner_state: Any
+    inner_state: Inner
 
 
 class PartitionState(NamedTuple):
     """The states of a partition's transformations, by label."""
 
-    inner_states: Mapping[Hashable, Any]
+    inner_states: Inner
 
 
-def _extra_for(extra: Mapping[str, Any], cut: Cut, label: Any, like: Any, params: Any) -> dict[str, Any]:
-    """Extra arguments as the inner transformation sees them.
-
-    Those with the structure of the updates are masked as they are. A function of the parameters, such as `value_fn`, may be called
-    with masked ones: the others are filled in, and a result with the structure of the parameters is masked. The rest passes.
-    """
-    treedef, is_leaf = flatten(like)[1], lambda x: any(leaf is x for leaf in flatten(x)[0])
-    alike = {k: x for k, x in extra.items() if not is_leaf(x) and flatten(x)[1] == treedef}
-    found = {**extra, **{k: cut.keep(x, label) for k, x in alike.items()}}
-    for name, f in extra.items():
-        if callable(f) and name not in alike and params is not None:
-            found[name] = FilledIn(f, params, extra_args_for(f, alike), cut, label)
-    return found
-
-
-@jax.tree_util.register_pytree_node_class
-class FilledIn:
-    """A function of the parameters, such as `value_fn`, for callers that have only those of one group.
-
-    The other parameters are filled in, extra arguments that were masked on their way are whole again, and a result with the structure of
-    the parameters is masked. It is a tree, so that a compiled caller takes the parameters as arguments.
-    """
-
-    def __init__(self, f: Callable[..., Any], params: Any, extra: Mapping[str, Any], cut: Cut, label: Any):
-        self.__wrapped__, self.params, self.extra, self.cut, self.label = f, params, extra, cut, label
-
-    def tree_flatten(self) -> tuple[Any, Any]:
-        return (self.__wrapped__, self.params, self.extra), (self.cut._replace(labels=tuple(self.cut.labels)), self.label)
-
-    @classmethod
-    def tree_unflatten(cls, aux: Any, children: Any) -> FilledIn:
-        return cls(*children, *aux)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        masked = flatten(self.cut.keep(self.params, self.label))[1]
-        if args and flatten(args[0])[1] == masked:
-            args = (self.cut.put(self.params, self.label, args[0]), *args[1:])
-        out = self.__wrapped__(*args, **{k: self.extra.get(k, x) for k, x in kwargs.items()})
-        whole = flatten(self.params)[1]
-        return self.cut.keep(out, self.label) if flatten(out)[1] == whole and not is_array(out) else out
-
-
-def _update_group(
-    tx: Any, cut: Cut, label: Any, whole: Any, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]
-) -> tuple[Any, Any]:
-    """`updates` with those of the group transformed; `whole` is what came in."""
-    extra = _extra_for(extra_args_for(tx.update, extra), cut, label, whole, params)
-    kept = None if params is None else cut.keep(params, label)
-    mine = cut.keep(whole, label)
-    found, state = tx.update(mine, state, kept, **extra)
-    Trees("masked", mine).take("the inner transformation's updates", found)
-    return cut.put(updates, label, found), state
-
-
-def _eval_group(tx: Any, cut: Cut, label: Any, state: Any, params: Any, after: After) -> Any:
-    """`params` with those of the group as they are to be evaluated."""
-    kept = cut.keep(params, label)
-    found = evaluated(tx, state, kept, after)
-    return params if found is kept else cut.put(params, label, found)
-
-
-def _mask(owner: str, mask: Any, tree: Any) -> Cut:
+def _mask(owner: str, mask: Tree, tree: Tree) -> Cut:
     cut = cut_by(owner, mask, tree)
     flags = [bool(x) if np.ndim(x) == 0 and np.asarray(x).dtype.kind in "bi" else x for x in cut.labels]
-    if not all(isinstance(x, bool) for x in flags):
-        for (path, label), flag, part in zip(cut.named(), flags, cut.take(tree), strict=True):
-            if not (is_gap(part) or isinstance(flag, bool)):
-                raise LabelError(f"{owner}: the mask must be True or False at every leaf, but at {path!r} it is {label!r}.")
+    for (path, label), flag, part in zip(cut.named(), flags, cut.take(tree), strict=True) if set(map(type, flags)) - {bool} else ():
+        if not (is_gap(part) or isinstance(flag, bool)):
+            raise LabelError(f"{owner}: the mask must be True or False at every leaf, but at {path!r} it is {label!r}.")
     return cut._replace(labels=flags)
 
 
-class Masked(Spec):
-    """The update of `masked`."""
+@dataclasses.dataclass(frozen=True)
+class Group(View):
+    """The parts of a tree that have a label, with a `MaskedNode` for each of the others."""
 
-    def __init__(self, inner: Any, mask: Any, mask_compatible_extra_args: bool):
-        self.inner, self.mask, self.mask_compatible_extra_args = inner, mask, mask_compatible_extra_args
+    cut: Cut
+    label: Hashable
 
-    def name(self) -> str:
-        return "masked"
+    def see(self, tree: Tree) -> Tree:
+        return self.cut.keep(tree, self.label)
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.inner, self.mask), {}
-
-    def init(self, params: Any) -> MaskedState:
-        if is_stand_in(params):
-            return MaskedState(self.inner.init(params))
-        return on_the_mesh_of(params, MaskedState(self.inner.init(_mask("masked", self.mask, params).keep(params, True))))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        cut = _mask("masked", self.mask, updates)
-        u, new = _update_group(self.inner, cut, True, updates, updates, _inner_state(state), params, extra)
-        return u, state._replace(inner_state=new)
-
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        return _eval_group(self.inner, _mask("masked", self.mask, params), True, _inner_state(state), params, after)
-
-
-def _inner_state(state: Any) -> Any:
-    if not hasattr(state, "inner_state"):
-        raise StructureError(f"masked: the state should be a MaskedState, but is {state!r:.200}.")
-    return state.inner_state
+    def put(self, tree: Tree, seen: Tree) -> Tree:
+        return self.cut.put(tree, self.label, seen)
 
 
 class Partition(Spec):
-    """The update of `partition`."""
+    """The update of `partition`: each group of leaves has its transformation."""
 
-    def __init__(self, transforms: Mapping[Hashable, Any], param_labels: Any):
+    def __init__(self, transforms: Mapping[Hashable, Any], param_labels: Tree):
         self.transforms, self.param_labels = dict(transforms), param_labels
+
+    def __reduce__(self):
+        return (type(self), (*self.arguments()[0], *self.arguments()[1].values()))
 
     def name(self) -> str:
         return "partition"
@@ -154,16 +81,26 @@ class Partition(Spec):
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         return (self.transforms, self.param_labels), {}
 
-    def parts(self, state: Any) -> list[Part]:
-        return [Part(str(name), tx, _inner_state(state.inner_states[name])) for name, tx in self.transforms.items()]
+    @property
+    def members(self) -> Iterable[Any]:
+        return self.transforms.values()
 
-    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
-        old = state.inner_states
-        new = {name: old[name]._replace(inner_state=p.state) for name, p in zip(self.transforms, parts, strict=True)}
-        transforms = dict(zip(self.transforms, [p.tx for p in parts], strict=True))
-        return with_attributes(self, {"transforms": transforms}), state._replace(inner_states=new)
+    @property
+    def scope(self) -> str:
+        return max(["per_leaf", *map(scope_of, self.members)], key=SCOPES.index)
 
-    def cut(self, tree: Any) -> Cut:
+    def parts(self, state: OptState) -> list[Part]:
+        return [Part(str(name), tx, state.inner_states[name].inner_state) for name, tx in self.transforms.items()]
+
+    def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
+        new = copy.copy(self)
+        new.transforms = dict(zip(self.transforms, [p.tx for p in parts], strict=True))
+        return new, self._renewed(state, {name: p.state for name, p in zip(self.transforms, parts, strict=True)})
+
+    def _renewed(self, state: OptState, inner: Mapping[Hashable, OptState]) -> OptState:
+        return state._replace(inner_states={name: state.inner_states[name]._replace(inner_state=s) for name, s in inner.items()})
+
+    def cut(self, tree: Tree) -> Cut:
         """The tree in parts, each with a label that has a transformation."""
         cut = cut_by("partition", self.param_labels, tree)
         if any(label not in self.transforms for label in cut.labels):
@@ -176,31 +113,36 @@ class Partition(Spec):
                     )
         return cut
 
-    def init(self, params: Any) -> PartitionState:
-        if is_stand_in(params):
-            return PartitionState({name: MaskedState(tx.init(params)) for name, tx in self.transforms.items()})
-        cut = self.cut(params)
-        states = {name: MaskedState(tx.init(cut.keep(params, name))) for name, tx in self.transforms.items()}
+    def views(self, tree: Tree) -> Iterator[tuple[Hashable, Any, View]]:
+        """Label, transformation and view of each group."""
+        cut = None if is_stand_in(tree) else self.cut(tree)
+        return ((name, tx, View() if cut is None else Group(cut.fixed(), name)) for name, tx in self.transforms.items())
+
+    def init(self, params: Params) -> OptState:
+        states = {name: MaskedState(tx.init(view.see(params))) for name, tx, view in self.views(params)}
         return on_the_mesh_of(params, PartitionState(states))
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        cut, new, u = self.cut(updates), {}, updates
-        for name, tx in self.transforms.items():
-            old = state.inner_states[name]
-            u, inner = _update_group(tx, cut, name, updates, u, _inner_state(old), params, extra)
-            new[name] = old._replace(inner_state=inner)
-        return u, state._replace(inner_states=new)
+    def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
+        new, u = {}, updates
+        for name, tx, view in self.views(updates):
+            found, new[name] = Bound(tx, self.name(), view, extra).update(updates, state.inner_states[name].inner_state, params)
+            u = view.put(u, found)
+        return u, self._renewed(state, new)
 
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        cut = self.cut(params)
-        for name, tx in self.transforms.items():
-            params = _eval_group(tx, cut, name, _inner_state(state.inner_states[name]), params, after)
+    def eval_params(self, state: OptState, params: Params, after: After) -> Params:
+        for name, tx, view in self.views(params):
+            seen = view.see(params)
+            found = evaluated(tx, state.inner_states[name].inner_state, seen, view.after(after, params))
+            params = params if found is seen else view.put(params, found)
         return params
 
 
-def masked(
-    inner: GradientTransformation, mask: Any, *, mask_compatible_extra_args: bool = False
-) -> GradientTransformationExtraArgs:
+def _seen(tree: Tree, mask: MaskOrFn) -> View:
+    return Group(_mask("masked", mask, tree).fixed(), True)
+
+
+@wrapper(MaskedState, scope="per_leaf", view=_seen)
+def masked(g, s, p, c, inner: GradientTransformation, mask: MaskOrFn, *, mask_compatible_extra_args: bool = False):
     """Transform the leaves where the mask is True; pass the others on as they are.
 
     State    MaskedState(inner_state). For a leaf that is masked out nothing is stored.
@@ -212,13 +154,13 @@ def masked(
              have the containers of the parameters (`dict`, `FrozenDict`) if the paths agree.
     Raises   LabelError: the mask does not fit the tree, or is not True or False at some leaf.
     """
-    check_transformation(inner, "masked")
-    return transformation(Masked(inner, mask, mask_compatible_extra_args))
+    u, inner_state = inner.update(g, s.inner_state, p)
+    return u, s._replace(inner_state=inner_state)
 
 
 def partition(
     transforms: Mapping[Hashable, GradientTransformation],
-    param_labels: Any,
+    param_labels: MaskOrFn,
     *,
     mask_compatible_extra_args: bool = False,
 ) -> GradientTransformationExtraArgs:
@@ -239,18 +181,17 @@ def partition(
 class Selective(Partition):
     """The update of `selective_transform`."""
 
-    def __init__(self, optimizer: Any, freeze_mask: Any):
-        super().__init__({"train": optimizer, "freeze": set_to_zero()}, None)
-        self.freeze_mask = freeze_mask
+    def __init__(self, optimizer: Any, freeze_mask: Tree):
+        super().__init__({"train": optimizer, "freeze": set_to_zero()}, freeze_mask)
 
     def name(self) -> str:
         return "selective_transform"
 
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.transforms["train"],), {"freeze_mask": self.freeze_mask}
+        return (self.transforms["train"],), {"freeze_mask": self.param_labels}
 
-    def cut(self, tree: Any) -> Cut:
-        cut = _mask("selective_transform", self.freeze_mask, tree)
+    def cut(self, tree: Tree) -> Cut:
+        cut = _mask("selective_transform", self.param_labels, tree)
         return cut._replace(labels=["freeze" if frozen else "train" for frozen in cut.labels])
 
 
@@ -269,7 +210,7 @@ def set_to_zero(g, s, p, c):
     return jnp.zeros_like(g), s
 
 
-def freeze(mask: Any) -> GradientTransformationExtraArgs:
+def freeze(mask: MaskOrFn) -> GradientTransformationExtraArgs:
     """Set the updates to zero where the mask is True, and so keep those parameters as they are.
 
         u = 0 where mask, g elsewhere
@@ -283,7 +224,7 @@ def freeze(mask: Any) -> GradientTransformationExtraArgs:
     return masked(set_to_zero(), mask)
 
 
-def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Any) -> GradientTransformationExtraArgs:
+def selective_transform(optimizer: GradientTransformation, *, freeze_mask: MaskOrFn) -> GradientTransformationExtraArgs:
     """Transform the leaves where the mask is False, and keep the others as they are.
 
         u = 0 where freeze_mask, optimizer(g) elsewhere

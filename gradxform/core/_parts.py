@@ -1,14 +1,11 @@
 """What a transformation is made of: its parts with their states, taken out and put back.
 
-A `Spec` says so itself by `parts(state)` and `joined(state, parts)`. That of `Spec` finds the transformations among the attributes, and
-their states, in the same order, in those fields of the state whose names end in `state`. A transformation of another library tells
-nothing; there the state alone is taken apart.
+A `Spec` says so itself by `parts(state)` and `joined(state, parts)`. A transformation of another library tells nothing; there the state
+alone is taken apart, at those fields whose names end in `state`.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -42,24 +39,9 @@ def joined(tx: Any, state: Any, parts: Sequence[Part]) -> tuple[Any, Any]:
     return (tx if spec is tx.update else spec.public()), state
 
 
-def inner_transformations(spec: Any) -> dict[str, Any]:
-    """The transformations among the attributes, by name."""
-    return {name: x for name, x in vars(spec).items() if is_transformation(x)}
-
-
 def inner_fields(state: Any) -> list[str]:
-    """The fields of a state that hold a state."""
+    """The fields that hold a state, of a transformation of another library."""
     return [f for f in getattr(state, "_fields", ()) if f.endswith("state") and f != "skip_state"]
-
-
-def with_attributes(spec: Any, changes: Mapping[str, Any]) -> Any:
-    """A copy with other attributes, and nothing in it that was computed from the old ones."""
-    new = copy.copy(spec)
-    for name in list(vars(new)):
-        if isinstance(getattr(type(new), name, None), functools.cached_property):
-            del vars(new)[name]
-    vars(new).update(changes)
-    return new
 
 
 def _is_plain(state: Any) -> bool:

@@ -1,16 +1,18 @@
-"""State records: which fields are per leaf and which are shared, read from the annotations of the state class."""
+"""State records: the fields of a state class, read from its annotations, and the transformations' own state classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 import typing
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import jax
 
 from gradxform._errors import StructureError
-from gradxform._types import Field, Shared
+from gradxform._types import Clock, Field, Inner, OptState
 
 
 class EmptyState(NamedTuple):
@@ -20,93 +22,149 @@ class EmptyState(NamedTuple):
 class ScaleByScheduleState(NamedTuple):
     """The state of a stateless transformation with a scheduled hyperparameter."""
 
-    count: Shared
+    count: Annotated[Clock, Field(absent=EmptyState)]
 
 
 class CountedState(NamedTuple):
     """A clock around a state that has none, for a scheduled hyperparameter."""
 
-    count: Shared
-    inner_state: Any
+    count: Clock
+    inner_state: Inner
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Layout:
-    """How a state class is laid out.
+    """How a state is laid out: its class, and what each of its fields is.
 
     Attributes:
-      cls: the NamedTuple that holds the fields.
-      leaf: names of the fields with one entry per leaf.
-      real: those of them that are real for complex leaves.
-      copies: those of them that begin as copies of the parameters.
-      shared: names of the fields with one value, without the clock and the random key.
-      key: name of the random key, if any.
-      clock: name of the clock, `count` unless a field is annotated `Clock`, if any.
-      boxed: whether the clock stands outside, in a `CountedState`.
+      cls: the NamedTuple that holds the fields; None: the state is that of the transformation inside.
+      fields: the fields by name, in order.
+      boxed: whether a clock stands outside, in a `CountedState`.
     """
 
-    cls: type
-    leaf: tuple[str, ...]
-    real: frozenset[str]
-    copies: frozenset[str]
-    shared: tuple[str, ...]
-    key: str | None
-    clock: str | None
+    cls: Any
+    fields: Mapping[str, Field]
     boxed: bool = False
 
-    def unbox(self, state: Any) -> Any:
+    def _of(self, kind: str) -> tuple[str, ...]:
+        return tuple(name for name, field in self.fields.items() if field.kind == kind)
+
+    @functools.cached_property
+    def leaf(self) -> tuple[str, ...]:
+        """Names of the fields with one entry per leaf."""
+        return self._of("leaf")
+
+    @functools.cached_property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the fields with one value, without the clock and the random key."""
+        return self._of("shared")
+
+    @functools.cached_property
+    def inner(self) -> tuple[str, ...]:
+        """Names of the fields that hold the state of a transformation inside."""
+        return self._of("inner")
+
+    @functools.cached_property
+    def key(self) -> str | None:
+        """Name of the random key, if any."""
+        return next(iter(self._of("key")), None)
+
+    @functools.cached_property
+    def clock(self) -> str | None:
+        """Name of the clock, if any."""
+        return "count" if self.boxed else next(iter(self._of("clock")), None)
+
+    @functools.cached_property
+    def start(self) -> int:
+        """What the clock shows before the first update."""
+        return 0 if self.boxed or not self.clock else int(self.fields[self.clock].first or 0)  # type: ignore[arg-type]
+
+    @functools.cached_property
+    def counted(self) -> Layout:
+        """This layout with a clock, in the state class or around it."""
+        return self if self.clock or self.cls is None else dataclasses.replace(self, boxed=True)
+
+    @functools.cached_property
+    def uncounted(self) -> Layout:
+        """This layout without its clock, where it can be absent."""
+        absent = self.fields[self.clock].absent if self.clock else None
+        if absent is None:
+            return self
+        return Layout(absent, {name: field for name, field in self.fields.items() if name != self.clock})
+
+    def unbox(self, state: OptState) -> OptState:
         return state.inner_state if self.boxed else state
 
-    def read(self, state: Any, owner: str) -> Any:
+    def completed(self, state: OptState) -> Any:
+        """The number of updates so far; None without a clock."""
+        if not self.clock:
+            return None
+        return getattr(state, self.clock) - self.start if self.start else getattr(state, self.clock)
+
+    def read(self, state: OptState, owner: str) -> OptState:
         """The record that holds the fields, checked to be of this layout.
 
-        Optax's class of the same fields will do; where there are no fields, anything empty.
+        Optax's class of the same fields will do, or one that has more; where there are no fields, anything empty.
         """
-        if not self.cls._fields and not jax.tree.leaves(state):
+        if self.cls is None or (not self.cls._fields and not jax.tree.leaves(state)):
             return state
         record = self.unbox(state) if hasattr(state, "inner_state") or not self.boxed else state
         wanted = self.cls._fields
-        if getattr(record, "_fields", None) != wanted or (self.boxed and record is state):
+        if getattr(record, "_fields", ())[: len(wanted)] != wanted or (self.boxed and record is state):
             raise StructureError(
                 f"{owner}: the state should be a {self.cls.__name__}{wanted}, but is a {type(state).__name__}: {state!r:.200}. "
                 "Pass the state that this transformation's `init` or last `update` returned."
             )
         return record
 
-    def write(self, state: Any, fields: dict[str, Any]) -> Any:
+    def write(self, state: OptState, fields: dict[str, Any]) -> OptState:
         """`state` with new fields; its class, which may be Optax's, stays."""
         if self.boxed:
             count = fields.pop("count")
             return state._replace(count=count, inner_state=state.inner_state._replace(**fields))
         return state._replace(**fields) if fields else state
 
-    def make(self, fields: dict[str, Any]) -> Any:
+    def make(self, fields: dict[str, Any]) -> OptState:
+        if self.cls is None:
+            return fields["inner"]
         if self.boxed:
             count = fields.pop("count")
             return CountedState(count, self.cls(**fields))
         return self.cls(**fields)
 
 
+def _field(hint: Any) -> Field:
+    """What an annotation says of a field: all its marks, the later ones over the earlier."""
+    marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Field)]
+    return functools.reduce(Field.but, marks, Field())
+
+
 @functools.cache
-def layout_of(cls: type, boxed: bool = False) -> Layout:
-    """Read a state class. Every field must be annotated with one of the kinds in `gradxform._types`."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    kinds = {}
-    for field in cls._fields:
-        marks = [a for a in getattr(hints.get(field), "__metadata__", ()) if isinstance(a, Field)]
-        if not marks:
+def _layout_of(cls: type) -> Layout:
+    hints = typing.get_type_hints(
+        cls, vars(sys.modules[cls.__module__]), include_extras=True
+    )  # there its functions find their names
+    fields = {name: _field(hints.get(name)) for name in cls._fields}  # type: ignore[attr-defined]
+    for name, field in fields.items():
+        if field.kind is None:
             raise StructureError(
-                f"{cls.__name__}.{field}: annotate it as `Updates` (one array per leaf), `RealUpdates`, `ParamsCopy`, `Shared`, "
-                "`Clock` or `Key`."
+                f"{cls.__name__}.{name}: annotate it as `Updates` (one array per leaf), `RealUpdates`, `ParamsCopy`, `Shared`, "
+                "`Clock`, `Key` or `Inner` (the state of a transformation inside)."
             )
-        kinds[field] = marks[0].kind
-    return Layout(
-        cls=cls,
-        leaf=tuple(f for f, kind in kinds.items() if kind.endswith("leaf")),
-        real=frozenset(f for f, kind in kinds.items() if kind == "real leaf"),
-        copies=frozenset(f for f, kind in kinds.items() if kind == "copy leaf"),
-        shared=tuple(f for f, kind in kinds.items() if kind == "shared" and f != "count"),
-        key=next((f for f, kind in kinds.items() if kind == "key"), None),
-        clock="count" if "count" in kinds or boxed else next((f for f, kind in kinds.items() if kind == "clock"), None),
-        boxed=boxed,
-    )
+    return Layout(cls, fields)
+
+
+def layout(cls: Any, **special: Field) -> Layout:
+    """The layout of a state class, which its annotations declare; `special` says more of some fields.
+
+    `elementwise(layout(ScaleByAdamState, nu=Field(first=...)))` is for a kernel whose fields begin otherwise than the class says. `Inner`
+    in the place of a class is the state of the transformation inside.
+    """
+    if isinstance(cls, Layout):
+        return cls
+    if typing.get_origin(cls) is Annotated:
+        return Layout(None, {"inner": _field(cls)})
+    found = _layout_of(cls)
+    if not special:
+        return found
+    return dataclasses.replace(found, fields={n: f.but(special[n]) if n in special else f for n, f in found.fields.items()})

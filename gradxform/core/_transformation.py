@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +12,10 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import StructureError
 from gradxform._types import OptState, Params
 from gradxform.core._clocks import resumed_by_name
-from gradxform.core._parts import Part, inner_fields, inner_transformations, with_attributes
+from gradxform.core._parts import Part
 
 
 class GradientTransformation(NamedTuple):
@@ -57,13 +58,13 @@ class Spec:
     A subclass has `init(params)`, `__call__(updates, state, params=None, **extra)`, and `arguments()`: what its public
     function is to be called with to make an equal one.
 
-    It may declare more: `wide_updates`, that updates of narrow parameters are float32 or wider, to be rounded only when they are
-    added; `bare_state`, that its state is that of the transformation inside; and `eval_params`, the parameters to evaluate with, where
-    those are not the stored ones (see `gradxform.core._evaluate`).
+    It may declare more: how far information flows (`scope`), the transformations inside (`members`, and `parts` and `joined` with their
+    states), and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
     """
 
-    wide_updates = False
-    bare_state = False
+    scope: str = "per_tree"
+    widens: bool = False
+    members: Iterable[Any] = ()
 
     def init(self, params: Params) -> OptState:
         raise NotImplementedError
@@ -77,26 +78,18 @@ class Spec:
 
     def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
         """The state with its own clocks at a step, and the updates of its parts (see `gradxform.core._clocks`)."""
-        if self.bare_state:
-            return state, step
         args, kwargs = self.arguments()
         return resumed_by_name(state, step, only_schedules, (*args, *kwargs.values()))
 
     def parts(self, state: OptState) -> list[Part]:
         """The transformations inside, each with its state (see `gradxform.core._parts`)."""
-        inner = inner_transformations(self).values()
-        if self.bare_state:
-            return [Part("", tx, state) for tx in inner]
-        return [Part("", tx, getattr(state, f)) for tx, f in zip(inner, inner_fields(state), strict=False)]
+        del state
+        return []
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
         """The specification and the state with other parts."""
-        inner = dict(zip(inner_transformations(self), [p.tx for p in parts], strict=False))
-        spec = self if all(vars(self)[name] is tx for name, tx in inner.items()) else with_attributes(self, inner)
-        if self.bare_state:
-            return spec, parts[0].state
-        states = dict(zip(inner_fields(state), [p.state for p in parts], strict=False))
-        return spec, state._replace(**states) if states else state
+        del parts
+        return self, state
 
     def public(self) -> GradientTransformationExtraArgs:
         """The public pair that carries this."""
@@ -143,6 +136,23 @@ class Init:
         return f"init of {self.spec!r}"
 
 
+def check_transformation(tx: Any, where: str) -> None:
+    if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
+        hint = " Did you forget to call it?" if callable(tx) else ""
+        raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
+
+
+def scope_of(tx: Any) -> str:
+    """How far information flows in a transformation; one of another library promises nothing."""
+    return tx.update.scope if isinstance(tx.update, Spec) else "per_tree"
+
+
+def widens(tx: Any) -> bool:
+    """Whether updates of narrow parameters may be float32 or wider."""
+    spec = getattr(tx, "tx", tx).update  # a transformation that is bound in a wrapper, or one as it is
+    return isinstance(spec, Spec) and (spec.widens or any(map(widens, spec.members)))
+
+
 def transformation(spec: Spec) -> GradientTransformationExtraArgs:
     """The public pair that carries `spec`."""
     return GradientTransformationExtraArgs(Init(spec), spec)
@@ -177,7 +187,7 @@ def frozen(x: Any) -> Any:
         return _ByIdentity(x)
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return ("key", str(x.dtype), frozen(jax.random.key_data(x)))
-    if isinstance(x, (jax.Array, np.ndarray)):
+    if isinstance(x, (jax.Array, np.ndarray, np.generic)):
         a = np.asarray(x)
         return ("array", a.shape, str(a.dtype), a.tobytes())
     if isinstance(x, Mapping):
@@ -199,8 +209,8 @@ def show(x: Any) -> str:
         return f"<traced {x.aval.str_short()}>"
     if isinstance(x, (jax.Array, np.ndarray, np.generic)) and np.ndim(x) == 0 and not hasattr(x, "_key_data"):
         return repr(x.item()) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else repr(x)
-    if isinstance(x, type) and hasattr(x, "dtype"):
-        return f"'{x.dtype.name}'"
+    if isinstance(x, np.dtype) or (isinstance(x, type) and hasattr(x, "dtype")):
+        return f"'{np.dtype(x).name}'"
     if type(x) is dict:
         return f"{{{', '.join(f'{k!r}: {show(v)}' for k, v in x.items())}}}"
     if inspect.isfunction(x):

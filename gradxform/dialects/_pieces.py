@@ -6,9 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative
-from gradxform.core import elementwise
+from gradxform._types import Field, NonNegative
+from gradxform.core import elementwise, layout
 from gradxform.core._hyper import is_number
+from gradxform.optimizers import FactoredState
+from gradxform.optimizers._adafactor import mean_axes
 
 
 def is_zero(x: Any) -> bool:
@@ -40,17 +42,9 @@ def shrink(g, s, p, c, learning_rate: NonNegative, weight_decay: NonNegative):
     return g - weight_decay * learning_rate * p, s
 
 
-def _rows(v):
-    return v.sum(-1) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
+def _mean(over: int | None) -> Field:
+    return Field(axes=lambda shape: mean_axes(shape, (len(shape) - 2, len(shape) - 1) if len(shape) > 1 else None, over))
 
 
-def _columns(v):
-    return v.sum(-2) if v.ndim > 1 else jnp.zeros((1,), v.dtype)
-
-
-def _whole(v):
-    return v if v.ndim < 2 else jnp.zeros((1,), v.dtype)
-
-
-# First values of `FactoredState` where the last two axes are factored, whatever their size.
-LAST_TWO_AXES = {"v_row": _rows, "v_col": _columns, "v": _whole}
+LAST_TWO_AXES = layout(FactoredState, v_row=_mean(over=1), v_col=_mean(over=0), v=_mean(over=None))
+"""`FactoredState` where the last two axes are factored, whatever their size."""

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from gradxform._errors import StructureError
 from gradxform._types import Updates
-from gradxform.core import GradientTransformationExtraArgs, per_leaf
-from gradxform.core._transformation import transformation
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, per_leaf, wrapper
 from gradxform.distributed import _wire
 from gradxform.distributed._compressors import scaled_sign
 from gradxform.distributed._mean import as_given, as_real
-from gradxform.distributed._per_device import PerDevice
+from gradxform.distributed._per_device import AxisName, PerDeviceState, per_device
 from gradxform.registry import transform
 
 
@@ -77,18 +75,10 @@ def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
     return as_given(u, g), s._replace(residual=total - as_given(own, g))
 
 
-class ErrorFeedback(PerDevice):
-    """The update of `error_feedback` over an axis."""
-
-    def __init__(self, compressor: Any, axis_name: Any):
-        super().__init__(_error_feedback(compressor, axis_name), axis_name)
-        self.compressor = compressor
-
-    def name(self) -> str:
-        return "error_feedback"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.compressor, self.axis_name), {}
+@wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: ("error_feedback", inner.update.args))
+def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisName):
+    """`error_feedback` with a residual for each device."""
+    return per_device.kernel.function(g, s, p, c, inner, axis_name)  # type: ignore[attr-defined]
 
 
 @transform(
@@ -121,4 +111,5 @@ def error_feedback(compressor: Any, axis_name: Any = None) -> GradientTransforma
     Raises   StructureError: compressor is not a compressor.
     """
     _check_compressor("error_feedback", compressor)
-    return _error_feedback(compressor) if axis_name is None else transformation(ErrorFeedback(compressor, axis_name))
+    tx = _error_feedback(compressor, axis_name)
+    return tx if axis_name is None else _on_each_device(tx, axis_name)

@@ -2,58 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import check_transformation
-from gradxform.core._parts import Part
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform._types import Array, Field, Inner, OptState, Params, Tree
+from gradxform.core import GradientTransformation, wrapper
 from gradxform.registry import transform
 from gradxform.transforms import trace
 
-
-class PerDeviceState(NamedTuple):
-    """The inner state; each array has a first axis for the devices, of which one device sees one element."""
-
-    inner_state: Any
+AxisName = str | tuple[str, ...]
 
 
-class PerDevice(Spec):
-    """The update of `per_device`."""
-
-    def __init__(self, inner: Any, axis_name: Any):
-        self.inner, self.axis_name = inner, axis_name
-        self.wide_updates = getattr(inner.update, "wide_updates", False)
-
-    def name(self) -> str:
-        return "per_device"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.inner, self.axis_name), {}
-
-    def init(self, params: Any) -> PerDeviceState:
-        return PerDeviceState(jax.tree.map(lambda x: _varying(x[None], self.axis_name), self.inner.init(params)))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        mine = jax.tree.map(lambda x: x[0], state.inner_state)
-        updates, new = self.inner.update(updates, mine, params, **extra_args_for(self.inner.update, extra))
-        return updates, state._replace(inner_state=jax.tree.map(lambda x: _varying(x[None], self.axis_name), new))
-
-    def parts(self, state: Any) -> list[Part]:
-        return [Part("", self.inner, jax.tree.map(lambda x: x[0], state.inner_state))]
-
-    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
-        same = lambda old, new: jnp.broadcast_to(new, old.shape)
-        spec = self if parts[0].tx is self.inner else PerDevice(parts[0].tx, self.axis_name)
-        return spec, state._replace(inner_state=jax.tree.map(same, state.inner_state, parts[0].state))
-
-
-def _varying(x: Any, axis_name: Any) -> Any:
+def _varying(x: Array, axis_name: AxisName | None) -> Array:
     """x as something that `shard_map` takes to differ along a mapped axis; outside of any as it is."""
     if axis_name is None:
         return x
@@ -64,8 +27,31 @@ def _varying(x: Any, axis_name: Any) -> Any:
     return jnp.where(here >= 0, x, x)
 
 
+def _opened(state: OptState) -> OptState:
+    return jax.tree.map(lambda x: x[0], state)
+
+
+def _closed(old: OptState, new: OptState) -> OptState:
+    return jax.tree.map(lambda x, y: jnp.broadcast_to(y, x.shape), old, new)
+
+
+def _stacked(state: OptState, axis_name: AxisName | None) -> OptState:
+    return jax.tree.map(lambda x: _varying(x[None], axis_name), state)
+
+
+def _first(inner: GradientTransformation, axis_name: AxisName | None, params: Params) -> OptState:
+    return _stacked(inner.init(params), axis_name)
+
+
+class PerDeviceState(NamedTuple):
+    """The inner state; each array has a first axis for the devices, of which one device sees one element."""
+
+    inner_state: Annotated[Inner, Field(first=_first, through=(_opened, _closed))]
+
+
 @transform(source="gradxform", example={"inner": trace(0.9), "axis_name": None})
-def per_device(inner: GradientTransformation, axis_name: Any) -> GradientTransformationExtraArgs:
+@wrapper(PerDeviceState, scope="elementwise")
+def per_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisName | None):
     """Give each device a state of its own, for a transformation that comes before the devices' gradients are put together.
 
         u_i, s_i = inner(g_i, s_i)            i the devices along axis_name
@@ -83,11 +69,11 @@ def per_device(inner: GradientTransformation, axis_name: Any) -> GradientTransfo
     Differs  no.
     Raises   StructureError: inner is not a transformation.
     """
-    check_transformation(inner, "per_device")
-    return transformation(PerDevice(inner, axis_name))
+    u, new = inner.update(g, _opened(s.inner_state), p)
+    return u, s._replace(inner_state=_stacked(new, axis_name))
 
 
-def per_device_specs(state: Any, axis_name: Any) -> Any:
+def per_device_specs(state: OptState, axis_name: AxisName) -> Tree:
     """A `PartitionSpec` for each array of a state: split along the first axis inside `per_device`, replicated elsewhere."""
     split = lambda x: jax.tree.map(lambda _: PartitionSpec(axis_name) if isinstance(x, PerDeviceState) else PartitionSpec(), x)
     return jax.tree.map(split, state, is_leaf=lambda x: isinstance(x, PerDeviceState))

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Shared, Updates
-from gradxform.core._transformation import GradientTransformationExtraArgs, transformation
+from gradxform._types import Array, ArrayLike, Field, Shared, Updates
+from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import Found, Line, LineSearch, Point, check_number, violation
+from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Point, check_number, number, scalar_dtype, violation
 from gradxform.registry import transform
 
 
 class BacktrackingLinesearchInfo(NamedTuple):
     """The number of evaluations, and by how much the step violates the condition; 0 if it does not."""
 
-    num_linesearch_steps: Shared
-    decrease_error: Shared
+    num_linesearch_steps: Array
+    decrease_error: Array
+
+
+def _no_report(params):
+    return BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, scalar_dtype(jax.tree.leaves(params))))
 
 
 class ScaleByBacktrackingLinesearchState(NamedTuple):
     """The step, the value and the gradient (None if it is not kept) after it, and a report of the search."""
 
-    learning_rate: Shared
-    value: Shared
-    grad: Updates | None
-    info: BacktrackingLinesearchInfo
+    learning_rate: Annotated[Shared, number(1)]
+    value: Annotated[Shared, number(np.inf)]
+    grad: Annotated[Updates, Field(dtype="p", first=lambda zero: zero, when=lambda store_grad: store_grad)]
+    info: Annotated[Shared, Field(first=_no_report)]
 
 
 class _Search(NamedTuple):
@@ -42,19 +47,11 @@ class _Search(NamedTuple):
 
 
 class BacktrackingLineSearch(LineSearch):
-    """The update of `scale_by_backtracking_linesearch`."""
-
-    state = ScaleByBacktrackingLinesearchState
+    """The search of `scale_by_backtracking_linesearch`."""
 
     @property
     def keeps_grad(self) -> bool:
         return self.args["store_grad"]
-
-    def name(self) -> str:
-        return "scale_by_backtracking_linesearch"
-
-    def info(self, dtype: Any) -> BacktrackingLinesearchInfo:
-        return BacktrackingLinesearchInfo(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype))
 
     def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
         x, most = self.numbers(line.dtype), self.args["max_backtracking_steps"]
@@ -90,23 +87,24 @@ def _report(start: Point, end: _Search, atol: Any) -> None:
     )
 
 
+def _check(owner: str, given: Mapping[str, Any]) -> None:
+    check_number(owner, "max_backtracking_steps", given["max_backtracking_steps"], "[0, inf)", whole=True)
+    for name in ("slope_rtol", "decrease_factor", "increase_factor", "max_learning_rate", "atol", "rtol"):
+        check_number(owner, name, given[name], "[0, inf]")
+
+
 @transform(
     source="Armijo 1966, doi:10.2140/pjm.1966.16.1; Nocedal & Wright 1999, Algorithm 3.1",
     example={"max_backtracking_steps": 15},
     needs=bowl(-1),
     homogeneity=1,
 )
+@wrapper(ScaleByBacktrackingLinesearchState, needs=NEEDS, check=_check)
 def scale_by_backtracking_linesearch(
-    max_backtracking_steps: int,
-    slope_rtol: Any = 1e-4,
-    decrease_factor: Any = 0.8,
-    increase_factor: Any = 1.5,
-    max_learning_rate: Any = 1.0,
-    atol: Any = 0.0,
-    rtol: Any = 0.0,
-    store_grad: bool = False,
-    verbose: bool = False,
-) -> GradientTransformationExtraArgs:
+    g, s, p, c,
+    max_backtracking_steps: int, slope_rtol: ArrayLike = 1e-4, decrease_factor: ArrayLike = 0.8, increase_factor: ArrayLike = 1.5,
+    max_learning_rate: ArrayLike = 1.0, atol: ArrayLike = 0.0, rtol: ArrayLike = 0.0, store_grad: bool = False, verbose: bool = False,
+):  # fmt: skip
     """Scale the updates by the first of ever shorter steps that decreases the objective enough.
 
         a = min(increase_factor a, max_learning_rate)                           a the last step, 1 at first
@@ -133,9 +131,4 @@ def scale_by_backtracking_linesearch(
              extra arguments that `value_fn` does not take. Here they pass.
     Raises   as `scale_by_zoom_linesearch`.
     """
-    arguments = dict(locals())
-    owner = "scale_by_backtracking_linesearch"
-    check_number(owner, "max_backtracking_steps", max_backtracking_steps, "[0, inf)", whole=True)
-    for name in ("slope_rtol", "decrease_factor", "increase_factor", "max_learning_rate", "atol", "rtol"):
-        check_number(owner, name, arguments[name], "[0, inf]")
-    return transformation(BacktrackingLineSearch(**arguments))
+    return BacktrackingLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

@@ -14,14 +14,13 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact, real_part, round_to, widen
-from gradxform._types import Parameter, Range
+from gradxform._types import Field, OptState, Parameter, Params, Range, Updates
 from gradxform.core._apply import add_update
-from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, on_the_mesh_of
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, frozen
-from gradxform.registry import entry
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array
+from gradxform.core._transformation import frozen
+from gradxform.core._whole import TreeContext
 
-NEEDS = ("value", "grad", "value_fn")
+NEEDS = ("params", "value", "grad", "value_fn")
 
 
 class Point(NamedTuple):
@@ -85,71 +84,57 @@ class Inputs(NamedTuple):
     rate: Any
 
 
-class LineSearch(Spec):
-    """The update of a line search: u becomes a u, with a step a that is found by evaluating `value_fn`.
+class LineSearch:
+    """A line search with its arguments: u becomes a u, with a step a that is found by evaluating `value_fn`. It compares by value.
 
-    A subclass has the state class, `info` (its empty report, given a dtype), whether it keeps the gradient, and `search`.
+    A subclass has the method `search`, and says whether the gradients at the step are kept.
     """
 
-    state: Callable[..., Any]
+    def __init__(self, name: str, **args: Any):
+        self.name, self.args = name, args
 
-    def __init__(self, **args: Any):
-        self.args = args
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._key() == other._key()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        return (self.name, frozen(self.args))
 
     @property
     def keeps_grad(self) -> bool:
         return True
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        declared = entry(self.name()).parameters
-        return (), {k: v for k, v in self.args.items() if declared[k].required or frozen(v) != frozen(declared[k].default)}
-
     def numbers(self, dtype: Any) -> dict[str, Any]:
         """The numeric arguments that are given, in this dtype."""
         return {k: jnp.asarray(v, dtype) for k, v in self.args.items() if isinstance(v, (int, float)) or hasattr(v, "dtype")}
-
-    def info(self, dtype: Any) -> Any:
-        raise NotImplementedError
 
     def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
         """Find a step, from the point at 0, the gradients there and the step of the last search."""
         raise NotImplementedError
 
-    def init(self, params: Any) -> Any:
-        leaves, treedef = flatten(params)
-        dtype = _scalar_dtype(leaves)
-        grad = treedef.unflatten([_zero(p) for p in leaves]) if self.keeps_grad else None
-        fresh = self.state(jnp.ones((), dtype), jnp.full((), jnp.inf, dtype), grad, self.info(dtype))
-        return on_the_mesh_of(params, fresh)
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        name, trees = self.name(), Trees(self.name(), updates)
-        _require(name, params, extra)
-        ps = [as_array(x) if is_array(x) else x for x in trees.like("`params`", params)]
-        us, grads = (trees.pick(x) for x in (trees.leaves, trees.like("`grad`", extra["grad"])))
-        kwargs = _keywords(name, extra["value_fn"], {k: v for k, v in extra.items() if k not in NEEDS})
-        us, grads = list(map(as_array, us)), list(map(as_array, grads))
-        dtype = _scalar_dtype([*us, *trees.pick(ps)])
-        value, rate = _strong(jnp.real(extra["value"]), dtype), _strong(state.learning_rate, dtype)
-        inputs = Inputs(extra["value_fn"], kwargs, trees.together(ps), us, grads, value, rate)
-        us, found = _solve(self, tuple(trees.present), inputs)
-        like = lambda new, old: round_to(new, jnp.asarray(old).dtype)
-        grad = state.grad
+    def along(self, c: TreeContext, s: OptState, p: Params) -> tuple[Updates, OptState]:
+        """The scaled updates, and the state with what was found."""
+        trees, extra = c.trees, c.extra
+        ps = [as_array(x) if is_array(x) else x for x in trees.like("`params`", p)]
+        us, grads = trees.arrays, [as_array(x) for x in trees.pick(trees.like("`grad`", c.grad))]
+        kwargs = _keywords(self.name, c.value_fn, {k: v for k, v in extra.items() if k not in NEEDS})
+        dtype = scalar_dtype([*us, *trees.pick(ps)])
+        value, rate = _strong(jnp.real(c.value), dtype), _strong(s.learning_rate, dtype)
+        us, found = _solve(self, tuple(trees.present), Inputs(c.value_fn, kwargs, trees.together(ps), us, grads, value, rate))
+        grad = s.grad
         if grad is not None:
             parts = trees.like("the state's `grad`", grad)
-            grad = trees.together(trees.put(parts, [like(g, o) for g, o in zip(found.grads, trees.pick(parts), strict=True)]))
-        return trees.together(trees.put(trees.leaves, us)), state._replace(
-            learning_rate=like(found.a, state.learning_rate),
-            value=like(found.f, state.value),
-            grad=grad,
-            info=state.info._replace(**{k: like(x, getattr(state.info, k)) for k, x in found.info.items()}),
-        )
+            grads = zip(found.grads, trees.pick(parts), strict=True)
+            grad = trees.together(trees.put(parts, [round_to(g, jnp.asarray(old).dtype) for g, old in grads]))
+        new = s._replace(learning_rate=found.a, value=found.f, grad=grad, info=s.info._replace(**found.info))
+        return trees.together(trees.put(trees.leaves, us)), new
 
 
-def _zero(p: Any) -> Any:
-    if is_array(p):
-        return jnp.zeros_like(p, dtype=dtype_of(p))
-    return jnp.zeros_like(p) if hasattr(p, "shape") else p if is_gap(p) else None
+def number(first: float) -> Field:
+    """A field for a number in the dtype of steps and values."""
+    return Field(first=lambda params: jnp.full((), first, scalar_dtype(jax.tree.leaves(params))))
 
 
 def _strong(x: Any, dtype: Any) -> Any:
@@ -157,23 +142,10 @@ def _strong(x: Any, dtype: Any) -> Any:
     return x if getattr(x, "dtype", None) == dtype and not getattr(x, "weak_type", False) else jnp.asarray(x).astype(dtype)
 
 
-def _scalar_dtype(leaves: Sequence[Any]) -> Any:
+def scalar_dtype(leaves: Sequence[Any]) -> Any:
     """The dtype of steps and values: real, float32 or wider."""
     dtypes = [real_part(widen(dtype_of(x))) for x in leaves if is_array(x)]
     return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
-
-
-def _require(name: str, params: Any, extra: Mapping[str, Any]) -> None:
-    if params is None:
-        raise MissingArgumentError(
-            f"{name}: needs the parameters, but `params` is None. Call `update(updates, state, params, ...)`."
-        )
-    for needed in NEEDS:
-        if extra.get(needed) is None:
-            raise MissingArgumentError(
-                f"{name}: needs the extra argument `{needed}`, which was not given. "
-                "Call `update(updates, state, params, value=..., grad=..., value_fn=...)`."
-            )
 
 
 def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,7 +226,7 @@ def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple
         full = list(leaves)
         for i, x in zip(present, xs, strict=True):
             full[i] = x
-        return _as_value(spec.name(), inputs.value_fn(treedef.unflatten(full), **inputs.kwargs))
+        return _as_value(spec.name, inputs.value_fn(treedef.unflatten(full), **inputs.kwargs))
 
     dtype = inputs.value.dtype
     line = Line(objective, [leaves[i] for i in present], inputs.updates, dtype)

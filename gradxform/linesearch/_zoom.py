@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Shared, Updates, check_arguments, parameters_of
-from gradxform.core._transformation import GradientTransformationExtraArgs, transformation
+from gradxform._types import Array, ArrayLike, Field, Shared, Updates
+from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import Found, Line, LineSearch, Point, check_number, violation
+from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Point, check_number, number, scalar_dtype, violation
 from gradxform.registry import transform
 
 
 class ZoomLinesearchInfo(NamedTuple):
     """The number of evaluations, and by how much the step violates the condition of decrease and that of curvature; 0 if it does not."""
 
-    num_linesearch_steps: Shared
-    decrease_error: Shared
-    curvature_error: Shared
+    num_linesearch_steps: Array
+    decrease_error: Array
+    curvature_error: Array
+
+
+def _no_report(params):
+    far = lambda: jnp.full((), jnp.inf, scalar_dtype(jax.tree.leaves(params)))
+    return ZoomLinesearchInfo(jnp.zeros((), jnp.int32), far(), far())
 
 
 class ScaleByZoomLinesearchState(NamedTuple):
     """The step, the value and the gradient after it, and a report of the search."""
 
-    learning_rate: Shared
-    value: Shared
-    grad: Updates
-    info: ZoomLinesearchInfo
+    learning_rate: Annotated[Shared, number(1)]
+    value: Annotated[Shared, number(np.inf)]
+    grad: Annotated[Updates, Field(dtype="p", first=lambda zero: zero)]
+    info: Annotated[Shared, Field(first=_no_report)]
 
 
 class _Search(NamedTuple):
@@ -61,15 +66,7 @@ class _Search(NamedTuple):
 
 
 class ZoomLineSearch(LineSearch):
-    """The update of `scale_by_zoom_linesearch`."""
-
-    state = ScaleByZoomLinesearchState
-
-    def name(self) -> str:
-        return "scale_by_zoom_linesearch"
-
-    def info(self, dtype: Any) -> ZoomLinesearchInfo:
-        return ZoomLinesearchInfo(jnp.zeros((), jnp.int32), jnp.full((), jnp.inf, dtype), jnp.full((), jnp.inf, dtype))
+    """The search of `scale_by_zoom_linesearch`."""
 
     def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
         x = self.numbers(line.dtype)
@@ -168,24 +165,27 @@ def _report(start: Point, end: _Search, a: Any, precision: Any) -> None:
     )
 
 
+def _check(owner: str, given: Mapping[str, Any]) -> None:
+    check_number(owner, "max_linesearch_steps", given["max_linesearch_steps"], "[1, inf)", whole=True)
+    for name in ("max_learning_rate", "approx_dec_rtol"):
+        check_number(owner, name, given[name], "[0, inf]", nullable=True)
+    for name in ("tol", "increase_factor", "slope_rtol", "curv_rtol", "stepsize_precision"):
+        check_number(owner, name, given[name], "[0, inf]")
+
+
 @transform(
     source="Nocedal & Wright 1999, Algorithms 3.5 and 3.6; Hager & Zhang 2006, doi:10.1145/1132973.1132979",
     example={"max_linesearch_steps": 15},
     needs=bowl(-1),
     homogeneity=1,
 )
+@wrapper(ScaleByZoomLinesearchState, needs=NEEDS, check=_check)
 def scale_by_zoom_linesearch(
-    max_linesearch_steps: int,
-    max_learning_rate: Any = None,
-    tol: Any = 0.0,
-    increase_factor: Any = 2.0,
-    slope_rtol: Any = 1e-4,
-    curv_rtol: Any = 0.9,
-    approx_dec_rtol: Any = 1e-6,
-    stepsize_precision: Any = 1e-5,
-    initial_guess_strategy: Literal["keep", "one"] = "keep",
-    verbose: bool = False,
-) -> GradientTransformationExtraArgs:
+    g, s, p, c,
+    max_linesearch_steps: int, max_learning_rate: ArrayLike | None = None, tol: ArrayLike = 0.0, increase_factor: ArrayLike = 2.0,
+    slope_rtol: ArrayLike = 1e-4, curv_rtol: ArrayLike = 0.9, approx_dec_rtol: ArrayLike | None = 1e-6,
+    stepsize_precision: ArrayLike = 1e-5, initial_guess_strategy: Literal["keep", "one"] = "keep", verbose: bool = False,
+):  # fmt: skip
     """Scale the updates by a step that satisfies the strong Wolfe conditions.
 
         f(a) = value_fn(p + a u)                               g the gradient, f'(a) = <g(p + a u), u>
@@ -219,12 +219,4 @@ def scale_by_zoom_linesearch(
     Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: an argument is out
              of its range. StructureError: value_fn returns no scalar.
     """
-    arguments = dict(locals())
-    owner, parameters = "scale_by_zoom_linesearch", parameters_of(scale_by_zoom_linesearch)
-    check_arguments(owner, parameters, {"initial_guess_strategy": initial_guess_strategy})
-    check_number(owner, "max_linesearch_steps", max_linesearch_steps, "[1, inf)", whole=True)
-    for name in ("max_learning_rate", "approx_dec_rtol"):
-        check_number(owner, name, arguments[name], "[0, inf]", nullable=True)
-    for name in ("tol", "increase_factor", "slope_rtol", "curv_rtol", "stepsize_precision"):
-        check_number(owner, name, arguments[name], "[0, inf]")
-    return transformation(ZoomLineSearch(**arguments))
+    return ZoomLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -16,7 +16,7 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByBeliefState(NamedTuple):
     """The running means of g and of |g - mu|^2, not debiased."""
 
-    count: Shared
+    count: Clock
     mu: Updates
     nu: RealUpdates
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Decay, NonNegative, Positive, Real, RealUpdates, Shared
+from gradxform._types import Axes, Clock, Count, Decay, Field, NonNegative, Positive, Real, RealUpdates, Shape
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import (
@@ -22,15 +22,6 @@ from gradxform.transforms import (
 )
 
 
-class FactoredState(NamedTuple):
-    """Running means of |g|^2: of its rows and columns where a leaf is factored, else of itself. The others have shape (1,)."""
-
-    count: Shared
-    v_row: RealUpdates
-    v_col: RealUpdates
-    v: RealUpdates
-
-
 def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size_to_factor: int) -> tuple[int, int] | None:
     """The second largest and the largest axis, if both are large enough to factor over."""
     if not factored or len(shape) < 2:
@@ -39,18 +30,30 @@ def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size_to_factor
     return (i, j) if shape[i] >= min_dim_size_to_factor else None
 
 
-def _initial(which: str) -> Callable[..., Any]:
-    def make(v, factored, min_dim_size_to_factor):
-        axes = factored_axes(v.shape, factored, min_dim_size_to_factor)
-        if axes is None:
-            return v if which == "v" else jnp.zeros((1,), v.dtype)
-        return {"v_row": v.sum(axes[1]), "v_col": v.sum(axes[0]), "v": jnp.zeros((1,), v.dtype)}[which]
+def mean_axes(shape: Shape, pair: tuple[int, int] | None, over: int | None) -> Axes:
+    """The axes of a mean over the first or the second of a pair; None: of |g|^2 itself, where there is no pair."""
+    if (pair is None) != (over is None):
+        return Axes(None)
+    return Axes(*(i for i in range(len(shape)) if pair is None or over is None or i != pair[over]))
 
-    return make
+
+def _mean(over: int | None) -> Field:
+    return Field(axes=lambda shape, factored, min_dim_size_to_factor: mean_axes(
+        shape, factored_axes(shape, factored, min_dim_size_to_factor), over
+    ))  # fmt: skip
+
+
+class FactoredState(NamedTuple):
+    """Running means of |g|^2: of its rows and columns where a leaf is factored, else of itself. The others have shape (1,)."""
+
+    count: Clock
+    v_row: Annotated[RealUpdates, _mean(over=1)]
+    v_col: Annotated[RealUpdates, _mean(over=0)]
+    v: Annotated[RealUpdates, _mean(over=None)]
 
 
 @transform(source="Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4", homogeneity=0)
-@per_leaf(FactoredState, initial={f: _initial(f) for f in ("v_row", "v_col", "v")})
+@per_leaf(FactoredState)
 def scale_by_factored_rms(
     g, s, p, c,
     factored: bool = True, decay_rate: NonNegative = 0.8, step_offset: Real = 0, min_dim_size_to_factor: Count = 128,

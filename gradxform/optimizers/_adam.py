@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, chain, elementwise
+from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Shared, Updates
+from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -16,22 +16,22 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class ScaleByAdamState(NamedTuple):
     """The running means of g and |g|^2, not debiased."""
 
-    count: Shared
-    mu: Updates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
 
 
 class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the product of the momentum coefficients so far."""
 
-    count: Shared
-    mu: Updates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
-    product: Shared
+    product: Annotated[Shared, Field(first=lambda: 1.0, advance=_product)]
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdamState, storage={"mu": "mu_dtype"})
+@elementwise(ScaleByAdamState)
 def scale_by_adam(
     g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
     *, nesterov: bool = False, bias_correction: bool = True,
@@ -74,8 +74,6 @@ def _product(product, c, b1, momentum_decay):
 @transform(source="Dozat 2016, ICLR workshop; PyTorch", homogeneity=0, example={"eps": 1e-30})
 @elementwise(
     ScaleByNadamState,
-    storage={"mu": "mu_dtype"},
-    shared={"product": SharedLaw(start=lambda: 1.0, advance=_product)},
 )
 def scale_by_nadam(
     g, s, p, c,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, chain, elementwise
+from gradxform._types import Decay, Field, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -20,14 +20,11 @@ class ScaleByAdanState(NamedTuple):
     v: Updates
     n: RealUpdates
     g: Updates
-    t: Shared
-
-
-_CLOCK = SharedLaw(start=lambda: jnp.zeros([], jnp.int32), advance=lambda t, c: increment(t))
+    t: Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), advance=lambda t, c: increment(t))]
 
 
 @transform(source="Xie et al. 2022, arXiv:2208.06677, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdanState, shared={"t": _CLOCK})
+@elementwise(ScaleByAdanState)
 def scale_by_adan(
     g, s, p, c,
     b1: Decay = 0.98, b2: Decay = 0.92, b3: Decay = 0.99, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Clock, Decay, NonNegative, Real, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, chain, elementwise
+from gradxform._types import Clock, Decay, Field, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -17,10 +17,10 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class ScaleByAdemamixState(NamedTuple):
     """The fast and the slow running mean of g, and that of |g|^2, not debiased; `count_m2` counts updates like `count`."""
 
-    count: Shared
-    count_m2: Shared
-    m1: Updates
-    m2: Updates
+    count: Clock
+    count_m2: Annotated[Shared, Field(first=lambda: np.int32(0), advance=lambda count, c: increment(count))]
+    m1: Annotated[Updates, Field(stored="mu_dtype")]
+    m2: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
 
 
@@ -35,8 +35,6 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 @transform(source="Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(
     ScaleByAdemamixState,
-    storage={"m1": "mu_dtype", "m2": "mu_dtype"},
-    shared={"count_m2": SharedLaw(start=lambda: np.int32(0), advance=lambda count, c: increment(count))},
 )
 def scale_by_ademamix(
     g, s, p, c,

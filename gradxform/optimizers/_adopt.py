@@ -21,7 +21,7 @@ def fourth_root(k: Any) -> Any:
 
 
 @transform(source="Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdamState, storage={"mu": "mu_dtype"})
+@elementwise(ScaleByAdamState)
 def scale_by_adopt(
     g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.9999, eps: NonNegative = 1e-6, mu_dtype: Any = None,
     *, nesterov: bool = False, use_clipping: bool = True, clip_value_fn: Callable[[Any], Any] = fourth_root,

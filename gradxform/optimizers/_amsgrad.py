@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -16,14 +16,14 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByAmsgradState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the largest that the second, debiased or not, has been."""
 
-    count: Shared
-    mu: Updates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
     nu_max: RealUpdates
 
 
 @transform(source="Reddi et al. 2018, arXiv:1904.09237, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAmsgradState, storage={"mu": "mu_dtype"})
+@elementwise(ScaleByAmsgradState)
 def scale_by_amsgrad(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,

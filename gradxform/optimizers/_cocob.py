@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative, ParamsCopy, Positive, RealUpdates, Updates
+from gradxform._types import Field, NonNegative, ParamsCopy, Positive, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -17,17 +17,17 @@ class COCOBState(NamedTuple):
 
     init_particles: ParamsCopy
     cumulative_gradients: Updates
-    scale: RealUpdates
+    scale: Annotated[RealUpdates, Field(first=_first_scale)]
     subgradients: RealUpdates
     reward: RealUpdates
 
 
-def _first_scale(scale, eps):
-    return jnp.full_like(scale, eps)
+def _first_scale(zero, eps):
+    return jnp.full_like(zero, eps)
 
 
 @transform(source="Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(COCOBState, needs=("params",), initial={"scale": _first_scale})
+@elementwise(COCOBState, needs=("params",))
 def scale_by_cocob(g, s, p, c, alpha: Positive = 100.0, eps: Positive = 1e-8):
     """Bet on the sign of each gradient element; the parameter is where it began, plus the money at stake.
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, inner
-from gradxform._types import Decay, NonNegative, ParamsCopy, Positive, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, per_tree
+from gradxform._types import Clock, Decay, Field, NonNegative, ParamsCopy, Positive, RealUpdates, Shared, Updates
+from gradxform.core import per_tree
 from gradxform.registry import optimizer
+
+Estimate = Annotated[Shared, Field(first=lambda estim_lr0: estim_lr0, dtype="params")]
+Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 
 
 class DAdaptAdamWState(NamedTuple):
@@ -18,9 +21,9 @@ class DAdaptAdamWState(NamedTuple):
     exp_avg: Updates
     exp_avg_sq: RealUpdates
     grad_sum: Updates
-    estim_lr: Shared
-    numerator_weighted: Shared
-    count: Shared
+    estim_lr: Estimate
+    numerator_weighted: Sum
+    count: Clock
 
 
 class ProdigyState(NamedTuple):
@@ -30,15 +33,9 @@ class ProdigyState(NamedTuple):
     exp_avg_sq: RealUpdates
     grad_sum: Updates
     params0: ParamsCopy
-    estim_lr: Shared
-    numerator_weighted: Shared
-    count: Shared
-
-
-_ESTIMATE = {
-    "estim_lr": SharedLaw(lambda estim_lr0: estim_lr0, like_params=True),
-    "numerator_weighted": SharedLaw(lambda: 0.0, like_params=True),
-}
+    estim_lr: Estimate
+    numerator_weighted: Sum
+    count: Clock
 
 
 def _rate(s, c, learning_rate, betas):
@@ -74,7 +71,7 @@ def _dadapt_advance(s, c, learning_rate, betas):
     homogeneity=0,
     rates={"default": 1.0, "digits": 1.0},
 )
-@per_tree(DAdaptAdamWState, needs=("params",), total=_dadapt_total, advance=_dadapt_advance, shared=_ESTIMATE)
+@per_tree(DAdaptAdamWState, needs=("params",), total=_dadapt_total, advance=_dadapt_advance)
 def dadapt_adamw(
     g, s, p, c,
     learning_rate: NonNegative = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), eps: NonNegative = 1e-8, estim_lr0: Positive = 1e-6,
@@ -128,7 +125,7 @@ def _prodigy_advance(s, c, learning_rate, betas, beta3, estim_lr0, estim_lr_coef
     homogeneity=0,
     rates={"default": 1.0, "digits": 1.0},
 )
-@per_tree(ProdigyState, needs=("params",), total=_prodigy_total, advance=_prodigy_advance, shared=_ESTIMATE)
+@per_tree(ProdigyState, needs=("params",), total=_prodigy_total, advance=_prodigy_advance)
 def prodigy(
     g, s, p, c,
     learning_rate: NonNegative = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), beta3: Decay | None = None, eps: NonNegative = 1e-8,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative, Positive, Shared, Unit, Updates
+from gradxform._types import Clock, Extra, NonNegative, Positive, Unit, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import identity, scale_by_learning_rate, trace
@@ -15,12 +15,12 @@ from gradxform.transforms import identity, scale_by_learning_rate, trace
 class CompensateDelayState(NamedTuple):
     """The parameters of the last update."""
 
-    count: Shared
+    count: Clock
     previous: Updates
 
 
 @transform(source="Zheng et al. 2017, arXiv:1609.08326, equation 10")
-@elementwise(CompensateDelayState, needs=("params",), optional=("delayed_params",), leaf_extras=("delayed_params",))
+@elementwise(CompensateDelayState, needs=("params", Extra("delayed_params", per_leaf=True, optional=True)))
 def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Positive | None = 10.0):
     """Move gradients that were computed at earlier parameters to where the parameters are now.
 

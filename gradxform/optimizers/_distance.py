@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import norm, sum_sq
-from gradxform._types import NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Axes, Field, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -15,19 +15,12 @@ from gradxform.registry import transform
 class ScaleByDistanceOverGradientsState(NamedTuple):
     """For each leaf the largest distance from the start, and the sum of ||g||^2; the first parameters."""
 
-    max_dist: RealUpdates
-    grad_sum_of_squares: RealUpdates
-    init_params: Updates
+    max_dist: Annotated[RealUpdates, Field(first=lambda p, reps_rel: reps_rel * (1 + norm(p)), axes=Axes())]
+    grad_sum_of_squares: Annotated[RealUpdates, Field(axes=Axes(None))]
+    init_params: Annotated[Updates, Field(first=lambda p: p, stored="param_dtype")]
 
 
-_BEGINNING = {
-    "max_dist": lambda zeros, p, reps_rel: reps_rel * (1 + norm(p)),
-    "grad_sum_of_squares": lambda zeros: jnp.zeros([1], zeros.dtype),
-    "init_params": lambda zeros, p: p,
-}
-
-
-@per_leaf(ScaleByDistanceOverGradientsState, initial=_BEGINNING, storage={"init_params": "param_dtype"}, needs=("params",))
+@per_leaf(ScaleByDistanceOverGradientsState, needs=("params",))
 def _scale_by_distance_over_gradients(
     g, s, p, c,
     reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: Any = None, global_scale: Real = 1.0,

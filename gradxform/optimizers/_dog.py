@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import NonNegative, ParamsCopy, Positive, Shared
-from gradxform.core import SharedLaw, chain, per_tree
+from gradxform._types import Field, NonNegative, ParamsCopy, Positive, Shared
+from gradxform.core import chain, per_tree
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, identity, scale_by_learning_rate
 
@@ -16,18 +16,18 @@ from gradxform.transforms import add_decayed_weights, identity, scale_by_learnin
 class DoGState(NamedTuple):
     """Whether the first update is to come, the first parameters, the largest distance from them, and the sum of ||g||^2."""
 
-    is_init_step: Shared
+    is_init_step: Annotated[Shared, Field(first=lambda: True)]
     init_params: ParamsCopy
-    max_dist: Shared
-    sum_sq_norm_grads: Shared
+    max_dist: Annotated[Shared, Field(first=_first_distance, dtype="params")]
+    sum_sq_norm_grads: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 
 
 class DoWGState(NamedTuple):
     """The first parameters, the sum of ||g||^2 weighted by the squared distance, and the largest squared distance."""
 
     init_params: ParamsCopy
-    weighted_sq_norm_grads: Shared
-    estim_sq_dist: Shared
+    weighted_sq_norm_grads: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+    estim_sq_dist: Annotated[Shared, Field(first=_first_sq_distance, dtype="params")]
 
 
 def _total(g, s, p, c):
@@ -57,11 +57,6 @@ def _dog_advance(s, c, init_step, eps):
     needs=("params",),
     total=_total,
     advance=_dog_advance,
-    shared={
-        "is_init_step": SharedLaw(lambda: True),
-        "max_dist": SharedLaw(_first_distance, like_params=True),
-        "sum_sq_norm_grads": SharedLaw(lambda: 0.0, like_params=True),
-    },
 )
 def scale_by_dog(
     g, s, p, c,
@@ -106,10 +101,6 @@ def _dowg_advance(s, c, eps):
     needs=("params",),
     total=_total,
     advance=_dowg_advance,
-    shared={
-        "weighted_sq_norm_grads": SharedLaw(lambda: 0.0, like_params=True),
-        "estim_sq_dist": SharedLaw(_first_sq_distance, like_params=True),
-    },
 )
 def scale_by_dowg(g, s, p, c, init_estim_sq_dist: NonNegative | None = None, eps: Positive = 1e-4):
     """Multiply the gradient by the squared distance from the first parameters over the root of all squared gradients, so weighted.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import NonNegative, Positive, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, elementwise
+from gradxform._types import READS_CLOCK, Field, NonNegative, Positive, RealUpdates, Shared, Updates
+from gradxform.core import elementwise
 from gradxform.registry import optimizer
 
 LEAST_RATE = 1e-6  # the rate divides
@@ -18,16 +18,16 @@ class FtrlState(NamedTuple):
     """The linear term of the leader's problem, the sum of |g|^2, and the last learning rate."""
 
     z: Updates
-    n: RealUpdates
-    rate: Shared
+    n: Annotated[RealUpdates, Field(first=_initial)]
+    rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate))]
 
 
 def _rate(learning_rate):
     return jnp.maximum(learning_rate, LEAST_RATE)
 
 
-def _initial(n, initial_accumulator_value):
-    return jnp.full_like(n, initial_accumulator_value)
+def _initial(zero, initial_accumulator_value):
+    return jnp.full_like(zero, initial_accumulator_value)
 
 
 @optimizer(
@@ -39,14 +39,11 @@ def _initial(n, initial_accumulator_value):
 @elementwise(
     FtrlState,
     needs=("params",),
-    counted_if="keep_initial",
-    initial={"n": _initial},
-    shared={"rate": SharedLaw(start=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate))},
 )
 def ftrl(
     g, s, p, c,
     learning_rate: Positive, l1: NonNegative = 0.0, l2: NonNegative = 0.0, beta: NonNegative = 1.0,
-    initial_accumulator_value: NonNegative = 0.0, keep_initial: bool = False,
+    initial_accumulator_value: NonNegative = 0.0, keep_initial: Annotated[bool, READS_CLOCK] = False,
 ):  # fmt: skip
     """FTRL-proximal: jump to the minimum of all past gradients' linear models, with L1 and L2 penalties.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.core
@@ -12,14 +12,10 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._linalg import adjoint
-from gradxform._numerics import increment, round_to, widen
-from gradxform._types import Count, NonNegative, OptState, Real, Shared, check_arguments, parameters_of
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
-from gradxform.core._chain import check_transformation
-from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, on_the_mesh_of
-from gradxform.core._hyper import evaluate
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform._numerics import round_to, widen
+from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, NonNegative, Real, Shape, Shared, Tree
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform
@@ -34,111 +30,116 @@ class GaLoreDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
-class GaLoreState(NamedTuple):
-    """The clock, the inner state, and for each leaf an orthonormal basis of its shorter space; (0, 0) where nothing is projected."""
-
-    count: Shared
-    base_optimizer_state: OptState
-    projector: Any
+Dimensions = GaLoreDimensionNumbers | Callable[[Tree], Tree] | Tree
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _basis(m: Any, rank: int) -> Any:
+def _basis(m: Array, rank: int) -> Array:
     """The first singular vectors of a matrix, left ones if it is tall or square."""
     u, _, vh = jnp.linalg.svd(m, full_matrices=False)
     return (u if m.shape[-2] >= m.shape[-1] else adjoint(vh))[..., :rank]
 
 
 @jax.jit
-def _projected(m: Any, basis: Any) -> Any:
+def _projected(m: Array, basis: Array) -> Array:
     return adjoint(basis) @ m if m.shape[-2] >= m.shape[-1] else m @ basis
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _lifted(low: Any, basis: Any, scale: Any, axes: Any, shape: Any) -> Any:
+def _lifted(low: Array, basis: Array, scale: ArrayLike, axes: Axes, shape: Shape) -> Array:
     rows, columns = axes.sizes(shape)
     return scale * axes.array(basis @ low if rows >= columns else low @ adjoint(basis), shape)
 
 
-class ScaleByGalore(Spec):
-    """The update of `scale_by_galore`."""
+def _axes(tree: Tree, weight_dimension_numbers: Dimensions) -> list[Axes | None]:
+    """The axes of each leaf; None where nothing is projected."""
+    leaves, spec = flatten(tree)[0], weight_dimension_numbers
+    if is_stand_in(tree):
+        return [None] * len(leaves)
+    if spec is None or isinstance(spec, GaLoreDimensionNumbers):
+        fits = (lambda n: n == 2) if spec is None else (lambda n: n >= 2)
+        dims = [(spec or GaLoreDimensionNumbers()) if fits(getattr(x, "ndim", 0)) else None for x in leaves]
+    else:
+        dims = spread(spec, GaLoreDimensionNumbers, tree)
+    return [None if d is None or not is_array(x) else _axes_of(x, d) for d, x in zip(dims, leaves, strict=True)]
 
-    def __init__(self, rank: int, update_proj_gap: Any, scale: Any, base_optimizer: Any, weight_dimension_numbers: Any):
-        self.rank, self.update_proj_gap, self.scale = rank, update_proj_gap, scale
-        self.base_optimizer = scale_by_adam() if base_optimizer is None else base_optimizer
-        self.weight_dimension_numbers = weight_dimension_numbers
 
-    def name(self) -> str:
-        return "scale_by_galore"
+def _axes_of(x: Array, dims: GaLoreDimensionNumbers) -> Axes:
+    if len(x.shape) < 2:
+        raise StructureError(f"scale_by_galore: expected two axes or more, but the leaf has shape {x.shape}. Give it None.")
+    return axes_of("scale_by_galore", x.shape, dims)
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        default = {"scale": 1.0, "base_optimizer": scale_by_adam(), "weight_dimension_numbers": None}
-        given = {n: x for n, x in vars(self).items() if n not in default or not (x is default[n] or x == default[n])}
-        return (), given
 
-    def axes(self, tree: Any) -> list[Axes | None]:
-        """The axes of each leaf; None where nothing is projected."""
-        leaves, spec = flatten(tree)[0], self.weight_dimension_numbers
-        if is_stand_in(tree):
-            return [None] * len(leaves)
-        if spec is None or isinstance(spec, GaLoreDimensionNumbers):
-            fits = (lambda n: n == 2) if spec is None else (lambda n: n >= 2)
-            dims = [(spec or GaLoreDimensionNumbers()) if fits(getattr(x, "ndim", 0)) else None for x in leaves]
-        else:
-            dims = spread(spec, GaLoreDimensionNumbers, tree)
-        return [None if d is None or not is_array(x) else self._axes(x, d) for d, x in zip(dims, leaves, strict=True)]
+def _projectors(params, rank, weight_dimension_numbers):
+    """Zeros like the bases, laid out on devices as they will be in `update`."""
+    leaves, treedef = flatten(params)
+    bases = []
+    for x, axes in zip(leaves, _axes(params, weight_dimension_numbers), strict=True):
+        if axes is None:
+            bases.append(x if is_gap(x) else jnp.zeros((0, 0), widen(dtype_of(x)) if is_array(x) else jnp.float32))
+            continue
+        m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
+        bases.append((m if m.shape[-2] >= m.shape[-1] else adjoint(m))[..., :rank])
+    return treedef.unflatten(bases)
 
-    def _axes(self, x: Any, dims: Any) -> Axes:
-        if len(x.shape) < 2:
-            raise StructureError(f"scale_by_galore: expected two axes or more, but the leaf has shape {x.shape}. Give it None.")
-        return axes_of("scale_by_galore", x.shape, dims)
 
-    def init(self, params: Any) -> GaLoreState:
-        leaves, treedef = flatten(params)
-        bases, low = [], []
-        for x, axes in zip(leaves, self.axes(params), strict=True):
-            dtype = widen(dtype_of(x)) if is_array(x) else jnp.float32
-            if axes is None:
-                bases.append(x if is_gap(x) else jnp.zeros((0, 0), dtype))
-                low.append(jnp.zeros_like(x) if hasattr(x, "shape") else x)
-                continue
-            m = axes.matrix(jnp.zeros_like(x, dtype=dtype))  # what is computed from it is laid out on devices as in `update`
-            bases.append((m if m.shape[-2] >= m.shape[-1] else adjoint(m))[..., : self.rank])
-            low.append(_projected(m, bases[-1]))
-        inner = self.base_optimizer.init(treedef.unflatten(low))
-        return on_the_mesh_of(params, GaLoreState(jnp.zeros([], jnp.int32), inner, treedef.unflatten(bases)))
+def _first(params, rank, base_optimizer, weight_dimension_numbers):
+    """The state of the inner transformation for what is projected."""
+    leaves, treedef = flatten(params)
+    bases = treedef.flatten_up_to(_projectors(params, rank, weight_dimension_numbers))
+    low = [
+        (jnp.zeros_like(x) if hasattr(x, "shape") else x)
+        if axes is None
+        else _projected(axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x)))), basis)
+        for x, axes, basis in zip(leaves, _axes(params, weight_dimension_numbers), bases, strict=True)
+    ]
+    return base_optimizer.init(treedef.unflatten(low))
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        trees, axes, k = Trees("scale_by_galore", updates), self.axes(updates), state.count
-        bases, low, due = trees.take("the state's `projector`", state.projector), list(trees.leaves), k % self.update_proj_gap == 0
-        for i, a in enumerate(axes):
-            if a is not None:
-                m = a.matrix(as_array(low[i]).astype(widen(dtype_of(low[i]))))
-                bases[i] = self._basis_at(due, m, bases[i])
-                low[i] = _projected(m, bases[i].astype(m.dtype))
-        inner = self.base_optimizer.update
-        u, inner_state = inner(trees.together(low), state.base_optimizer_state, None, **extra_args_for(inner, extra))
-        us, scale = trees.take("the inner updates", u), evaluate(self.scale, k)
-        for i, (a, g) in enumerate(zip(axes, trees.leaves, strict=True)):
-            if a is not None:
-                us[i] = round_to(_lifted(us[i], bases[i].astype(us[i].dtype), scale, a, g.shape), dtype_of(g))
-        new = {"count": increment(k), "base_optimizer_state": inner_state, "projector": trees.together(bases)}
-        return trees.together(us), state._replace(**new)
 
-    def _basis_at(self, due: Any, m: Any, old: Any) -> Any:
-        fresh = lambda: _basis(m, old.shape[-1]).astype(old.dtype)
-        if isinstance(due, jax.core.Tracer):
-            return jax.lax.cond(due, fresh, lambda: old)
-        return fresh() if due else old
+class GaLoreState(NamedTuple):
+    """The clock, the inner state, and for each leaf an orthonormal basis of its shorter space; (0, 0) where nothing is projected."""
+
+    count: Clock
+    base_optimizer_state: Annotated[Inner, Field(first=_first)]
+    projector: Annotated[Shared, Field(first=_projectors)]
+
+
+def _basis_at(due: ArrayLike, m: Array, old: Array) -> Array:
+    fresh = lambda: _basis(m, old.shape[-1]).astype(old.dtype)
+    if isinstance(due, jax.core.Tracer):
+        return jax.lax.cond(due, fresh, lambda: old)
+    return fresh() if due else old
+
+
+@wrapper(GaLoreState)
+def _scale_by_galore(
+    g, s, p, c,
+    base_optimizer: GradientTransformation, rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0,
+    weight_dimension_numbers: Dimensions = None,
+):  # fmt: skip
+    """`base_optimizer` in the space that the projectors span."""
+    trees, axes = c.trees, _axes(g, weight_dimension_numbers)
+    bases, low, due = trees.take("the state's `projector`", s.projector), list(trees.leaves), s.count % update_proj_gap == 0
+    for i, a in enumerate(axes):
+        if a is not None:
+            m = a.matrix(as_array(low[i]).astype(widen(dtype_of(low[i]))))
+            bases[i] = _basis_at(due, m, bases[i])
+            low[i] = _projected(m, bases[i].astype(m.dtype))
+    u, inner_state = base_optimizer.update(trees.together(low), s.base_optimizer_state)
+    us = trees.take("the inner updates", u)
+    for i, (a, x) in enumerate(zip(axes, trees.leaves, strict=True)):
+        if a is not None:
+            us[i] = round_to(_lifted(us[i], bases[i].astype(us[i].dtype), scale, a, x.shape), dtype_of(x))
+    return trees.together(us), s._replace(base_optimizer_state=inner_state, projector=trees.together(bases))
 
 
 @transform(source="Zhao et al. 2024, arXiv:2403.03507, Algorithm 2", example={"rank": 2, "update_proj_gap": 2})
 def scale_by_galore(
     rank: Count = 128,
     update_proj_gap: Count = 200,
-    scale: Real = 1.0,
+    scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_dimension_numbers: Any = None,
+    weight_dimension_numbers: Dimensions = None,
 ) -> GradientTransformationExtraArgs:
     """Transform matrix gradients in a space of few dimensions, spanned by the first singular vectors of an earlier one.
 
@@ -166,11 +167,8 @@ def scale_by_galore(
     Raises   StructureError: base_optimizer is not a transformation, axes that do not fit. MissingArgumentError: base_optimizer needs
              the parameters. HyperparameterError: rank < 1, update_proj_gap < 1, scale not finite.
     """
-    given = {"rank": rank, "update_proj_gap": update_proj_gap, "scale": scale}
-    check_arguments("scale_by_galore", parameters_of(scale_by_galore), given)
-    if base_optimizer is not None:
-        check_transformation(base_optimizer, "scale_by_galore")
-    return transformation(ScaleByGalore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers))
+    inner = scale_by_adam() if base_optimizer is None else base_optimizer
+    return _scale_by_galore(inner, rank, update_proj_gap, scale, weight_dimension_numbers)
 
 
 @optimizer(
@@ -180,14 +178,14 @@ def scale_by_galore(
     identities=[("galore(0.1, rank=4, update_proj_gap=1, base_optimizer=identity())", "sgd(0.1)")],
 )
 def galore(
-    learning_rate: NonNegative,
+    learning_rate: NonNegative[Hyper],
     rank: Count = 128,
     update_proj_gap: Count = 200,
-    scale: Real = 1.0,
+    scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
-    weight_dimension_numbers: Any = None,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
+    weight_dimension_numbers: Dimensions = None,
 ):
     """GaLore: Adam, or another optimizer, whose state for a matrix has few dimensions.
 

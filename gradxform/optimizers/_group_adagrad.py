@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import NonNegative, RealUpdates
+from gradxform._types import Axes, Field, NonNegative, RealUpdates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -16,19 +16,21 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByRowRssState(NamedTuple):
     """The sum so far of each row's mean of |g|^2, with axes of size 1 for those that the mean is over."""
 
-    sum_of_squares: RealUpdates
+    sum_of_squares: Annotated[
+        RealUpdates, Field(first=_initial, axes=lambda shape: Axes(*(None if i else 0 for i in range(len(shape)))))
+    ]
 
 
 def _row_means(x):
     return jnp.mean(x, axis=tuple(range(1, x.ndim)), keepdims=True)
 
 
-def _initial(sum_of_squares, initial_accumulator_value):
-    return _row_means(sum_of_squares) + initial_accumulator_value
+def _initial(zero, initial_accumulator_value):
+    return _row_means(zero) + initial_accumulator_value
 
 
 @transform(source="MXNet 2, GroupAdaGrad", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})
-@per_leaf(ScaleByRowRssState, initial={"sum_of_squares": _initial})
+@per_leaf(ScaleByRowRssState)
 def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, eps: NonNegative = 1e-6):
     """Divide each row of an update by the root of the sum of its mean squares so far.
 

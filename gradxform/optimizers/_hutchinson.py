@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import MissingArgumentError
 from gradxform._numerics import round_to
-from gradxform._types import Shared
-from gradxform.core import GradientTransformationExtraArgs
-from gradxform.core._holes import as_array, dtype_of, is_array, on_the_mesh_of
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, transformation
+from gradxform._types import Array, ArrayLike, Field, Params, Shared, Updates
+from gradxform.core import wrapper
+from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.registry import transform
 
 
-class HutchinsonState(NamedTuple):
-    """The random key, as two words unless a typed key was given."""
-
-    key: Shared
-
-
-def quartic(params: Any) -> Any:
+def quartic(params: Params) -> ArrayLike:
     """sum |p|^4 / 12, whose Hessian has the diagonal p^2: an objective to show and test with."""
     return sum(jnp.sum(jnp.abs(x) ** 4) / 12 for x in jax.tree.leaves(params) if is_array(x))
 
 
-def objective(params: Any, grads: Any) -> Any:
+def objective(params: Params, grads: Updates) -> jax.tree_util.Partial:
     """`quartic` as an extra argument that can pass through `jax.jit`."""
     del params, grads
     return jax.tree_util.Partial(quartic)
 
 
-def key_from(seed: Any) -> jax.Array:
+def key_from(seed: Array | int | None) -> Array:
     """A fresh buffer with the key of a seed, or of a key, in that key's form."""
     if seed is None or isinstance(seed, int):
         return jax.random.PRNGKey(seed or 0)
@@ -44,7 +34,7 @@ def key_from(seed: Any) -> jax.Array:
     return jnp.array(seed)
 
 
-def random_signs(key: Any, x: Any) -> Any:
+def random_signs(key: Array, x: Array) -> Array:
     """1 or -1 for each element; of complex ones both parts, divided by sqrt(2)."""
     dtype = dtype_of(x)
     if not jnp.issubdtype(dtype, jnp.complexfloating):
@@ -53,43 +43,15 @@ def random_signs(key: Any, x: Any) -> Any:
     return jax.lax.complex(*parts).astype(dtype)
 
 
-class Hutchinson(Spec):
-    """The update of `hutchinson_estimator_diag_hessian`."""
+class HutchinsonState(NamedTuple):
+    """The random key, as two words unless a typed key was given."""
 
-    def __init__(self, random_seed: Any):
-        self.random_seed = random_seed
-
-    def name(self) -> str:
-        return "hutchinson_estimator_diag_hessian"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return () if self.random_seed is None else (self.random_seed,), {}
-
-    def init(self, params: Any) -> HutchinsonState:
-        return on_the_mesh_of(params, HutchinsonState(key_from(self.random_seed)))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        obj_fn = extra.get("obj_fn")
-        if params is None or obj_fn is None:
-            raise MissingArgumentError(
-                f"{self.name()}: needs `{'params' if params is None else 'obj_fn'}`, which was not given. Call `update(updates, state, "
-                "params, obj_fn=...)` with the function of the parameters whose gradient the updates are."
-            )
-        trees = Trees(self.name(), updates)
-        parts = trees.like("`params`", params)
-        key, sample = jax.random.split(state.key)
-        ps = [as_array(parts[i]) for i in trees.present]
-        keys = jax.random.split(sample, max(len(ps), 1))
-        signs = [random_signs(k, p) for k, p in zip(keys, ps, strict=False)]
-        gradient = jax.grad(lambda xs: obj_fn(trees.together(trees.put(parts, xs))))
-        products = jax.jvp(gradient, (ps,), (signs,))[1] if ps else []
-        for i, h, z in zip(trees.present, products, signs, strict=True):
-            trees.leaves[i] = round_to((h * z).real.astype(h.dtype), dtype_of(trees.leaves[i]))
-        return trees.together(trees.leaves), state._replace(key=key)
+    key: Annotated[Shared, Field(first=lambda random_seed: key_from(random_seed))]
 
 
 @transform(source="Hutchinson 1989; Bekas et al. 2007", needs={"obj_fn": objective})
-def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> GradientTransformationExtraArgs:
+@wrapper(HutchinsonState, needs=("params", "obj_fn"))
+def hutchinson_estimator_diag_hessian(g, s, p, c, random_seed: Array | int | None = None):
     """Replace updates by an estimate of the diagonal of the Hessian, unbiased for every objective, and exact for a separable one.
 
         z = 1 or -1, at random, for each element
@@ -105,4 +67,12 @@ def hutchinson_estimator_diag_hessian(random_seed: Any = None) -> GradientTransf
     Differs  an integer seed is allowed, and the key is a buffer of the state's own. Complex parameters.
     Raises   MissingArgumentError: no params, no obj_fn.
     """
-    return transformation(Hutchinson(random_seed))
+    trees, parts = c.trees, c.trees.like("`params`", p)
+    key, sample = jax.random.split(s.key)
+    ps = [as_array(x) for x in trees.pick(parts)]
+    signs = [random_signs(k, x) for k, x in zip(jax.random.split(sample, max(len(ps), 1)), ps, strict=False)]
+    gradient = jax.grad(lambda xs: c.obj_fn(trees.together(trees.put(parts, xs))))
+    products = jax.jvp(gradient, (ps,), (signs,))[1] if ps else []
+    dtypes = map(dtype_of, trees.pick(trees.leaves))
+    estimates = [round_to((h * z).real.astype(h.dtype), d) for h, z, d in zip(products, signs, dtypes, strict=True)]
+    return trees.together(trees.put(trees.leaves, estimates)), s._replace(key=key)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, LeafNumbers, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -16,7 +16,7 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByLansState(NamedTuple):
     """The running means of g and |g|^2 of gradients of norm 1, not debiased."""
 
-    count: Shared
+    count: Clock
     mu: Updates
     nu: RealUpdates
 
@@ -28,10 +28,10 @@ def _ratio(above, below):
 
 
 @transform(source="Zheng et al. 2020, arXiv:2006.13484, Algorithm 2", homogeneity=0)
-@per_leaf(ScaleByLansState, needs=("params",), leaf_data={"mask": 1.0})
+@per_leaf(ScaleByLansState, needs=("params",))
 def scale_by_lans(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: NonNegative = 0.0, mask: Any = None,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: NonNegative = 0.0, mask: LeafNumbers = None,
     lower_bound: NonNegative | None = None, upper_bound: NonNegative | None = None,
 ):  # fmt: skip
     """Give a leaf's normalized momentum and its normalized gradient, both as in Adam, the norm of the parameter, and mix them.
@@ -76,7 +76,7 @@ def lans(
     b2: Decay = 0.999,
     eps: NonNegative = 1e-6,
     weight_decay: NonNegative = 0.0,
-    mask: Any = None,
+    mask: LeafNumbers = None,
     lower_bound: NonNegative | None = None,
     upper_bound: NonNegative | None = None,
 ):

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Count, NonNegative, Shared, Updates
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, per_tree
+from gradxform._types import Axes, Clock, Count, Field, NonNegative, Shared, Updates
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, per_tree
 from gradxform.linesearch import scale_by_zoom_linesearch
 from gradxform.linesearch._example import bowl
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import identity, scale, scale_by_learning_rate
 
 
+def _ring(zero, memory_size):
+    """Room for as many arrays like a leaf, laid out over devices like it."""
+    return jnp.broadcast_to(zero, (memory_size, *zero.shape))
+
+
+Ring = Annotated[Updates, Field(first=_ring, axes=lambda shape: Axes(None, *range(len(shape))))]
+
+
 class ScaleByLBFGSState(NamedTuple):
     """The last parameters and gradients, and rings of the last differences s of parameters, y of gradients, and of 1 / <s, y>."""
 
-    count: Shared
+    count: Clock
     params: Updates
     updates: Updates
-    diff_params_memory: Updates
-    diff_updates_memory: Updates
-    weights_memory: Shared
-
-
-def _ring(x, memory_size):
-    """Room for as many arrays like x, laid out over devices like x."""
-    return jnp.broadcast_to(x, (memory_size, *x.shape))
+    diff_params_memory: Ring
+    diff_updates_memory: Ring
+    weights_memory: Annotated[Shared, Field(first=lambda memory_size: jnp.zeros(memory_size))]
 
 
 def _dot(xs: Sequence[Any], ys: Sequence[Any]) -> Any:
@@ -67,8 +70,6 @@ def _two_loop(g: Sequence[Any], s: Sequence[Any], y: Sequence[Any], rho: Any, ga
 @per_tree(
     ScaleByLBFGSState,
     needs=("params",),
-    initial={"diff_params_memory": _ring, "diff_updates_memory": _ring},
-    shared={"weights_memory": SharedLaw(lambda memory_size: jnp.zeros(memory_size))},
 )
 def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool = True):
     """Multiply the gradient by the inverse Hessian that the last differences of parameters and gradients tell of.

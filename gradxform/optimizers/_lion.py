@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative, Positive, Shared, Updates
+from gradxform._types import Clock, Decay, Field, NonNegative, Positive, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -15,12 +15,12 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class ScaleByLionState(NamedTuple):
     """The running mean of g."""
 
-    count: Shared
-    mu: Updates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
 
 
 @transform(source="Chen et al. 2023, arXiv:2302.06675, Algorithm 2", homogeneity=0)
-@elementwise(ScaleByLionState, storage={"mu": "mu_dtype"})
+@elementwise(ScaleByLionState)
 def scale_by_lion(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.99, mu_dtype: Any = None,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, ParamsCopy, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, NonNegative, ParamsCopy, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights
@@ -16,7 +16,7 @@ from gradxform.transforms import add_decayed_weights
 class MadgradState(NamedTuple):
     """The weighted sums of |g|^2 and g, and the parameters as they began."""
 
-    count: Shared
+    count: Clock
     grad_sum_sq: RealUpdates
     s: Updates
     x0: ParamsCopy

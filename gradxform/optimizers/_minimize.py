@@ -11,10 +11,13 @@ import jax.numpy as jnp
 
 from gradxform import tree
 from gradxform.core import GradientTransformation, apply_updates
-from gradxform.core._chain import Chain, check_transformation
+from gradxform.core._chain import Chain
 from gradxform.core._holes import is_array
-from gradxform.linesearch._line import LineSearch
+from gradxform.core._transformation import check_transformation
+from gradxform.linesearch import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
 from gradxform.optimizers._lbfgs import lbfgs
+
+SEARCHED = (ScaleByZoomLinesearchState, ScaleByBacktrackingLinesearchState)
 
 
 class Minimum(NamedTuple):
@@ -72,20 +75,21 @@ def minimize(
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_steps: Any, tol: Any) -> Minimum:
     value_fn = lambda p: fun(p, *args)[0] if has_aux else fun(p, *args)
-    last = tx.update.updates[-1] if isinstance(tx.update, Chain) else tx.update
-    searches = isinstance(last, LineSearch) and last.keeps_grad
+    last = lambda state: tx.update.flat_states(state)[-1] if isinstance(tx.update, Chain) else state
+    first = tx.init(params)
+    searches = isinstance(last(first), SEARCHED) and last(first).grad is not None
 
     def step(m: Minimum) -> tuple[Minimum, Any]:
         grad = tree.conj(m.grad)
         u, state = tx.update(grad, m.state, m.params, value=m.value, grad=grad, value_fn=value_fn)
         params = apply_updates(m.params, u)
-        value, grad = _left_by_search(state) if searches else jax.value_and_grad(value_fn)(params)
+        value, grad = (last(state).value, last(state).grad) if searches else jax.value_and_grad(value_fn)(params)
         same = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(m.params), strict=True) if is_array(a)]
         new = Minimum(params, value.astype(m.value.dtype), grad, m.steps + 1, _largest(grad) <= tol, state, None)
         return new, jnp.all(jnp.asarray(same))
 
     value, grad = jax.value_and_grad(value_fn)(params)
-    start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, tx.init(params), None)
+    start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, first, None)
 
     def going(carry: tuple[Minimum, Any]) -> Any:
         m, still = carry
@@ -93,12 +97,6 @@ def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_step
 
     end, _ = jax.lax.while_loop(going, lambda carry: step(carry[0]), (start, jnp.asarray(False)))
     return end._replace(aux=fun(end.params, *args)[1]) if has_aux else end
-
-
-def _left_by_search(state: Any) -> tuple[Any, Any]:
-    """The value and the gradient in the last record of the state."""
-    record = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "value") and hasattr(x, "grad"))[-1]
-    return record.value, record.grad
 
 
 def _largest(grad: Any) -> Any:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, inner, sum_sq
-from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, per_tree
+from gradxform._types import Clock, Decay, Field, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform.core import per_tree
 from gradxform.registry import optimizer
+
+Mean = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+Bound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtype="params")]
 
 
 class MomoState(NamedTuple):
     """The running means of g, of the loss and of <g, p>, and the lower bound of the loss."""
 
     exp_avg: Updates
-    barf: Shared
-    gamma: Shared
-    lb: Shared
-    count: Shared
+    barf: Mean
+    gamma: Mean
+    lb: Bound
+    count: Clock
 
 
 class MomoAdamState(NamedTuple):
@@ -27,17 +30,10 @@ class MomoAdamState(NamedTuple):
 
     exp_avg: Updates
     exp_avg_sq: RealUpdates
-    barf: Shared
-    gamma: Shared
-    lb: Shared
-    count: Shared
-
-
-_MODEL = {
-    "barf": SharedLaw(lambda: 0.0, like_params=True),
-    "gamma": SharedLaw(lambda: 0.0, like_params=True),
-    "lb": SharedLaw(lambda lower_bound: lower_bound, like_params=True),
-}
+    barf: Mean
+    gamma: Mean
+    lb: Bound
+    count: Clock
 
 
 def _step(s, c, b, w, learning_rate, lower_bound, weight_decay, adapt_lower_bound):
@@ -79,7 +75,7 @@ def _momo_advance(s, c, learning_rate, beta, lower_bound, weight_decay, adapt_lo
     needs={"value": lambda params, grads: jnp.float32(1)},
     rates={"default": 1.0, "digits": 1.0},
 )
-@per_tree(MomoState, needs=("params", "value"), total=_momo_total, advance=_momo_advance, shared=_MODEL)
+@per_tree(MomoState, needs=("params", "value"), total=_momo_total, advance=_momo_advance)
 def momo(
     g, s, p, c,
     learning_rate: NonNegative = 1.0, beta: Decay = 0.9, lower_bound: Real = 0.0, weight_decay: NonNegative = 0.0,
@@ -133,7 +129,7 @@ def _momo_adam_advance(s, c, learning_rate, b1, lower_bound, weight_decay, adapt
     needs={"value": lambda params, grads: jnp.float32(1)},
     rates={"default": 1e-2, "digits": 1e-2},
 )
-@per_tree(MomoAdamState, needs=("params", "value"), total=_momo_adam_total, advance=_momo_adam_advance, shared=_MODEL)
+@per_tree(MomoAdamState, needs=("params", "value"), total=_momo_adam_total, advance=_momo_adam_advance)
 def momo_adam(
     g, s, p, c,
     learning_rate: NonNegative = 1e-2, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, lower_bound: Real = 0.0,

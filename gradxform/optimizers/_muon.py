@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import PRECONDITIONINGS, newton_schulz
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Count, Decay, NonNegative, Shared, Updates
-from gradxform.core import SharedLaw, chain, partition, per_leaf
+from gradxform._types import Clock, Count, Decay, Field, NonNegative, PerLeaf, Shared, Updates
+from gradxform.core import chain, partition, per_leaf
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform
@@ -39,12 +39,15 @@ class MuonDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
+Dimensions = Annotated[Any, PerLeaf(MuonDimensionNumbers)]
+
+
 class MuonState(NamedTuple):
     """The running mean of g, and the coefficients of the iteration."""
 
-    count: Shared
-    mu: Updates
-    ns_coeffs: Shared
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
+    ns_coeffs: Annotated[Shared, Field(first=_coeffs)]
 
 
 def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:
@@ -102,15 +105,12 @@ def _coeffs(ns_coeffs, ns_steps):
 @transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30}, ndim=2)
 @per_leaf(
     MuonState,
-    storage={"mu": "mu_dtype"},
-    shared={"ns_coeffs": SharedLaw(start=_coeffs)},
-    leaf_args={"weight_dimension_numbers": MuonDimensionNumbers},
     stack=True,
 )
 def scale_by_muon(
     g, s, p, c,
     ns_coeffs: Any = JORDAN, ns_steps: Count = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: Any = None,
-    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: Any = None,
+    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: Dimensions = None,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
@@ -142,8 +142,8 @@ def scale_by_muon(
 @transform(
     source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1, ndim=2
 )
-@per_leaf(leaf_args={"weight_dimension_numbers": MuonDimensionNumbers})
-def scale_by_shape(g, s, p, c, weight_dimension_numbers: Any = None, consistent_rms: NonNegative | None = None):
+@per_leaf()
+def scale_by_shape(g, s, p, c, weight_dimension_numbers: Dimensions = None, consistent_rms: NonNegative | None = None):
     """Scale a matrix by its shape, so that one learning rate serves all.
 
         u = sqrt(max(1, outputs / inputs)) g

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Axes, Clock, Decay, Field, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -16,16 +16,14 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByNovogradState(NamedTuple):
     """The decaying sum of normalized gradients, and for each leaf the running mean of ||g||^2."""
 
-    count: Shared
-    mu: Updates
-    nu: RealUpdates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
+    nu: Annotated[RealUpdates, Field(axes=Axes())]
 
 
 @transform(source="Ginsburg et al. 2019, arXiv:1905.11286, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @per_leaf(
     ScaleByNovogradState,
-    initial={"nu": lambda nu: jnp.zeros([], nu.dtype)},
-    storage={"mu": "mu_dtype"},
     needs=("params",),
 )
 def scale_by_novograd(

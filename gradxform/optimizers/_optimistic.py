@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative, Real, Shared, Updates
-from gradxform.core import SharedLaw, chain, elementwise
+from gradxform._types import Decay, Field, NonNegative, Real, Shared, Updates
+from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -17,15 +17,12 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleByOptimisticGradientState(NamedTuple):
     """Whether no update has been made, and the last g."""
 
-    is_initial_step: Shared
+    is_initial_step: Annotated[Shared, Field(first=lambda: True, advance=lambda first, c: jnp.zeros_like(first))]
     previous_gradient: Updates
 
 
-_FIRST = SharedLaw(start=lambda: True, advance=lambda first, c: jnp.zeros_like(first))
-
-
 @transform(source="Mokhtari et al. 2020, arXiv:1901.08511", homogeneity=1)
-@elementwise(ScaleByOptimisticGradientState, shared={"is_initial_step": _FIRST})
+@elementwise(ScaleByOptimisticGradientState)
 def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0):
     """Extrapolate the gradient by its last change.
 

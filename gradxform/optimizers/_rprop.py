@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative, Range, Updates, Value
+from gradxform._types import Field, NonNegative, Range, Updates, Value
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale
@@ -19,13 +19,13 @@ Larger = Annotated[Value, Range("(1, inf)")]
 class ScaleByRpropState(NamedTuple):
     """The step size of each element, and its last step, 0 where the gradient's sign had changed."""
 
-    step_sizes: Updates
+    step_sizes: Annotated[Updates, Field(first=_initial)]
     prev_updates: Updates
 
 
-def _initial(step_sizes, learning_rate):
-    size = jnp.full_like(step_sizes.real, learning_rate)
-    return jax.lax.complex(size, size) if jnp.iscomplexobj(step_sizes) else size
+def _initial(zero, learning_rate):
+    size = jnp.full_like(zero.real, learning_rate)
+    return jax.lax.complex(size, size) if jnp.iscomplexobj(zero) else size
 
 
 def _resilient(g, size, prev, eta_minus, eta_plus, least, most):
@@ -37,7 +37,7 @@ def _resilient(g, size, prev, eta_minus, eta_plus, least, most):
 
 
 @transform(source="Riedmiller & Braun 1993, ICNN", homogeneity=0, example={"learning_rate": 0.1})
-@elementwise(ScaleByRpropState, initial={"step_sizes": _initial})
+@elementwise(ScaleByRpropState)
 def scale_by_rprop(
     g, s, p, c,
     learning_rate: NonNegative, eta_minus: Smaller = 0.5, eta_plus: Larger = 1.2,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Key, NonNegative, RealUpdates, Shared
+from gradxform._types import Axes, Clock, Decay, Field, Key, NonNegative, RealUpdates
 from gradxform.core import per_leaf
 from gradxform.registry import optimizer
 
@@ -16,13 +16,13 @@ from gradxform.registry import optimizer
 class SgldState(NamedTuple):
     """The clock, the random key, and the running mean of |g|^2: () at each leaf without a preconditioner."""
 
-    count: Shared
+    count: Clock
     rng_key: Key
-    nu: RealUpdates
+    nu: Annotated[RealUpdates, Field(axes=_axes)]
 
 
-def _initial(nu, preconditioner_decay):
-    return () if preconditioner_decay is None else nu
+def _axes(shape, preconditioner_decay):
+    return () if preconditioner_decay is None else Axes(*range(len(shape)))
 
 
 def _normal(key, like):
@@ -39,7 +39,7 @@ def _normal(key, like):
     rates={"default": 0.2, "digits": 0.2},
     identities=[("sgld(0.2, 0.0)", "sgd(0.1)"), ("sgld(0.2, 0.0, 0.9)", "rmsprop(0.1, 0.9, 1e-5, eps_in_sqrt=False)")],
 )
-@per_leaf(SgldState, initial={"nu": _initial})
+@per_leaf(SgldState)
 def sgld(
     g, s, p, c,
     learning_rate: NonNegative, temperature: NonNegative = 1.0, preconditioner_decay: Decay | None = None,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, RealUpdates, Unit, Updates
+from gradxform._types import Axes, Decay, Field, NonNegative, RealUpdates, Unit, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -18,13 +18,17 @@ from gradxform.transforms import scale_by_learning_rate
 class ScaleBySM3State(NamedTuple):
     """For each leaf the list of covers, one vector per axis, of its sums of squares; and the running mean of the update."""
 
-    mu: RealUpdates
+    mu: Annotated[RealUpdates, Field(axes=_axes)]
     nu: Updates
 
 
 def _covers(x):
     """The maximum over all axes but one, for each axis in turn; a scalar is its own cover."""
     return [jnp.max(x, axis=tuple(j for j in range(x.ndim) if j != i)) for i in range(x.ndim)] or [x]
+
+
+def _axes(shape):
+    return [Axes(i) for i in range(len(shape))] or [Axes()]
 
 
 def _covered(covers, ndim):
@@ -34,7 +38,7 @@ def _covered(covers, ndim):
 
 
 @transform(source="Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II", homogeneity=0, example={"eps": 1e-30})
-@per_leaf(ScaleBySM3State, initial={"mu": _covers})
+@per_leaf(ScaleBySM3State)
 def scale_by_sm3(g, s, p, c, b1: Decay = 0.9, b2: Unit = 1.0, eps: NonNegative = 1e-8):
     """Divide by the root of sums of squares of which only the maxima of rows, columns, ... are kept, and average.
 

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.core
 import jax.numpy as jnp
 
-from gradxform._errors import MissingArgumentError
 from gradxform._numerics import clip_elements
-from gradxform._types import Count, Decay, NonNegative, OptState, RealUpdates, Shared, Updates, parameters_of
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
-from gradxform.core._chain import check_transformation
-from gradxform.core._holes import flatten, is_array, on_the_mesh_of
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform._types import (
+    Array,
+    ArrayLike,
+    Clock,
+    Count,
+    Decay,
+    DType,
+    Extra,
+    Field,
+    Hyper,
+    Inner,
+    MaskOrFn,
+    NonNegative,
+    OptState,
+    Params,
+    RealUpdates,
+    Updates,
+)  # fmt: skip
+from gradxform.core import GradientTransformation, chain, elementwise, wrapper
+from gradxform.core._holes import flatten, is_array
 from gradxform.optimizers._hutchinson import hutchinson_estimator_diag_hessian, objective
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -24,22 +38,17 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class SophiaState(NamedTuple):
     """The running means of g and of the Hessian's diagonal, not debiased, and the state of what estimates that."""
 
-    count: Shared
-    mu: Updates
+    count: Clock
+    mu: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
-    hessian_fn_state: OptState
+    hessian_fn_state: Annotated[Inner, Field(aside=True)]
 
 
-class _Means(NamedTuple):
-    count: Shared
-    mu: Updates
-    nu: RealUpdates
-
-
-@elementwise(_Means, storage={"mu": "mu_dtype"}, needs=("hessian_diag", "due"), leaf_extras=("hessian_diag",))
+@elementwise(SophiaState, needs=(Extra("hessian_diag", per_leaf=True), "due"))
 def _scale_by_sophia(
-    g, s, p, c, b1: Decay, b2: Decay, eps: NonNegative, gamma: NonNegative, clip_threshold: NonNegative | None, mu_dtype: Any
-):
+    g, s, p, c, b1: Decay, b2: Decay, eps: NonNegative, gamma: NonNegative, clip_threshold: NonNegative | None,
+    mu_dtype: DType | None,
+):  # fmt: skip
     """Momentum, divided by the curvature and clipped, given an estimate of the curvature where one is due."""
     mu = b1 * s.mu + (1 - b1) * g
     u = c.debias(mu, b1) / jnp.maximum(gamma * s.nu, eps)
@@ -48,87 +57,48 @@ def _scale_by_sophia(
     return u, s._replace(mu=mu, nu=nu)
 
 
-class ScaleBySophia(Spec):
-    """The update of `scale_by_sophia`."""
+def _estimate_if(due: Array, fn: GradientTransformation, g: Updates, s: OptState, p: Params) -> tuple[Updates, OptState]:
+    """An estimate if it is due, else zeros, and the state of the estimator."""
+    leaves, treedef = flatten(g)
+    present = [i for i, x in enumerate(leaves) if is_array(x)]
 
-    def __init__(self, given: Mapping[str, Any]):
-        self.given = dict(given)
-        kernel = ("b1", "b2", "eps", "gamma", "clip_threshold", "mu_dtype")
-        self.direction: Any = _scale_by_sophia(**{n: given[n] for n in kernel}).update
-        self.hessian_diagonal_fn = given["hessian_diagonal_fn"]
+    def estimate(s: OptState) -> tuple[list[Array], OptState]:
+        h, s = fn.update(g, s, p)
+        hs = treedef.flatten_up_to(h)
+        return [jnp.asarray(hs[i]) for i in present], s
 
-    def name(self) -> str:
-        return "scale_by_sophia"
+    def leave(s: OptState) -> tuple[list[Array], OptState]:
+        return [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(estimate, s)[0]], s
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        given = {**self.given, "hessian_diagonal_fn": self.hessian_diagonal_fn}
-        defaults = {n: p.default for n, p in parameters_of(scale_by_sophia).items()}
-        return (), {n: x for n, x in given.items() if not (x is defaults[n] or (type(x) is type(defaults[n]) and x == defaults[n]))}
+    if isinstance(due, jax.core.Tracer):
+        hs, s = jax.lax.cond(due, estimate, leave, s)
+    else:
+        hs, s = (estimate if due else leave)(s)
+    for i, h in zip(present, hs, strict=True):
+        leaves[i] = h
+    return treedef.unflatten(leaves), s
 
-    def init(self, params: Any) -> SophiaState:
-        means = self.direction.init(params)
-        state = SophiaState(means.count, means.mu, means.nu, self.hessian_diagonal_fn.init(params))
-        return on_the_mesh_of(params, state)
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if params is None:
-            raise MissingArgumentError(
-                "scale_by_sophia: needs the parameters, but `params` is None. Call `update(updates, state, params)`."
-            )
-        due = jnp.asarray(state.count % self.given["update_interval"] == 0)
-        h, hessian_fn_state = self._hessian_diag(due, updates, state.hessian_fn_state, params, extra)
-        u, means = self.direction(updates, _Means(state.count, state.mu, state.nu), hessian_diag=h, due=due)
-        if self.given["verbose"] and self.given["clip_threshold"] is not None:
-            self._print_win_rate(means.count, u)
-        return u, state._replace(**means._asdict(), hessian_fn_state=hessian_fn_state)
-
-    def _hessian_diag(self, due: Any, updates: Any, state: Any, params: Any, extra: Mapping[str, Any]) -> tuple[Any, Any]:
-        """An estimate if it is due, else zeros, and the state of the estimator."""
-        update = self.hessian_diagonal_fn.update
-        (leaves, treedef), given = flatten(updates), extra_args_for(update, extra)
-        present = [i for i, x in enumerate(leaves) if is_array(x)]
-
-        def estimate(state: Any) -> tuple[list[Any], Any]:
-            h, state = update(updates, state, params, **given)
-            hs = treedef.flatten_up_to(h)
-            return [jnp.asarray(hs[i]) for i in present], state
-
-        def leave(state: Any) -> tuple[list[Any], Any]:
-            return [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(estimate, state)[0]], state
-
-        if isinstance(due, jax.core.Tracer):
-            hs, state = jax.lax.cond(due, estimate, leave, state)
-        else:
-            hs, state = (estimate if due else leave)(state)
-        for i, h in zip(present, hs, strict=True):
-            leaves[i] = h
-        return treedef.unflatten(leaves), state
-
-    def _print_win_rate(self, t: Any, u: Any) -> None:
-        """Print the share of elements that are not clipped, in updates whose number the interval divides."""
-        every, xs = self.given["print_win_rate_every_n_steps"], [x for x in flatten(u)[0] if is_array(x)]
-        inside = sum(jnp.sum(jnp.abs(x) < self.given["clip_threshold"]) for x in xs)
-        rate = inside / max(sum(x.size for x in xs), 1)
-        show = lambda: jax.debug.print("Sophia optimizer win rate: {}", rate)
-        jax.lax.cond((t % jnp.maximum(every, 1) == 0) & (jnp.asarray(every) > 0), show, lambda: None)
+def _print_win_rate(t: Array, us: Sequence[Array], clip_threshold: float, every: ArrayLike) -> None:
+    """Print the share of elements that are not clipped, in updates whose number the interval divides."""
+    inside = sum(jnp.sum(jnp.abs(x) < clip_threshold) for x in us)
+    rate = inside / max(sum(x.size for x in us), 1)
+    show = lambda: jax.debug.print("Sophia optimizer win rate: {}", rate)
+    jax.lax.cond((t % jnp.maximum(every, 1) == 0) & (jnp.asarray(every) > 0), show, lambda: None)
 
 
 _HUTCHINSON = hutchinson_estimator_diag_hessian()
 
 
 @transform(source="Liu et al. 2023, arXiv:2305.14342, Algorithm 3", example={"update_interval": 2}, needs={"obj_fn": objective})
+@wrapper(SophiaState, needs=("params",))
 def scale_by_sophia(
-    b1: Decay = 0.965,
-    b2: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    gamma: NonNegative = 0.01,
-    clip_threshold: NonNegative | None = 1.0,
-    update_interval: Count = 10,
-    hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
-    mu_dtype: Any = None,
-    verbose: bool = False,
+    g, s, p, c,
+    b1: Decay = 0.965, b2: Decay = 0.99, eps: NonNegative = 1e-8, gamma: NonNegative = 0.01,
+    clip_threshold: NonNegative | None = 1.0, update_interval: Count = 10,
+    hessian_diagonal_fn: GradientTransformation = _HUTCHINSON, mu_dtype: DType | None = None, verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
-) -> GradientTransformationExtraArgs:
+):  # fmt: skip
     """Divide the gradient's running mean by a running mean of the Hessian's diagonal, and clip.
 
         mu = b1 mu + (1 - b1) g
@@ -154,10 +124,13 @@ def scale_by_sophia(
     Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 or b2 outside [0, 1), eps, gamma or clip_threshold
              < 0, update_interval < 1.
     """
-    given = dict(locals())
-    parameters_of(scale_by_sophia)["update_interval"].check("scale_by_sophia", update_interval)
-    check_transformation(hessian_diagonal_fn, "scale_by_sophia, hessian_diagonal_fn")
-    return transformation(ScaleBySophia(given))
+    due = jnp.asarray(s.count % update_interval == 0)
+    h, hessian_fn_state = _estimate_if(due, hessian_diagonal_fn, g, s.hessian_fn_state, p)
+    u, s = c.lift(_scale_by_sophia, g, s, hessian_diag=h, due=due)
+    if verbose and clip_threshold is not None:
+        us = [x for x in flatten(u)[0] if is_array(x)]
+        _print_win_rate(c.t, us, clip_threshold, print_win_rate_every_n_steps)
+    return u, s._replace(hessian_fn_state=hessian_fn_state)
 
 
 @optimizer(
@@ -167,17 +140,17 @@ def scale_by_sophia(
     rates={"default": 1e-3, "digits": 1e-3},
 )
 def sophia(
-    learning_rate: NonNegative,
-    b1: Decay = 0.965,
-    b2: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1e-4,
-    weight_decay_mask: Any = None,
-    gamma: NonNegative = 0.01,
-    clip_threshold: NonNegative | None = 1.0,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.965,
+    b2: Decay[Hyper] = 0.99,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 1e-4,
+    weight_decay_mask: MaskOrFn = None,
+    gamma: NonNegative[Hyper] = 0.01,
+    clip_threshold: NonNegative[Hyper] | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
-from gradxform.core import chain, elementwise
+from gradxform._types import Decay, Field, NonNegative
+from gradxform.core import chain, elementwise, layout
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
 
-def _initial(moment, initial_accumulator_value):
-    return jnp.full_like(moment, initial_accumulator_value)
+def _initial(zero, initial_accumulator_value):
+    return jnp.full_like(zero, initial_accumulator_value)
 
 
 @transform(
     source="Zaheer et al. 2018, NeurIPS 31, Algorithm 2", homogeneity=0, example={"eps": 1e-30, "initial_accumulator_value": 0.0}
 )
-@elementwise(ScaleByAdamState, initial={"mu": _initial, "nu": _initial})
+@elementwise(layout(ScaleByAdamState, mu=Field(first=_initial), nu=Field(first=_initial)))
 def scale_by_yogi(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-3, eps_root: NonNegative = 0.0,

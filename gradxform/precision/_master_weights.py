@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import HyperparameterError, MissingArgumentError
-from gradxform._types import Key, Updates
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, MaskedNode, chain
-from gradxform.core._chain import check_transformation
-from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, on_the_mesh_of
-from gradxform.core._lift import as_key
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform._errors import HyperparameterError
+from gradxform._types import Array, DType, Field, Inner, Key, OptState, Params, Tree, Updates
+from gradxform.core import GradientTransformation, MaskedNode, chain, wrapper
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap
 from gradxform.precision._narrow import narrow, narrow_at_random
 from gradxform.registry import transform
+
+
+def _is_narrow(p: Tree, dtype: DType) -> bool:
+    return is_array(p) and jnp.promote_types(dtype_of(p), dtype) != dtype_of(p)
+
+
+def _masters(params, dtype):
+    """Wide copies of narrow leaves, and a `MaskedNode` for each other."""
+    copy = lambda p: fresh(p, jnp.promote_types(dtype_of(p), dtype)) if _is_narrow(p, dtype) else p if is_gap(p) else MaskedNode()
+    return jax.tree.map(copy, params, is_leaf=is_gap)
+
+
+def _either(params: Params, masters: Params) -> Params:
+    """The master copies, and the parameters where there is none."""
+    leaves, treedef = flatten(params)
+    return treedef.unflatten([p if is_gap(m) else m for p, m in zip(leaves, treedef.flatten_up_to(masters), strict=True)])
+
+
+def _first(inner: GradientTransformation, params: Params, dtype: DType) -> OptState:
+    return inner.init(_either(params, _masters(params, dtype)))
 
 
 class MasterWeightsState(NamedTuple):
     """The wide copy, with a `MaskedNode` for each leaf that is wide itself; the inner state; the key, if rounding is stochastic."""
 
-    master: Updates
-    inner_state: Any
-    rng_key: Key = None
-
-
-def _either(params: Sequence[Any], masters: Sequence[Any]) -> list[Any]:
-    """The master copies, and the parameters where there is none."""
-    return [p if is_gap(m) else m for p, m in zip(params, masters, strict=True)]
+    master: Annotated[Updates, Field("shared", first=_masters)]
+    inner_state: Annotated[Inner, Field(first=_first)]
+    rng_key: Annotated[Key, Field(when=lambda key: key is not None)] = None
 
 
 @jax.jit
-def _step(p: Any, m: Any, u: Any, key: Any) -> tuple[Any, Any]:
+def _step(p: Array, m: Array, u: Array, key: Array | None) -> tuple[Array, Array]:
     """The update that takes p to the rounded new master copy, and the new master copy."""
     m = (m + u).astype(m.dtype)
     target = narrow(m, p.dtype) if key is None else narrow_at_random(m, p.dtype, key)
@@ -45,64 +55,18 @@ def _step(p: Any, m: Any, u: Any, key: Any) -> tuple[Any, Any]:
     return w, jnp.where(reached == target, m, reached.astype(m.dtype))
 
 
-class MasterWeights(Spec):
-    """The update of `master_weights`."""
+def _evaluated(params, s, inside):
+    wide = _either(params, s.master)
+    found = inside(wide)
+    if found is wide:
+        return params
+    return jax.tree.map(lambda p, x: narrow(x, dtype_of(p)) if is_array(p) else p, params, found, is_leaf=is_gap)
 
-    wide_updates = True
 
-    def __init__(self, inner: Any, dtype: Any, key: Any):
-        self.inner, self.dtype, self.rng = inner, jnp.dtype(dtype), key
-
-    def name(self) -> str:
-        return "master_weights"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        named = {} if self.dtype == jnp.float32 else {"dtype": self.dtype.name}
-        return (self.inner,), named if self.rng is None else {**named, "key": self.rng}
-
-    def _is_narrow(self, p: Any) -> bool:
-        return is_array(p) and jnp.promote_types(dtype_of(p), self.dtype) != dtype_of(p)
-
-    def init(self, params: Any) -> MasterWeightsState:
-        leaves, treedef = flatten(params)
-        masters = [self._widen(p) if self._is_narrow(p) else p if is_gap(p) else MaskedNode() for p in leaves]
-        key = None if self.rng is None else as_key(self.rng)
-        inner = self.inner.init(treedef.unflatten(_either(leaves, masters)))
-        return on_the_mesh_of(params, MasterWeightsState(treedef.unflatten(masters), inner, key))
-
-    def _widen(self, x: Any) -> Any:
-        x = jnp.asarray(x)
-        return x.astype(jnp.promote_types(x.dtype, self.dtype))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if params is None:
-            raise MissingArgumentError(
-                "master_weights: needs the parameters, but `params` is None. Call `update(updates, state, params)`."
-            )
-        trees = Trees("master_weights", updates)
-        ps, masters = trees.like("`params`", params), trees.take("the state's `master`", state.master)
-        wide = trees.together(_either(ps, masters))
-        narrow_ones = [i for i in trees.present if not is_gap(masters[i])]
-        grads = list(trees.leaves)
-        for i in narrow_ones:
-            grads[i] = self._widen(grads[i])
-        u, inner = self.inner.update(trees.together(grads), state.inner_state, wide, **extra_args_for(self.inner.update, extra))
-        us = trees.take("the inner transformation's updates", u)
-        carried, sample = (None, None) if state.rng_key is None else jax.random.split(state.rng_key)
-        for i in narrow_ones:
-            key = None if sample is None else jax.random.fold_in(sample, i)
-            us[i], masters[i] = _step(jnp.asarray(ps[i]), masters[i], us[i], key)
-        return trees.together(us), state._replace(master=trees.together(masters), inner_state=inner, rng_key=carried)
-
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        leaves, treedef = flatten(params)
-        wide = treedef.unflatten(_either(leaves, treedef.flatten_up_to(state.master)))
-        found = evaluated(self.inner, state.inner_state, wide, after)
-        if found is wide:
-            return params
-        return treedef.unflatten(
-            [narrow(x, dtype_of(p)) if is_array(p) else p for p, x in zip(leaves, flatten(found)[0], strict=True)]
-        )
+def _check(owner: str, given: Mapping[str, Any]) -> None:
+    dtype = given["dtype"]
+    if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
+        raise HyperparameterError(f"{owner}: `dtype` must be float32 or wider, but got {dtype!r}.")
 
 
 @transform(
@@ -112,7 +76,10 @@ class MasterWeights(Spec):
     homogeneity=1,
     identities=[("master_weights(adam(0.1))", "adam(0.1)")],
 )
-def master_weights(inner: GradientTransformation, dtype: Any = jnp.float32, key: Any = None) -> GradientTransformationExtraArgs:
+@wrapper(MasterWeightsState, scope="elementwise", needs=("params",), evaluate=_evaluated, check=_check, widens=True)
+def master_weights(
+    g, s, p, c, inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None
+):  # fmt: skip
     """Update a wide copy of narrow parameters, and make the parameters that copy, rounded.
 
         v, s   = inner(g, s, master)
@@ -144,7 +111,17 @@ def master_weights(inner: GradientTransformation, dtype: Any = jnp.float32, key:
     Raises   MissingArgumentError: no params. HyperparameterError: dtype is not float32 or wider. StructureError: inner is not a
              transformation.
     """
-    check_transformation(inner, "master_weights")
-    if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
-        raise HyperparameterError(f"master_weights: `dtype` must be float32 or wider, but got {dtype!r}.")
-    return transformation(MasterWeights(inner, dtype, key))
+    trees = c.trees
+    ps, masters = trees.like("`params`", p), trees.take("the state's `master`", s.master)
+    narrow_ones, grads = [i for i in trees.present if not is_gap(masters[i])], list(trees.leaves)
+    for i in narrow_ones:
+        x = jnp.asarray(grads[i])
+        grads[i] = x.astype(jnp.promote_types(x.dtype, dtype))
+    wide = trees.together([x if is_gap(m) else m for x, m in zip(ps, masters, strict=True)])
+    u, inner_state = inner.update(trees.together(grads), s.inner_state, wide)
+    us = trees.take("the inner transformation's updates", u)
+    carried, sample = (None, None) if s.rng_key is None else jax.random.split(s.rng_key)
+    for i in narrow_ones:
+        k = None if sample is None else jax.random.fold_in(sample, i)
+        us[i], masters[i] = _step(jnp.asarray(ps[i]), masters[i], us[i], k)
+    return trees.together(us), s._replace(master=trees.together(masters), inner_state=inner_state, rng_key=carried)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import jax
@@ -15,32 +15,38 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, round_to
-from gradxform._types import Range, Shared, check_arguments, parameters_of, unchecked
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._clocks import at_step
-from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import dtype_of, flatten, is_array, on_the_mesh_of
+from gradxform._types import (
+    Array,
+    Clock,
+    DType,
+    Field,
+    Inner,
+    OptState,
+    Params,
+    Range,
+    Shared,
+    Tree,
+    check_arguments,
+    parameters_of,
+    unchecked,
+)  # fmt: skip
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
+from gradxform.core._clocks import like_before
+from gradxform.core._holes import dtype_of, flatten, is_array
 from gradxform.core._hyper import is_schedule
 from gradxform.core._labels import Labels
-from gradxform.core._parts import Part
-from gradxform.core._transformation import Spec, extra_args_for, frozen, transformation
+from gradxform.core._stage import Stage
+from gradxform.core._transformation import frozen
 
-
-class InjectStatefulHyperparamsState(NamedTuple):
-    """Updates so far, the hyperparameters by name as they were used last, the states of the schedules, the inner state."""
-
-    count: Shared
-    hyperparams: dict[str, Any]
-    hyperparams_states: dict[str, Any]
-    inner_state: Any
+Factory = Callable[..., GradientTransformation]
 
 
 class InjectHyperparamsState(NamedTuple):
     """The state that `inject_hyperparams` had before schedules could have one; kept for old checkpoints."""
 
-    count: Shared
-    hyperparams: dict[str, Any]
-    inner_state: Any
+    count: Clock
+    hyperparams: Shared
+    inner_state: Inner
 
 
 class StatefulSchedule(Protocol):
@@ -59,7 +65,7 @@ class StatefulSchedule(Protocol):
 class WrappedScheduleState(NamedTuple):
     """Updates so far."""
 
-    count: Shared
+    count: Clock
 
 
 class WrappedSchedule:
@@ -89,87 +95,103 @@ class WrappedSchedule:
         return repr(self.schedule_fn)
 
 
-class Injected(Spec):
-    """The update of a transformation with injected hyperparameters."""
+class Injection:
+    """A factory of transformations and its arguments: which of them are static, numbers for the state, or schedules."""
 
-    def __init__(self, factory: Callable[..., Any], static_args: frozenset[str], dtype: Any, args: Mapping[str, Any]):
+    def __init__(self, factory: Factory, static_args: frozenset[str], dtype: DType | None, args: Mapping[str, Any]):
         self.factory, self.static_args, self.dtype, self.args = factory, static_args, dtype, dict(args)
         kinds = {name: _kind(name, value, factory, static_args) for name, value in args.items()}
         self.static = {name: value for name, value in args.items() if kinds[name] == "static"}
         self.numbers = {name: value for name, value in args.items() if kinds[name] == "number"}
         self.schedules = {name: _stateful(value) for name, value in args.items() if kinds[name] == "schedule"}
-        check_arguments(self.name(), _declared(factory), self.numbers)
+        check_arguments(self.call()[0], _declared(factory), self.numbers)
 
-    def name(self) -> str:
-        return f"inject_hyperparams({getattr(self.factory, '__name__', repr(self.factory))})"
+    def _key(self) -> tuple[Any, ...]:
+        return (frozen(self.factory), self.static_args, frozen(self.dtype), frozen(self.args))
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Injection) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def call(self) -> tuple[str, Mapping[str, Any]]:
+        """The function and the arguments that make an equal one."""
         parameters = inspect.signature(self.factory).parameters
         default = lambda name: frozen(parameters[name].default) if name in parameters else inspect.Parameter.empty
-        return (), {name: value for name, value in self.args.items() if frozen(value) != default(name)}
-
-    def key(self) -> Any:
-        return (Injected, frozen(self.factory), self.static_args, frozen(self.dtype), frozen(self.args))
+        shown = {name: value for name, value in self.args.items() if frozen(value) != default(name)}
+        return f"inject_hyperparams({getattr(self.factory, '__name__', repr(self.factory))})", shown
 
     def inner(self, hyperparams: Mapping[str, Any]) -> GradientTransformation:
         """The inner transformation with these hyperparameters."""
         with unchecked():
             return self.factory(**self.static, **hyperparams)
 
-    @property
-    def wide_updates(self) -> bool:
-        first = {name: f(f.init()) for name, f in self.schedules.items() if isinstance(f, WrappedSchedule)}
-        if len(first) < len(self.schedules):
-            return False
-        return getattr(self.inner({**self.numbers, **first}).update, "wide_updates", False)
-
-    def _float(self, tree: Any) -> Any:
+    def dtype_for(self, tree: Tree) -> DType:
         """The dtype of the hyperparameters beside these parameters: float32 or wider."""
         if self.dtype is not None:
             return jnp.dtype(self.dtype)
         kinds = {real_part(dtype_of(x)) for x in flatten(tree)[0] if is_array(x)}
         return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
 
-    def init(self, params: Any) -> InjectStatefulHyperparamsState:
-        dtype = self._float(params)
-        states = {name: f.init() for name, f in self.schedules.items()}
-        hyper = {name: _settled(x, dtype, copy=True) for name, x in self.numbers.items()}
-        hyper |= {name: _settled(f(states[name]), dtype, scheduled=True) for name, f in self.schedules.items()}
-        inner = self.inner(hyper).init(params)
-        return on_the_mesh_of(params, InjectStatefulHyperparamsState(jnp.zeros([], jnp.int32), hyper, states, inner))
+    def states(self) -> dict[str, OptState]:
+        """The first states of the schedules."""
+        return {name: f.init() for name, f in self.schedules.items()}
 
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        dtype = self._float(updates if params is None else params)
-        hyper = {name: _settled(x, dtype) for name, x in state.hyperparams.items()}
-        states = state.hyperparams_states
-        for name, f in self.schedules.items():
-            value = _settled(f(states[name], **extra), dtype, scheduled=True)
-            hyper[name] = round_to(value, jnp.result_type(state.hyperparams[name]))
-        tx = self.inner(hyper)
-        updates, inner = tx.update(updates, state.inner_state, params, **extra_args_for(tx.update, extra))
-        return updates, state._replace(
-            count=increment(state.count),
-            hyperparams=hyper,
-            hyperparams_states={name: f.update(states[name], **extra) for name, f in self.schedules.items()},
-            inner_state=inner,
-        )
+    def values(self, params: Params) -> dict[str, Array]:
+        """The first hyperparameters."""
+        dtype, states = self.dtype_for(params), self.states()
+        values = {name: _settled(x, dtype, copy=True) for name, x in self.numbers.items()}
+        return values | {name: _settled(f(states[name]), dtype, scheduled=True) for name, f in self.schedules.items()}
 
-    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
-        states, values, last = dict(state.hyperparams_states), dict(state.hyperparams), jnp.maximum(jnp.asarray(step) - 1, 0)
-        for name, f in self.schedules.items():
-            if isinstance(f, WrappedSchedule):
-                states[name] = at_step(states[name], count=step)
-                values[name] = jnp.asarray(f(states[name]._replace(count=last))).astype(values[name].dtype)
-        return at_step(state, count=step)._replace(hyperparams=values, hyperparams_states=states), step
 
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        return evaluated(self.inner(state.hyperparams), state.inner_state, params, after)
+def _first(params, injection):
+    return injection.inner(injection.values(params)).init(params)
 
-    def parts(self, state: Any) -> list[Part]:
-        return [Part("", self.inner(state.hyperparams), state.inner_state)]
 
-    def joined(self, state: Any, parts: Sequence[Part]) -> tuple[Spec, Any]:
-        return self, state._replace(inner_state=parts[0].state)
+def _made(s, injection):
+    return injection.inner(injection.values(()) if s is None else s.hyperparams)
+
+
+def _states_at(inner_step, value, injection):
+    known = {name for name, f in injection.schedules.items() if isinstance(f, WrappedSchedule)}
+    return {name: like_before(WrappedScheduleState(inner_step), x) if name in known else x for name, x in value.items()}
+
+
+def _values_at(inner_step, value, injection):
+    last, new = jnp.maximum(jnp.asarray(inner_step) - 1, 0), dict(value)
+    for name, f in injection.schedules.items():
+        if isinstance(f, WrappedSchedule):
+            new[name] = jnp.asarray(f.schedule_fn(last)).astype(value[name].dtype)
+    return new
+
+
+class InjectStatefulHyperparamsState(NamedTuple):
+    """Updates so far, the hyperparameters by name as they were used last, the states of the schedules, the inner state."""
+
+    count: Annotated[Clock, Field(at=lambda inner_step: inner_step)]
+    hyperparams: Annotated[Shared, Field(first=lambda params, injection: injection.values(params), at=_values_at)]
+    hyperparams_states: Annotated[Shared, Field(first=lambda injection: injection.states(), at=_states_at)]
+    inner_state: Annotated[Inner, Field(first=_first, made=_made)]
+
+
+@wrapper(InjectStatefulHyperparamsState, scope="elementwise", call=lambda injection: injection.call())
+def _injected(g, s, p, c, injection: Injection):
+    """A transformation made anew at every update, of the hyperparameters in the state."""
+    dtype, hyper, states = injection.dtype_for(g if p is None else p), {}, {}
+    for name, old in s.hyperparams.items():
+        hyper[name] = _settled(old, dtype)
+    for name, f in injection.schedules.items():
+        value = _settled(f(s.hyperparams_states[name], **c.extra), dtype, scheduled=True)
+        hyper[name] = round_to(value, jnp.result_type(s.hyperparams[name]))
+        states[name] = f.update(s.hyperparams_states[name], **c.extra)
+    u, inner_state = c.bind(injection.inner(hyper)).update(g, s.inner_state, p)
+    return u, s._replace(hyperparams=hyper, hyperparams_states=states, inner_state=inner_state)
+
+
+def injection_of(spec: Any) -> Injection | None:
+    """What was injected, if that is what an `update` does."""
+    return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None  # type: ignore[attr-defined]
 
 
 def _stateful(value: Any) -> Any:
@@ -218,9 +240,9 @@ def _is_key(value: Any) -> bool:
 
 def _declared(factory: Callable[..., Any]) -> Mapping[str, Any]:
     """The arguments that one of our own factories declares."""
-    rule = getattr(factory, "rule", None)
-    if rule is not None:
-        return rule.parameters
+    kernel = getattr(factory, "kernel", None)
+    if kernel is not None:
+        return kernel.parameters
     return parameters_of(inspect.unwrap(factory)) if any(_has_range(h) for h in _hints(factory).values()) else {}
 
 
@@ -229,8 +251,8 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
     """The annotations; ours of arguments without a range say that they are static."""
     if isinstance(factory, functools.partial):
         return _hints(factory.func)
-    rule = getattr(factory, "rule", None)
-    source = factory if rule is None else rule.kernel
+    kernel = getattr(factory, "kernel", None)
+    source = factory if kernel is None else kernel.function
     try:
         hints = typing.get_type_hints(source, include_extras=True)
     except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing
@@ -316,7 +338,7 @@ def inject_hyperparams(
         for name, value in bound.arguments.items():
             rest = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
             given |= value if rest else {name: value}
-        return transformation(Injected(inner_factory, static, hyperparam_dtype, given))
+        return _injected(Injection(inner_factory, static, hyperparam_dtype, given))
 
     return make
 

@@ -14,7 +14,8 @@ from gradxform import registry
 from gradxform._types import Parameter
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
-from gradxform.core._lift import Stage
+from gradxform.core._stage import Stage
+from gradxform.core._transformation import Spec
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"w": (4, 6), "b": (3,), "s": ()}
 
@@ -46,8 +47,8 @@ class Case:
 
     @property
     def scope(self) -> str | None:
-        """The widest scope among its stages; None where something is written by hand."""
-        return scope_of(self.tx.update)
+        """How far information flows in it; None where it is written by hand."""
+        return self.tx.update.scope if isinstance(self.tx.update, Spec) else None
 
     def params(self, dtype: Any = jnp.float32, scale: float = 1.0) -> dict[str, Any]:
         return self.noise(0, dtype, scale)
@@ -72,9 +73,9 @@ class Case:
             return {name: make(params, grads) for name, make in self.entry.needs.items()}
         found: dict[str, Any] = {}
         for stage in stages_of(self.tx.update):
-            for name in stage.rule.needs:
-                if name != "params":
-                    found[name] = jax.tree.map(jnp.ones_like, grads) if name in stage.rule.leaf_extras else jnp.float32(1)
+            for name, argument in stage.kernel.needs.items():
+                if name != "params" and not argument.optional:
+                    found[name] = jax.tree.map(jnp.ones_like, grads) if argument.per_leaf else jnp.float32(1)
         return found
 
     def update(self, tx: Any, grads: Any, state: Any, params: Any, jit: bool = False) -> Any:
@@ -108,16 +109,6 @@ def stages_of(update: Any) -> Iterator[Stage]:
             yield from stages_of(inner)
 
 
-def scope_of(update: Any) -> str | None:
-    if isinstance(update, Stage):
-        return update.rule.scope
-    if isinstance(update, Chain):
-        scopes = [scope_of(u) for u in update.updates]
-        order = ["elementwise", "per_leaf", "per_tree"]
-        return None if None in scopes else order[max([order.index(str(s)) for s in scopes], default=0)]
-    return None
-
-
 def case_for(subject: Any, oracle: Callable[..., Any] | None = None, params: Any = None) -> Case:
     """A case from a name, a registry entry, a function that makes transformations, or a transformation."""
     shapes = SHAPES if params is None else {f"p{i}": np.shape(x) for i, x in enumerate(jax.tree.leaves(params))}
@@ -131,11 +122,11 @@ def case_for(subject: Any, oracle: Callable[..., Any] | None = None, params: Any
         subject = subject()
     update = subject.update
     if isinstance(update, Stage):
-        make = update.rule.public[0]
+        make = update.kernel.public[0]
         return Case(
-            update.rule.name,
+            update.kernel.name,
             lambda **over: make(**{**update.args, **over}),
-            update.rule.parameters,
+            update.kernel.parameters,
             update.args,
             shapes=shapes,
             oracle=oracle,

@@ -12,6 +12,7 @@ import numpy as np
 from gradxform._errors import GradxformError
 from gradxform._numerics import widen
 from gradxform.core._apply import apply_updates
+from gradxform.core._transformation import widens
 from gradxform.testing._laws import describe, differences, expect, law, same
 
 NARROW_AND_WIDE = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64, jnp.complex64)
@@ -27,7 +28,7 @@ def dtypes(case: Any) -> None:
             except GradxformError:
                 expect(dtype == jnp.complex64, f"{jnp.dtype(dtype)} parameters are refused.")
                 continue
-            wide = getattr(tx.update, "wide_updates", False)
+            wide = widens(tx)
             expected = jax.tree.map(lambda p: p.astype(widen(p.dtype)), params) if wide else params
             changed = differences(describe(expected), describe(updates))
             expect(not changed, f"with {jnp.dtype(dtype)} parameters the update has other leaves: {'; '.join(changed)}.")

@@ -49,6 +49,8 @@ from gradxform.transforms._noise import add_noise as add_noise
 from gradxform.transforms._nonfinite import ZeroNansState as ZeroNansState
 from gradxform.transforms._nonfinite import zero_nans as zero_nans
 from gradxform.transforms._nonnegative import keep_params_nonnegative as keep_params_nonnegative
+from gradxform.transforms._normalize import NormalizeState as NormalizeState
+from gradxform.transforms._normalize import normalize as normalize
 from gradxform.transforms._normalize import normalize_by_update_norm as normalize_by_update_norm
 from gradxform.transforms._per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from gradxform.transforms._per_example import per_example_layer_norm_clip as per_example_layer_norm_clip

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from gradxform._types import Real, Shared
-from gradxform.core import elementwise, masked
+from gradxform._types import Clock, Field, Real
+from gradxform.core import EmptyState, elementwise, masked
 from gradxform.registry import transform
 
 
 class WeightDecaySchedule(NamedTuple):
     """The clock of a scheduled weight decay."""
 
-    count: Shared
+    count: Annotated[Clock, Field(absent=EmptyState)]
 
 
-@elementwise(counted=WeightDecaySchedule, needs=("params",))
+@elementwise(WeightDecaySchedule, needs=("params",))
 def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
     """Add the parameters, times weight_decay, to the updates."""
     return g + weight_decay * p, s

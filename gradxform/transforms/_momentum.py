@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Shared, Unit, Updates
+from gradxform._types import READS_CLOCK, Clock, Decay, Field, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
 from gradxform.tree import scale, sub
@@ -15,14 +15,14 @@ from gradxform.tree import scale, sub
 class TraceState(NamedTuple):
     """The decaying sum of past updates."""
 
-    trace: Updates
+    trace: Annotated[Updates, Field(stored="accumulator_dtype")]
 
 
 class EmaState(NamedTuple):
     """The exponential moving average of past updates, not debiased."""
 
-    count: Shared
-    ema: Updates
+    count: Clock
+    ema: Annotated[Updates, Field(stored="accumulator_dtype")]
 
 
 def _behind(p, s, after, decay, nesterov=True):
@@ -31,8 +31,11 @@ def _behind(p, s, after, decay, nesterov=True):
 
 
 @transform(source="Polyak 1964; Sutskever et al. 2013", seeds="MXNet, neon, blog, slides", example={"decay": 0.9}, homogeneity=1)
-@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening", evaluate=_behind)
-def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit | None = None):
+@elementwise(TraceState, evaluate=_behind)
+def trace(
+    g, s, p, c,
+    decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Annotated[Unit, READS_CLOCK] | None = None,
+):  # fmt: skip
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
         trace = g + decay trace
@@ -56,7 +59,7 @@ def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: An
 @transform(
     source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", seeds="MXNet, blog, slides", example={"decay": 0.9}, homogeneity=1
 )
-@elementwise(TraceState, storage={"trace": "accumulator_dtype"}, evaluate=_behind)
+@elementwise(TraceState, evaluate=_behind)
 def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
 
@@ -78,7 +81,7 @@ def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
 
 
 @transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
-@elementwise(EmaState, storage={"ema": "accumulator_dtype"})
+@elementwise(EmaState)
 def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: Any = None):
     """Replace updates by their exponential moving average.
 

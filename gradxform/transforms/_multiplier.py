@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from gradxform._types import LeafNumbers
 from gradxform.core import elementwise
 from gradxform.registry import transform
 
 
 @transform(source="MXNet, lr_mult", seeds="MXNet", example={"multipliers": {"*": 0.5}}, homogeneity=1)
-@elementwise(leaf_data={"multipliers": 1.0})
-def scale_by_multiplier(g, s, p, c, multipliers: Any):
+@elementwise()
+def scale_by_multiplier(g, s, p, c, multipliers: LeafNumbers):
     """Multiply the update of each leaf by a number of its own.
 
         u = multiplier g

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Key, NonNegative, Shared
+from gradxform._types import Clock, Key, NonNegative
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 from gradxform.transforms._seed import seed_or_key
@@ -16,7 +16,7 @@ from gradxform.transforms._seed import seed_or_key
 class AddNoiseState(NamedTuple):
     """The clock and the random key."""
 
-    count: Shared
+    count: Clock
     rng_key: Key
 
 

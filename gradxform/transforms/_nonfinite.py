@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Updates
+from gradxform._types import Axes, Field, Updates
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -14,11 +14,11 @@ from gradxform.registry import transform
 class ZeroNansState(NamedTuple):
     """For each leaf, whether its last update had a NaN."""
 
-    found_nan: Updates
+    found_nan: Annotated[Updates, Field(first=lambda: jnp.zeros([], bool), axes=Axes())]
 
 
 @transform(source="Optax", homogeneity=1)
-@per_leaf(ZeroNansState, initial={"found_nan": lambda _: jnp.zeros([], bool)})
+@per_leaf(ZeroNansState)
 def zero_nans(g, s, p, c):
     """Replace NaN by zero.
 

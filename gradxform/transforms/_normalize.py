@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
 from gradxform._types import NonNegative, Real
-from gradxform.core import per_tree
+from gradxform.core import EmptyState, per_tree
 from gradxform.registry import transform
 
 
@@ -26,3 +26,23 @@ def normalize_by_update_norm(g, s, p, c, scale_factor: Real = 1.0, eps: NonNegat
     Raises   HyperparameterError: eps < 0, scale_factor is not a finite number.
     """
     return scale_factor * g / (jnp.sqrt(c.total) + eps), s
+
+
+NormalizeState = EmptyState
+
+
+@transform(source="Foret et al. 2021, arXiv:2010.01412, equation 2", homogeneity=0)
+@per_tree(total=sum_sq)
+def normalize(g, s, p, c):
+    """Give the whole tree of updates the norm 1.
+
+        u = g / ||g||                           over all leaves; 0 where g is
+
+    State    EmptyState(). Memory: none.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged.
+    Shapes   any, scalars and complex included.
+    Source   Foret et al. 2021, arXiv:2010.01412, equation 2.
+    Differs  zero stays zero, where Optax divides 0 by 0; the norm is summed in float32 or wider.
+    """
+    norm = jnp.sqrt(c.total)
+    return g / jnp.where(norm > 0, norm, 1), s

@@ -10,12 +10,9 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import round_to, widen
-from gradxform._types import Key, NonNegative, check_arguments, parameters_of
-from gradxform.core import GradientTransformationExtraArgs
-from gradxform.core._holes import as_array, dtype_of, on_the_mesh_of
-from gradxform.core._lift import as_key
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, transformation
+from gradxform._types import Array, Hyper, Key, NonNegative
+from gradxform.core import GradientTransformationExtraArgs, wrapper
+from gradxform.core._holes import dtype_of
 from gradxform.transforms._per_example import _check_batch, per_example_global_norm_clip
 from gradxform.transforms._seed import seed_or_key
 
@@ -26,37 +23,33 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
     rng_key: Key
 
 
-class DifferentiallyPrivateAggregate(Spec):
-    """The update of `differentially_private_aggregate`."""
+def _no_schedules(owner: str, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if name != "key" and callable(value) and not isinstance(value, jax.Array):
+            raise HyperparameterError(f"{owner}: `{name}` cannot be a schedule, but got {value!r}. Give a number.")
 
-    def __init__(self, l2_norm_clip: Any, noise_multiplier: Any, key: Any):
-        self.l2_norm_clip, self.noise_multiplier, self.key_or_seed = l2_norm_clip, noise_multiplier, key
 
-    def name(self) -> str:
-        return "differentially_private_aggregate"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.l2_norm_clip, self.noise_multiplier, self.key_or_seed), {}
-
-    def init(self, params: Any) -> DifferentiallyPrivateAggregateState:
-        return on_the_mesh_of(params, DifferentiallyPrivateAggregateState(as_key(self.key_or_seed)))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        del params, extra
-        trees = Trees(self.name(), updates)
-        _check_batch(self.name(), updates)
-        gs = [as_array(trees.leaves[i]) for i in trees.present]
-        sums, _ = per_example_global_norm_clip([g.astype(widen(dtype_of(g))) for g in gs], self.l2_norm_clip)
-        key, *keys = jax.random.split(state.rng_key, len(gs) + 1)
-        for i, g, total, k in zip(trees.present, gs, sums, keys, strict=True):
-            noise = jax.random.normal(k, total.shape, total.dtype) * (2**0.5 if jnp.iscomplexobj(g) else 1)
-            noisy = total + self.l2_norm_clip * self.noise_multiplier * noise
-            trees.leaves[i] = round_to(noisy / g.shape[0], g.dtype)
-        return trees.together(trees.leaves), state._replace(rng_key=key)
+@wrapper(DifferentiallyPrivateAggregateState, check=_no_schedules)
+def _differentially_private_aggregate(g, s, p, c, l2_norm_clip: NonNegative, noise_multiplier: NonNegative, key: Array | int):
+    """Clip each example, sum, add noise, and divide."""
+    trees = c.trees
+    _check_batch(trees.owner, g)
+    gs = trees.arrays
+    sums, _ = per_example_global_norm_clip([x.astype(widen(dtype_of(x))) for x in gs], l2_norm_clip)
+    rng_key, *keys = jax.random.split(s.rng_key, len(gs) + 1)
+    out = []
+    for x, total, k in zip(gs, sums, keys, strict=True):
+        noise = jax.random.normal(k, total.shape, total.dtype) * (2**0.5 if jnp.iscomplexobj(x) else 1)
+        out.append(round_to((total + l2_norm_clip * noise_multiplier * noise) / x.shape[0], x.dtype))
+    return trees.together(trees.put(trees.leaves, out)), s._replace(rng_key=rng_key)
 
 
 def differentially_private_aggregate(
-    l2_norm_clip: NonNegative, noise_multiplier: NonNegative, key: Any = None, *, seed: int | None = None
+    l2_norm_clip: NonNegative[Hyper],
+    noise_multiplier: NonNegative[Hyper],
+    key: Array | int | None = None,
+    *,
+    seed: int | None = None,
 ) -> GradientTransformationExtraArgs:
     """Clip the gradient of each example, sum, add Gaussian noise, and divide by the number of examples.
 
@@ -80,9 +73,5 @@ def differentially_private_aggregate(
     Raises   StructureError: a leaf has no first axis, or one of another length. HyperparameterError: an argument < 0, or a schedule; both
              key and seed.
     """
-    owner, given = "differentially_private_aggregate", {"l2_norm_clip": l2_norm_clip, "noise_multiplier": noise_multiplier}
-    check_arguments(owner, parameters_of(differentially_private_aggregate), given)
-    for name, value in given.items():
-        if callable(value) and not isinstance(value, jax.Array):
-            raise HyperparameterError(f"{owner}: `{name}` cannot be a schedule, but got {value!r}. Give a number.")
-    return transformation(DifferentiallyPrivateAggregate(l2_norm_clip, noise_multiplier, seed_or_key(owner, key, seed)))
+    key = seed_or_key("differentially_private_aggregate", key, seed)
+    return _differentially_private_aggregate(l2_norm_clip, noise_multiplier, key)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
+from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq
-from gradxform._types import Real
-from gradxform.core import elementwise, per_leaf
-from gradxform.core._transformation import Spec, transformation
+from gradxform._types import Array, Params, Real
+from gradxform.core import per_leaf, wrapper
 from gradxform.registry import transform
 
 
@@ -47,33 +46,18 @@ def _add_regularizer(g, s, p, c, penalty: Callable[[Any], Any], weight: Real):
     return g + weight * _gradient(penalty, p), s
 
 
-@elementwise(needs=("slope",), leaf_extras=("slope",))
-def _add_slope(g, s, p, c, weight: Real):
-    """Add weight times a tree like the updates."""
-    return g + weight * c.slope, s
+def _call(penalty, weight):
+    return "add_regularizer", {"penalty": penalty, "weight": weight, "whole_tree": True}
 
 
-class TreeRegularizer(Spec):
-    """The update of `add_regularizer` with a penalty on the whole tree."""
+def _add(g: Array, slope: Array, weight: Array) -> Array:
+    return g + weight * slope
 
-    def __init__(self, penalty: Callable[[Any], Any], weight: Any):
-        self.penalty, self.weight, self.add = penalty, weight, _add_slope(weight)
 
-    def name(self) -> str:
-        return "add_regularizer"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.penalty, self.weight), {"whole_tree": True}
-
-    def init(self, params: Any) -> Any:
-        return self.add.init(params)
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if params is None:
-            raise MissingArgumentError(
-                "add_regularizer: needs the parameters, but `params` is None. Call `update(updates, state, params)`."
-            )
-        return self.add.update(updates, state, slope=_gradient(self.penalty, params))
+@wrapper(needs=("params",), call=_call)
+def _add_tree_regularizer(g, s, p, c, penalty: Callable[[Params], Array], weight: Real):
+    """Add weight times the gradient of a penalty on the whole tree to the updates."""
+    return c.map(_add, g, _gradient(penalty, p), weight=weight), s
 
 
 @transform(
@@ -103,4 +87,4 @@ def add_regularizer(penalty: Callable[[Any], Any], weight: Real, *, whole_tree: 
     """
     if not callable(penalty):
         raise HyperparameterError(f"add_regularizer: `penalty` must be a function of the parameters, but got {penalty!r}.")
-    return transformation(TreeRegularizer(penalty, weight)) if whole_tree else _add_regularizer(penalty, weight)
+    return (_add_tree_regularizer if whole_tree else _add_regularizer)(penalty, weight)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, root
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
-from gradxform.core import elementwise
+from gradxform._types import READS_CLOCK, Clock, Decay, Field, NonNegative, RealUpdates, Updates
+from gradxform.core import elementwise, layout
 from gradxform.registry import transform
+
+
+def _initial(zero, initial_scale=0.0):
+    return jnp.full_like(zero, initial_scale)
 
 
 class ScaleByRmsState(NamedTuple):
@@ -21,8 +25,8 @@ class ScaleByRmsState(NamedTuple):
 class ScaleByRmsWithCountState(NamedTuple):
     """The same with a clock, for bias correction and schedules."""
 
-    count: Shared
-    nu: RealUpdates
+    count: Clock
+    nu: Annotated[RealUpdates, Field(first=_initial)]
 
 
 class ScaleByRStdDevState(NamedTuple):
@@ -35,21 +39,17 @@ class ScaleByRStdDevState(NamedTuple):
 class ScaleByRStdDevWithCountState(NamedTuple):
     """The same with a clock, for bias correction and schedules."""
 
-    count: Shared
+    count: Clock
     mu: Updates
-    nu: RealUpdates
-
-
-def _initial(nu, initial_scale):
-    return jnp.full_like(nu, initial_scale)
+    nu: Annotated[RealUpdates, Field(first=_initial)]
 
 
 @transform(source="Tieleman & Hinton 2012, lecture 6.5", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByRmsState, counted=ScaleByRmsWithCountState, counted_if="bias_correction", initial={"nu": _initial})
+@elementwise(layout(ScaleByRmsWithCountState, count=Field(absent=ScaleByRmsState)))
 def scale_by_rms(
     g, s, p, c,
     decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
-    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: bool = False,
+    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: Annotated[bool, READS_CLOCK] = False,
 ):  # fmt: skip
     """Divide updates by their running root mean square.
 
@@ -71,11 +71,11 @@ def scale_by_rms(
 
 
 @transform(source="Graves 2013, arXiv:1308.0850", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByRStdDevState, counted=ScaleByRStdDevWithCountState, counted_if="bias_correction", initial={"nu": _initial})
+@elementwise(layout(ScaleByRStdDevWithCountState, count=Field(absent=ScaleByRStdDevState)))
 def scale_by_stddev(
     g, s, p, c,
     decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
-    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: bool = False,
+    eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: Annotated[bool, READS_CLOCK] = False,
 ):  # fmt: skip
     """Divide updates by their running standard deviation.
 

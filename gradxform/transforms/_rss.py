@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, root
-from gradxform._types import NonNegative, RealUpdates
+from gradxform._types import Field, NonNegative, RealUpdates
 from gradxform.core import elementwise
 from gradxform.registry import transform
 
@@ -15,15 +15,15 @@ from gradxform.registry import transform
 class ScaleByRssState(NamedTuple):
     """The sum of |g|^2 so far."""
 
-    sum_of_squares: RealUpdates
+    sum_of_squares: Annotated[RealUpdates, Field(first=_initial)]
 
 
-def _initial(sum_of_squares, initial_accumulator_value):
-    return jnp.full_like(sum_of_squares, initial_accumulator_value)
+def _initial(zero, initial_accumulator_value=0.0):
+    return jnp.full_like(zero, initial_accumulator_value)
 
 
 @transform(source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})
-@elementwise(ScaleByRssState, initial={"sum_of_squares": _initial})
+@elementwise(ScaleByRssState)
 def scale_by_rss(
     g, s, p, c,
     initial_accumulator_value: NonNegative = 0.1, eps: NonNegative = 1e-7, eps_in_sqrt: Literal[True, False, "both"] = True,

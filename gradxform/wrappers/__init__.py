@@ -25,9 +25,7 @@ from gradxform.wrappers._reduce_on_plateau import ReduceLROnPlateauState as Redu
 from gradxform.wrappers._reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
 from gradxform.wrappers._reset_group import reset_group as reset_group
 from gradxform.wrappers._resume import resume_at as resume_at
-from gradxform.wrappers._sam import NormalizeState as NormalizeState
 from gradxform.wrappers._sam import SAMState as SAMState
-from gradxform.wrappers._sam import normalize as normalize
 from gradxform.wrappers._sam import sam as sam
 from gradxform.wrappers._schedule_free import ScheduleFreeState as ScheduleFreeState
 from gradxform.wrappers._schedule_free import schedule_free as schedule_free

@@ -2,123 +2,99 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
-from gradxform._numerics import increment, real_part, round_to, widen
-from gradxform._types import Count, Parameter, Range, Shared, Updates
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import check_transformation
-from gradxform.core._clocks import at_step, check_complete
-from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import dtype_of, flatten, is_array, on_the_mesh_of
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, transformation
+from gradxform._errors import StructureError
+from gradxform._numerics import increment, real_part
+from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Updates
+from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
-from gradxform.wrappers._conditional import update_if
+from gradxform.wrappers._update_if import update_if
 
-
-def check_every_k(owner: str, name: str, every_k: Any) -> None:
-    if not callable(every_k):
-        Parameter(name, inspect.Parameter.empty, Range("[1, inf)"), is_data=False, keyword_only=False).check(owner, every_k)
+Often = Count | Callable[[Array], ArrayLike]
+"""How many gradients make an update: a number, or a function of the number of updates so far."""
+Begun = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), at=lambda: 0)]
+Done = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), at=lambda inner_step: inner_step)]
+Means = Annotated[Updates, Field(at=lambda value: jax.tree.map(jnp.zeros_like, value))]
 
 
 class AccumulateState(NamedTuple):
     """Gradients in the current mean, inner updates so far, the inner state, and the mean."""
 
-    mini_step: Shared
-    gradient_step: Shared
-    inner_opt_state: Any
-    acc_grads: Updates
+    mini_step: Begun
+    gradient_step: Done
+    inner_opt_state: Inner
+    acc_grads: Means
 
 
-class Accumulate(Spec):
-    """The update of `accumulate`."""
+def gradients_for(every_k: Often, gradient_step: Array) -> ArrayLike:
+    """How many gradients make the next update."""
+    if not callable(every_k):
+        return every_k
+    return jnp.maximum(jnp.rint(every_k(gradient_step)).astype(jnp.int32), 1)
 
-    def __init__(self, inner: Any, every_k: Any, branch_free: bool):
-        self.inner, self.every_k, self.branch_free = inner, every_k, branch_free
-        self.wide_updates = getattr(inner.update, "wide_updates", False)
 
-    def name(self) -> str:
-        return "accumulate"
+def updates_after(owner: str, step: ArrayLike, every_k: Often) -> ArrayLike:
+    """The inner updates that so many gradients make, none of which may be left over."""
+    if not callable(every_k):
+        inner = step // every_k
+        begun = step - inner * every_k
+    else:
+        ends = jnp.cumsum(
+            jax.vmap(lambda i: gradients_for(every_k, i))(jnp.arange(int(step) + 1))
+        )  # inner update i ends at ends[i]
+        inner = jnp.sum(ends <= step)
+        begun = step - jnp.where(inner > 0, ends[jnp.maximum(inner - 1, 0)], 0)
+    check_complete(owner, step, begun)
+    return inner
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.inner, self.every_k), {"branch_free": True} if self.branch_free else {}
 
-    def init(self, params: Any) -> Any:
-        leaves, treedef = flatten(params)
-        means = treedef.unflatten([self.zero_mean(p) for p in leaves])
-        zero = lambda: jnp.zeros([], jnp.int32)
-        return on_the_mesh_of(params, AccumulateState(zero(), zero(), self.inner.init(params), means))
-
-    def zero_mean(self, p: Any) -> Any:
-        if is_array(p):
-            return jnp.zeros_like(p, dtype=widen(dtype_of(p)))
-        return jnp.zeros_like(p) if hasattr(p, "shape") else p
-
-    def _k(self, gradient_step: Any) -> Any:
-        if not callable(self.every_k):
-            return self.every_k
-        k: Any = self.every_k(gradient_step)
-        return jnp.maximum(jnp.rint(k).astype(jnp.int32), 1)
-
-    def skip(self, updates: Any, state: Any, params: Any) -> tuple[Any, Mapping[str, Any]]:
-        """Whether to leave this gradient out, None if never, and fields of the state that say why."""
-        return None, {}
-
-    def include(self, mean: Any, g: Any, n: Any, skip: Any) -> Any:
-        return _mean(mean, g, n, skip)
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        trees = Trees(self.name(), updates)
-        means = trees.like("the state's `acc_grads`", state.acc_grads)
-        skip, told = self.skip(updates, state, params)
-        grads = list(trees.leaves)
-        for i in trees.present:
-            means[i] = self.include(means[i], jnp.asarray(grads[i]), state.mini_step, skip)
-            grads[i] = round_to(means[i], dtype_of(grads[i]))
-        emit, step = state.mini_step >= self._k(state.gradient_step) - 1, increment(state.mini_step)
-        if skip is not None:
-            emit, step = emit & ~skip, jnp.where(skip, state.mini_step, step)
-        u, inner = update_if(emit, self.inner, trees.together(grads), state.inner_opt_state, params, extra, self.branch_free)
-        for i in trees.present:
-            means[i] = jnp.where(emit, jnp.zeros_like(means[i]), means[i])
-        return u, state._replace(
-            mini_step=jnp.where(emit, 0, step),
-            gradient_step=jnp.where(emit, increment(state.gradient_step), state.gradient_step),
-            inner_opt_state=inner,
-            acc_grads=trees.together(means),
-            **told,
+def check_complete(owner: str, step: ArrayLike, begun: ArrayLike) -> None:
+    """Raise if `step` updates end within a round."""
+    if not isinstance(begun, jax.core.Tracer) and begun != 0:
+        raise StructureError(
+            f"resume_at: {step} updates end within a round of {owner}, and what it holds then is not known. Give a number of updates after "
+            f"which a round is complete, such as {step - int(begun)}: with rounds of k, k times that of the inner updates."
         )
 
-    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
-        if not callable(self.every_k):
-            inner = step // self.every_k
-            begun = step - inner * self.every_k
-        else:
-            ends = jnp.cumsum(jax.vmap(self._k)(jnp.arange(int(step) + 1)))  # inner update i is complete after ends[i] gradients
-            inner = jnp.sum(ends <= step)
-            begun = step - jnp.where(inner > 0, ends[jnp.maximum(inner - 1, 0)], 0)
-        check_complete(self.name(), step, begun)
-        if not only_schedules:
-            state = at_step(state, mini_step=0)._replace(acc_grads=jax.tree.map(jnp.zeros_like, state.acc_grads))
-        return at_step(state, gradient_step=inner), inner
 
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        return evaluated(self.inner, state.inner_opt_state, params, after)
+def collect(
+    c: TreeContext, g: Updates, s: OptState, p: Params, inner: GradientTransformation, every_k: Often,
+    include: Callable[..., Array], skip: Array | None = None, branch_free: bool = False,
+) -> tuple[Updates, OptState]:  # fmt: skip
+    """Include a gradient, unless it is skipped; hand on what is collected every k-th time, and begin anew."""
+    (means,) = c.map(include, g, s.acc_grads, like=(s.acc_grads,), n=s.mini_step, skip=skip)
+    emit, step = s.mini_step >= gradients_for(every_k, s.gradient_step) - 1, increment(s.mini_step)
+    if skip is not None:
+        emit, step = emit & ~skip, jnp.where(skip, s.mini_step, step)
+    u, inner_state = update_if(emit, inner, c.map(_mean, g, means), s.inner_opt_state, p, branch_free=branch_free)
+    (means,) = c.map(_left, g, means, like=(means,), emit=emit)
+    return u, s._replace(
+        mini_step=jnp.where(emit, 0, step),
+        gradient_step=jnp.where(emit, increment(s.gradient_step), s.gradient_step),
+        inner_opt_state=inner_state,
+        acc_grads=means,
+    )
 
 
-@jax.jit
-def _mean(mean: Any, g: Any, n: Any, skip: Any) -> Any:
+def _mean(g: Array, mean: Array) -> Array:
+    return mean
+
+
+def _left(g: Array, mean: Array, emit: Array) -> Array:
+    return jnp.where(emit, 0, mean)
+
+
+def mean_with(g: Array, mean: Array, n: Array, skip: Array | None) -> Array:
     """The mean of n gradients, and of one more."""
-    wide = jnp.promote_types(mean.dtype, g.dtype)
-    step = (g.astype(wide) - mean) / (n + 1).astype(real_part(wide))
-    new = round_to(mean + step, mean.dtype)
+    new = mean + (g - mean) / (n + 1).astype(real_part(jnp.result_type(g, mean)))
     return new if skip is None else jnp.where(skip, mean, new)
 
 
@@ -129,9 +105,8 @@ def _mean(mean: Any, g: Any, n: Any, skip: Any) -> Any:
     homogeneity=0,
     identities=[("accumulate(adam(0.1), 1)", "adam(0.1)"), ("accumulate(adam(0.1), 2, True)", "accumulate(adam(0.1), 2)")],
 )
-def accumulate(
-    inner: GradientTransformation, every_k: Count | Callable[[Any], Any], branch_free: bool = False
-) -> GradientTransformationExtraArgs:
+@wrapper(AccumulateState, scope="elementwise", inner_steps=lambda step, every_k: updates_after("accumulate", step, every_k))
+def accumulate(g, s, p, c, inner: GradientTransformation, every_k: Often, branch_free: bool = False):
     """Collect gradients, and update along their mean every k-th time.
 
         acc_grads = acc_grads + (g - acc_grads) / (mini_step + 1)
@@ -156,6 +131,4 @@ def accumulate(
     Differs  Optax has no such transformation; its class `MultiSteps`, which is here too, is this one with more options.
     Raises   HyperparameterError: every_k is not a whole number >= 1. StructureError: inner is not a transformation.
     """
-    check_transformation(inner, "accumulate")
-    check_every_k("accumulate", "every_k", every_k)
-    return transformation(Accumulate(inner, every_k, branch_free))
+    return collect(c, g, s, p, inner, every_k, mean_with, branch_free=branch_free)

@@ -2,69 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import functools
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._numerics import increment
-from gradxform._types import Shared
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import check_transformation
-from gradxform.core._evaluate import After, evaluated
-from gradxform.core._holes import flatten, is_array, on_the_mesh_of
-from gradxform.core._transformation import Spec, transformation
+from gradxform._types import Field, Inner, Shared
+from gradxform.core import GradientTransformation, wrapper
+from gradxform.numerics import safe_increment
 from gradxform.registry import transform
 from gradxform.transforms import scale
-from gradxform.wrappers._conditional import update_if
+from gradxform.wrappers._update_if import update_if
+
+Number = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32))]
 
 
 class ApplyIfFiniteState(NamedTuple):
     """Counts of non-finite updates, in a row and in all, whether the last was finite, and the inner state."""
 
-    notfinite_count: Shared
-    last_finite: Shared
-    total_notfinite: Shared
-    inner_state: Any
-
-
-class ApplyIfFinite(Spec):
-    """The update of `apply_if_finite`."""
-
-    def __init__(self, inner: Any, max_consecutive_errors: int):
-        self.inner, self.max_consecutive_errors = inner, max_consecutive_errors
-        self.wide_updates = getattr(inner.update, "wide_updates", False)
-
-    def name(self) -> str:
-        return "apply_if_finite"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.inner, self.max_consecutive_errors), {}
-
-    def init(self, params: Any) -> ApplyIfFiniteState:
-        zero = lambda: jnp.zeros([], jnp.int32)
-        return on_the_mesh_of(params, ApplyIfFiniteState(zero(), jnp.ones([], bool), zero(), self.inner.init(params)))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        finite = jnp.asarray(True)
-        for x in filter(is_array, flatten(updates)[0]):
-            finite &= jnp.all(jnp.isfinite(x))
-        errors = jnp.where(finite, 0, increment(state.notfinite_count))
-        accepted = finite | (errors > self.max_consecutive_errors)
-        u, inner_state = update_if(accepted, self.inner, updates, state.inner_state, params, extra)
-        return u, state._replace(
-            notfinite_count=errors,
-            last_finite=finite,
-            total_notfinite=jnp.where(finite, state.total_notfinite, increment(state.total_notfinite)),
-            inner_state=inner_state,
-        )
-
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        return evaluated(self.inner, state.inner_state, params, after)
+    notfinite_count: Number
+    last_finite: Annotated[Shared, Field(first=lambda: True)]
+    total_notfinite: Number
+    inner_state: Inner
 
 
 @transform(source="Optax", example={"inner": scale(-1.0), "max_consecutive_errors": 2})
-def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) -> GradientTransformationExtraArgs:
+@wrapper(ApplyIfFiniteState)
+def apply_if_finite(g, s, p, c, inner: GradientTransformation, max_consecutive_errors: int):
     """Update only if every element of the updates is finite; otherwise do nothing, and count.
 
         u, s = inner(g, s)                      if all of g is finite, or notfinite_count > max_consecutive_errors
@@ -81,5 +45,9 @@ def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) 
              again at 0, and reject the next updates though the parameters are lost.
     Raises   StructureError: inner is not a transformation.
     """
-    check_transformation(inner, "apply_if_finite")
-    return transformation(ApplyIfFinite(inner, max_consecutive_errors))
+    finite = functools.reduce(jnp.logical_and, [jnp.all(jnp.isfinite(x)) for x in c.trees.arrays], jnp.asarray(True))
+    errors = jnp.where(finite, 0, safe_increment(s.notfinite_count))
+    total = jnp.where(finite, s.total_notfinite, safe_increment(s.total_notfinite))
+    accepted = finite | (errors > max_consecutive_errors)
+    u, inner_state = update_if(accepted, inner, g, s.inner_state, p)
+    return u, s._replace(notfinite_count=errors, last_finite=finite, total_notfinite=total, inner_state=inner_state)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from gradxform._types import OptState, Params
 from gradxform.core import GradientTransformation
-from gradxform.core._chain import check_transformation
 from gradxform.core._evaluate import evaluated
+from gradxform.core._transformation import check_transformation
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:

@@ -2,89 +2,77 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import Chain, check_transformation
+from gradxform._types import Array, DType, Inner, Shape, Tree
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import as_array, dtype_of, is_array, is_gap
 from gradxform.core._holes import flatten as leaves_of
-from gradxform.core._lift import Stage
-from gradxform.core._masking import Masked, Partition
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, extra_args_for, transformation
-from gradxform.tree._params import is_stand_in
+from gradxform.core._transformation import Spec, scope_of
+from gradxform.core._trees import Trees
+from gradxform.core._views import View
 
 
-class Flattened(Spec):
-    """The update of `flatten`."""
+@dataclasses.dataclass(frozen=True)
+class Vector(View):
+    """One vector of all arrays, of the dtype that they are promoted to."""
 
-    bare_state = True
+    present: tuple[int, ...]
+    shapes: tuple[Shape, ...]
 
-    def __init__(self, inner: Any):
-        self.inner = inner
-        self.wide_updates = getattr(inner.update, "wide_updates", False)
+    @classmethod
+    def of(cls, tree: Tree) -> Vector:
+        leaves = leaves_of(tree)[0]
+        present = tuple(i for i, x in enumerate(leaves) if is_array(x))
+        return cls(present, tuple(jnp.shape(leaves[i]) for i in present))
 
-    def name(self) -> str:
-        return "flatten"
+    def _leaves(self, tree: Tree) -> list[Array]:
+        leaves = leaves_of(tree)[0]
+        return [leaves[i] for i in self.present]
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.inner,), {}
+    def see(self, tree: Tree) -> Array | jax.ShapeDtypeStruct:
+        leaves = self._leaves(tree)
+        dtype = _joint_dtype(leaves)
+        if any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
+            return jax.ShapeDtypeStruct((sum(math.prod(shape) for shape in self.shapes),), dtype)
+        return jnp.concatenate([jnp.zeros(0, dtype), *(as_array(x).astype(dtype).ravel() for x in leaves)])
 
-    def init(self, params: Any) -> Any:
-        return self.inner.init(params if is_stand_in(params) else _joined([x for x in leaves_of(params)[0] if is_array(x)]))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        trees = Trees("flatten", updates)
-        join = lambda what, tree: _joined(trees.pick(trees.like(what, tree)))
-        _check_complete(trees, params)
-        alike = lambda x: not callable(x) and not is_array(x) and leaves_of(x)[1] == trees.treedef
-        extra = {k: join(f"`{k}`", x) if alike(x) else x for k, x in extra_args_for(self.inner.update, extra).items()}
-        gs = trees.pick(trees.leaves)
-        ps = None if params is None else join("`params`", params)
-        u, state = self.inner.update(_joined(gs), state, ps, **extra)
-        parts = jnp.split(u, list(itertools.accumulate(jnp.size(g) for g in gs))[:-1]) if gs else []
-        dtype_at = lambda g: jnp.promote_types(dtype_of(g), u.dtype) if self.wide_updates else dtype_of(g)
-        new = [round_to(part, dtype_at(g)).reshape(jnp.shape(g)) for part, g in zip(parts, gs, strict=True)]
-        return trees.together(trees.put(trees.leaves, new)), state
+    def put(self, tree: Tree, seen: Array) -> Tree:
+        trees, own = Trees("flatten", tree), _joint_dtype(self._leaves(tree))
+        sizes = [math.prod(shape) for shape in self.shapes]
+        parts = jnp.split(seen, list(itertools.accumulate(sizes))[:-1]) if sizes else []
+        for i, shape, part in zip(self.present, self.shapes, parts, strict=True):
+            dtype = dtype_of(trees.leaves[i])  # wider updates than the vector's pass
+            trees.leaves[i] = round_to(part, dtype if part.dtype == own else jnp.promote_types(dtype, part.dtype)).reshape(shape)
+        return trees.together(trees.leaves)
 
 
-def _check_complete(trees: Trees, params: Any) -> None:
-    """A vector cannot do without a leaf from step to step."""
-    for i, p in enumerate(trees.take("`params`", params) if params is not None else ()):
-        if is_array(p) and is_gap(trees.leaves[i]):
+def _joint_dtype(leaves: list[Array]) -> DType:
+    return jnp.result_type(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
+
+
+@wrapper(Inner, scope="elementwise", view=lambda tree: Vector.of(tree))
+def _flatten(g, s, p, c, inner: GradientTransformation):
+    for i, x in enumerate(c.trees.like("`params`", p) if p is not None else ()):
+        if is_array(x) and is_gap(c.trees.leaves[i]):  # a vector cannot do without a leaf from step to step
             raise StructureError(
-                f"flatten: at {trees.paths[i]!r} there is a parameter, but no update. Mask it: `masked(flatten(...), mask)`, "
+                f"flatten: at {c.trees.paths[i]!r} there is a parameter, but no update. Mask it: `masked(flatten(...), mask)`, "
                 "or give zeros."
             )
+    return inner.update(g, s, p)
 
 
-def _joined(leaves: list[Any]) -> Any:
-    """One vector of the dtype that all are promoted to."""
-    dtype = jnp.result_type(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
-    if any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
-        return jax.ShapeDtypeStruct((sum(math.prod(jnp.shape(x)) for x in leaves),), dtype)
-    return jnp.concatenate([jnp.zeros(0, dtype), *(as_array(x).astype(dtype).ravel() for x in leaves)])
-
-
-def _offender(update: Any) -> Any:
-    """The first part that is known to look at more than one element, or at which leaf it belongs to."""
-    if isinstance(update, Stage):
-        named = any(update.args[name] is not None for name in (*update.rule.leaf_data, *update.rule.leaf_args))
-        return update if named or update.rule.scope != "elementwise" else None
-    if isinstance(update, Chain):
-        return next((found for tx in update.transformations if (found := _offender(tx.update)) is not None), None)
-    if isinstance(update, (Masked, Partition)):
-        return update
-    inner = getattr(update, "inner", None) if isinstance(update, Spec) else None
-    return None if inner is None else _offender(inner.update)
+def _cause(tx: GradientTransformation) -> GradientTransformation:
+    """The innermost part for which a transformation is not elementwise."""
+    members = tx.update.members if isinstance(tx.update, Spec) else ()
+    return next((_cause(one) for one in members if scope_of(one) != "elementwise"), tx)
 
 
 def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
@@ -105,13 +93,11 @@ def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
              arguments with the structure of the updates are joined as well.
     Raises   StructureError: inner is no transformation, or not elementwise; the update of a parameter is None.
     """
-    check_transformation(inner, "flatten")
-    offender = _offender(inner.update)
-    if offender is not None:
-        declared = offender.rule.scope if isinstance(offender, Stage) else "elementwise"
-        scope = f"is {declared}" if declared != "elementwise" else "distinguishes leaves"
+    tx = _flatten(inner)
+    if isinstance(inner.update, Spec) and scope_of(inner) != "elementwise":
+        cause = _cause(inner)
         raise StructureError(
-            f"flatten: {offender!r:.200} {scope}, so that one vector of all parameters would give other updates. Flatten only what is "
+            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only what is "
             "elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
         )
-    return transformation(Flattened(inner))
+    return tx

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,16 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
-from gradxform._types import OptState, Parameter
+from gradxform._types import Array, Hyper, OptState
 from gradxform.core import GradientTransformation
-from gradxform.core._chain import Chain, check_transformation
 from gradxform.core._hyper import evaluate, is_schedule
-from gradxform.core._lift import Stage
 from gradxform.core._parts import Labels, walk
-from gradxform.core._transformation import Spec
-from gradxform.registry import Entry, entry, names
+from gradxform.core._stage import Stage
+from gradxform.core._transformation import Spec, check_transformation
 from gradxform.schedules import constant_schedule
-from gradxform.schedules._inject import Injected
+from gradxform.schedules._inject import injection_of
 
 
 class Found(NamedTuple):
@@ -28,13 +25,13 @@ class Found(NamedTuple):
 
     path: tuple[str, ...]
     name: str
-    value: Any
+    value: Hyper
 
 
 class Reader:
     """The hyperparameters that one transformation holds itself, by name."""
 
-    def __init__(self, tx: Any, state: Any):
+    def __init__(self, tx: Any, state: OptState):
         self.spec: Any = getattr(tx, "update", None)
         self.state = state
         self.in_state = isinstance(getattr(state, "hyperparams", None), Mapping)
@@ -43,79 +40,45 @@ class Reader:
         own = self.spec.name() if isinstance(self.spec, Spec) else type(self.state).__name__
         return own.removeprefix("scale_by_")
 
-    def declared(self) -> Mapping[str, Parameter]:
-        if isinstance(self.spec, Stage):
-            return self.spec.rule.parameters
-        found = self.entry()
-        return found.parameters if found else {}
-
-    def entry(self) -> Entry | None:
-        """The registry's entry of the function that made a hand-written transformation."""
-        known = isinstance(self.spec, Spec) and not isinstance(self.spec, (Chain, Injected))
-        return entry(self.spec.name()) if known and self.spec.name() in names(kind="*") else None
-
-    def arguments(self) -> dict[str, Any]:
-        """All arguments that made it."""
-        if isinstance(self.spec, Stage):
-            return self.spec.args
-        found = self.entry()
-        if found is None:
-            return {}
-        args, kwargs = self.spec.arguments()
-        try:
-            bound = inspect.signature(found.make).bind(*args, **kwargs)
-        except TypeError:
-            return {}
-        bound.apply_defaults()
-        return dict(bound.arguments)
-
-    def values(self) -> dict[str, Any]:
-        """The numbers, arrays and schedules among them."""
+    def values(self) -> dict[str, Hyper]:
+        """The numbers, arrays and schedules."""
         if self.in_state:
             return self.state.hyperparams
-        declared = self.declared()
-        return {n: x for n, x in self.arguments().items() if n in declared and declared[n].is_data and x is not None}
+        if not isinstance(self.spec, Stage):
+            return {}
+        return {n: self.spec.args[n] for n, p in self.spec.kernel.parameters.items() if p.is_data and self.spec.args[n] is not None}
 
-    def count(self) -> Any:
+    def count(self) -> Array | None:
         """The completed updates, None without a clock."""
-        fields = getattr(self.state, "_fields", ())
-        if "step_count" in fields:
-            return self.state.step_count - 1  # `schedule_free` counts from 1
-        clock = self.spec.layout.clock if isinstance(self.spec, Stage) else "count"
-        return getattr(self.state, clock) if clock and clock in fields else None
+        return self.spec.layout.completed(self.state) if isinstance(self.spec, Stage) else getattr(self.state, "count", None)
 
-    def used(self) -> dict[str, Any]:
+    def used(self) -> dict[str, Hyper]:
         """The values that the last update used; before the first, those that it will use."""
-        k, values = self.count(), self.values()
+        values = self.values()
+        k = None if not values or self.in_state else self.count()
         if k is None:
             return {n: x for n, x in values.items() if not is_schedule(x)}
         return {n: evaluate(x, jnp.maximum(k - 1, 0)) for n, x in values.items()}
 
-    def replaced(self, changes: Mapping[str, Any]) -> tuple[Any, Any]:
+    def replaced(self, changes: Mapping[str, Any]) -> tuple[Any, OptState]:
         """The transformation and its state with other values."""
         if self.in_state:
             return self.spec, self._with_state(changes)
-        old, declared, new = self.arguments(), self.declared(), {}
+        old, declared, new = self.spec.args, self.spec.kernel.parameters, {}
         for name, value in changes.items():
             declared[name].check(self.spec.name(), value)
             new[name] = constant_schedule(value) if is_schedule(old[name]) and not is_schedule(value) else value
-        if isinstance(self.spec, Stage):
-            spec: Any = Stage(self.spec.rule, {**old, **new})
-            same = spec.layout == self.spec.layout
-        else:
-            found = self.entry()
-            assert found is not None
-            spec = found.make(**{**old, **new}).update
-            same = not any(is_schedule(new[name]) and not is_schedule(old[name]) for name in new)
-        if not same:
+        spec = Stage(self.spec.kernel, {**old, **new})
+        if spec.layout is not self.spec.layout:
             raise StructureError(
                 f"set_hyperparams: {self.spec!r:.200} with {', '.join(new)} so changed has a state of another layout (a schedule needs "
                 "a clock). Make the new transformation, and carry the state over with `transfer_state`."
             )
         return spec, self.state
 
-    def _with_state(self, changes: Mapping[str, Any]) -> Any:
-        scheduled = getattr(self.spec, "schedules", None) or getattr(self.state, "hyperparams_states", {})
+    def _with_state(self, changes: Mapping[str, Any]) -> OptState:
+        injection = injection_of(self.spec)
+        scheduled = injection.schedules if injection else getattr(self.state, "hyperparams_states", {})
         new = dict(self.state.hyperparams)
         for name, value in changes.items():
             if name in scheduled or is_schedule(value):

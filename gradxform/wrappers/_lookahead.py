@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import MissingArgumentError, StructureError
-from gradxform._numerics import round_to, widen
-from gradxform._types import Count, Params, Shared, Unit, check_arguments, parameters_of
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import check_transformation
-from gradxform.core._clocks import at_step
-from gradxform.core._evaluate import After
-from gradxform.core._holes import on_the_mesh_of
-from gradxform.core._run import Trees
-from gradxform.core._transformation import Spec, extra_args_for, transformation
-from gradxform.tree._params import is_stand_in
-from gradxform.wrappers._conditional import as_before
-
-
-class LookaheadState(NamedTuple):
-    """The state of the fast optimizer, and its updates since the last synchronization."""
-
-    fast_state: Any
-    steps_since_sync: Shared
+from gradxform._errors import StructureError
+from gradxform._types import Array, Count, Field, Inner, OptState, Params, Shared, Unit
+from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._whole import leaf_as_before
 
 
 class LookaheadParams(NamedTuple):
@@ -41,74 +25,37 @@ class LookaheadParams(NamedTuple):
         return cls(fast=params, slow=params)
 
 
-class Lookahead(Spec):
-    """The update of `lookahead`."""
-
-    def __init__(self, fast_optimizer: Any, sync_period: int, slow_step_size: Any, reset_state: bool):
-        self.fast_optimizer, self.sync_period = fast_optimizer, sync_period
-        self.slow_step_size, self.reset_state = slow_step_size, reset_state
-
-    def name(self) -> str:
-        return "lookahead"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        args = (self.fast_optimizer, self.sync_period, self.slow_step_size)
-        return args, {"reset_state": True} if self.reset_state else {}
-
-    def init(self, params: Any) -> LookaheadState:
-        fast = params if is_stand_in(params) else getattr(params, "fast", params)
-        return on_the_mesh_of(fast, LookaheadState(self.fast_optimizer.init(fast), jnp.zeros([], jnp.int32)))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if params is None:
-            raise MissingArgumentError(
-                "lookahead: needs the parameters, but `params` is None. Call `update(updates, state, params)` with `LookaheadParams`."
-            )
-        if not (hasattr(params, "fast") and hasattr(params, "slow")):
-            raise StructureError(
-                f"lookahead: `params` should be LookaheadParams(fast, slow), but is {params!r:.200}. Begin with "
-                "`LookaheadParams.init_synced(params)`, and take gradients at `params.fast`."
-            )
-        tx = self.fast_optimizer
-        u, fast_state = tx.update(updates, state.fast_state, params.fast, **extra_args_for(tx.update, extra))
-        sync = state.steps_since_sync >= self.sync_period - 1
-        if self.reset_state:
-            xs, treedef = jax.tree.flatten(fast_state)
-            fresh = zip(xs, jax.tree.leaves(tx.init(params.fast)), strict=True)
-            fast_state = treedef.unflatten([jnp.where(sync, as_before(new, x), x) for x, new in fresh])
-        steps = jnp.where(sync, 0, state.steps_since_sync + 1)
-        return self._both(u, params, sync), state._replace(fast_state=fast_state, steps_since_sync=steps)
-
-    def _both(self, updates: Any, params: Any, sync: Any) -> Any:
-        trees = Trees("lookahead", updates)
-        fast, slow = list(trees.leaves), list(trees.leaves)
-        fs, ss = trees.like("`params.fast`", params.fast), trees.like("`params.slow`", params.slow)
-        for i in trees.present:
-            fast[i], slow[i] = _synced(trees.leaves[i], fs[i], ss[i], sync, self.slow_step_size)
-        return params._replace(fast=trees.together(fast), slow=trees.together(slow))
-
-    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
-        since = step % self.sync_period
-        return (state if only_schedules else at_step(state, steps_since_sync=since)), since if self.reset_state else step
-
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        del state, after
-        return getattr(params, "slow", params)
+def _first(fast_optimizer: GradientTransformation, params: Params) -> OptState:
+    return fast_optimizer.init(getattr(params, "fast", params))
 
 
-@jax.jit
-def _synced(u: Any, fast: Any, slow: Any, sync: Any, step: Any) -> tuple[Any, Any]:
+class LookaheadState(NamedTuple):
+    """The state of the fast optimizer, and its updates since the last synchronization."""
+
+    fast_state: Annotated[Inner, Field(first=_first)]
+    steps_since_sync: Annotated[
+        Shared, Field(first=lambda: jnp.zeros([], jnp.int32), at=lambda step, sync_period: step % sync_period)
+    ]
+
+
+def _inner_steps(step, sync_period, reset_state):
+    return step % sync_period if reset_state else step
+
+
+def _slow(params, s):
+    return getattr(params, "slow", params)
+
+
+def _synced(u: Array, fast: Array, slow: Array, sync: Array, step: Array) -> tuple[Array, Array]:
     """The updates of fast and slow at one leaf."""
-    u, fast, slow = map(jnp.asarray, (u, fast, slow))
-    wide = widen(jnp.result_type(u, fast, slow))
-    ahead = fast.astype(wide) + u.astype(wide) - slow.astype(wide)
-    back = u - (1 - step) * ahead
-    return jnp.where(sync, round_to(back.astype(wide), u.dtype), u), jnp.where(sync, round_to(step * ahead, u.dtype), 0)
+    ahead = fast + u - slow
+    return jnp.where(sync, u - (1 - step) * ahead, u), jnp.where(sync, step * ahead, 0)
 
 
+@wrapper(LookaheadState, scope="elementwise", needs=("params",), evaluate=_slow, inner_steps=_inner_steps)
 def lookahead(
-    fast_optimizer: GradientTransformation, sync_period: Count, slow_step_size: Unit, reset_state: bool = False
-) -> GradientTransformationExtraArgs:
+    g, s, p, c, fast_optimizer: GradientTransformation, sync_period: Count, slow_step_size: Unit, reset_state: bool = False
+):  # fmt: skip
     """Let fast parameters go k steps ahead, move the slow ones a part of the way, and begin again from there.
 
         fast = fast + u                                    every step, u from fast_optimizer
@@ -133,7 +80,17 @@ def lookahead(
     Raises   HyperparameterError: sync_period < 1, slow_step_size outside [0, 1]. StructureError: params is no LookaheadParams.
              MissingArgumentError: no params.
     """
-    check_transformation(fast_optimizer, "lookahead")
-    given = {"sync_period": sync_period, "slow_step_size": slow_step_size}
-    check_arguments("lookahead", parameters_of(lookahead), given)
-    return transformation(Lookahead(fast_optimizer, sync_period, slow_step_size, reset_state))
+    if not (hasattr(p, "fast") and hasattr(p, "slow")):
+        raise StructureError(
+            f"lookahead: `params` should be LookaheadParams(fast, slow), but is {p!r:.200}. Begin with "
+            "`LookaheadParams.init_synced(params)`, and take gradients at `params.fast`."
+        )
+    u, fast_state = fast_optimizer.update(g, s.fast_state, p.fast)
+    sync = s.steps_since_sync >= sync_period - 1
+    if reset_state:
+        xs, treedef = jax.tree.flatten(fast_state)
+        fresh = zip(jax.tree.leaves(fast_optimizer.init(p.fast)), xs, strict=True)
+        fast_state = treedef.unflatten([jnp.where(sync, leaf_as_before(new, old), old) for new, old in fresh])
+    fast, slow = c.map(_synced, u, p.fast, p.slow, like=(u, u), sync=sync, step=slow_step_size)
+    steps = jnp.where(sync, 0, s.steps_since_sync + 1)
+    return p._replace(fast=fast, slow=slow), s._replace(fast_state=fast_state, steps_since_sync=steps)

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import inner, sum_sq
-from gradxform._types import Count, NonNegative, OptState, ParamsCopy, Positive, Shared
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, per_tree
-from gradxform.core._chain import check_transformation
-from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform._types import Clock, Count, Extra, Field, Inner, NonNegative, ParamsCopy, Positive, Shared
+from gradxform.core import GradientTransformation, per_tree, wrapper
 from gradxform.optimizers import sgd
 from gradxform.registry import transform
+
+Each = Annotated[Shared, Field(first=lambda num_betas: jnp.zeros(num_betas), dtype="params")]
+"""One number for each decay of the tuner."""
 
 
 class MechanicState(NamedTuple):
     """The inner state; for each decay of the tuner its reward r, largest |h| m, sum of h^2 v and scale s; the first parameters."""
 
-    base_optimizer_state: OptState
-    count: Shared
-    r: Shared
-    m: Shared
-    v: Shared
-    s: Shared
-    x0: ParamsCopy
-
-
-class TunerState(NamedTuple):
-    """A `MechanicState` without the inner state."""
-
-    count: Shared
-    r: Shared
-    m: Shared
-    v: Shared
-    s: Shared
+    base_optimizer_state: Inner
+    count: Clock
+    r: Each
+    m: Each
+    v: Each
+    s: Annotated[Each, Field(first=lambda num_betas, s_init: jnp.full(num_betas, s_init))]
     x0: ParamsCopy
 
 
@@ -62,22 +51,7 @@ def _advance(s, c, weight_decay, eps, s_init, num_betas):
     return s._replace(r=r, m=m, v=v, s=wealth / (jnp.sqrt(v) + eps)), {}
 
 
-_EACH_BETA = SharedLaw(lambda num_betas: jnp.zeros(num_betas), like_params=True)
-
-
-@per_tree(
-    TunerState,
-    needs=("params", "step"),
-    leaf_extras=("step",),
-    total=_total,
-    advance=_advance,
-    shared={
-        "r": _EACH_BETA,
-        "m": _EACH_BETA,
-        "v": _EACH_BETA,
-        "s": SharedLaw(lambda num_betas, s_init: jnp.full(num_betas, s_init), like_params=True),
-    },
-)
+@per_tree(MechanicState, needs=("params", Extra("step", per_leaf=True)), total=_total, advance=_advance)
 def _mechanize(
     g, s, p, c, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6, num_betas: Count = 6
 ):  # fmt: skip
@@ -87,41 +61,16 @@ def _mechanize(
     return u, s._replace(x0=x0)
 
 
-class Mechanize(Spec):
-    """The update of `mechanize`."""
-
-    def __init__(self, base_optimizer: Any, tuner: Any):
-        self.base_optimizer, self.tuner = base_optimizer, tuner
-        self.wide_updates = getattr(base_optimizer.update, "wide_updates", False)
-
-    def name(self) -> str:
-        return "mechanize"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.base_optimizer,), self.tuner.arguments()[1]
-
-    def init(self, params: Any) -> MechanicState:
-        return MechanicState(self.base_optimizer.init(params), *self.tuner.init(params))
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        update = self.base_optimizer.update
-        step, inner_state = update(updates, state.base_optimizer_state, params, **extra_args_for(update, extra))
-        tuner = TunerState(*(getattr(state, f) for f in TunerState._fields))
-        u, tuner = self.tuner(updates, tuner, params, step=step)
-        return u, state._replace(base_optimizer_state=inner_state, **tuner._asdict())
-
-
 @transform(
     source="Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1",
     example={"base_optimizer": sgd(1.0), "weight_decay": 0.0},
 )
+@wrapper(MechanicState, needs=("params",))
 def mechanize(
-    base_optimizer: GradientTransformation,
-    weight_decay: NonNegative = 1e-2,
-    eps: NonNegative = 1e-8,
-    s_init: Positive = 1e-6,
+    g, s, p, c,
+    base_optimizer: GradientTransformation, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6,
     num_betas: Count = 6,
-) -> GradientTransformationExtraArgs:
+):  # fmt: skip
     """Mechanic: learn the scale of another optimizer's updates, and so its learning rate.
 
         D = (x0 - p) / (sum(s) + eps)                                       x0 the first parameters
@@ -144,5 +93,6 @@ def mechanize(
     Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: s_init <= 0,
              num_betas < 1, weight_decay or eps < 0.
     """
-    check_transformation(base_optimizer, "mechanize")
-    return transformation(Mechanize(base_optimizer, _mechanize(weight_decay, eps, s_init, num_betas).update))
+    step, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
+    u, s = c.lift(_mechanize, g, s, p, step=step)
+    return u, s._replace(base_optimizer_state=inner_state)

@@ -2,88 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import abs_sq, real_part, round_to
-from gradxform._types import Count, OptState, Params, Shared, ShouldSkipUpdateFunction, Updates
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
-from gradxform.core._chain import check_transformation
-from gradxform.core._holes import dtype_of, flatten, is_array, on_the_mesh_of
-from gradxform.core._transformation import show, transformation
+from gradxform._numerics import abs_sq, real_part
+from gradxform._types import Array, ArrayLike, DType, Field, Inner, OptState, Params, Shared, ShouldSkipUpdateFunction, Updates
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
+from gradxform.core._holes import flatten, is_array
+from gradxform.core._transformation import show
 from gradxform.tree._leafwise import wide
-from gradxform.wrappers._accumulate import Accumulate, check_every_k
+from gradxform.wrappers._accumulate import Begun, Done, Means, Often, collect, mean_with, updates_after
+
+
+def _told(params, should_skip_update_fn):
+    """What the function keeps, for gradients of 0."""
+    if should_skip_update_fn is None:
+        return ()
+    zeros = jax.tree.map(lambda p: jnp.zeros_like(p) if is_array(p) else p, params)
+    return should_skip_update_fn(zeros, jnp.zeros([], jnp.int32), params)[1]
 
 
 class MultiStepsState(NamedTuple):
     """Gradients in the current mean, inner updates so far, the inner state, the mean, and what the skip function told."""
 
-    mini_step: Shared
-    gradient_step: Shared
-    inner_opt_state: Any
-    acc_grads: Updates
-    skip_state: Any = ()
+    mini_step: Begun
+    gradient_step: Done
+    inner_opt_state: Inner
+    acc_grads: Annotated[Means, Field(stored="accumulator_dtype")]
+    skip_state: Annotated[Shared, Field(first=_told)] = ()
 
 
-class AccumulateOrSkip(Accumulate):
+def _sum_with(g: Array, total: Array, n: Array, skip: Array | None) -> Array:
+    return total + g if skip is None else jnp.where(skip, total, total + g)
+
+
+def _inner_steps(step, every_k_schedule):
+    return updates_after("MultiSteps", step, every_k_schedule)
+
+
+@wrapper(MultiStepsState, scope="elementwise", inner_steps=_inner_steps)
+def _MultiSteps(  # noqa: N802
+    g, s, p, c, opt: GradientTransformation, every_k_schedule: Often, use_grad_mean: bool = True,
+    should_skip_update_fn: ShouldSkipUpdateFunction | None = None, accumulator_dtype: DType | None = jnp.dtype(jnp.float32),
+):  # fmt: skip
     """The update of `MultiSteps`."""
-
-    def __init__(self, opt: Any, every_k: Any, use_grad_mean: bool, should_skip: Any, accumulator_dtype: Any):
-        super().__init__(opt, every_k, branch_free=False)
-        self.use_grad_mean, self.should_skip, self.accumulator_dtype = use_grad_mean, should_skip, accumulator_dtype
-
-    def name(self) -> str:
-        return "MultiSteps"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        options: dict[str, Any] = {} if self.use_grad_mean else {"use_grad_mean": False}
-        if self.should_skip is not None:
-            options["should_skip_update_fn"] = self.should_skip
-        if self.accumulator_dtype != jnp.float32:
-            options["accumulator_dtype"] = None if self.accumulator_dtype is None else self.accumulator_dtype.name
-        return (self.inner, self.every_k), options
-
-    def init(self, params: Any) -> Any:
-        told: Any = ()
-        if self.should_skip is not None:
-            zeros = jax.tree.map(lambda p: jnp.zeros_like(p) if is_array(p) else p, params)
-            told = self.should_skip(zeros, jnp.zeros([], jnp.int32), params)[1]
-            told = on_the_mesh_of(params, jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), told))
-        return MultiStepsState(*super().init(params), skip_state=told)
-
-    def zero_mean(self, p: Any) -> Any:
-        if self.accumulator_dtype is None or not is_array(p):
-            return super().zero_mean(p)
-        imaginary = jnp.issubdtype(dtype_of(p), jnp.complexfloating)
-        dtype = jnp.promote_types(self.accumulator_dtype, jnp.complex64) if imaginary else self.accumulator_dtype
-        return jnp.zeros_like(p, dtype=dtype)
-
-    def skip(self, updates: Any, state: Any, params: Any) -> tuple[Any, Mapping[str, Any]]:
-        if self.should_skip is None:
-            return None, {}
-        skip, told = self.should_skip(updates, state.gradient_step, params)
-        skip = jnp.asarray(skip)
+    skip = None
+    if should_skip_update_fn is not None:
+        skip, told = should_skip_update_fn(g, s.gradient_step, p)
+        skip, s = jnp.asarray(skip), s._replace(skip_state=told)
         if (skip.dtype, skip.shape) != (jnp.bool_, ()):
             raise StructureError(
-                f"MultiSteps: `should_skip_update_fn` must return a boolean scalar first, but {show(self.should_skip)} returned an "
+                f"MultiSteps: `should_skip_update_fn` must return a boolean scalar first, but {show(should_skip_update_fn)} returned an "
                 f"array of dtype {skip.dtype} and shape {skip.shape}. Reduce it with `jnp.any` or `jnp.all`."
             )
-        as_it_was = lambda new, old: jnp.asarray(new).astype(old.dtype)
-        return skip, {"skip_state": jax.tree.map(as_it_was, told, state.skip_state)}
-
-    def include(self, mean: Any, g: Any, n: Any, skip: Any) -> Any:
-        return super().include(mean, g, n, skip) if self.use_grad_mean else _sum(mean, g, skip)
-
-
-@jax.jit
-def _sum(total: Any, g: Any, skip: Any) -> Any:
-    wide = jnp.promote_types(total.dtype, g.dtype)
-    new = round_to(total.astype(wide) + g.astype(wide), total.dtype)
-    return new if skip is None else jnp.where(skip, total, new)
+    return collect(c, g, s, p, opt, every_k_schedule, mean_with if use_grad_mean else _sum_with, skip)
 
 
 class MultiSteps:
@@ -116,20 +92,14 @@ class MultiSteps:
     def __init__(
         self,
         opt: GradientTransformation,
-        every_k_schedule: Count | Callable[[Any], Any],
+        every_k_schedule: Often,
         use_grad_mean: bool = True,
         should_skip_update_fn: ShouldSkipUpdateFunction | None = None,
-        accumulator_dtype: Any = jnp.float32,
+        accumulator_dtype: DType | None = jnp.float32,
     ):
-        check_transformation(opt, "MultiSteps")
-        check_every_k("MultiSteps", "every_k_schedule", every_k_schedule)
         dtype = None if accumulator_dtype is None else jnp.dtype(jax.dtypes.canonicalize_dtype(accumulator_dtype))
-        self._tx = transformation(AccumulateOrSkip(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, dtype))
-
-    @property
-    def inner_opt(self) -> GradientTransformation:
-        """The transformation that is updated with the mean."""
-        return self._tx.update.inner  # type: ignore[attr-defined]
+        self._tx = _MultiSteps(opt, every_k_schedule, use_grad_mean, should_skip_update_fn, dtype)
+        self.inner_opt = opt
 
     @property
     def init(self) -> Callable[[Params], OptState]:
@@ -137,11 +107,11 @@ class MultiSteps:
         return self._tx.init
 
     @property
-    def update(self) -> Callable[..., tuple[Any, OptState]]:
+    def update(self) -> Callable[..., tuple[Updates, OptState]]:
         """Take in a gradient; the update is zero but for the emitting step."""
         return self._tx.update
 
-    def has_updated(self, state: Any) -> Any:
+    def has_updated(self, state: OptState) -> Array:
         """Whether the last call of `update` was an emitting step."""
         return (state.mini_step == 0) & (state.gradient_step > 0)
 
@@ -159,7 +129,7 @@ class MultiSteps:
         return repr(self._tx)
 
 
-def skip_not_finite(updates: Any, gradient_step: Any, params: Params | None) -> tuple[Any, dict[str, Any]]:
+def skip_not_finite(updates: Updates, gradient_step: ArrayLike, params: Params | None) -> tuple[Array, dict[str, Any]]:
     """Leave out a gradient with an infinite or undefined element: for `MultiSteps(should_skip_update_fn=...)`.
 
     Returns:
@@ -176,8 +146,8 @@ def skip_not_finite(updates: Any, gradient_step: Any, params: Params | None) -> 
 
 
 def skip_large_updates(
-    updates: Any, gradient_step: Any, params: Params | None, max_squared_norm: Any
-) -> tuple[Any, dict[str, Any]]:
+    updates: Updates, gradient_step: ArrayLike, params: Params | None, max_squared_norm: ArrayLike
+) -> tuple[Array, dict[str, Any]]:
     """Leave out a gradient unless the square of its norm is below a limit; bind the limit with `functools.partial`.
 
         sum |g|^2 < max_squared_norm

@@ -10,8 +10,8 @@ import jax
 from gradxform._errors import LabelError
 from gradxform._types import OptState, Params
 from gradxform.core import GradientTransformation
-from gradxform.core._chain import check_transformation
 from gradxform.core._labels import suggest
+from gradxform.core._transformation import check_transformation
 
 
 def reset_group(tx: GradientTransformation, state: OptState, params: Params, label: Hashable) -> OptState:

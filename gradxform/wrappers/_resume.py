@@ -8,9 +8,9 @@ import jax
 
 from gradxform._types import OptState
 from gradxform.core import GradientTransformation
-from gradxform.core._chain import check_transformation
 from gradxform.core._clocks import resumed_by_name
 from gradxform.core._parts import Part, joined, parts_of
+from gradxform.core._transformation import check_transformation
 
 
 def _resumed(tx: Any, state: Any, step: Any, only_schedules: bool) -> Any:

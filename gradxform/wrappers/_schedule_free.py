@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import increment, round_to, widen
-from gradxform._types import Count, Decay, NonNegative, OptState, Params, ParamsCopy, Range, Real, Shared, Value
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, SharedLaw, chain, elementwise
-from gradxform.core._chain import check_transformation
-from gradxform.core._clocks import at_step
-from gradxform.core._evaluate import After
+from gradxform._numerics import round_to, widen
+from gradxform._types import (
+    Array,
+    Clock,
+    Count,
+    Decay,
+    DType,
+    Field,
+    Hyper,
+    Inner,
+    NonNegative,
+    OptState,
+    Params,
+    ParamsCopy,
+    Range,
+    Real,
+    Shared,
+    Value,
+)  # fmt: skip
+from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import dtype_of, is_array, is_gap
-from gradxform.core._transformation import Spec, extra_args_for, transformation
 from gradxform.optimizers import sgd
 from gradxform.registry import optimizer, transform
 from gradxform.schedules import warmup_constant_schedule
@@ -25,25 +37,18 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
 Interpolation = Annotated[Value, Range("(0, 1]")]
 
 
+Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+
+
 class ScheduleFreeState(NamedTuple):
     """The interpolation b1, the sum of the weights, the number of the next update, the largest rate, the inner state, and z."""
 
-    b1: Shared
-    weight_sum: Shared
-    step_count: Shared
-    max_lr: Shared
-    base_optimizer_state: OptState
-    z: ParamsCopy
-
-
-class AveragingState(NamedTuple):
-    """A `ScheduleFreeState` without the inner state, `count` updates computed so far."""
-
-    count: Shared
-    b1: Shared
-    weight_sum: Shared
-    max_lr: Shared
-    z: ParamsCopy
+    b1: Annotated[Shared, Field(first=lambda b1: b1, dtype="params")]
+    weight_sum: Sum
+    step_count: Annotated[Clock, Field(first=1)]
+    max_lr: Sum
+    base_optimizer_state: Inner
+    z: Annotated[ParamsCopy, Field(stored="state_dtype")]
 
 
 def _advance(s, c, learning_rate, b1, weight_lr_power):
@@ -60,57 +65,14 @@ def _average(y, z, b1):
     return (y - (1 - b1) * z) / b1
 
 
-@elementwise(
-    AveragingState,
-    needs=("params",),
-    storage={"z": "state_dtype"},
-    advance=_advance,
-    shared={
-        "b1": SharedLaw(lambda b1: b1, like_params=True),
-        "weight_sum": SharedLaw(lambda: 0.0, like_params=True),
-        "max_lr": SharedLaw(lambda: 0.0, like_params=True),
-    },
-)
+@elementwise(ScheduleFreeState, needs=("params",), advance=_advance)
 def _schedule_free(
-    g, s, p, c, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0, state_dtype: Any = None
+    g, s, p, c, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0, state_dtype: DType | None = None
 ):  # fmt: skip
     """y' - y for y = b1 x + (1 - b1) z, where z moves by g and x by ck of its way to z."""
     x, z = _average(p, s.z, s.b1), s.z + g
     u = c.b1 * c.ck * (z - x) + (1 - c.b1) * g + (c.b1 - s.b1) * (x - s.z)
     return u, s._replace(z=z)
-
-
-class ScheduleFree(Spec):
-    """The update of `schedule_free`."""
-
-    def __init__(self, base_optimizer: Any, averaging: Any):
-        self.base_optimizer, self.averaging = base_optimizer, averaging
-        self.wide_updates = getattr(base_optimizer.update, "wide_updates", False)
-
-    def name(self) -> str:
-        return "schedule_free"
-
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return (self.base_optimizer,), self.averaging.arguments()[1]
-
-    def init(self, params: Any) -> ScheduleFreeState:
-        a = self.averaging.init(params)
-        return ScheduleFreeState(a.b1, a.weight_sum, increment(a.count), a.max_lr, self.base_optimizer.init(params), a.z)
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        update = self.base_optimizer.update
-        step, inner_state = update(updates, state.base_optimizer_state, params, **extra_args_for(update, extra))
-        a = AveragingState(state.step_count - 1, state.b1, state.weight_sum, state.max_lr, state.z)
-        u, a = self.averaging(step, a, params)
-        new = {f: getattr(a, f) for f in ("b1", "weight_sum", "max_lr", "z")}
-        return u, state._replace(base_optimizer_state=inner_state, step_count=increment(state.step_count), **new)
-
-    def resumed(self, state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
-        return at_step(state, step_count=step + 1), step  # it counts from 1, as Optax's does
-
-    def eval_params(self, state: Any, params: Any, after: After) -> Any:
-        del after
-        return schedule_free_eval_params(state, params)
 
 
 def schedule_free_eval_params(state: OptState, params: Params) -> Params:
@@ -130,7 +92,7 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
             "Inside a chain or another wrapper use `eval_params(tx, state, params)`."
         )
 
-    def at(y: Any, z: Any) -> Any:
+    def at(y: Array, z: Array) -> Array:
         if not is_array(y):
             return y
         wide = jnp.promote_types(widen(dtype_of(y)), jnp.result_type(z))
@@ -145,13 +107,12 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     homogeneity=1,
     identities=[("schedule_free(sgd(0.1), 0.1)", "schedule_free_sgd(0.1)")],
 )
+@wrapper(ScheduleFreeState, scope="elementwise", needs=("params",), evaluate=lambda params, s: schedule_free_eval_params(s, params))
 def schedule_free(
-    base_optimizer: GradientTransformation,
-    learning_rate: NonNegative,
-    b1: Interpolation = 0.9,
-    weight_lr_power: Real = 2.0,
-    state_dtype: Any = None,
-) -> GradientTransformationExtraArgs:
+    g, s, p, c,
+    base_optimizer: GradientTransformation, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0,
+    state_dtype: DType | None = None,
+):  # fmt: skip
     """Schedule-Free: let an optimizer without momentum move z, average z into x, and take gradients in between, at the parameters y.
 
         x  = (y - (1 - b1) z) / b1
@@ -174,11 +135,12 @@ def schedule_free(
     Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: b1 outside
              (0, 1], learning_rate < 0.
     """
-    check_transformation(base_optimizer, "schedule_free")
-    return transformation(ScheduleFree(base_optimizer, _schedule_free(learning_rate, b1, weight_lr_power, state_dtype).update))
+    step, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
+    u, s = c.lift(_schedule_free, step, s, p)
+    return u, s._replace(base_optimizer_state=inner_state)
 
 
-def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> Any:
+def _warmed_up(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
     return learning_rate if warmup_steps is None else warmup_constant_schedule(0, learning_rate, warmup_steps)
 
 
@@ -189,12 +151,12 @@ def _warmed_up(learning_rate: Any, warmup_steps: int | None) -> Any:
     rates={"default": 0.1, "digits": 1.0},
 )
 def schedule_free_sgd(
-    learning_rate: NonNegative = 1.0,
+    learning_rate: NonNegative[Hyper] = 1.0,
     warmup_steps: Count | None = None,
-    b1: Interpolation = 0.9,
-    weight_decay: NonNegative | None = None,
-    weight_lr_power: Real = 2.0,
-    state_dtype: Any = None,
+    b1: Interpolation[Hyper] = 0.9,
+    weight_decay: NonNegative[Hyper] | None = None,
+    weight_lr_power: Real[Hyper] = 2.0,
+    state_dtype: DType | None = None,
 ):
     """Schedule-Free gradient descent.
 
@@ -223,14 +185,14 @@ def schedule_free_sgd(
     rates={"default": 0.0025, "digits": 0.01},
 )
 def schedule_free_adamw(
-    learning_rate: NonNegative = 0.0025,
+    learning_rate: NonNegative[Hyper] = 0.0025,
     warmup_steps: Count | None = None,
-    b1: Interpolation = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
-    weight_lr_power: Real = 2.0,
-    state_dtype: Any = None,
+    b1: Interpolation[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_lr_power: Real[Hyper] = 2.0,
+    state_dtype: DType | None = None,
 ):
     """Schedule-Free AdamW.
 

@@ -14,13 +14,13 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to
-from gradxform._types import OptState, Params
+from gradxform._types import Array, OptState, Params, Tree
 from gradxform.core import GradientTransformation
-from gradxform.core._chain import check_transformation
-from gradxform.core._lift import Stage
 from gradxform.core._parts import Labels, inner_fields, joined, parts_of, walk
-from gradxform.core._transformation import Spec, frozen
-from gradxform.schedules._inject import Injected
+from gradxform.core._stage import Stage
+from gradxform.core._state import Layout
+from gradxform.core._transformation import Spec, check_transformation, frozen
+from gradxform.schedules._inject import injection_of
 from gradxform.wrappers._resume import resume_at
 
 
@@ -53,9 +53,16 @@ class Piece(NamedTuple):
     def path(self) -> str:
         return ".".join((*self.labels, self.name.removeprefix("scale_by_")))
 
-    def moments(self) -> tuple[str, ...]:
-        """Names of the fields with something for each leaf."""
-        return self.spec.layout.leaf if isinstance(self.spec, Stage) else ()
+    @property
+    def layout(self) -> Layout | None:
+        """What the fields are, where it is known."""
+        return self.spec.layout if isinstance(self.spec, Stage) else None
+
+    def completed(self) -> Array | None:
+        """The updates that its clock shows, if it has one."""
+        if self.layout is None:
+            return self.fields.get("count")
+        return self.fields[self.layout.clock] - self.layout.start if self.layout.clock else None
 
     def likeness(self, other: Piece) -> int:
         """How much the two are the same; 0 if not at all."""
@@ -65,22 +72,20 @@ class Piece(NamedTuple):
         return 100 + 10 * names + (self.spec == other.spec)
 
 
-def _piece(labels: Labels, tx: Any, state: Any) -> Piece:
+def _piece(labels: Labels, tx: Any, state: OptState) -> Piece:
     spec, record = getattr(tx, "update", None), state
-    fields: dict[str, Any] = {}
-    if isinstance(spec, Stage) and spec.layout.boxed:
-        fields, record = {"count": state.count}, state.inner_state
-    inside = [] if isinstance(spec, Stage) else inner_fields(record)
-    own = (
-        []
-        if getattr(spec, "bare_state", False)
-        else [f for f in getattr(record, "_fields", ()) if f not in (*inside, "inner_states")]
-    )
+    fields: dict[str, Tree] = {}
+    if isinstance(spec, Stage):
+        record = spec.layout.unbox(state)
+        own = [f for f in spec.layout.fields if f not in spec.layout.inner]
+        fields = {"count": state.count} if spec.layout.boxed else {}
+    else:
+        own = [f for f in getattr(record, "_fields", ()) if f not in (*inner_fields(record), "inner_states")]
     fields |= {f: getattr(record, f) for f in own}
     return Piece(labels, spec, type(record).__name__, {f: x for f, x in fields.items() if jax.tree.leaves(x)})
 
 
-def _lanes(tx: Any, state: Any, pieces: list[Piece], labels: Labels = ()) -> list[list[int]]:
+def _lanes(tx: Any, state: OptState, pieces: list[Piece], labels: Labels = ()) -> list[list[int]]:
     """Adds all pieces, outer ones first, and returns the ways of a gradient through them: one for each label of a partition."""
     here = len(pieces)
     pieces.append(_piece(labels, tx, state))
@@ -119,12 +124,12 @@ def _origins(old: list[Piece], old_lanes: Any, new: list[Piece], new_lanes: Any)
     return [sorted(origins, key=lambda i, n=n: old[i].labels != n.labels) for n, origins in zip(new, found, strict=True)]
 
 
-def _by_path(tree: Any) -> dict[str, Any]:
+def _by_path(tree: Tree) -> dict[str, Any]:
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
 
 
-def _carried(where: str, path: str, old: Any, new: Any) -> Any:
+def _carried(where: str, path: str, old: Array, new: Array) -> Array:
     """An old leaf in the place of a new one."""
     if np.shape(old) != np.shape(new):
         at = f" at {path!r}" if path else ""
@@ -140,7 +145,7 @@ def _carried(where: str, path: str, old: Any, new: Any) -> Any:
 class Mover:
     """Fills the pieces of a new state, and keeps the account."""
 
-    def __init__(self, old: list[Piece], step: Any):
+    def __init__(self, old: list[Piece], step: Array | None):
         self.old, self.step = old, step
         self.carried: list[str] = []
         self.fresh: list[str] = []
@@ -149,12 +154,12 @@ class Mover:
     def fill(self, piece: Piece, origins: Sequence[int]) -> dict[str, Any]:
         """The fields of a piece, with the old values where there are any."""
         fields = {f: self._fill(piece, f, origins) for f in piece.fields}
-        moments = [f for f in piece.moments() if f in fields]
-        clock = piece.spec.layout.clock if isinstance(piece.spec, Stage) else "count" if isinstance(piece.spec, Injected) else None
+        layout = piece.layout
+        moments, clock = ([f for f in layout.leaf if f in fields], layout.clock) if layout else ([], None)
         if moments and not any(done for f in moments for done in fields[f][1].values()):
             return self._account(piece, {f: (piece.fields[f], dict.fromkeys(done, False)) for f, (_, done) in fields.items()})
         if clock and not moments and not all(fields[clock][1].values()) and self.step is not None:
-            fields[clock] = (jnp.full_like(piece.fields[clock], self.step), {"": True})
+            fields[clock] = (jnp.full_like(piece.fields[clock], self.step + layout.start), {"": True})  # type: ignore[union-attr]
         return self._account(piece, fields)
 
     def _fill(self, piece: Piece, field: str, origins: Sequence[int]) -> tuple[Any, dict[str, bool]]:
@@ -171,9 +176,8 @@ class Mover:
 
     def _goes(self, piece: Piece, field: str, path: str, i: int) -> bool:
         """Whether a value may go over: an injected hyperparameter only where both optimizers were given the same."""
-        if field != "hyperparams" or not (isinstance(piece.spec, Injected) and isinstance(self.old[i].spec, Injected)):
-            return True
-        return frozen(piece.spec.args.get(path)) == frozen(self.old[i].spec.args.get(path))
+        new, old = injection_of(piece.spec), injection_of(self.old[i].spec)
+        return field != "hyperparams" or new is None or old is None or frozen(new.args.get(path)) == frozen(old.args.get(path))
 
     def _account(self, piece: Piece, fields: Mapping[str, tuple[Any, dict[str, bool]]]) -> dict[str, Any]:
         for field, (_, done) in fields.items():
@@ -189,10 +193,9 @@ class Mover:
         return tuple(f"{p.path}.{f}" for i, p in enumerate(self.old) for f in p.fields if (i, f) not in self.used)
 
 
-def _clock_of(pieces: Sequence[Piece]) -> Any:
+def _clock_of(pieces: Sequence[Piece]) -> Array | None:
     """The step that all clocks show, if they agree."""
-    counts = [p.fields[p.spec.layout.clock] for p in pieces if isinstance(p.spec, Stage) and p.spec.layout.clock]
-    counts += [p.fields["count"] for p in pieces if not isinstance(p.spec, Stage) and "count" in p.fields]
+    counts = [c for c in (p.completed() for p in pieces) if c is not None]
     if not counts or any(isinstance(c, jax.core.Tracer) for c in counts) or len({int(c) for c in counts}) > 1:
         return None
     return counts[0]
@@ -241,15 +244,15 @@ def transfer_state(
     origins = _origins(old, _lanes(old_tx, old_state, old), new, _lanes(new_tx, start, new))
     mover, todo = Mover(old, _clock_of(old)), iter(zip(new, origins, strict=True))
 
-    def visit(labels: Labels, tx: Any, state: Any) -> tuple[Any, Any, bool]:
+    def visit(labels: Labels, tx: Any, state: OptState) -> tuple[Any, OptState, bool]:
         piece, sources = next(todo)
         renewed = any(fnmatch.fnmatchcase(piece.path, pattern) for pattern in fresh)
         fields = mover.fill(piece, () if renewed else sources)
-        if isinstance(piece.spec, Stage) and piece.spec.layout.boxed:
-            count = fields.pop("count")
-            return tx, state._replace(count=count, inner_state=state.inner_state._replace(**fields)), True
-        state = state._replace(**fields) if fields else state
-        if isinstance(piece.spec, Injected) and not renewed:
+        if piece.layout is not None:
+            state = piece.layout.write(state, fields)
+        elif fields:
+            state = state._replace(**fields)
+        if injection_of(piece.spec) and not renewed:
             parts = parts_of(tx, state)
             state = joined(tx, resume_at(tx, state, state.count), parts)[1]
         return tx, state, True

@@ -11,7 +11,6 @@ from gradxform._types import Count, NonNegative, Positive, Range, Unit, Value
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import LAST_TWO_AXES
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
-from gradxform.optimizers import FactoredState
 
 NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
@@ -20,7 +19,7 @@ def _rms(x):
     return jnp.sqrt(jnp.mean(abs_sq(x)))
 
 
-@per_leaf(FactoredState, initial=LAST_TWO_AXES, needs=("params",))
+@per_leaf(LAST_TWO_AXES, needs=("params",))
 def keras_adafactor_step(
     g, s, p, c,
     learning_rate: NonNegative, beta_2_decay: NonPositive, epsilon_1: NonNegative, epsilon_2: NonNegative,

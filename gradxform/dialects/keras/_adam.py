@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Decay, NonNegative, RealUpdates, Shared, Unit, Updates
+from gradxform._types import Clock, Count, Decay, NonNegative, RealUpdates, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
@@ -17,7 +17,7 @@ from gradxform.transforms import scale_by_learning_rate
 class AmsgradState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the largest that the second has been."""
 
-    count: Shared
+    count: Clock
     mu: Updates
     nu: RealUpdates
     nu_max: RealUpdates

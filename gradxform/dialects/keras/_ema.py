@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Count, Shared, Unit, Updates
+from gradxform._types import Clock, Count, Unit, Updates
 from gradxform.core import elementwise
 
 
 class ParamsEmaState(NamedTuple):
     """The exponential moving average of the parameters after each update."""
 
-    count: Shared
+    count: Clock
     average: Updates
 
 

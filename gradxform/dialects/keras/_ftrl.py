@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, NonNegative, Positive, Range, RealUpdates, Unit, Updates, Value
+from gradxform._types import Count, Field, NonNegative, Positive, Range, RealUpdates, Unit, Updates, Value
 from gradxform.core import elementwise
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
 
@@ -17,19 +17,19 @@ NonPositive = Annotated[Value, Range("(-inf, 0]")]
 class FtrlState(NamedTuple):
     """The sum of |g|^2, and the linear part of the sum of the losses so far."""
 
-    accumulator: RealUpdates
+    accumulator: Annotated[RealUpdates, Field(first=_initial)]
     linear: Updates
 
 
-def _initial(accumulator, initial_accumulator_value):
-    return jnp.full_like(accumulator, initial_accumulator_value)
+def _initial(zero, initial_accumulator_value):
+    return jnp.full_like(zero, initial_accumulator_value)
 
 
 def _clip(z, most):
     return jnp.sign(z) * jnp.minimum(jnp.abs(z), most)
 
 
-@elementwise(FtrlState, initial={"accumulator": _initial}, needs=("params",))
+@elementwise(FtrlState, needs=("params",))
 def keras_ftrl_step(
     g, s, p, c,
     learning_rate: Positive, learning_rate_power: NonPositive, initial_accumulator_value: NonNegative,

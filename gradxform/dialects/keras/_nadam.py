@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Count, Decay, NonNegative, RealUpdates, Shared, Unit, Updates
-from gradxform.core import SharedLaw, elementwise
+from gradxform._types import Clock, Count, Decay, Field, NonNegative, RealUpdates, Shared, Unit, Updates
+from gradxform.core import elementwise
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.keras._adam import moments
 from gradxform.dialects.keras._keras import keras_optimizer, optimizer
@@ -17,10 +17,10 @@ from gradxform.transforms import scale_by_learning_rate
 class NadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
-    count: Shared
+    count: Clock
     mu: Updates
     nu: RealUpdates
-    u_product: Shared
+    u_product: Annotated[Shared, Field(first=lambda: 1.0, advance=_advance)]
 
 
 def _momentum(t, b1):
@@ -31,7 +31,7 @@ def _advance(u_product, c, b1):
     return u_product * _momentum(c.t, b1)
 
 
-@elementwise(NadamState, shared={"u_product": SharedLaw(start=lambda: 1.0, advance=_advance)})
+@elementwise(NadamState)
 def scale_by_keras_nadam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
     """Adam's direction with Nesterov's look-ahead and a momentum that warms up within some dozens of updates.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, LeafNumbers, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects._folded import correction, scale_by_folded_adam
 from gradxform.dialects.mxnet._mxnet import Common, coupled, decoupled, filled, mxnet_optimizer, rate
@@ -39,11 +39,11 @@ def adam(
     return coupled(scale_by_folded_adam(beta1, beta2, epsilon), *rate(learning_rate, common), common=common)
 
 
-@elementwise(ScaleByAdamState, needs=("params",), leaf_data={"lr_mult": 1.0, "wd_mult": 1.0})
+@elementwise(ScaleByAdamState, needs=("params",))
 def mxnet_adamw_step(
     g, s, p, c,
     learning_rate: NonNegative, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative, correct_bias: bool = True,
-    lr_mult: Any = None, wd_mult: Any = None,
+    lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `adamw`: see there."""
     mu = b1 * s.mu + (1 - b1) * g

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import NonNegative, Positive, RealUpdates, Updates
+from gradxform._types import LeafNumbers, NonNegative, Positive, RealUpdates, Updates
 from gradxform.core import elementwise
 from gradxform.dialects.mxnet._mxnet import Common, decoupled, filled, mxnet_optimizer
 
@@ -21,10 +21,10 @@ class FtrlState(NamedTuple):
     n: RealUpdates
 
 
-@elementwise(FtrlState, needs=("params",), leaf_data={"lr_mult": 1.0, "wd_mult": 1.0})
+@elementwise(FtrlState, needs=("params",))
 def mxnet_ftrl_step(
     g, s, p, c,
-    learning_rate: Positive, lamda1: NonNegative, beta: NonNegative, wd: NonNegative, lr_mult: Any = None, wd_mult: Any = None,
+    learning_rate: Positive, lamda1: NonNegative, beta: NonNegative, wd: NonNegative, lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `ftrl`: see there."""
     size = jnp.maximum(learning_rate * c.lr_mult, LEAST_RATE)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, LeafNumbers, NonNegative
 from gradxform.core import per_leaf
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rescaled
 from gradxform.optimizers import ScaleByLansState
@@ -19,12 +19,12 @@ def _with_norm(size, r):
     return jnp.where(defined, size / jnp.where(defined, norm(r), 1), 1) * r
 
 
-@per_leaf(ScaleByLansState, needs=("params",), leaf_data={"lr_mult": 1.0, "wd_mult": 1.0})
+@per_leaf(ScaleByLansState, needs=("params",))
 def mxnet_lans_step(
     g, s, p, c,
     learning_rate: NonNegative, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative,
     lower_bound: NonNegative | None, upper_bound: NonNegative | None, clip_gradient: NonNegative | None,
-    lr_mult: Any = None, wd_mult: Any = None,
+    lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `lans`: see there."""
     a, decay, size = learning_rate * c.lr_mult, wd * c.wd_mult, jnp.clip(norm(p), lower_bound, upper_bound)

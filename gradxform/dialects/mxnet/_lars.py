@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import norm
-from gradxform._types import NonNegative, Unit
+from gradxform._types import LeafNumbers, NonNegative, Unit
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rate, rescaled
 from gradxform.transforms import trace
 
 
-@per_leaf(needs=("params",), leaf_data={"wd_mult": 1.0})
+@per_leaf(needs=("params",))
 def scale_by_lars_ratio(
     g, s, p, c,
     eta: NonNegative = 0.001, epsilon: NonNegative = 1e-8, wd: NonNegative = 0.0, clip_gradient: NonNegative | None = None,
-    wd_mult: Any = None,
+    wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The direction of `lars`: see there."""
     decay = wd * c.wd_mult

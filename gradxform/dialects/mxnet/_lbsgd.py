@@ -8,7 +8,7 @@ from typing import Any, Literal, Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, NonNegative, Real, Unit
+from gradxform._types import Count, LeafNumbers, NonNegative, Real, Unit
 from gradxform.core import chain, per_leaf
 from gradxform.core._hyper import evaluate
 from gradxform.dialects._pieces import is_zero
@@ -71,10 +71,10 @@ class WarmUp:
         return 1 + (size - 1) * jnp.minimum(n / float(self.steps), 1) ** CURVES[self.strategy]
 
 
-@per_leaf(needs=("params",), leaf_data={"wd_mult": 1.0})
+@per_leaf(needs=("params",))
 def scale_by_lbsgd_ratio(
     g, s, p, c,
-    rescale_grad: Real = 1.0, clip_gradient: NonNegative | None = None, wd: NonNegative = 0.0, wd_mult: Any = None,
+    rescale_grad: Real = 1.0, clip_gradient: NonNegative | None = None, wd: NonNegative = 0.0, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The direction of `lbsgd` with the strategy "lars": see there."""
     decay, above = wd * c.wd_mult, jnp.sum(abs_sq(p))

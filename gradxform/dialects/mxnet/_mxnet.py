@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
 from gradxform._numerics import clip_elements
-from gradxform._types import NonNegative, Real
+from gradxform._types import LeafNumbers, NonNegative, Real
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.dialects._dialect import dialect
 from gradxform.dialects._pieces import is_zero
@@ -60,8 +60,8 @@ def mxnet_optimizer(
     return lambda fn: dialect("mxnet", core=core, example=example, check=check)(_spelled_out(fn))
 
 
-@elementwise(needs=("params",), leaf_data={"wd_mult": 1.0})
-def add_multiplied_decay(g, s, p, c, wd: NonNegative = 0.0, wd_mult: Any = None):
+@elementwise(needs=("params",))
+def add_multiplied_decay(g, s, p, c, wd: NonNegative = 0.0, wd_mult: LeafNumbers = None):
     """Add the parameters to the updates, times a decay that may differ from leaf to leaf.
 
         u = g + wd wd_mult p

@@ -6,14 +6,14 @@ from typing import Any, Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative
+from gradxform._types import LeafNumbers, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects.mxnet._mxnet import Common, coupled, filled, mxnet_optimizer
 from gradxform.optimizers import sgld as core_sgld
 
 
-@elementwise(leaf_data={"multipliers": 1.0})
-def scale_by_root_multiplier(g, s, p, c, multipliers: Any = None):
+@elementwise()
+def scale_by_root_multiplier(g, s, p, c, multipliers: LeafNumbers = None):
     """Multiply the update of each leaf by the root of a number of its own.
 
         u = sqrt(multiplier) g

@@ -12,7 +12,6 @@ from gradxform.core import chain, per_leaf
 from gradxform.dialects._dialect import Each
 from gradxform.dialects._pieces import LAST_TWO_AXES
 from gradxform.dialects.torch._torch import torch_optimizer
-from gradxform.optimizers import FactoredState
 from gradxform.transforms import scale
 
 NonPositive = Annotated[Value, Range("(-inf, 0]")]
@@ -23,7 +22,7 @@ def _rms(x):
     return jnp.sqrt(jnp.mean(abs_sq(x)))
 
 
-@per_leaf(FactoredState, initial=LAST_TWO_AXES, needs=("params",))
+@per_leaf(LAST_TWO_AXES, needs=("params",))
 def torch_adafactor_step(
     g, s, p, c,
     lr: NonNegative, beta2_decay: NonPositive, eps1: NonNegative | None = None, eps2: NonNegative = 1e-3, d: AtLeastOne = 1.0,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative, Real, Shared, Updates
-from gradxform.core import SharedLaw, chain, elementwise
+from gradxform._types import Clock, Field, NonNegative, Real, Shared, Updates
+from gradxform.core import chain, elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import torch_optimizer
 from gradxform.transforms import add_decayed_weights, scale
@@ -16,8 +16,8 @@ from gradxform.transforms import add_decayed_weights, scale
 class AsgdState(NamedTuple):
     """The step size of the next update, and the average of the parameters."""
 
-    count: Shared
-    eta: Shared
+    count: Clock
+    eta: Annotated[Shared, Field(first=_start, advance=_advance)]
     ax: Updates
 
 
@@ -29,7 +29,7 @@ def _advance(eta, c, lr, lambd, alpha):
     return lr / (1 + lambd * lr * c.t) ** alpha
 
 
-@elementwise(AsgdState, shared={"eta": SharedLaw(_start, _advance)}, needs=("params",))
+@elementwise(AsgdState, needs=("params",))
 def averaged_descent(
     g, s, p, c, lr: NonNegative = 1e-2, lambd: NonNegative = 1e-4, alpha: Real = 0.75, t0: Real = 1e6
 ):  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
-from gradxform.core import SharedLaw, elementwise
+from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Shared, Updates
+from gradxform.core import elementwise
 from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
@@ -17,10 +17,10 @@ from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
-    count: Shared
+    count: Clock
     mu: Updates
     nu: RealUpdates
-    momentum_product: Shared
+    momentum_product: Annotated[Shared, Field(first=lambda: 1.0, advance=_advance)]
 
 
 def _momentum(t, b1, momentum_decay):
@@ -31,7 +31,7 @@ def _advance(momentum_product, c, b1, momentum_decay):
     return momentum_product * _momentum(c.t, b1, momentum_decay)
 
 
-@elementwise(ScaleByNadamState, shared={"momentum_product": SharedLaw(start=lambda: 1.0, advance=_advance)})
+@elementwise(ScaleByNadamState)
 def scale_by_torch_nadam(
     g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, momentum_decay: NonNegative = 4e-3
 ):  # fmt: skip

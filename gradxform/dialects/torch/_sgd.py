@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import NonNegative, Real, Shared, Unit, Updates
+from gradxform._types import Clock, NonNegative, Real, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
@@ -17,7 +17,7 @@ from gradxform.transforms import trace
 class DampenedTraceState(NamedTuple):
     """The decaying sum of past gradients, the first at full size."""
 
-    count: Shared
+    count: Clock
     trace: Updates
 
 

@@ -1,0 +1,103 @@
+"""`declare`: from a written function to the public one that bears its name, signature and docstring, and checks its arguments.
+
+Kernels, optimizers, wrappers, schedules and dialects are all made by it, so that a wrong name or value is reported alike everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.core import Tracer
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import check_arguments, parameters_of
+
+Bound = inspect.BoundArguments
+WORDS = {  # the words of PyTorch and Keras, and ours
+    "lr": ("learning_rate",), "betas": ("b1", "b2"), "beta1": ("b1",), "beta2": ("b2",), "beta_1": ("b1",), "beta_2": ("b2",),
+    "epsilon": ("eps",), "alpha": ("decay",), "rho": ("decay",), "momentum_decay": ("decay",),
+}  # fmt: skip
+advisers: list[Callable[[str, str], str]] = []
+"""Functions of (a function's name, a wrong argument) that know where such an argument is taken; the registry is one."""
+
+
+def declare(
+    fn: Callable[..., Any],
+    make: Callable[[Bound], Any],
+    *,
+    owner: str | None = None,
+    skip: int = 0,
+    check: Callable[[str, Mapping[str, Any]], None] | None = None,
+) -> Callable[..., Any]:
+    """The public function of what is declared by the signature of `fn`.
+
+    Args:
+      fn: its annotations give the ranges, its docstring is that of the result.
+      make: what the result does with its arguments, which are complete and checked.
+      owner: the name in messages; that of `fn` without leading underscores.
+      skip: how many of the first arguments are not the caller's.
+      check: called with the name and all arguments, for what they must be together.
+    """
+    owner = owner or fn.__name__.lstrip("_")
+
+    @functools.wraps(fn)
+    def public(*args: Any, **kwargs: Any) -> Any:
+        bound = bind(owner, public, args, kwargs)
+        parameters = parameters_of(fn, skip)
+        for name, value in bound.arguments.items():
+            if _is_whole(value) and parameters[name].range and not parameters[name].is_data:
+                bound.arguments[name] = int(value)
+        check_arguments(owner, parameters, bound.arguments)
+        if check is not None:
+            check(owner, bound.arguments)
+        return make(bound)
+
+    if skip:
+        signature = inspect.signature(fn)
+        public.__signature__ = signature.replace(parameters=list(signature.parameters.values())[skip:])  # type: ignore[attr-defined]
+        del public.__wrapped__
+    return public
+
+
+def _is_whole(x: Any) -> bool:
+    """Whether x is a whole number that is no Python one, and known."""
+    return (
+        isinstance(x, (np.integer, np.ndarray, jax.Array)) and not isinstance(x, Tracer) and x.shape == () and x.dtype.kind in "iu"
+    )
+
+
+def bind(owner: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
+    """The arguments of a call, complete, or a `HyperparameterError` that says what there is."""
+    signature = signature_of(fn)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as e:
+        raise HyperparameterError(_misfit(owner, signature, args, kwargs, str(e))) from None
+    bound.apply_defaults()
+    return bound
+
+
+signature_of = functools.cache(inspect.signature)  # read when a function is first called, not when it is defined
+
+
+def _misfit(owner: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any], problem: str) -> str:
+    """Why a call does not fit the signature: the wrong name, near names, all names."""
+    names = list(signature.parameters)
+    takes = f"It takes {', '.join(str(p).replace(': ' + _shown(p), '') for p in signature.parameters.values()) or 'nothing'}."
+    wrong = next((name for name in kwargs if name not in signature.parameters), None)
+    if wrong is None:
+        return f"{owner}: {problem}. {takes}"
+    near = [n for n in WORDS.get(wrong, ()) if n in names] or difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
+    hint = f" Did you mean {' and '.join(map(repr, near))}?" if near else ""
+    advice = "".join(f" {text}" for adviser in advisers if (text := adviser(owner, wrong)))
+    return f"{owner} has no argument {wrong!r}.{hint}{advice} {takes}"
+
+
+def _shown(p: inspect.Parameter) -> str:
+    return inspect.formatannotation(p.annotation) if p.annotation is not p.empty else ""

@@ -1,0 +1,301 @@
+"""A stage: a kernel with the values of its arguments, which is the `update` of everything that the decorators make."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import real_part, round_to, widen
+from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree, Updates
+from gradxform.core import _engine, _run, _whole
+from gradxform.core._clocks import like_before
+from gradxform.core._evaluate import After
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, on_the_mesh_of
+from gradxform.core._kernel import SCOPES, Arguments, Kernel, named
+from gradxform.core._parts import Part, is_transformation
+from gradxform.core._state import Layout
+from gradxform.core._transformation import Spec, frozen, scope_of
+from gradxform.core._views import View
+from gradxform.tree._params import is_stand_in
+
+
+class Stage(Spec):
+    """One kernel with the values of its arguments."""
+
+    def __init__(self, kernel: Kernel, args: Arguments):
+        self.kernel, self.args = kernel, dict(args)
+
+    def __reduce__(self):
+        return (Stage, (self.kernel, self.args))
+
+    @property
+    def widens(self) -> bool:
+        return self.kernel.widens
+
+    def name(self) -> str:
+        return self.kernel.name if self.kernel.call is None else self.kernel.call(**self.args)[0]
+
+    def key(self) -> tuple[Any, ...]:
+        return (self.kernel, frozen(self.args))
+
+    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return self.kernel.shown(self.args) if self.kernel.call is None else ((), self.kernel.call(**self.args)[1])
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        return self.kernel.layout_for(self.args)
+
+    @property
+    def members(self) -> Iterable[Any]:
+        return [tx for _, tx in self.inside(None)]
+
+    @functools.cached_property
+    def scope(self) -> str:
+        """How far information flows: the kernel's, and that of the transformations inside."""
+        own = "per_leaf" if any(self.args[n] is not None for n in self.kernel.leaf_data) else self.kernel.scope
+        return max([own, *map(scope_of, self.members)], key=SCOPES.index)
+
+    @functools.cached_property
+    def slot(self) -> _engine.Slot:
+        return _engine.Slot(self.kernel, self.layout, self.args)
+
+    def slots_by_leaf(self, take: Callable[[str, Tree], list[Any]], updates: Updates) -> list[_engine.Slot] | None:
+        """The slot of each leaf, if an argument differs from leaf to leaf."""
+        trees = {}
+        for name, kind in self.kernel.leaf_args.items():
+            value = self.args[name]
+            if value is not None and not isinstance(value, kind):
+                trees[name] = take(f"`{name}`", value(updates) if callable(value) else value)
+        if not trees:
+            return None
+        choices = zip(*trees.values(), strict=True)
+        return [_engine.Slot(self.kernel, self.layout, {**self.args, **dict(zip(trees, c, strict=True))}) for c in choices]
+
+    @functools.cached_property
+    def program(self) -> _engine.Program:
+        return _engine.program_for((self.slot,))
+
+    def stage_of(self, kernel: Kernel) -> Stage:
+        """A kernel that works on this stage's own record, with those of its arguments that it names."""
+        found = self._stages.get(kernel)
+        if found is None:
+            found = self._stages[kernel] = Stage(kernel, {n: self.args[n] for n in kernel.parameters})
+        return found
+
+    @functools.cached_property
+    def _stages(self) -> dict[Kernel, Stage]:
+        return {}
+
+    def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
+        if self.kernel.whole:
+            return _whole.run(self, updates, state, params, extra)
+        updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
+        return updates, state
+
+    # ---- the first state
+
+    def init(self, params: Params) -> OptState:
+        leaves, treedef = flatten(params)
+        fields = {}
+        for name, field in self.layout.fields.items():
+            if field.when is not None and not self._at_start(field.when):
+                fields[name] = None
+            elif field.kind == "leaf":
+                fields[name] = treedef.unflatten([self._first_of_leaf(field, p) for p in leaves])
+            elif field.kind == "shared":
+                fields[name] = self._first_of_all(field, params, leaves)
+            elif field.kind == "key":
+                fields[name] = None if self.args["key"] is None else as_key(self.args["key"])
+            elif field.kind == "inner":
+                fields[name] = self._first_inside(name, field, params)
+        if self.layout.clock:
+            fields[self.layout.clock] = jnp.full([], self.layout.start, jnp.int32)
+        return on_the_mesh_of(params, self.layout.make(fields))
+
+    def _at_start(self, fn: Callable[..., Any], **given: Any) -> Any:
+        return fn(**named(fn, {**self.kernel.at(0, self.args), **given}))
+
+    def _first_of_all(self, field: Field, params: Params, leaves: list[Any]) -> Tree:
+        present = [p for p in leaves if is_array(p)]
+        seen = params if self.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
+        value = self._at_start(field.first, params=seen)  # type: ignore[arg-type]
+        dtype = None
+        if field.dtype == "params" and present:
+            dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
+        return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
+
+    def _dtype_at(self, field: Field, p: ArrayLike) -> DType:
+        dtype = dtype_of(p) if field.dtype == "p" else widen(dtype_of(p))
+        if field.stored and self.args.get(field.stored) is not None:
+            stored = jnp.dtype(self.args[field.stored])
+            imaginary = jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.issubdtype(stored, jnp.complexfloating)
+            dtype = jnp.promote_types(stored, jnp.complex64) if imaginary and self.kernel.whole else stored
+        return real_part(dtype) if field.dtype == "real" else dtype
+
+    def _first_of_leaf(self, field: Field, p: Any) -> Tree:
+        if is_gap(p):
+            return p
+        if not is_array(p):
+            return (fresh(p) if field.dtype == "p" else jnp.zeros_like(p)) if hasattr(p, "shape") else None
+        dtype = self._dtype_at(field, p)
+        if field.first is None and field.dtype == "p":
+            return fresh(p, dtype)
+        zero = jnp.zeros_like(p, dtype=dtype)
+        if field.first is None:
+            axes = self.axes(field, zero.shape)
+            return zero if axes is None else jax.tree.map(lambda a: _along(zero, a), axes, is_leaf=_is_axes)
+        given = {"zero": zero}
+        if "p" in named(field.first, {"p": None}):  # type: ignore[arg-type]
+            given["p"] = fresh(p, widen(dtype_of(p)))
+        value = self._at_start(field.first, **given)  # type: ignore[arg-type]
+        return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
+
+    def axes(self, field: Field, shape: Shape) -> Tree:
+        """The axes of a field at a leaf of that shape; None: those of the leaf."""
+        return self._at_start(field.axes, shape=shape) if callable(field.axes) else field.axes
+
+    def _first_inside(self, name: str, field: Field, params: Params) -> OptState:
+        if field.first is not None:
+            return self._at_start(field.first, params=params)  # type: ignore[arg-type]
+        seen = params if is_stand_in(params) else self.view(params).see(params)
+        state = _each(lambda tx: tx.init(seen), self._within(name, field, None))
+        return field.through[1](None, state) if field.through else state
+
+    # ---- what is inside
+
+    def view(self, like: Tree) -> View:
+        """What the transformation inside sees of a tree that is laid out like this one."""
+        make = self.kernel.view
+        return View() if make is None else make(like, **named(make, self.args))
+
+    def _within(self, name: str, field: Field, record: OptState) -> Any:
+        """The transformation, or tuple or mapping of them, whose state a field holds."""
+        return self.args[self.kernel.inside[name]] if field.made is None else self._at_start(field.made, s=record)
+
+    def inside(self, record: OptState | None, aside: bool = True) -> list[tuple[str, Any]]:
+        """The transformations inside, each with the name of its field; without `aside` only those whose updates go out."""
+        found = []
+        for name in self.layout.inner:
+            field = self.layout.fields[name]
+            if field.aside and not aside:
+                continue
+            tx = self._within(name, field, record)
+            found += [(name, x) for x in _listed(tx)] if tx is not None else []
+        return found
+
+    def parts(self, state: OptState) -> list[Part]:
+        record, parts = self.layout.unbox(state), []
+        for name in self.layout.inner:
+            field = self.layout.fields[name]
+            tx, inner = self._within(name, field, record), self._state_of(name, record)
+            inner = field.through[0](inner) if field.through else inner
+            if isinstance(tx, Mapping):
+                parts += [Part(str(label), one, inner[label]) for label, one in tx.items()]
+            else:
+                parts += [Part("", *pair) for pair in zip(_listed(tx), inner if _is_many(tx) else [inner], strict=True)]
+        return parts
+
+    def _state_of(self, name: str, record: OptState) -> OptState:
+        return record if self.layout.cls is None else getattr(record, name)
+
+    def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
+        record, args, new, left = self.layout.unbox(state), dict(self.args), {}, iter(parts)
+        for name in self.layout.inner:
+            field = self.layout.fields[name]
+            tx, old = self._within(name, field, record), self._state_of(name, record)
+            mine = [next(left) for _ in _listed(tx)]
+            together = lambda xs, tx=tx: _like(tx, xs)
+            if field.made is None:
+                args[self.kernel.inside[name]] = together([p.tx for p in mine])
+            inner = together([p.state for p in mine])
+            new[name] = field.through[1](old, inner) if field.through else inner
+        same = all(args[n] is self.args[n] for n in args)
+        spec = self if same else Stage(self.kernel, args)
+        return spec, new["inner"] if self.layout.cls is None else self.layout.write(state, new)
+
+    # ---- what follows from the declarations
+
+    def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
+        kernel, layout, record, new = self.kernel, self.layout, self.layout.unbox(state), {}
+        given = {**self.args, "s": record, "step": step, "inner_step": step}
+        if kernel.inner_steps is not None:
+            given["inner_step"] = kernel.inner_steps(**named(kernel.inner_steps, given))
+        reads = any(callable(x) for x in self.args.values() if not is_transformation(x))
+        for name, field in layout.fields.items():
+            inner_clock = field.at is not None and "inner_step" in named(field.at, given)
+            if only_schedules and not ((field.kind == "clock" and reads) or inner_clock):
+                continue
+            given["value"] = value = None if layout.cls is None else getattr(record, name)
+            if field.at is not None:
+                new[name] = like_before(field.at(**named(field.at, given)), value)
+            elif field.kind == "clock":
+                new[name] = like_before(step + layout.start, value)
+            elif field.kind == "shared" and field.advance and jnp.issubdtype(value.dtype, jnp.integer):  # type: ignore[union-attr]
+                new[name] = like_before(step, value)
+        if layout.boxed:
+            new["count"] = like_before(step, state.count) if reads or not only_schedules else state.count
+        return layout.write(state, new), given["inner_step"]
+
+    def eval_params(self, state: OptState, params: Params, after: After) -> Params:
+        record = self.layout.read(state, self.name())
+        if self.kernel.whole:
+            return _whole.evaluate(self, record, params, after)
+        if self.kernel.evaluate is None:
+            return params
+        wide = lambda x: jnp.asarray(x).astype(widen(dtype_of(x))) if is_array(x) else x
+        fields, ps = jax.tree.map(wide, (record, params))
+        completed = self.layout.completed(state)
+        k = 0 if completed is None else jnp.maximum(completed - 1, 0)
+        declared = self.kernel.evaluate
+        found = declared(ps, fields, after, **named(declared, self.kernel.at(k, self.args)))
+        if found is ps:
+            return params
+        return jax.tree.map(lambda p, x: round_to(x, dtype_of(p)) if is_array(p) else p, params, found)
+
+
+def _is_axes(x: Tree) -> bool:
+    return isinstance(x, Axes)
+
+
+def _along(zero: Array, axes: Axes) -> Array:
+    """Zeros with these axes, laid out over devices as what is computed from the leaf will be."""
+    kept = [i for i in axes if i is not None]
+    x = zero.sum([i for i in range(zero.ndim) if i not in kept]).transpose([sorted(kept).index(i) for i in kept])
+    return jnp.expand_dims(x, [i for i, axis in enumerate(axes) if axis is None])
+
+
+def _is_many(tx: Any) -> bool:
+    return isinstance(tx, Mapping) or (isinstance(tx, (tuple, list)) and not is_transformation(tx))
+
+
+def _listed(tx: Any) -> list[Any]:
+    """One transformation, or several, as a list."""
+    if not _is_many(tx):
+        return [tx]
+    return list(tx.values()) if isinstance(tx, Mapping) else list(tx)
+
+
+def _like(tx: Any, new: Sequence[Any]) -> Any:
+    """New things in the container that the transformations stand in."""
+    if not _is_many(tx):
+        return new[0]
+    return dict(zip(tx, new, strict=True)) if isinstance(tx, Mapping) else type(tx)(new)
+
+
+def _each(f: Callable[[Any], Any], tx: Any) -> Any:
+    return _like(tx, [f(one) for one in _listed(tx)])
+
+
+def is_key(x: Any) -> bool:
+    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def as_key(key: Any) -> Array:
+    """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
+    if isinstance(key, int):
+        return jax.random.key(key)
+    return jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)), impl=jax.random.key_impl(key) if is_key(key) else None)

@@ -1,0 +1,231 @@
+"""Executing a kernel of whole trees: a wrapper, with transformations inside, or a function that no leafwise kernel can be.
+
+    kernel(g, s, p, c, <arguments>) -> (u, s')
+
+`g`, `p` are trees, `s` the state's record, `c` a `TreeContext`. An argument that is a transformation stands there as one whose `update` has
+the extra arguments and goes through the wrapper's view: `inner.update(g, s.inner_state, p)`, `inner.init(p)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import real_part, round_to, widen
+from gradxform._types import Array, DType, OptState, Params, Tree, Updates
+from gradxform.core._engine import Context, wide_leaf
+from gradxform.core._evaluate import After, evaluated
+from gradxform.core._holes import as_array, dtype_of, is_array
+from gradxform.core._kernel import missing, named
+from gradxform.core._run import hypers
+from gradxform.core._transformation import extra_args_for
+from gradxform.core._trees import Trees, advance
+from gradxform.core._views import View
+
+if TYPE_CHECKING:
+    from gradxform.core._stage import Stage
+
+Extras = Mapping[str, Any]
+
+
+class Bound:
+    """A transformation inside another, for one update of that: with its extra arguments, through its view."""
+
+    def __init__(self, tx: Any, owner: str, view: View, extra: Extras):
+        self.tx, self.owner, self.view, self.extra = tx, owner, view, extra
+
+    def init(self, params: Params) -> OptState:
+        return self.tx.init(self.view.see(params))
+
+    def update(self, updates: Updates, state: OptState, params: Params = None, **more: Tree) -> tuple[Updates, OptState]:
+        extra = extra_args_for(self.tx.update, {**self.extra, **more})
+        if self.view.is_plain:
+            return self.tx.update(updates, state, params, **extra)
+        seen, ps = self.view.see(updates), None if params is None else self.view.see(params)
+        u, state = self.tx.update(seen, state, ps, **self.view.extra(extra, updates, params))
+        Trees(self.owner, seen).take("the inner transformation's updates", u)
+        return self.view.put(updates, u), state
+
+
+class TreeContext(Context):
+    """What a kernel of whole trees knows beside them: `c.t`, the extra arguments that it declares, and how to work leaf by leaf.
+
+    Attributes:
+      stage: the transformation that is executed.
+      state: its whole state.
+      trees: the updates, taken apart.
+      extra: all extra arguments.
+    """
+
+    __slots__ = ("_view", "extra", "stage", "state", "trees")
+
+    def __init__(self, stage: Stage, state: OptState, t: Array | None, needed: Extras, trees: Trees, extra: Extras):
+        super().__init__(stage.kernel.name, t, needed, None, jnp.dtype(jnp.float32))
+        self.stage, self.state, self.trees, self.extra = stage, state, trees, extra
+        self._view = stage.view(trees.updates)
+
+    def bind(self, tx: Any) -> Any:
+        """A transformation that is not an argument, as one that is."""
+        return None if tx is None else Bound(tx, self._owner, self._view, self.extra)
+
+    def map(self, f: Callable[..., Any], *trees: Tree, like: tuple[Tree, ...] = (), **shared: Tree) -> Any:
+        """f at each leaf that the first tree has: one tree, or one for each of `like`.
+
+        f is given the leaves, float32 or wider, and what is shared by all, by keyword. Its result is rounded as the first tree is, or the
+        i-th result as the i-th of `like`; where the first tree has no leaf, that tree's own stays. So one leaf is wide at a time. A
+        function at the top of a module is compiled once.
+        """
+        first = self.trees if trees[0] is self.trees.updates else Trees(self._owner, trees[0])
+        columns = [first.pick(first.leaves), *(first.pick(first.like("a tree beside them", x)) for x in trees[1:])]
+        targets = [first.take("a tree beside them", x) for x in like or trees[:1]]
+        dtypes = [tuple(map(dtype_of, row)) for row in zip(*map(first.pick, targets), strict=True)]
+        call = _compiled(f)
+        rows = zip(dtypes, zip(*columns, strict=True), strict=True)
+        out = [call(to, tuple(map(as_array, xs)), shared) for to, xs in rows]
+        results = [first.together(first.put(target, [row[i] for row in out])) for i, target in enumerate(targets)]
+        return tuple(results) if like else results[0]
+
+    def lift(self, made: Any, g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
+        """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
+        return self.stage.stage_of(made.kernel)(g, s, p, **extra)
+
+
+_programs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+
+
+def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+    """(dtypes of the results, leaves, shared) -> results."""
+    found = _programs.get(f)
+    if found is None:
+        ref = weakref.ref(f)
+
+        def at(dtypes: tuple[DType, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
+            out = ref()(*(wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs), **shared)  # type: ignore[misc]
+            return tuple(
+                round_to(jnp.asarray(y), d) for y, d in zip(out if isinstance(out, tuple) else (out,), dtypes, strict=False)
+            )
+
+        if getattr(f, "__closure__", None) is not None or "<" in getattr(f, "__qualname__", "<"):
+            return lambda dtypes, xs, shared: at(dtypes, xs, shared)
+        found = _programs[f] = jax.jit(at, static_argnums=0)
+    return found
+
+
+def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: Extras) -> tuple[Updates, OptState]:
+    """Execute a kernel of whole trees."""
+    kernel, layout = stage.kernel, stage.layout
+    record = layout.read(state, kernel.name)
+    trees = Trees(kernel.name, updates)
+    clock = getattr(state, layout.clock) if layout.clock else None
+    t = None if clock is None else advance([clock])[0]
+    k = layout.completed(state)
+    number = t - layout.start if t is not None and layout.start else t
+    c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
+    args = dict(stage.args) if k is None else kernel.at(k, stage.args)
+    args |= {name: c.bind(args[name]) for name in kernel.transformations}
+    u, new = kernel.function(updates, record, params, c, **args)
+    if layout.cls is None:
+        return u, new
+    fields = {}
+    for name, field in layout.fields.items():
+        before, after = getattr(record, name), getattr(new, name)
+        if field.kind != "clock" and after is not before:
+            fields[name] = after if field.kind in ("inner", "key") else as_before(after, before)
+    if layout.clock:
+        fields[layout.clock] = t
+    return u, layout.write(state, fields)
+
+
+def needed(stage: Stage, params: Params, extra: Extras) -> dict[str, Any]:
+    """The extra arguments that a kernel declares, by name; those that are optional and absent are None."""
+    found = {}
+    for name, argument in stage.kernel.needs.items():
+        value = params if name == "params" else extra.get(name)
+        if value is None and not argument.optional:
+            raise missing(stage.name(), name)
+        if name != "params":
+            found[name] = value
+    return found
+
+
+def as_before(new: Tree, old: Tree) -> Tree:
+    """A new field, or state, in the dtypes that it had. One of another structure is taken as it is."""
+    if new is old:
+        return old
+    xs, treedef = jax.tree.flatten(new)
+    ys, before = jax.tree.flatten(old)
+    return treedef.unflatten([leaf_as_before(x, y) for x, y in zip(xs, ys, strict=True)]) if treedef == before else new
+
+
+def leaf_as_before(new: Any, old: Any) -> Any:
+    """A leaf in the dtype that it had, never of weak type; what was of weak type itself sets no dtype."""
+    if getattr(old, "weak_type", not hasattr(old, "dtype")):
+        return new
+    if getattr(new, "dtype", None) == old.dtype and not getattr(new, "weak_type", False):
+        return new
+    dtype = jnp.result_type(old)
+    return round_to(jnp.asarray(new), dtype).astype(dtype)  # astype: never of weak type
+
+
+def evaluate(stage: Stage, record: OptState, params: Params, after: After) -> Params:
+    """The parameters to evaluate with: as declared, or as what is inside has them."""
+
+    def inside(params: Params) -> Params:
+        for name, tx in stage.inside(record, aside=False):
+            view = stage.view(params)
+            seen = view.see(params)
+            found = evaluated(tx, record if stage.layout.cls is None else getattr(record, name), seen, view.after(after, params))
+            params = params if found is seen else view.put(params, found)
+        return params
+
+    declared = stage.kernel.evaluate
+    if declared is None:
+        return inside(params)
+    return declared(params, record, **named(declared, {**stage.args, "after": after, "inside": inside}))
+
+
+def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel of lists (of the present leaves, float32 or wider) as one of trees."""
+
+    @functools.wraps(kernel)
+    def of_trees(g: Updates, s: OptState, p: Params, c: TreeContext, **arguments: Tree) -> tuple[Updates, OptState]:
+        stage, trees, layout = c.stage, c.trees, c.stage.layout
+        take = lambda what, tree: [_up(x) for x in trees.pick(trees.like(what, tree))]
+        fields = {f: trees.take(f"the state's `{f}`", getattr(s, f)) for f in layout.leaf}
+        gs = [as_array(x) for x in trees.pick(trees.leaves)]
+        extras = {
+            n: take(f"`{n}`", c.extra[n]) if x.per_leaf else getattr(c, n) for n, x in stage.kernel.needs.items() if n != "params"
+        }
+        key, sample = jax.random.split(getattr(s, layout.key)) if layout.key else (None, None)
+        dtype = real_part(functools.reduce(jnp.promote_types, [widen(x.dtype) for x in gs], jnp.dtype(jnp.float32)))
+        record = s._replace(**{f: [_up(x) for x in trees.pick(xs)] for f, xs in fields.items()}) if fields else s
+        ps = take("`params`", p) if "params" in stage.kernel.needs else None
+        inside = Context(stage.kernel.name, c.t, extras, sample, dtype)
+        u, new = kernel([_up(x) for x in gs], record, ps, inside, **hypers(stage, layout.completed(c.state)))
+        for f, xs in fields.items():
+            rows = zip(getattr(new, f), trees.pick(xs), strict=True)
+            fields[f] = trees.together(trees.put(xs, [jax.tree.map(lambda n, o: _down(n, o.dtype), *row) for row in rows]))
+        if layout.key:
+            fields[layout.key] = key
+        new = new._replace(**fields) if fields else new
+        return trees.together(trees.put(trees.leaves, [_down(x, y.dtype) for x, y in zip(u, gs, strict=True)])), new
+
+    return of_trees
+
+
+_widen_leaf = jax.jit(wide_leaf, static_argnums=1)
+_round_leaf = jax.jit(round_to, static_argnums=1)
+
+
+def _up(x: Tree) -> Tree:
+    wide = lambda y: _widen_leaf(y, jnp.dtype(jnp.float32)) if is_array(y) and widen(y.dtype) != y.dtype else y
+    return jax.tree.map(lambda y: wide(as_array(y)), x)
+
+
+def _down(x: Array, dtype: DType) -> Array:
+    return x if x.dtype == dtype else _round_leaf(x, dtype)
