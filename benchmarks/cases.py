@@ -40,7 +40,6 @@ OPTIMIZERS = {
     "schedule_free_adamw": Optimizer(lambda lib: lib.contrib.schedule_free_adamw(1e-3), ("contrib",)),
     "MultiSteps(adamw, 4)": Optimizer(lambda lib: lib.MultiSteps(lib.adamw(1e-3), 4), ("MultiSteps", "adamw")),
 }
-ADAM = Optimizer(lambda lib: lib.adam(1e-3), ("adam",))  # beside PyTorch's
 
 
 class Tree:
@@ -123,5 +122,5 @@ def counting_tree() -> Tree:
 
 def missing_names(lib) -> list[str]:
     """The public names that the benchmarks use and that a library lacks."""
-    names = sorted({name for optimizer in (*OPTIMIZERS.values(), ADAM) for name in optimizer.names})
+    names = sorted({name for optimizer in OPTIMIZERS.values() for name in optimizer.names})
     return [name for name in names if not hasattr(lib, name)]

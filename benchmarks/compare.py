@@ -1,6 +1,6 @@
 """Optax and gradxform in turn in one process: tracing, lowering, compiling, updating, stepping, importing.
 
-    python benchmarks/compare.py                     everything, some ten minutes; writes results/cpu.json (or gpu.json)
+    python benchmarks/compare.py                     everything, ten to twelve minutes; writes results/cpu.json (or gpu.json)
     python benchmarks/compare.py --quick             small shapes and few samples: does it run? writes nothing
     python benchmarks/compare.py --only step torch   some measures; writes nothing unless --out is given
 
@@ -13,19 +13,21 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import cases
+import hlo
 import jax
 import jax.numpy as jnp
 import machine
 import processes
 import table
 from cases import Tree
-from measure import Contender, Sampler, clock, hlo_counts, interleave, rounded, summary
+from measure import Contender, Sampler, clock, interleave, rounded, summary
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -34,7 +36,7 @@ sys.path.insert(0, str(processes.ROOT))  # gradxform need not be installed
 RESULTS = processes.ROOT / "benchmarks" / "results"
 MEASURES = ("import", "first_trace", "first_update", "trace", "lower", "compile", "update", "step", "counts", "roofline", "torch")
 IN_PROCESS = ("trace", "lower", "compile", "update", "step")
-REPEATS = dict.fromkeys(MEASURES, 7) | {"first_trace": 5, "first_update": 5, "compile": 2, "step": 9, "roofline": 9, "torch": 9}
+REPEATS = dict.fromkeys(MEASURES, 7) | {"first_trace": 3, "first_update": 5, "compile": 2, "step": 9, "roofline": 9, "torch": 9}
 BYTES_PER_PARAM = 28  # adamw on float32: reads gradient, parameter and two moments, writes all but the gradient
 
 Job = tuple[str, Callable[[], object]]
@@ -78,41 +80,52 @@ class Run:
         """HLO instructions and state bytes of one optimizer."""
         contenders = self.contenders(cases.OPTIMIZERS[optimizer], cases.counting_tree())
         self.results.setdefault("counts", {})[optimizer] = {
-            name: {**hlo_counts(c.compiled()), "state_bytes": c.state_bytes()} for name, c in contenders.items()
+            name: {**hlo.counts(c.compiled()), "state_bytes": c.state_bytes()} for name, c in contenders.items()
         }
 
     def count_at(self, key: str, contenders: dict[str, Contender]) -> None:
         """HLO instructions of the headline optimizer at the shapes of the timings."""
-        counts = {name: hlo_counts(contender.compiled()) for name, contender in contenders.items()}
+        counts = {name: hlo.counts(contender.compiled()) for name, contender in contenders.items()}
         self.results.setdefault("headline_counts", {})[key] = counts
 
     def roofline(self, key: str = "large") -> None:
-        """adamw alone, as memory traffic, beside a plain addition (two arrays read, one written)."""
+        """adamw alone, as memory traffic, beside an addition in place (two arrays read, one written); and adamw's loops."""
         tree = self.trees[key]
         contenders = self.contenders(cases.OPTIMIZERS["adamw"], tree)
         samplers = {name: contender.step for name, contender in contenders.items()} | {"addition": addition_sampler(tree)}
         entry = summary(self.interleave("roofline", samplers))
-        moved = {name: BYTES_PER_PARAM if name in contenders else 12 for name in samplers}
-        speeds = {name: rounded(moved[name] * tree.elements / s / 1e9) for name, s in entry["seconds"].items()}
-        self.results["roofline"] = {"shapes": key, "bytes_per_param": BYTES_PER_PARAM, "gb_per_s": speeds, **entry}
+        loops = {name: contender.loops() for name, contender in contenders.items()}
+        moved = {name: hlo.traffic(contender.compiled()) for name, contender in contenders.items()}
+        moved["addition"] = 12 * tree.elements
+        self.results["roofline"] = {
+            "shapes": key,
+            "bytes_per_param": BYTES_PER_PARAM,
+            "gb_per_s": {name: rounded(moved[name] / s / 1e9) for name, s in entry["seconds"].items()},
+            "loops": loops,
+            "traffic": moved,
+            "xla_bytes": {name: hlo.xla_bytes(contender.compiled()) for name, contender in contenders.items()},
+            "crossed_traffic": {name: contender.crossed_traffic() for name, contender in contenders.items()},
+            **entry,
+        }
 
     def torch(self, key: str) -> None:
-        """PyTorch's Adam beside ours; both in place."""
+        """PyTorch's AdamW beside both libraries'; all in place."""
         import torch_adam
 
         tree = self.trees[key]
-        ours = Contender(importlib.import_module(self.libraries["gradxform"]), cases.ADAM, tree, donate=True)
-        samples = self.interleave("torch", {"gradxform": ours.step, **torch_adam.samplers(tree)})
+        contenders = self.contenders(cases.OPTIMIZERS["adamw"], tree)
+        samplers = {name: contender.step for name, contender in contenders.items()} | torch_adam.samplers(tree)
         entry = self.results.setdefault("torch", {**torch_adam.settings(), "timings": {}})
-        entry["timings"][key] = summary(samples)
+        entry["timings"][key] = summary(self.interleave("torch", samplers))
 
 
 def addition_sampler(tree: Tree) -> Sampler:
-    """x + g, for the memory bandwidth that a compiled program reaches."""
-    add = jax.jit(lambda x, g: jax.tree.map(jnp.add, x, g))
+    """x + g in place, for the memory bandwidth that a compiled program reaches."""
+    add = jax.jit(lambda x, g: jax.tree.map(jnp.add, x, g), donate_argnums=0)
+    x = jax.tree.map(jnp.copy, tree.params)
 
     def work(n: int):
-        x = tree.params
+        nonlocal x
         for _ in range(n):
             x = jax.block_until_ready(add(x, tree.grads))
 
@@ -164,9 +177,10 @@ def start(args: argparse.Namespace) -> Run:
         "machine": {**machine.machine(), "load": machine.load()},
         "settings": {
             "quick": args.quick,
+            "donated": True,
             "libraries": libraries,
             "repeats": dict.fromkeys(REPEATS, 2) if args.quick else REPEATS,
-            "seconds_per_sample": 0.02 if args.quick else 1.0,
+            "seconds_per_sample": 0.02 if args.quick else 0.7,
         },
         "shapes": {k: {"label": t.label, "leaves": t.leaves, "elements": t.elements} for k, t in trees.items()},
         "counting_tree": cases.counting_tree().label,
@@ -194,7 +208,7 @@ def save(results: dict, path: Path) -> None:
 
 def execute(run: Run, console: Console) -> None:
     """Do every job under a progress bar; what is done so far survives in a `.partial` file."""
-    out = run.args.out
+    out, began = run.args.out, time.monotonic()
     partial_file = out and out.with_suffix(".partial")
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console) as progress:
@@ -203,6 +217,7 @@ def execute(run: Run, console: Console) -> None:
             progress.update(task, description=label)
             work()
             progress.advance(task)
+            run.results["took_seconds"] = round(time.monotonic() - began)
             if out:
                 save(run.results, partial_file)
     if out:
@@ -214,7 +229,7 @@ def show(results: dict, console: Console) -> None:
     sections = (
         (("Measure", "Leaves", "Optax", "gradxform", "Ratio"), table.timing_rows(results)),
         (("Optimizer", "HLO: Optax", "gradxform", "Ratio", "on arrays", "State"), table.count_rows(results)),
-        (("Adam", "Leaves", "PyTorch", "gradxform", "Ratio"), table.torch_rows(results)),
+        (table.torch_header(results), table.torch_rows(results)),
         (("Target", "At most", "Measured", ""), table.target_rows(results)),
     )
     for header, rows in sections:

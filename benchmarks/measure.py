@@ -4,15 +4,16 @@ A sampler is a function of `n` that does a thing `n` times and returns the secon
 """
 
 import gc
-import re
 import statistics
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
+import hlo
 import jax
 import jax.numpy as jnp
 from cases import Optimizer, Tree
+from jax.tree_util import GetAttrKey
 
 Sampler = Callable[[int], float]
 
@@ -68,18 +69,34 @@ def summary(samples: dict[str, list[float]]) -> dict:
     }
 
 
+def train_step(lib, tx):
+    """The step as users write it: update, then apply_updates; parameters and state are donated, so both change in place.
+
+    They are taken in the order in which they are returned: JAX pairs donated buffers with results of the same shape in that
+    order, and where the two differ, XLA copies (`crossed_traffic`).
+    """
+
+    @partial(jax.jit, donate_argnums=(0, 1))
+    def step(params, state, grads):
+        updates, state = tx.update(grads, state, params)
+        return lib.apply_updates(params, updates), state
+
+    return step
+
+
 class Contender:
     """One library's optimizer on one tree; its methods `trace` to `step` are samplers.
 
-    The timed function is a whole step: update, then apply_updates. Trace and lower work on shapes; each iteration has a new
-    function and a new transformation, so nothing of the step itself is cached, while the caches inside JAX and the
-    libraries are warm (a cold process is measured in `processes.py`).
+    The timed function is `train_step`. Trace and lower work on shapes; each iteration has a new function and a new
+    transformation, so nothing of the step itself is cached, while the caches inside JAX and the libraries are warm (a cold
+    process is measured in `processes.py`).
     """
 
-    def __init__(self, lib, optimizer: Optimizer, tree: Tree, donate: bool = False):
-        self.lib, self.optimizer, self.tree, self.donate = lib, optimizer, tree, donate
+    def __init__(self, lib, optimizer: Optimizer, tree: Tree):
+        self.lib, self.optimizer, self.tree = lib, optimizer, tree
         self.tx = optimizer.make(lib)
         self.executable: jax.stages.Compiled | None = None
+        self.carried: tuple | None = None  # parameters and state between two samples of the step
 
     @cached_property
     def abstract(self):
@@ -93,13 +110,7 @@ class Contender:
 
     def fresh(self):
         """A jitted step that nothing has seen before."""
-        tx, apply = self.optimizer.make(self.lib), self.lib.apply_updates
-
-        def step(grads, state, params):
-            updates, state = tx.update(grads, state, params)
-            return apply(params, updates), state
-
-        return jax.jit(step, donate_argnums=(1, 2) if self.donate else ())
+        return train_step(self.lib, self.optimizer.make(self.lib))
 
     def trace(self, n: int) -> float:
         steps = [self.fresh() for _ in range(n)]
@@ -134,41 +145,36 @@ class Contender:
         return clock(work)
 
     def step(self, n: int) -> float:
-        """The compiled step, its results fed back. One output is waited for: those of an executable are ready together."""
+        """The compiled step, on parameters and state of its own that it carries on from sample to sample.
+
+        Each step waits for one output before the next begins (those of an executable are ready together), the last for all.
+        """
         run, grads = self.compiled(), self.tree.grads
-        state, params = self.state, self.tree.params
-        if self.donate:
-            state, params = jax.block_until_ready(jax.tree.map(jnp.copy, (state, params)))
+        params, state = self.carried or jax.block_until_ready(jax.tree.map(jnp.copy, (self.tree.params, self.state)))
+        self.carried = None  # the first step takes these buffers
 
-        def work(state, params):
+        def work():
+            nonlocal params, state
             for _ in range(n):
-                params, state = run(grads, state, params)
+                params, state = run(params, state, grads)
                 jax.tree.leaves(params)[0].block_until_ready()
+            jax.block_until_ready((params, state))
 
-        return clock(lambda: work(state, params))
+        took = clock(work)
+        self.carried = params, state
+        return took
+
+    def loops(self) -> list[dict]:
+        """The compiled step's loops over arrays, on a tree of one leaf; its arrays by their names: params, mu, nu, grads."""
+        paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(self.abstract[1])]
+        fields = [next(key.name for key in reversed(path) if isinstance(key, GetAttrKey)) for path in paths]
+        return hlo.loops(self.compiled(), ["params", *fields, "grads"])
+
+    def crossed_traffic(self) -> int:
+        """The bytes of a step that takes the state before the parameters, though it returns it after them."""
+        step, (params, state, grads) = self.fresh(), self.abstract
+        crossed = jax.jit(lambda state, params, grads: step(params, state, grads), donate_argnums=(0, 1))
+        return hlo.traffic(crossed.lower(state, params, grads).compile())
 
     def state_bytes(self) -> int:
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(self.abstract[1]))
-
-
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (?P<type>\(.*?\)|\S+) (?P<opcode>[a-z][\w\-]*)\(")
-_BOOKKEEPING = {"parameter", "constant", "tuple", "get-tuple-element", "bitcast"}
-
-
-def hlo_counts(executable) -> dict[str, int]:
-    """Instructions of the optimized HLO module, those that only name or group a value excluded.
-
-    all     in every computation of the module, fusion bodies and reducers included
-    arrays  of these, the ones whose result is not a scalar
-    entry   those of the entry computation: roughly, the kernels launched
-    """
-    counts, in_entry = {"all": 0, "arrays": 0, "entry": 0}, False
-    for line in executable.as_text().splitlines():
-        if not line.startswith(" "):
-            in_entry = line.startswith("ENTRY")
-        match = _INSTRUCTION.match(line)
-        if match and match["opcode"] not in _BOOKKEEPING:
-            counts["all"] += 1
-            counts["arrays"] += not match["type"].endswith("[]")
-            counts["entry"] += in_entry
-    return counts

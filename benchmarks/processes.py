@@ -42,18 +42,15 @@ def first(library: str, measure: str, tree: str, quick: bool) -> float:
     """In this process, for the first time."""
     import cases
     import jax
+    from measure import train_step
 
     lib, optimizer, params = importlib.import_module(library), cases.OPTIMIZERS[cases.HEADLINE], cases.trees(quick)[tree]
     tx = optimizer.make(lib)
     jax.devices()  # the backend's start is not ours to measure
     if measure == "trace":
         args = params.abstract, jax.eval_shape(tx.init, params.abstract), params.abstract
-
-        def step(grads, state, params):
-            updates, state = tx.update(grads, state, params)
-            return lib.apply_updates(params, updates), state
-
-        work = lambda: jax.jit(step).trace(*args)
+        step = train_step(lib, tx)
+        work = lambda: step.trace(*args)
     else:
         args = jax.block_until_ready((params.grads, tx.init(params.params), params.params))
         work = lambda: jax.block_until_ready(tx.update(*args))

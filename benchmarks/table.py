@@ -2,10 +2,12 @@
 
 python benchmarks/table.py benchmarks/results/cpu.json                     print them
 python benchmarks/table.py benchmarks/results/cpu.json --write README.md   replace them in place, between the markers
+python benchmarks/table.py NEW.json --against OLD.json                     gradxform's own figures, before and after
 """
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
@@ -20,9 +22,12 @@ MEASURES = {
     "step": "jitted step",
 }
 SMALL = {"trace": 0.25, "lower": 0.5, "update": 0.1}  # the greatest ratios aimed at, on a thousand small leaves
-STEP, IMPORT, INSTRUCTIONS = 1.05, 1.0, 1.0  # at every shape; after jax; of every optimizer
+STEP, IMPORT, INSTRUCTIONS = 1.05, 0.7, 1.0  # at every shape; after jax; of every optimizer
 
-TEXT = {"Measure", "Leaves", "Optimizer", "Adam"}  # columns of words
+TEXT = {"Measure", "Leaves", "Optimizer"}  # columns of words
+AFTER_JAX = "import, after jax"
+BESIDE_TORCH = {"torch fused": "PyTorch fused", "torch foreach": "PyTorch foreach", "optax": "Optax", "gradxform": "gradxform"}
+SHOWN = "transformer"  # the shapes whose timings stand unfolded
 
 Row = tuple[str, ...]
 
@@ -56,7 +61,7 @@ def timing_rows(results: dict) -> list[Row]:
         for key, entry in results["timings"].get(measure, {}).items():
             rows.append((name, results["shapes"][key]["label"], *pair(entry)))
     if "import" in results:
-        rows.append(("import, after jax", "", *pair(results["import"])))
+        rows.append((AFTER_JAX, "", *pair(results["import"])))
     return rows
 
 
@@ -76,14 +81,25 @@ def count_rows(results: dict) -> list[Row]:
     return rows
 
 
+def torch_contenders(results: dict) -> list[str]:
+    timings = results.get("torch", {}).get("timings", {}).values()
+    return [name for name in BESIDE_TORCH if any(name in entry["seconds"] for entry in timings)]
+
+
+def torch_header(results: dict) -> Row:
+    return ("Leaves", *(BESIDE_TORCH[name] for name in torch_contenders(results)), "gradxform / PyTorch fused")
+
+
 def torch_rows(results: dict) -> list[Row]:
-    """implementation, shapes, PyTorch, gradxform, ratio."""
-    rows = []
-    for key, entry in results.get("torch", {}).get("timings", {}).items():
-        for name, ratio in entry["ratio"].items():
-            times = seconds(entry["seconds"][name]), seconds(entry["seconds"]["gradxform"])
-            rows.append((name.removeprefix("torch "), results["shapes"][key]["label"], *times, spread(ratio)))
-    return rows
+    """shapes, the time of each contender, gradxform's ratio to PyTorch's fused loop."""
+    return [
+        (
+            results["shapes"][key]["label"],
+            *(seconds(entry["seconds"][name]) for name in torch_contenders(results)),
+            spread(entry["ratio"]["torch fused"]),
+        )
+        for key, entry in results.get("torch", {}).get("timings", {}).items()
+    ]
 
 
 def targets(results: dict) -> list[tuple[str, float, float]]:
@@ -120,53 +136,171 @@ def caption(results: dict) -> str:
         where = f"{machine['device']} ({where})"
     ours = f"gradxform {versions['gradxform'] or ''} ({versions['commit']})".replace("  ", " ")
     trial = results["settings"]["quick"] or results["settings"]["libraries"]["gradxform"] != "gradxform"
+    donated = " and takes parameters and state by donation, as users do" if results["settings"].get("donated") else ""
     warning = " **A trial of the script: no measurement.**" if trial else ""
     return (
         f"Optax {versions['optax']} and {ours} in turn in one process; JAX {versions['jax']}, Python {versions['python']}; "
         f"{where}; {results['date']}.{warning} Ratio: gradxform's time over Optax's, the median (and range) of neighbouring "
         "samples; below 1, gradxform is faster. The optimizer is `chain(clip_by_global_norm(1.0), adamw(1e-3))` on float32, "
-        "the step includes `apply_updates`; a `first` time is that of a fresh process. Made by `python benchmarks/compare.py`."
+        f"the step includes `apply_updates`{donated}; a `first` time is that of a fresh process. Made by "
+        "`python benchmarks/compare.py`."
     )
 
 
 def roofline_line(results: dict) -> str:
     roof = results["roofline"]
     speeds = roof["gb_per_s"]
+    moved = bytes_per_param(results) if "loops" in roof else dict.fromkeys(("optax", "gradxform"), roof["bytes_per_param"])
     return (
-        f"`adamw` alone on {results['shapes'][roof['shapes']]['label']} moves {roof['bytes_per_param']} bytes a parameter: Optax "
-        f"{speeds['optax']:.1f} GB/s, gradxform {speeds['gradxform']:.1f} GB/s; a plain addition of two arrays reaches "
-        f"{speeds['addition']:.1f} GB/s."
+        f"`adamw` alone on {results['shapes'][roof['shapes']]['label']}: Optax {moved['optax']:.0f} bytes a parameter at "
+        f"{speeds['optax']:.1f} GB/s, gradxform {moved['gradxform']:.0f} at {speeds['gradxform']:.1f} GB/s; an addition of two "
+        f"arrays reaches {speeds['addition']:.1f} GB/s."
     )
+
+
+def bytes_per_param(results: dict) -> dict[str, float]:
+    """What the loops of one adamw step move."""
+    roof = results["roofline"]
+    elements = results["shapes"][roof["shapes"]]["elements"]
+    return {name: nbytes / elements for name, nbytes in roof["traffic"].items()}
+
+
+def names_of(arrays: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in arrays)
+
+
+def loop_words(loop: dict, elements: int) -> str:
+    return f"{names_of(loop['writes'])} from {names_of(loop['reads'])} ({loop['bytes'] / elements:.0f} bytes)"
+
+
+def loops_text(results: dict) -> str:
+    """What the loops of one adamw step cost beside a single pass over the arrays."""
+    roof = results["roofline"]
+    shape, loops, took = results["shapes"][roof["shapes"]], roof["loops"]["gradxform"], roof["seconds"]
+    elements, least, moved = shape["elements"], roof["bytes_per_param"], bytes_per_param(results)
+    crossed = roof["crossed_traffic"]["gradxform"] / elements
+    pass_of = lambda nbytes: seconds(nbytes * elements / (roof["gb_per_s"]["addition"] * 1e9))
+    same = ", as Optax's" if moved["optax"] == moved["gradxform"] else f" (Optax's step: {moved['optax']:.0f})"
+    words = [
+        f"What XLA's loops cost. An `adamw` step must read gradient, parameter and two moments and write all but the gradient: "
+        f"{least} bytes a parameter. XLA compiles it into {len(loops)} loop{'s' * (len(loops) > 1)} over arrays here: "
+        f"{'; '.join(loop_words(loop, elements) for loop in loops)}; together {moved['gradxform']:.0f} bytes{same}."
+    ]
+    twice = sorted(name for name, loops_of in Counter(name for loop in loops for name in loop["reads"]).items() if loops_of > 1)
+    if twice:
+        words.append(
+            f"A loop on this backend writes one array, hence {names_of(twice)} are read twice: the gradient once for each moment, "
+            "and the moments again, just written, for the parameters. `apply_updates` adds no pass: it is inside the loop that "
+            "writes the parameters."
+        )
+    if crossed > moved["gradxform"]:
+        words.append(
+            "Take `(params, state)` in the order in which you return them: JAX pairs donated buffers with results of the same "
+            f"shape in order, and a step that takes `(state, params)` moves {crossed:.0f} bytes, the difference in copies."
+        )
+    words.append(
+        f"On {shape['label']}, an addition of two arrays in place (12 bytes) takes {seconds(took['addition'])}, "
+        f"{roof['gb_per_s']['addition']:.1f} GB/s; at that speed {least} bytes take {pass_of(least)} and "
+        f"{moved['gradxform']:.0f} bytes {pass_of(moved['gradxform'])}. Measured: Optax {seconds(took['optax'])}, gradxform "
+        f"{seconds(took['gradxform'])}{torch_fused(results)}."
+    )
+    return " ".join(words)
+
+
+def torch_fused(results: dict) -> str:
+    """PyTorch's single loop on the same leaf."""
+    entry = results.get("torch", {}).get("timings", {}).get(results["roofline"]["shapes"])
+    return f"; PyTorch's fused loop, one pass, {seconds(entry['seconds']['torch fused'])}" if entry else ""
 
 
 def torch_note(results: dict) -> str:
     ours = results["torch"]
     if "skipped" in ours:
         return f"PyTorch: {ours['skipped']}."
+    name = {"adam": "Adam", "adamw": "AdamW"}[ours.get("optimizer", "adam")]
     return (
-        f"PyTorch {ours['torch']} on {ours['device']}, {ours['threads']} threads: `torch.optim.Adam` (in place) beside "
-        f"`gradxform.adam` (jitted, donated)."
+        f"PyTorch {ours['torch']} on {ours['device']}, {ours['threads']} threads: `torch.optim.{name}` beside "
+        f"`{name.lower()}`, jitted and donated; all of them in place."
     )
 
 
+def folded(title: str, *parts: str) -> str:
+    return "\n\n".join((f"<details><summary>{title}</summary>", *parts, "</details>"))
+
+
 def render(results: dict) -> str:
-    """The Markdown between the markers."""
-    parts = [caption(results)]
+    """The Markdown between the markers: a short table of timings and the one beside PyTorch; the rest is folded."""
+    parts, header = [caption(results)], ("Measure", "Leaves", "Optax", "gradxform", "Ratio")
+    shown = {"", results["shapes"].get(SHOWN, {}).get("label")}
     if rows := timing_rows(results):
-        parts.append(markdown(("Measure", "Leaves", "Optax", "gradxform", "Ratio"), rows))
+        parts.append(markdown(header, [row for row in rows if row[1] in shown]))
+        parts.append(folded("Timings on other shapes", markdown(header, [row for row in rows if row[1] not in shown])))
     if rows := count_rows(results):
-        parts.append(
+        words = (
             f"HLO instructions of the compiled step on a {results['counting_tree']}, in all computations, parameters, constants, "
             "tuples and bitcasts apart (a cell with two numbers: Optax / gradxform):"
         )
-        parts.append(markdown(("Optimizer", "Optax", "gradxform", "Ratio", "of these, on arrays", "State"), rows))
-    if "roofline" in results:
-        parts.append(roofline_line(results))
+        table = markdown(("Optimizer", "Optax", "gradxform", "Ratio", "of these, on arrays", "State"), rows)
+        parts.append(folded(f"Compiled instructions and state of {len(rows)} optimizers", words, table))
     if "torch" in results:
         parts.append(torch_note(results))
     if rows := torch_rows(results):
-        parts.append(markdown(("Adam", "Leaves", "PyTorch", "gradxform", "Ratio"), rows))
+        parts.append(markdown(torch_header(results), rows))
+    if "roofline" in results:
+        parts.append(loops_text(results) if "loops" in results["roofline"] else roofline_line(results))
     return "\n\n".join(parts) + "\n"
+
+
+def figures(results: dict) -> dict[tuple[str, str], tuple[str, float, float]]:
+    """(measure, where) -> (gradxform's figure as words, as a number, its ratio to Optax's)."""
+    timed = {
+        (name, results["shapes"][k]["label"]): e for m, name in MEASURES.items() for k, e in results["timings"].get(m, {}).items()
+    }
+    if "import" in results:
+        timed[AFTER_JAX, ""] = results["import"]
+    found = {key: (seconds(x := e["seconds"]["gradxform"]), x, e["ratio"]["optax"]["median"]) for key, e in timed.items()}
+    if roof := results.get("roofline"):
+        ours = roof["seconds"]["gradxform"]
+        found["adamw step", results["shapes"][roof["shapes"]]["label"]] = seconds(ours), ours, roof["ratio"]["optax"]["median"]
+    for key, entry in results.get("torch", {}).get("timings", {}).items():
+        ours, ratio = entry["seconds"]["gradxform"], entry["ratio"]["torch fused"]["median"]
+        found["beside PyTorch (ratio: to its fused)", results["shapes"][key]["label"]] = seconds(ours), ours, ratio
+    for name, entry in results.get("counts", {}).items():
+        ours = entry["gradxform"]["all"]
+        found["HLO instructions", name] = str(ours), ours, ours / entry["optax"]["all"]
+    return found
+
+
+def comparison(new: dict, old: dict) -> str:
+    """gradxform before and after: what both runs have measured."""
+    before, after = figures(old), figures(new)
+    rows = [
+        (
+            *key,
+            before[key][0],
+            after[key][0],
+            f"{after[key][1] / before[key][1]:.2f}",
+            f"{before[key][2]:.2f}",
+            f"{after[key][2]:.2f}",
+        )
+        for key in after
+        if key in before
+    ]
+    header = "Measure", "Leaves", "before", "after", "after / before", "to Optax, before", "to Optax, after"
+    return f"Before: {provenance(old)}\n\nAfter: {provenance(new)}\n\n{markdown(header, rows)}\n"
+
+
+def provenance(results: dict) -> str:
+    versions, machine = results["versions"], results["machine"]
+    step = "donated" if results["settings"].get("donated") else "not donated"
+    return (
+        f"gradxform {versions['gradxform']} ({versions['commit']}), Optax {versions['optax']}, JAX {versions['jax']}, Python "
+        f"{versions['python']}; {machine['cpu']}, {machine['cores']} cores, load {machine['load']}; steps {step}; {results['date']}."
+    )
+
+
+def load(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def write(readme: Path, text: str) -> None:
@@ -182,12 +316,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
     parser.add_argument("--write", type=Path, metavar="README", help="replace the tables in this file")
+    parser.add_argument("--against", type=Path, metavar="OLD", help="print gradxform's figures before and after instead")
     args = parser.parse_args()
-    text = render(json.loads(args.results.read_text(encoding="utf-8")))
+    results = load(args.results)
     if args.write:
-        write(args.write, text)
+        write(args.write, render(results))
     else:
-        print(text, end="")
+        print(comparison(results, load(args.against)) if args.against else render(results), end="")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""The benchmarks' own parts: what they count in a compiled step, that a donated buffer is never read, before beside after."""
+
+import importlib
+import json
+import pathlib
+import sys
+
+import jax
+import pytest
+
+import gradxform as gx
+
+BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
+PARTS = ("cases", "hlo", "measure", "table")
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """The modules, found beside their scripts and forgotten again."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    for name in PARTS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    yield [importlib.import_module(name) for name in PARTS]
+    for name in PARTS:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def adamw(parts):
+    cases, _, measure, _ = parts
+    return measure.Contender(gx, cases.OPTIMIZERS["adamw"], cases.equal_leaves("one", 1, (4096,)))
+
+
+def test_a_step_works_in_place_and_carries_on(adamw):
+    assert adamw.step(2) > 0
+    params, state = adamw.carried
+    assert adamw.step(3) > 0
+    assert all(x.is_deleted() for x in jax.tree.leaves((params, state)))  # donated
+    assert int(adamw.carried[1][0].count) == 5
+    assert adamw.update(1) > 0  # of parameters and a state that no step has taken
+    assert not any(x.is_deleted() for x in jax.tree.leaves((adamw.tree.params, adamw.tree.grads, adamw.state)))
+
+
+def test_loops_tell_what_each_reads_and_writes(adamw, parts):
+    loops, count, hlo = adamw.loops(), adamw.tree.elements, parts[1]
+    assert sorted(name for loop in loops for name in loop["writes"]) == ["mu", "nu", "params"]
+    assert {name for loop in loops for name in loop["reads"]} == {"grads", "mu", "nu", "params"}
+    assert all(loop["bytes"] == 4 * count * (len(loop["reads"]) + len(loop["writes"])) for loop in loops)
+    assert (
+        sum(loop["bytes"] for loop in loops)
+        == hlo.traffic(adamw.compiled())
+        == pytest.approx(hlo.xla_bytes(adamw.compiled()), rel=0.01)
+    )
+    assert adamw.crossed_traffic() > hlo.traffic(adamw.compiled())  # donated buffers paired with the wrong results
+
+
+def test_two_runs_side_by_side(parts):
+    table, results = parts[3], json.loads((BENCHMARKS / "results" / "cpu.json").read_text())
+    slower = json.loads(json.dumps(results))
+    slower["import"]["seconds"]["gradxform"] = 2 * results["import"]["seconds"]["gradxform"]
+    rows = [line for line in table.comparison(slower, results).splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + len(table.figures(results))
+    changes = [row.split(" | ")[4] for row in rows[2:]]
+    assert changes.count("2.00") == 1
+    assert changes.count("1.00") == len(changes) - 1
