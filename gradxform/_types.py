@@ -9,7 +9,7 @@ Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a num
                  kernel they stand bare, since its body computes with what a schedule has become; where a caller's value is only
                  handed on, `Decay[Hyper]` says what may be given.
                  `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
-                 its possible values, and of a `tuple[...]` each part is checked.
+                 its possible values, and of a `tuple[...]` each part is checked: `Decay[Hyper]` may be a schedule there, `Decay` not.
 """
 
 from __future__ import annotations
@@ -153,6 +153,7 @@ class Parameter:
     nullable: bool = False
     choices: tuple[Any, ...] = ()
     parts: tuple[Parameter, ...] = ()
+    scheduled: bool = False  # of a part: whether its annotation lists schedules among what may be given
 
     @property
     def required(self) -> bool:
@@ -183,7 +184,7 @@ class Parameter:
         if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
             raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {value!r}.")
         for part, x in zip(self.parts, value, strict=True):
-            if part.is_data and callable(x):
+            if part.is_data and callable(x) and not part.scheduled:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {x!r}. Give a number.")
             part.check(owner, x)
 
@@ -240,7 +241,8 @@ def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -
     parts = ()
     if typing.get_origin(hint) is tuple and Ellipsis not in inside:
         parts = tuple(_parameter(f"{name}[{i}]", inspect.Parameter.empty, x) for i, x in enumerate(inside))
-    return Parameter(name, default, interval, is_data, keyword_only, type(None) in inside, _choices(hint), parts)
+    scheduled = any(typing.get_origin(x) is Callable for x in typing.get_args(base))
+    return Parameter(name, default, interval, is_data, keyword_only, type(None) in inside, _choices(hint), parts, scheduled)
 
 
 def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ def markdown(kind: str = "*") -> str:
     """The registry as a table: name, equation, memory in units of the parameters, source, founding documents, dialects."""
     served: dict[str | None, list[str]] = {}
     for e in dialects.entries():
-        served.setdefault(e.core, []).append(f"`{e.system}.{e.name}`")
+        served.setdefault(e.core, []).append(f"`{e.full_name}`")
     lines = ["| name | equation | memory | source | described by | dialects |", "|---|---|---|---|---|---|"]
     found = sorted(registry.names(kind=kind), key=lambda n: (registry.entry(n).kind, n))
     for entry in map(registry.entry, found):
@@ -65,11 +65,11 @@ def _cell(line: str) -> str:
 def show(name: str) -> int:
     """Print all that is known about one."""
     entry = registry.entry(name)
-    _print(entry.name, entry.summary)
+    _print(entry.full_name, entry.summary)
     print()
     print("\n".join("    " + line for line in entry.equation().split("\n")))
     print()
-    _section("arguments", [f"{p.name:<24}{_default(p):<12}{_range(p)}".rstrip() for p in entry.parameters.values()])
+    _section("arguments", [f"{p.name:<23} {_default(p):<11} {_range(p)}".rstrip() for p in entry.parameters.values()])
     _section("made of", [repr(_typical(entry))])
     _section("state", [_state_bytes(entry)])
     if entry.rates:
@@ -91,6 +91,8 @@ def _default(p: Parameter) -> str:
 
 
 def _range(p: Parameter) -> str:
+    if p.parts and any(part.range for part in p.parts):
+        return f"in ({', '.join(part.range.text if part.range else 'any' for part in p.parts)})"
     if p.range is None:
         return ""
     return f"in {p.range.text}" + ("" if p.is_data else ", whole")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
 from gradxform._numerics import clip_elements
 from gradxform._types import NonNegative, Real
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
-from gradxform.dialects._dialect import dialect
+from gradxform.dialects._dialect import dialect, spelled_out
 from gradxform.dialects._pieces import is_zero
 from gradxform.precision import master_weights
 from gradxform.transforms import clip, scale, scale_by_learning_rate, scale_by_multiplier
@@ -35,21 +33,6 @@ DEFAULTS: Common = {
 }  # fmt: skip
 
 
-def _spelled_out(fn: F) -> F:
-    """`fn`, whose signature ends with `**common`, with those arguments in its signature and their defaults in place."""
-    hints = {name: h for name, h in typing.get_type_hints(fn, include_extras=True).items() if name != "common"}
-    own = [p for p in inspect.signature(fn).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shared = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in DEFAULTS.items()]
-
-    @functools.wraps(fn)
-    def full(*args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs)
-
-    full.__annotations__ = {**hints, **typing.get_type_hints(Common, include_extras=True)}
-    full.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return full  # type: ignore[return-value]
-
-
 def mxnet_optimizer(
     *,
     core: str | None = None,
@@ -57,7 +40,8 @@ def mxnet_optimizer(
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
     """Check a function's arguments, the common ones included, as `mxnet.function`, and register it."""
-    return lambda fn: dialect("mxnet", core=core, example=example, check=check)(_spelled_out(fn))
+    decorate = dialect("mxnet", core=core, example=example, check=check)
+    return lambda fn: decorate(spelled_out(fn, DEFAULTS, inspect.Parameter.KEYWORD_ONLY))
 
 
 @elementwise(needs=("params",), leaf_data={"wd_mult": 1.0})

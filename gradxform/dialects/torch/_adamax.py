@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from gradxform._types import NonNegative
-from gradxform.dialects._dialect import Betas
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 from gradxform.optimizers import scale_by_adamax
 
 

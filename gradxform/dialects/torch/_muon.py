@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,8 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import adjoint
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Decay, NonNegative, Real, Updates
+from gradxform._types import Count, Decay, Hyper, NonNegative, Real, Updates
 from gradxform.core import per_leaf
-from gradxform.dialects._dialect import Each
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
 
@@ -81,7 +80,7 @@ def muon(
     weight_decay: NonNegative = 0.1,
     momentum: Decay = 0.95,
     nesterov: bool = True,
-    ns_coefficients: Annotated[Any, Each("(-inf, inf)", "(-inf, inf)", "(-inf, inf)")] = (3.4445, -4.775, 2.0315),
+    ns_coefficients: tuple[Real[Hyper], Real[Hyper], Real[Hyper]] = (3.4445, -4.775, 2.0315),
     eps: NonNegative = 1e-7,
     ns_steps: Count = 5,
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,

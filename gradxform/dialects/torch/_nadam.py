@@ -8,10 +8,9 @@ import jax.numpy as jnp
 
 from gradxform._types import Decay, NonNegative, RealUpdates, Shared, Updates
 from gradxform.core import SharedLaw, elementwise
-from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 
 
 class ScaleByNadamState(NamedTuple):

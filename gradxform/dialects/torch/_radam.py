@@ -6,10 +6,9 @@ import jax.numpy as jnp
 
 from gradxform._types import Decay, NonNegative
 from gradxform.core import elementwise
-from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 from gradxform.optimizers import ScaleByAdamState
 from gradxform.optimizers._radam import rectification
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from gradxform._types import NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.dialects._dialect import dialect
 from gradxform.dialects._pieces import is_zero
@@ -29,6 +29,7 @@ def shrink_by_factor(g, s, p, c, lr: NonNegative, weight_decay: NonNegative):
 
 
 torch_optimizer = functools.partial(dialect, "torch")
+Betas = tuple[Decay[Hyper], Decay[Hyper]]
 
 
 def minimizer(
