@@ -48,11 +48,11 @@ def torch_adafactor_step(
 
 @torch_optimizer(core="adafactor")
 def adafactor(
-    lr: NonNegative = 1e-2,
-    beta2_decay: NonPositive = -0.8,
+    lr: NonNegative[Hyper] = 1e-2,
+    beta2_decay: NonPositive[Hyper] = -0.8,
     eps: tuple[NonNegative[Hyper] | None, NonNegative[Hyper]] = (None, 1e-3),
-    d: AtLeastOne = 1.0,
-    weight_decay: NonNegative = 0.0,
+    d: AtLeastOne[Hyper] = 1.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
     *,
     maximize: bool = False,
 ):

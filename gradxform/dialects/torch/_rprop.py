@@ -11,7 +11,7 @@ from gradxform.transforms import scale
 
 @torch_optimizer()
 def rprop(
-    lr: NonNegative = 1e-2,
+    lr: NonNegative[Hyper] = 1e-2,
     etas: tuple[Smaller[Hyper], Larger[Hyper]] = (0.5, 1.2),
     step_sizes: tuple[NonNegative[Hyper], NonNegative[Hyper]] = (1e-6, 50.0),
     *,
