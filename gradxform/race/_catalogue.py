@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,10 @@ import jax.numpy as jnp
 from gradxform import dialects, registry
 from gradxform._errors import UnknownNameError
 from gradxform._types import Parameter
+from gradxform.core import GradientTransformation
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHAPE = (64, 64)  # of the parameter whose state is measured
 
@@ -80,7 +84,7 @@ def show(name: str) -> int:
     return 0
 
 
-def _typical(entry: registry.Entry) -> Any:
+def _typical(entry: registry.Entry) -> GradientTransformation:
     """The transformation with its defaults, and example values for what has none."""
     parameters = entry.parameters
     return entry.make(**{n: v for n, v in entry.example.items() if parameters[n].required or parameters[n].default is None})
@@ -124,7 +128,7 @@ def _print(heading: str, text: str, width: int = 0) -> None:
         screen.print(Text.assemble((heading, "bold"), "  ", text), soft_wrap=True)
 
 
-def _rich_console() -> Any:
+def _rich_console() -> Console | None:
     if not sys.stdout.isatty():
         return None
     try:

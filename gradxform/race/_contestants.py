@@ -10,6 +10,8 @@ from typing import Any
 
 from gradxform import registry
 from gradxform._errors import HyperparameterError, UnknownNameError
+from gradxform._types import Hyper
+from gradxform.core import GradientTransformation
 
 CLASSICS = (
     "sgd", "sgd(momentum=0.9)", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "adafactor", "lamb", "lion",
@@ -31,11 +33,11 @@ class Contestant:
     entry: registry.Entry
     arguments: Mapping[str, Any]
 
-    def make(self, rate: Any) -> Any:
+    def make(self, rate: Hyper) -> GradientTransformation:
         """The transformation with this learning rate: a number, an array or a schedule."""
         return self.entry.make(**{**self.arguments, self.rate_name: rate})
 
-    def code(self, rate: Any) -> str:
+    def code(self, rate: Hyper) -> str:
         """The line that makes it."""
         arguments = {self.rate_name: rate, **self.arguments}
         room = "gradxform.dialects" if self.entry.system else "gradxform"
