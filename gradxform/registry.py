@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from gradxform._errors import UnknownNameError
@@ -89,7 +89,7 @@ class Entry:
                 break
         return " ".join(taken)
 
-    def __call__(self, **overrides: Any) -> Any:
+    def __call__(self, **overrides: object) -> Any:
         return self.make(**{**self.example, **overrides})
 
 
@@ -122,7 +122,7 @@ def _with_dialects() -> dict[str, Entry]:
 
 
 def register(
-    name: Any = None,
+    name: str | Callable[..., Any] | None = None,
     make: Callable[..., Any] | None = None,
     *,
     kind: str = "optimizer",
@@ -131,7 +131,7 @@ def register(
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
 ) -> Any:
     """Make an optimizer of your own known by name, to `create`, `names`, the laws and the race.
@@ -156,21 +156,17 @@ def register(
     Differs  a function, not a class. A name that another function bears is taken over with a warning; a function at the top of a
              module that is defined again, as when a notebook's cell is run twice, replaces itself in silence.
     """
-    facts = (kind, source, example, needs, homogeneity, rates, identities, ndim)
-    if callable(name):
-        name, make = None, name
-    if make is None:
-        return lambda fn: _registered(fn, name, facts)
-    return _registered(make, name, facts)
+    called, given = (None, name) if callable(name) else (name, make)
 
+    def decorate(fn: F) -> F:
+        if not callable(fn):
+            raise TypeError(f"register: expected a function that makes a transformation, but got {fn!r}.")
+        if kind not in ("optimizer", "transform"):
+            raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {kind!r}.")
+        _register(fn, kind, source, example, needs, homogeneity, rates, identities, ndim, name=called)
+        return fn
 
-def _registered(make: Any, name: str | None, facts: Any) -> Any:
-    if not callable(make):
-        raise TypeError(f"register: expected a function that makes a transformation, but got {make!r}.")
-    if facts[0] not in ("optimizer", "transform"):
-        raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {facts[0]!r}.")
-    _register(make, *facts, name=name)
-    return make
+    return decorate if given is None else decorate(given)
 
 
 def optimizer(
@@ -180,7 +176,7 @@ def optimizer(
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     seeds: str = "",
 ) -> Callable[[F], F]:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
@@ -191,7 +187,7 @@ def optimizer(
             return fn
 
         @functools.wraps(fn)
-        def make(*args: Any, **kwargs: Any) -> Any:
+        def make(*args, **kwargs):
             bound = signature_of(fn).bind(*args, **kwargs)
             check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
             return fn(*args, **kwargs)
@@ -208,7 +204,7 @@ def transform(
     example: Mapping[str, Any] | None = None,
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
     seeds: str = "",
 ) -> Callable[[F], F]:
@@ -255,7 +251,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     return sorted(e.full_name for e in found if fnmatch.fnmatch(e.full_name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
 
-def create(name: str, **arguments: Any) -> Any:
+def create(name: str, **arguments: object) -> Any:
     """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
 
     Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.
