@@ -193,6 +193,24 @@ def test_absent_arguments_are_refused(make, name):
 
 
 @pytest.mark.fast
+def test_common_arguments_follow_by_position():
+    assert keras.sgd(0.1, 0.9, False, 0.01, 1.0) == keras.sgd(0.1, momentum=0.9, weight_decay=0.01, clipnorm=1.0)
+    by_position = keras.adamw(0.1, 0.01, 0.9, 0.99, 1e-8, True, None, None, 1.0, True, 0.9, 5)
+    assert by_position == keras.adamw(
+        0.1, 0.01, beta_2=0.99, epsilon=1e-8, amsgrad=True, global_clipnorm=1.0, use_ema=True, ema_momentum=0.9,
+        ema_overwrite_frequency=5,
+    )  # fmt: skip
+
+
+@pytest.mark.fast
+def test_a_beta_may_be_a_schedule():
+    params = {"b": jnp.ones(3)}
+    tx = torch.adam(betas=(lambda k: 0.9 + 0.0 * k, 0.999))
+    ours, theirs = tx.update(params, tx.init(params))[0], torch.adam().update(params, torch.adam().init(params))[0]
+    np.testing.assert_allclose(ours["b"], theirs["b"], rtol=1e-5)
+
+
+@pytest.mark.fast
 def test_muon_refuses_other_shapes():
     params = {"b": jnp.ones(3)}
     tx = torch.muon()

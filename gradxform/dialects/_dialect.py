@@ -58,14 +58,15 @@ def dialect(
     return decorate
 
 
-def spelled_out(fn: F, defaults: Mapping[str, Any], kind: inspect._ParameterKind) -> F:
+def spelled_out(fn: F, defaults: Mapping[str, Any], by_position: bool = False) -> F:
     """`fn`, whose signature ends with `**common`, with the common arguments in its signature and their defaults in place.
 
     Args:
       fn: it annotates `**common` with `Unpack[...]` of a `TypedDict`, which gives the arguments' types and ranges.
       defaults: the common arguments in their order.
-      kind: `inspect.Parameter.KEYWORD_ONLY`, or `POSITIONAL_OR_KEYWORD` where they follow the function's own by position.
+      by_position: they may follow the function's own by position; otherwise they are given by keyword only.
     """
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if by_position else inspect.Parameter.KEYWORD_ONLY
     own = [p for p in inspect.signature(fn).parameters.values() if p.kind is not p.VAR_KEYWORD]
     arguments = [*own, *(inspect.Parameter(name, kind, default=value) for name, value in defaults.items())]
 

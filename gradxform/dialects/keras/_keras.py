@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
@@ -45,7 +44,7 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
 def keras_optimizer(*, core: str, example: Mapping[str, Any] | None = None) -> Callable[[F], F]:
     """Check a function's arguments, the common ones included, as `keras.function`, and register it."""
     decorate = dialect("keras", core=core, example=example, check=_check)
-    return lambda fn: decorate(spelled_out(fn, DEFAULTS, inspect.Parameter.POSITIONAL_OR_KEYWORD))
+    return lambda fn: decorate(spelled_out(fn, DEFAULTS, by_position=True))
 
 
 def decay(learning_rate: Hyper, weight_decay: Hyper | None) -> list[GradientTransformationExtraArgs]:

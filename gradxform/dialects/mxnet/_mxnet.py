@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
@@ -42,7 +41,7 @@ def mxnet_optimizer(
 ) -> Callable[[F], F]:
     """Check a function's arguments, the common ones included, as `mxnet.function`, and register it."""
     decorate = dialect("mxnet", core=core, example=example, check=check)
-    return lambda fn: decorate(spelled_out(fn, DEFAULTS, inspect.Parameter.KEYWORD_ONLY))
+    return lambda fn: decorate(spelled_out(fn, DEFAULTS))
 
 
 @elementwise(needs=("params",), leaf_data={"wd_mult": 1.0})
