@@ -9,7 +9,7 @@ Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a num
                  kernel they stand bare, since its body computes with what a schedule has become; where a caller's value is only
                  handed on, `Decay[Hyper]` says what may be given.
                  `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
-                 its possible values, and of a `tuple[...]` each part is checked.
+                 its possible values, and of a `tuple[...]` each part is checked: `Decay[Hyper]` may be a schedule there, `Decay` not.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ class Parameter:
         if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
             raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {value!r}.")
         for part, x in zip(self.parts, value, strict=True):
-            if part.is_data and callable(x):
+            if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {x!r}. Give a number.")
             part.check(owner, x)
 
@@ -344,7 +344,7 @@ def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -
     marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
-    functions = Callable in map(typing.get_origin, inside)
+    functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
     return Parameter(
         name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions
     )

@@ -9,9 +9,10 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
+import importlib
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from gradxform._errors import UnknownNameError
@@ -25,7 +26,7 @@ class Entry:
     """What is known about one registered transformation.
 
     Attributes:
-      name: the public name.
+      name: the public name; a dialect's without the system.
       make: the public function that makes it.
       kind: `optimizer` (its updates are ready for `apply_updates`) or `transform`.
       source: where the equation comes from.
@@ -36,6 +37,8 @@ class Entry:
       identities: pairs of expressions that must give the same updates.
       ndim: the number of axes that its leaves must have, if not any.
       seeds: the founding documents that describe it: MXNet's guide, neon's, a blog, a slide deck, the FTML page.
+      system: the dialect, such as `torch`; none for the library's own.
+      core: of a dialect's, the library's own optimizer that it corresponds to, if there is one.
     """
 
     name: str
@@ -49,12 +52,20 @@ class Entry:
     identities: tuple[tuple[str, str], ...]
     ndim: int | None = None
     seeds: str = ""
+    system: str = ""
+    core: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        """What it is found by: `adam`, `torch.adam`."""
+        return f"{self.system}.{self.name}" if self.system else self.name
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The declared hyperparameters and arguments."""
         kernel = getattr(self.make, "kernel", None)
-        return kernel.parameters if kernel is not None else parameters_of(inspect.unwrap(self.make))
+        declared = inspect.unwrap(self.make, stop=lambda fn: hasattr(fn, "__signature__"))
+        return kernel.parameters if kernel is not None else parameters_of(declared)
 
     @property
     def summary(self) -> str:
@@ -78,35 +89,40 @@ class Entry:
                 break
         return " ".join(taken)
 
-    def __call__(self, **overrides: Any) -> Any:
+    def __call__(self, **overrides: object) -> Any:
         return self.make(**{**self.example, **overrides})
 
 
-_ENTRIES: dict[str, Entry] = {}  # by their names in small letters
+_ENTRIES: dict[str, Entry] = {}  # by their full names in small letters
+
+
+def add(entry: Entry) -> None:
+    """Make an entry known; another function under its name is replaced with a warning."""
+    name, made_by = entry.full_name, _origin(entry.make)
+    old = _ENTRIES.get(name.lower())
+    if old is not None and (_origin(old.make) != made_by or "<" in made_by):
+        message = f"register: {name!r} made by {_origin(old.make)} is replaced by {made_by}. Choose another name to keep both."
+        warnings.warn(message, stacklevel=4)
+    _ENTRIES[name.lower()] = entry
 
 
 def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
     name = name or make.__name__
-    entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds)
-    old = _find(name)
-    if old is not None and (_origin(old.make) != _origin(make) or "<" in _origin(make)):
-        message = (
-            f"register: {name!r} made by {_origin(old.make)} is replaced by {_origin(make)}. Choose another name to keep both."
-        )
-        warnings.warn(message, stacklevel=3)
-    _ENTRIES[name.lower()] = entry
+    add(Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds))
 
 
-def _origin(make: Any) -> str:
+def _origin(make: Callable[..., Any]) -> str:
     return f"{getattr(make, '__module__', '?')}.{getattr(make, '__qualname__', repr(make))}"
 
 
-def _find(name: str) -> Entry | None:
-    return _ENTRIES.get(name.lower())
+def _with_dialects() -> dict[str, Entry]:
+    """All entries. The dialects stand in a layer above, and register theirs when they are first asked for."""
+    importlib.import_module("gradxform.dialects")
+    return _ENTRIES
 
 
 def register(
-    name: Any = None,
+    name: str | Callable[..., Any] | None = None,
     make: Callable[..., Any] | None = None,
     *,
     kind: str = "optimizer",
@@ -115,7 +131,7 @@ def register(
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
 ) -> Any:
     """Make an optimizer of your own known by name, to `create`, `names`, the laws and the race.
@@ -140,21 +156,17 @@ def register(
     Differs  a function, not a class. A name that another function bears is taken over with a warning; a function at the top of a
              module that is defined again, as when a notebook's cell is run twice, replaces itself in silence.
     """
-    facts = (kind, source, example, needs, homogeneity, rates, identities, ndim)
-    if callable(name):
-        name, make = None, name
-    if make is None:
-        return lambda fn: _registered(fn, name, facts)
-    return _registered(make, name, facts)
+    called, given = (None, name) if callable(name) else (name, make)
 
+    def decorate(fn: F) -> F:
+        if not callable(fn):
+            raise TypeError(f"register: expected a function that makes a transformation, but got {fn!r}.")
+        if kind not in ("optimizer", "transform"):
+            raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {kind!r}.")
+        _register(fn, kind, source, example, needs, homogeneity, rates, identities, ndim, name=called)
+        return fn
 
-def _registered(make: Any, name: str | None, facts: Any) -> Any:
-    if not callable(make):
-        raise TypeError(f"register: expected a function that makes a transformation, but got {make!r}.")
-    if facts[0] not in ("optimizer", "transform"):
-        raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {facts[0]!r}.")
-    _register(make, *facts, name=name)
-    return make
+    return decorate if given is None else decorate(given)
 
 
 def optimizer(
@@ -164,7 +176,7 @@ def optimizer(
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     seeds: str = "",
 ) -> Callable[[F], F]:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
@@ -175,7 +187,7 @@ def optimizer(
             return fn
 
         @functools.wraps(fn)
-        def make(*args: Any, **kwargs: Any) -> Any:
+        def make(*args, **kwargs):
             bound = signature_of(fn).bind(*args, **kwargs)
             check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
             return fn(*args, **kwargs)
@@ -192,7 +204,7 @@ def transform(
     example: Mapping[str, Any] | None = None,
     needs: Mapping[str, Callable[..., Any]] | None = None,
     homogeneity: float | None = None,
-    identities: Any = (),
+    identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
     seeds: str = "",
 ) -> Callable[[F], F]:
@@ -206,13 +218,20 @@ def transform(
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry of that name (case does not matter)."""
-    found = _find(name)
+    """The registry's entry of that name (case does not matter); a dialect's is called `torch.adam`."""
+    found = _ENTRIES.get(name.lower()) or _with_dialects().get(name.lower())
     if found is None:
-        near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(_ENTRIES[n].name for n in near)}?" if near else ""
+        near = _near(name.lower())
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise UnknownNameError(f"No transformation is called {name!r}.{hint} `gradxform.names()` lists all.")
     return found
+
+
+def _near(wanted: str) -> list[str]:
+    """Names that may have been meant: the same in another system, then those that are spelled alike."""
+    namesakes = [key for key in _with_dialects() if key.rpartition(".")[2] == wanted.rpartition(".")[2]]
+    alike = difflib.get_close_matches(wanted, _ENTRIES, n=3, cutoff=0.5)
+    return [_ENTRIES[key].full_name for key in dict.fromkeys([*namesakes, *alike])][:4]
 
 
 def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
@@ -221,11 +240,18 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     >>> import gradxform
     >>> gradxform.names("adam*")
     ['adam', 'adamax', 'adamaxw', 'adamw']
+
+    A pattern with a dot finds the dialects' functions.
+
+    >>> gradxform.names("*.adamw")
+    ['keras.adamw', 'mxnet.adamw', 'torch.adamw']
     """
-    return sorted(e.name for e in _ENTRIES.values() if fnmatch.fnmatch(e.name, pattern) and fnmatch.fnmatch(e.kind, kind))
+    dotted = "." in pattern
+    found = [e for e in (_with_dialects() if dotted else _ENTRIES).values() if dotted or not e.system]
+    return sorted(e.full_name for e in found if fnmatch.fnmatch(e.full_name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
 
-def create(name: str, **arguments: Any) -> Any:
+def create(name: str, **arguments: object) -> Any:
     """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
 
     Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.

@@ -154,7 +154,8 @@ def test_the_rate_may_be_traced(entry):
             {"betas": (0.9, 1.0)},
             "torch.adam: `betas[1]` must be a number, a scalar array or a schedule in [0, 1), but got 1.0",
         ),
-        (torch.adamw, {"betas": 0.9}, "torch.adamw: `betas` must be a sequence of 2 numbers"),
+        (torch.adamw, {"betas": 0.9}, "torch.adamw: `betas` must be a tuple of 2, but got 0.9"),
+        (torch.adam, {"betas": (0.9,)}, "torch.adam: `betas` must be a tuple of 2, but got (0.9,)"),
         (torch.nadam, {"momentum_decay": "fast"}, "torch.nadam: `momentum_decay` must be"),
         (torch.sgd, {"nesterov": True}, "torch.sgd: `nesterov` needs `momentum` > 0 and `dampening` = 0"),
         (torch.rprop, {"etas": (1.2, 0.5)}, "torch.rprop: `etas[0]` must be"),
@@ -189,6 +190,24 @@ def test_errors(make, arguments, text):
 def test_absent_arguments_are_refused(make, name):
     with pytest.raises(TypeError, match=name):
         make(**{name: None})
+
+
+@pytest.mark.fast
+def test_common_arguments_follow_by_position():
+    assert keras.sgd(0.1, 0.9, False, 0.01, 1.0) == keras.sgd(0.1, momentum=0.9, weight_decay=0.01, clipnorm=1.0)
+    by_position = keras.adamw(0.1, 0.01, 0.9, 0.99, 1e-8, True, None, None, 1.0, True, 0.9, 5)
+    assert by_position == keras.adamw(
+        0.1, 0.01, beta_2=0.99, epsilon=1e-8, amsgrad=True, global_clipnorm=1.0, use_ema=True, ema_momentum=0.9,
+        ema_overwrite_frequency=5,
+    )  # fmt: skip
+
+
+@pytest.mark.fast
+def test_a_beta_may_be_a_schedule():
+    params = {"b": jnp.ones(3)}
+    tx = torch.adam(betas=(lambda k: 0.9 + 0.0 * k, 0.999))
+    ours, theirs = tx.update(params, tx.init(params))[0], torch.adam().update(params, torch.adam().init(params))[0]
+    np.testing.assert_allclose(ours["b"], theirs["b"], rtol=1e-5)
 
 
 @pytest.mark.fast

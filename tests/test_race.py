@@ -443,6 +443,14 @@ def test_choosing_by_name_pattern_and_call():
     assert 10 <= len(_contestants.choose(None)) <= 15
 
 
+def test_dialects_race_too():
+    assert [c.label for c in _contestants.choose("torch.adam*")] == registry.names("torch.adam*")
+    contestant = one_of("torch.adam(weight_decay=0.1)")
+    assert contestant.make(0.2) == registry.entry("torch.adam").make(0.2, weight_decay=0.1)
+    assert contestant.code(0.2) == "gradxform.dialects.torch.adam(lr=0.2, weight_decay=0.1)"
+    assert one_of("keras.sgd").rate_name == "learning_rate"
+
+
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [
@@ -620,11 +628,15 @@ def test_show(capsys):
     out = capsys.readouterr().out
     for part in ("mu = b1 mu + (1 - b1) g", "weight_decay", "in [0, 1)", "8.00 bytes per parameter", "scale_by_adam(", "arXiv"):
         assert part in out
+    assert main(["show", "torch.adam"]) == 0
+    out = capsys.readouterr().out
+    for part in ("(b1, b2) = betas", "in ([0, 1), [0, 1))", "scale_by_torch_adam(", "8.00 bytes per parameter", "PyTorch"):
+        assert part in out
     assert main(["show", "admaw"]) == 2
     assert "Did you mean" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", registry.names(kind="*"))
+@pytest.mark.parametrize("name", [*registry.names(kind="*"), *registry.names("*.*")])
 def test_everything_can_be_shown(name, capsys):
     assert main(["show", name]) == 0
     assert "source" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import gradxform as gx
-from gradxform import registry
+from gradxform import dialects, registry
 
 pytestmark = pytest.mark.fast
 
@@ -32,6 +32,26 @@ def test_register_by_name_whatever_the_case():
     u, _ = tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
     assert jnp.allclose(u, -0.1)
     assert pickle.loads(pickle.dumps(tx)) == tx
+
+
+def test_the_dialects_are_in_the_same_table():
+    adam = gx.entry("Torch.Adam")
+    assert adam.make is dialects.torch.adam
+    assert (adam.full_name, adam.core) == ("torch.adam", "adam")
+    assert gx.create("torch.adam", lr=0.1) == dialects.torch.adam(0.1)
+    assert gx.entry("mxnet.sgd").parameters["wd"].range.text == "[0, inf)"
+    assert gx.names("torch.adam*") == ["torch.adam", "torch.adamax", "torch.adamw"]
+    assert [e.full_name for e in dialects.entries("torch")] == gx.names("torch.*")
+    assert not any("." in name for name in gx.names(kind="*"))
+
+
+def test_near_names_are_of_all_systems():
+    with pytest.raises(gx.UnknownNameError, match=r"Did you mean lion or keras\.lion"):
+        gx.entry("torch.lion")
+    with pytest.raises(gx.UnknownNameError, match=r"Did you mean torch\.asgd or sgd"):
+        gx.entry("asgd")
+    with pytest.raises(gx.UnknownNameError, match=r"Did you mean torch\.adam"):
+        gx.entry("torch.adamm")
 
 
 def test_register_is_a_decorator():

@@ -3,6 +3,7 @@
 from typing import assert_type
 
 import gradxform as gx
+from gradxform.dialects import keras, mxnet, neon, torch
 
 
 def factories() -> None:
@@ -13,6 +14,18 @@ def factories() -> None:
     gx.scale_by_adam(b3=0.9)  # pyright: ignore[reportCallIssue]  the kernel has no such hyperparameter
     gx.trace()  # pyright: ignore[reportCallIssue]  decay is required
     gx.scale_by_adam(nesterov="yes")  # pyright: ignore[reportArgumentType]  a flag is a flag
+
+
+def dialects() -> None:
+    assert_type(torch.adam(gx.cosine_decay_schedule(1e-3, 100), betas=(0.9, 0.95)), gx.GradientTransformationExtraArgs)
+    assert_type(keras.adamw(1e-3, clipnorm=1.0, use_ema=True), gx.GradientTransformationExtraArgs)
+    torch.adam("fast")  # pyright: ignore[reportArgumentType]  no number, array or schedule
+    torch.adam(betas=0.9)  # pyright: ignore[reportArgumentType]  two numbers
+    torch.adam(lr=None)  # pyright: ignore[reportArgumentType]  None only where it is said
+    keras.sgd(clipnorm="big")  # pyright: ignore[reportArgumentType]  the common arguments too
+    mxnet.sgd(0.1, weight_decay=0.1)  # pyright: ignore[reportCallIssue]  it is called wd there
+    mxnet.rmsprop(clip_weights=lambda k: 0.1)  # pyright: ignore[reportArgumentType]  no schedule
+    neon.adam(key=0.5)  # pyright: ignore[reportArgumentType]  a key or a whole number
 
 
 @gx.per_leaf()

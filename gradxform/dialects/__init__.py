@@ -4,12 +4,11 @@
     tx = torch.adamw(lr=3e-4, betas=(0.9, 0.95))
 
 Each function makes a short chain of ours whose updates are ready for `apply_updates`. Where ours give other numbers, a kernel beside
-the function gives that system's. `entries()` lists all.
+the function gives that system's. `entries()` lists all; `gradxform.entry("torch.adamw")` finds one.
 """
 
 from gradxform.dialects import keras as keras
 from gradxform.dialects import mxnet as mxnet
 from gradxform.dialects import neon as neon
 from gradxform.dialects import torch as torch
-from gradxform.dialects._dialect import DialectEntry as DialectEntry
 from gradxform.dialects._dialect import entries as entries

@@ -2,70 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from gradxform._errors import HyperparameterError
-from gradxform._types import Parameter, Range, check_arguments, parameters_of
+from gradxform import registry
+from gradxform._types import check_arguments, parameters_of
+from gradxform.registry import Entry
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Each:
-    """Marks an argument that is a sequence of hyperparameters, with the range of each."""
-
-    def __init__(self, *ranges: str):
-        self.ranges = tuple(Range(text) for text in ranges)
-
-    def check(self, owner: str, name: str, value: Any, default: Any) -> None:
-        """Raise `HyperparameterError` unless `value` has that many members, each in its range. None is allowed where it is a default."""
-        texts = ", ".join(r.text for r in self.ranges)
-        if not isinstance(value, (tuple, list)) or len(value) != len(self.ranges):
-            raise HyperparameterError(
-                f"{owner}: `{name}` must be a sequence of {len(self.ranges)} numbers, scalar arrays or schedules in {texts}, "
-                f"but got {value!r}."
-            )
-        for i, (x, usual, interval) in enumerate(zip(value, default, self.ranges, strict=True)):
-            Parameter(f"{name}[{i}]", usual, interval, is_data=True, keyword_only=False).check(owner, x)
-
-
-Betas = Annotated[Any, Each("[0, 1)", "[0, 1)")]
-
-
-@dataclasses.dataclass(frozen=True)
-class DialectEntry:
-    """What is known about one function of a dialect.
-
-    Attributes:
-      system: the dialect, such as `torch`.
-      name: the function.
-      make: the function itself.
-      core: the core optimizer that it corresponds to; None if there is none.
-      example: arguments of a typical instance, for tests and the documentation.
-      ndim: the number of axes that its leaves must have, if not any.
-    """
-
-    system: str
-    name: str
-    make: Callable[..., Any]
-    core: str | None
-    example: Mapping[str, Any]
-    ndim: int | None
-
-    def __call__(self, **overrides: Any) -> Any:
-        return self.make(**{**self.example, **overrides})
-
-
-_ENTRIES: dict[tuple[str, str], DialectEntry] = {}
-
-
-def entries(system: str | None = None) -> list[DialectEntry]:
+def entries(system: str | None = None) -> list[Entry]:
     """All functions of one dialect, or of all, by system and name."""
-    return [e for key, e in sorted(_ENTRIES.items()) if system in (None, key[0])]
+    return [e for e in map(registry.entry, registry.names(f"{system or '*'}.*", kind="*")) if e.system]
 
 
 def dialect(
@@ -88,31 +40,42 @@ def dialect(
 
     def decorate(fn: F) -> F:
         owner, signature = f"{system}.{fn.__name__}", inspect.signature(fn)
-        sequences = _sequences(fn)
 
         @functools.wraps(fn)
-        def make(*args: Any, **kwargs: Any) -> Any:
+        def make(*args, **kwargs):
             bound = signature.bind(*args, **kwargs)
             check_arguments(owner, parameters_of(fn), bound.arguments)
-            for name, each in sequences.items():
-                if name in bound.arguments:
-                    each.check(owner, name, bound.arguments[name], signature.parameters[name].default)
             bound.apply_defaults()
             if check is not None:
                 check(owner, bound.arguments)
             return fn(*bound.args, **bound.kwargs)
 
-        _ENTRIES[system, fn.__name__] = DialectEntry(system, fn.__name__, make, core, example or {}, ndim)
+        registry.add(
+            Entry(fn.__name__, make, "optimizer", system, example or {}, {}, None, {}, (), ndim, system=system, core=core)
+        )  # fmt: skip
         return make  # type: ignore[return-value]
 
     return decorate
 
 
-def _sequences(fn: Callable[..., Any]) -> dict[str, Each]:
-    """The arguments that are annotated with `Each`."""
-    found = {}
-    for name, hint in typing.get_type_hints(fn, include_extras=True).items():
-        for mark in getattr(hint, "__metadata__", ()):
-            if isinstance(mark, Each):
-                found[name] = mark
-    return found
+def spelled_out(fn: F, defaults: Mapping[str, Any], by_position: bool = False) -> F:
+    """`fn`, whose signature ends with `**common`, with the common arguments in its signature and their defaults in place.
+
+    Args:
+      fn: it annotates `**common` with `Unpack[...]` of a `TypedDict`, which gives the arguments' types and ranges.
+      defaults: the common arguments in their order.
+      by_position: they may follow the function's own by position; otherwise they are given by keyword only.
+    """
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if by_position else inspect.Parameter.KEYWORD_ONLY
+    own = [p for p in inspect.signature(fn).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    arguments = [*own, *(inspect.Parameter(name, kind, default=value) for name, value in defaults.items())]
+
+    @functools.wraps(fn)
+    def full(*args, **kwargs):
+        return fn(**dict(zip([p.name for p in arguments], args, strict=False)), **kwargs)
+
+    hints = typing.get_type_hints(fn, include_extras=True)
+    (common,) = typing.get_args(hints.pop("common"))
+    full.__annotations__ = {**hints, **typing.get_type_hints(common, include_extras=True)}
+    full.__signature__ = inspect.Signature(arguments)  # type: ignore[attr-defined]
+    return full  # type: ignore[return-value]

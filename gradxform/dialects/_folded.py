@@ -5,13 +5,14 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Array, Decay, NonNegative
 from gradxform.core import elementwise
+from gradxform.core._hyper import Fraction
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.optimizers import ScaleByAdamState
 
 
-def correction(b1, b2, t):
+def correction(b1: float | Array | Fraction, b2: float | Array | Fraction, t: Array) -> Array:
     """sqrt(1 - b2^t) / (1 - b1^t)."""
     return jnp.sqrt(one_minus_power(b2, t)) / one_minus_power(b1, t)
 

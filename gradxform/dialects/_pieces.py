@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
+import numpy as np
 
-from gradxform._types import Field, NonNegative
-from gradxform.core import elementwise, layout
-from gradxform.core._hyper import is_number
+from gradxform._types import Array, Field, Hyper, NonNegative
+from gradxform.core import GradientTransformationExtraArgs, elementwise, layout
+from gradxform.core._hyper import Fraction, is_number
 from gradxform.optimizers import FactoredState
 from gradxform.optimizers._adafactor import mean_axes
+from gradxform.transforms import keep_params_in_box
+
+Number = float | np.number | np.ndarray | Array
+"""What may be given where a schedule may not."""
 
 
-def is_zero(x: Any) -> bool:
+def is_zero(x: Hyper | None) -> bool:
     """Whether an argument is absent or the number 0, so that the stage that it asks for can be left out."""
-    return x is None or (is_number(x) and x == 0)
+    return x is None or (is_number(x) and bool(x == 0))
 
 
-def one_minus_power(b: Any, t: Any) -> Any:
+def one_minus_power(b: float | Array | Fraction, t: Array) -> Array:
     """1 - b^t, accurate to the last digits also where b^t is nearly 1.
 
     In float32, 1 - 0.999^t is off by 1.3e-5 of itself if computed as it stands; systems that compute it on the host are not.
@@ -40,6 +43,11 @@ def shrink(g, s, p, c, learning_rate: NonNegative, weight_decay: NonNegative):
     Raises   MissingArgumentError: no params. HyperparameterError: an argument < 0.
     """
     return g - weight_decay * learning_rate * p, s
+
+
+def box(most: Number | None) -> list[GradientTransformationExtraArgs]:
+    """The stage that keeps the parameters in [-most, most]; none for None and 0."""
+    return [] if most is None or is_zero(most) else [keep_params_in_box(-most, most)]
 
 
 def _mean(over: int | None) -> Field:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gradxform.race._extras import extra
 from gradxform.race._protocol import Watch
 from gradxform.race._results import Result
 from gradxform.race._table import number, standings
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 WIDTH_WITHOUT_TERMINAL = 132
 
 
-def console() -> Any:
+def console() -> Console:
     """Where to print; wide when the output goes to a file."""
     made = extra("rich.console").Console(highlight=False)
     if not made.is_terminal:
@@ -24,7 +27,7 @@ def console() -> Any:
 class Board(Watch):
     """Shows what is running, runs done, time and time to go; where there is no terminal, a line per finished optimizer."""
 
-    def __init__(self, out: Any, runs: int):
+    def __init__(self, out: Console, runs: int):
         progress = extra("rich.progress")
         self.out, self.running, self.results = out, {}, []
         self._lock = threading.Lock()
@@ -45,11 +48,11 @@ class Board(Watch):
             self.live.start()
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.out.is_terminal:
             self.live.stop()
 
-    def _render(self) -> Any:
+    def _render(self) -> RenderableType:
         group = extra("rich.console").Group
         with self._lock:
             return group(standings(self.results), self.bar) if self.results else self.bar

@@ -6,7 +6,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,10 @@ import jax.numpy as jnp
 from gradxform import dialects, registry
 from gradxform._errors import UnknownNameError
 from gradxform._types import Parameter
+from gradxform.core import GradientTransformation
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SHAPE = (64, 64)  # of the parameter whose state is measured
 
@@ -38,7 +42,7 @@ def markdown(kind: str = "*") -> str:
     """The registry as a table: name, equation, memory in units of the parameters, source, founding documents, dialects."""
     served: dict[str | None, list[str]] = {}
     for e in dialects.entries():
-        served.setdefault(e.core, []).append(f"`{e.system}.{e.name}`")
+        served.setdefault(e.core, []).append(f"`{e.full_name}`")
     lines = ["| name | equation | memory | source | described by | dialects |", "|---|---|---|---|---|---|"]
     found = sorted(registry.names(kind=kind), key=lambda n: (registry.entry(n).kind, n))
     for entry in map(registry.entry, found):
@@ -65,11 +69,11 @@ def _cell(line: str) -> str:
 def show(name: str) -> int:
     """Print all that is known about one."""
     entry = registry.entry(name)
-    _print(entry.name, entry.summary)
+    _print(entry.full_name, entry.summary)
     print()
     print("\n".join("    " + line for line in entry.equation().split("\n")))
     print()
-    _section("arguments", [f"{p.name:<24}{_default(p):<12}{_range(p)}".rstrip() for p in entry.parameters.values()])
+    _section("arguments", [f"{p.name:<23} {_default(p):<11} {_range(p)}".rstrip() for p in entry.parameters.values()])
     _section("made of", [repr(_typical(entry))])
     _section("state", [_state_bytes(entry)])
     if entry.rates:
@@ -80,7 +84,7 @@ def show(name: str) -> int:
     return 0
 
 
-def _typical(entry: registry.Entry) -> Any:
+def _typical(entry: registry.Entry) -> GradientTransformation:
     """The transformation with its defaults, and example values for what has none."""
     parameters = entry.parameters
     return entry.make(**{n: v for n, v in entry.example.items() if parameters[n].required or parameters[n].default is None})
@@ -91,6 +95,8 @@ def _default(p: Parameter) -> str:
 
 
 def _range(p: Parameter) -> str:
+    if p.parts and any(part.range for part in p.parts):
+        return f"in ({', '.join(part.range.text if part.range else 'any' for part in p.parts)})"
     if p.range is None:
         return ""
     return f"in {p.range.text}" + ("" if p.is_data else ", whole")
@@ -122,7 +128,7 @@ def _print(heading: str, text: str, width: int = 0) -> None:
         screen.print(Text.assemble((heading, "bold"), "  ", text), soft_wrap=True)
 
 
-def _rich_console() -> Any:
+def _rich_console() -> Console | None:
     if not sys.stdout.isatty():
         return None
     try:

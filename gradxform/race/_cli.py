@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gradxform._errors import GradxformError
 from gradxform.race import _catalogue, _settings
 from gradxform.race._contestants import Contestant, choose
 from gradxform.race._problem import Problem, builtin_names, load
 from gradxform.race._settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gradxform.race._results import Store
 
 USER_ERROR, INTERRUPTED = 2, 130
 
@@ -62,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _at_least(least: int) -> Any:
+def _at_least(least: int) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
         if int(text) < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}")
@@ -129,7 +134,7 @@ def _header(problem: Problem, contestants: list[Contestant], settings: Settings,
     )
 
 
-def _report(screen: Any, store: Any, figure: bool) -> None:
+def _report(screen: Console, store: Store, figure: bool) -> None:
     """Print the table and what it means; draw the figure."""
     from gradxform.race import _figure, _table
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from gradxform import registry
 from gradxform._errors import HyperparameterError, UnknownNameError
+from gradxform._types import Hyper
+from gradxform.core import GradientTransformation
 
 CLASSICS = (
     "sgd", "sgd(momentum=0.9)", "adagrad", "rmsprop", "adadelta", "adam", "adamw", "adamax", "nadam", "adafactor", "lamb", "lion",
@@ -31,19 +33,20 @@ class Contestant:
     entry: registry.Entry
     arguments: Mapping[str, Any]
 
-    def make(self, rate: Any) -> Any:
+    def make(self, rate: Hyper) -> GradientTransformation:
         """The transformation with this learning rate: a number, an array or a schedule."""
         return self.entry.make(**{**self.arguments, self.rate_name: rate})
 
-    def code(self, rate: Any) -> str:
+    def code(self, rate: Hyper) -> str:
         """The line that makes it."""
         arguments = {self.rate_name: rate, **self.arguments}
-        return f"gradxform.{self.entry.name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
+        room = "gradxform.dialects" if self.entry.system else "gradxform"
+        return f"{room}.{self.entry.full_name}({', '.join(f'{k}={v!r}' for k, v in arguments.items())})"
 
     @property
     def rate_name(self) -> str:
-        """The argument that is tuned: `learning_rate`, or the one whose name ends so."""
-        names = [n for n in self.entry.parameters if n.endswith("learning_rate")]
+        """The argument that is tuned: `learning_rate`, the one whose name ends so, or `lr`."""
+        names = [n for n in self.entry.parameters if n.endswith("learning_rate") or n == "lr"]
         if not names:
             raise HyperparameterError(f"{self.label}: it has no learning rate, so there is nothing to tune.")
         return "learning_rate" if "learning_rate" in names else names[0]
@@ -79,7 +82,7 @@ def _chosen_by(part: str) -> list[Contestant]:
         return [_contestant(part, _optimizer(name), arguments)]
     if not set(part) & set("*?["):
         entry = _optimizer(part)
-        return [_contestant(entry.name, entry, {})]
+        return [_contestant(entry.full_name, entry, {})]
     names = registry.names(part)
     if not names:
         raise UnknownNameError(f"No optimizer matches {part!r}. `python -m gradxform names` lists all.")
@@ -97,7 +100,7 @@ def _contestant(label: str, entry: registry.Entry, arguments: Mapping[str, Any])
     known = entry.parameters
     odd = [a for a in arguments if a not in known]
     if odd:
-        raise HyperparameterError(f"{label}: {entry.name} has no argument `{odd[0]}`; it has {', '.join(known)}.")
+        raise HyperparameterError(f"{label}: {entry.full_name} has no argument `{odd[0]}`; it has {', '.join(known)}.")
     needed = {n: entry.example[n] for n, p in known.items() if p.required and n in entry.example}
     needed = {n: v for n, v in needed.items() if not n.endswith("learning_rate")}
     return Contestant(label, entry, {**needed, **arguments})
@@ -108,8 +111,8 @@ def _read_call(text: str) -> tuple[str, dict[str, Any]]:
     try:
         call = ast.parse(text, mode="eval").body
         assert isinstance(call, ast.Call)
-        assert isinstance(call.func, ast.Name)
+        assert isinstance(call.func, (ast.Name, ast.Attribute))
         assert not call.args
-        return call.func.id, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        return ast.unparse(call.func), {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, AssertionError, ValueError) as e:
         raise HyperparameterError(f"Cannot read {text!r}; write it like sgd(momentum=0.9), with plain values.") from e

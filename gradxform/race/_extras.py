@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from types import ModuleType
 
 from gradxform._errors import GradxformError
 
@@ -12,7 +12,7 @@ class MissingExtraError(GradxformError, ImportError):
     """A package of the extra `[race]` is not installed."""
 
 
-def extra(module: str) -> Any:
+def extra(module: str) -> ModuleType:
     """The module of that name; when its package is absent, the error says how to install it."""
     try:
         return importlib.import_module(module)

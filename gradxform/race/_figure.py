@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from gradxform.race._protocol import SPACING
 from gradxform.race._results import Result
 from gradxform.race._settings import DESCRIPTIONS, Settings
 from gradxform.race._table import groups_of, letter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind too
 GREY = "#b8b8b8"
@@ -45,7 +49,7 @@ def draw(results: Sequence[Result], settings: Settings, path: Path) -> Path:
     return path
 
 
-def new_figure(width: float, height: float) -> Any:
+def new_figure(width: float, height: float) -> Figure:
     """A figure that draws into memory, whatever the screen."""
     figure = extra("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
     extra("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
@@ -56,11 +60,11 @@ def colour(rank: int) -> str:
     return COLOURS[rank] if rank < len(COLOURS) else GREY
 
 
-def _plain(axes: Any) -> None:
+def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_curves(axes: Any, rows: Sequence[Result], settings: Settings) -> None:
+def _draw_curves(axes: Axes, rows: Sequence[Result], settings: Settings) -> None:
     steps = settings.evaluated_at
     for rank, r in reversed(list(enumerate(rows))):
         losses = np.asarray(r.curves)
@@ -89,7 +93,7 @@ def _all_positive(rows: Sequence[Result]) -> bool:
     return all(x > 0 for r in rows for curve in r.curves for x in curve)
 
 
-def _draw_dots(axes: Any, groups: Sequence[Sequence[Result]]) -> None:
+def _draw_dots(axes: Axes, groups: Sequence[Sequence[Result]]) -> None:
     rows = [r for group in groups for r in group]
     shown = [x for r in rows for x in r.losses if math.isfinite(x)]
     for rank, r in enumerate(rows):
@@ -119,7 +123,7 @@ def _labels(groups: Sequence[Sequence[Result]]) -> list[str]:
     return [f"{r.label}  {letter(i)}" for i, group in enumerate(groups) for r in group]
 
 
-def _few_ticks(axes: Any) -> None:
+def _few_ticks(axes: Axes) -> None:
     """Plain numbers, also where a logarithmic axis spans less than a decade."""
     ticker = extra("matplotlib.ticker")
     if axes.get_xscale() == "log":
@@ -147,7 +151,7 @@ def _ratio(loss: float, best: float) -> float:
     return loss / best if best > 0 else 1 + (loss - best) / (abs(best) or 1.0)
 
 
-def _draw_heat(figure: Any, axes: Any, rows: Sequence[Result]) -> None:
+def _draw_heat(figure: Figure, axes: Axes, rows: Sequence[Result]) -> None:
     ratios, columns = _ratios(rows)
     colours = extra("matplotlib").colormaps["YlGnBu"].with_extremes(bad="white")
     norm = extra("matplotlib.colors").LogNorm(1, WORST_RATIO)

@@ -13,14 +13,20 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import ProblemError, UnknownNameError
+from gradxform._types import Array, Params, Tree
 
+if TYPE_CHECKING:
+    from gradxform.race.problems.surfaces import Surface
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 PARTS = ("init", "loss", "batch", "evaluate")
 
 
@@ -41,10 +47,10 @@ class Problem:
       data: identifies the data where they may change between machines; results of other data are not comparable.
     """
 
-    init: Callable[[Any], Any]
-    loss: Callable[[Any, Any], Any]
-    batch: Callable[[np.random.Generator, int], Any]
-    evaluate: Callable[[Any], Mapping[str, Any]]
+    init: Callable[[Array], Params]
+    loss: Callable[[Params, Tree], Array]
+    batch: Callable[[np.random.Generator, int], Tree]
+    evaluate: Callable[[Params], Mapping[str, Any]]
     target: float | None = None
     name: str = ""
     description: str = ""
@@ -52,7 +58,7 @@ class Problem:
     data: str = ""
 
 
-def host_rng(key: Any) -> np.random.Generator:
+def host_rng(key: Array) -> np.random.Generator:
     """A NumPy generator seeded by a JAX key."""
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return np.random.default_rng(np.asarray(data, np.uint32))
@@ -70,7 +76,7 @@ def builtin_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(problems.__path__) if not m.name.startswith("_"))
 
 
-def load(name: str) -> Any:
+def load(name: str) -> Problem | tuple[Surface, ...]:
     """The problem called `name`: a built-in one, or the user's own as `module:function`.
 
     Raises:
@@ -141,7 +147,7 @@ def _place(e: BaseException, function: Callable[..., Any]) -> str:
     return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}"
 
 
-def _call(what: str, function: Callable[..., Any], *args: Any) -> Any:
+def _call(what: str, function: Callable[[*Arguments], Result], *args: *Arguments) -> Result:
     """Call a user's function; what it raises becomes a `ProblemError` that says what and where."""
     try:
         return function(*args)
@@ -161,7 +167,7 @@ def _guarded(problem: Problem) -> Problem:
     return dataclasses.replace(problem, **{part: guard(part) for part in PARTS})
 
 
-def scores(problem: Problem, params: Any) -> dict[str, float]:
+def scores(problem: Problem, params: Params) -> dict[str, float]:
     """`problem.evaluate(params)` as floats."""
     found = problem.evaluate(params)
     if not isinstance(found, Mapping) or "loss" not in found:
@@ -197,7 +203,7 @@ def check(problem: Problem, gradient: Callable[[Any, Any], Any]) -> int:
     return sum(np.size(x) for x in leaves)
 
 
-def _shapes(tree: Any) -> str:
+def _shapes(tree: Tree) -> str:
     leaves = jax.tree.leaves(tree)
     kinds = [f"{np.dtype(x.dtype).name}{list(x.shape)}" if hasattr(x, "dtype") else type(x).__name__ for x in leaves]
     return ", ".join(kinds[:4]) + (", ..." if len(kinds) > 4 else "") if kinds else "nothing"

@@ -128,7 +128,7 @@ class Store:
         return results
 
 
-def _finite(x: Any) -> Any:
+def _finite(x: object) -> object:
     """The same data with null for each number that JSON cannot hold."""
     if isinstance(x, dict):
         return {k: _finite(v) for k, v in x.items()}

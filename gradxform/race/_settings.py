@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform import schedules
+from gradxform._types import Schedule
 
 WARM_UP = 0.05
 
@@ -56,7 +56,7 @@ class Settings:
         return sorted({round(self.steps * i / 20) for i in range(1, 21)} - {0})
 
 
-def schedule(name: str, peak: float, steps: int) -> Any:
+def schedule(name: str, peak: float, steps: int) -> Schedule | float:
     """The learning rate by step; with a constant one, a number."""
     warm = max(1, round(WARM_UP * steps))
     start = float(f"{peak / warm:.3g}")

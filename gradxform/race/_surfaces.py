@@ -10,14 +10,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Array
 from gradxform.race._board import console
 from gradxform.race._contestants import Contestant
 from gradxform.race._extras import extra
@@ -26,6 +27,11 @@ from gradxform.race._runner import reason
 from gradxform.race._table import number
 from gradxform.race._trainer import Updater, stack
 from gradxform.race.problems.surfaces import Surface
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.console import Console
+    from rich.table import Table
 
 STEPS = 300
 RATES = np.geomspace(1e-5, 1e3, 8 * 8 + 1)
@@ -76,11 +82,17 @@ def run(surfaces: Sequence[Surface], contestants: Sequence[Contestant], out: Pat
     return 0
 
 
-def _progress(screen: Any, contestants: Sequence[Contestant]) -> Any:
+def _progress(screen: Console, contestants: Sequence[Contestant]) -> Iterable[Contestant]:
     return extra("rich.progress").track(contestants, " paths", console=screen, transient=True, disable=not screen.is_terminal)
 
 
-def _paths(contestant: Contestant, surfaces: Sequence[Surface], gradients: Any, loss: Any, steps: int) -> list[Path2D]:
+def _paths(
+    contestant: Contestant,
+    surfaces: Sequence[Surface],
+    gradients: Callable[[Array, Array], tuple[Array, Array]],
+    loss: Callable[[Array, Array], Array],
+    steps: int,
+) -> list[Path2D]:
     """All rates on all surfaces side by side; then the best admissible path of each surface."""
     updater = Updater(contestant, loss)
     which = jnp.repeat(jnp.arange(len(surfaces)), len(RATES))
@@ -124,7 +136,7 @@ def _save(path: Path, paths: Sequence[Path2D], steps: int) -> None:
     path.write_text(json.dumps({"format": 1, "steps": steps, "paths": saved}), encoding="utf-8")
 
 
-def _table(surfaces: Sequence[Surface], paths: Sequence[Path2D]) -> Any:
+def _table(surfaces: Sequence[Surface], paths: Sequence[Path2D]) -> Table:
     table, box, text = extra("rich.table"), extra("rich.box"), extra("rich.text")
     made = table.Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
     made.add_column("optimizer", no_wrap=True)
@@ -163,7 +175,7 @@ def _draw(surfaces: Sequence[Surface], paths: Sequence[Path2D], steps: int, path
     return path
 
 
-def _draw_contours(axes: Any, surface: Surface) -> None:
+def _draw_contours(axes: Axes, surface: Surface) -> None:
     left, right, low, high = surface.frame
     x, y = np.meshgrid(np.linspace(left, right, 300), np.linspace(low, high, 300))
     height = surface.height(np.stack([x, y]))
@@ -172,7 +184,7 @@ def _draw_contours(axes: Any, surface: Surface) -> None:
     axes.set(xlim=(left, right), ylim=(low, high), xticks=[], yticks=[])
 
 
-def _draw_path(axes: Any, p: Path2D, rank: int) -> None:
+def _draw_path(axes: Axes, p: Path2D, rank: int) -> None:
     coloured = rank < len(COLOURS)
     axes.plot(
         *p.points.T, color=colour(rank), lw=1.6 if coloured else 0.7, alpha=0.9 if coloured else 0.6, zorder=3 if coloured else 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gradxform.race import _ties
 from gradxform.race._contestants import choose
@@ -13,6 +13,9 @@ from gradxform.race._extras import extra
 from gradxform.race._protocol import GOOD
 from gradxform.race._results import Result, ranked
 from gradxform.race._settings import Settings, schedule
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 COLUMNS = (
@@ -39,13 +42,13 @@ def number(x: float | None) -> str:
     return f"{x:.3g}" if math.isfinite(x) else "diverged"
 
 
-def table(results: Sequence[Result]) -> Any:
+def table(results: Sequence[Result]) -> Table:
     """A rich table of results: by tie group, failures last; columns in which no one has a value are left out."""
     rows = [_row(r, letter(i)) for i, group in enumerate(groups_of(results)) for r in group]
     return _rich_table(rows, [r for r in results if r.failed])
 
 
-def standings(results: Sequence[Result]) -> Any:
+def standings(results: Sequence[Result]) -> Table:
     """As `table` while the race still runs: no tie groups yet."""
     return _rich_table([_row(r, "") for r in ranked(list(results))], [r for r in results if r.failed])
 
@@ -70,7 +73,7 @@ def _row(r: Result, tie: str) -> list[str]:
     ]
 
 
-def _rich_table(rows: list[list[str]], failures: Sequence[Result]) -> Any:
+def _rich_table(rows: list[list[str]], failures: Sequence[Result]) -> Table:
     rich_table, box, text = extra("rich.table"), extra("rich.box"), extra("rich.text")
     made = rich_table.Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     kept = [i for i in range(len(COLUMNS)) if i < 2 or not rows or any(row[i] not in ("-", "") for row in rows)]

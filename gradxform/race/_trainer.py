@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import apply_updates
 from gradxform.race._contestants import Contestant
 from gradxform.race._problem import Problem, batch_rng, check, scores
@@ -57,15 +58,17 @@ class Updater:
       lanes: the same for arguments with a leading axis.
     """
 
-    def __init__(self, contestant: Contestant, loss: Callable[[Any, Any], Any]):
+    def __init__(self, contestant: Contestant, loss: Callable[[Params, Tree], Array]):
         self.contestant, self.loss = contestant, loss
         self.one = jax.jit(self._update)
         self.lanes = jax.jit(lambda *args: jax.lax.map(lambda lane: self._update(*lane), args))
 
-    def init(self, params: Any) -> Any:
+    def init(self, params: Params) -> OptState:
         return self.contestant.make(1.0).init(params)
 
-    def _update(self, rate: Any, value: Any, grads: Any, state: Any, params: Any, batch: Any) -> tuple[Any, Any]:
+    def _update(
+        self, rate: Array, value: Array, grads: Updates, state: OptState, params: Params, batch: Tree
+    ) -> tuple[Params, OptState]:
         tx = self.contestant.make(rate)
         loss = lambda p: self.loss(p, batch)
         known = {"value": value, "grad": grads, "value_fn": loss, "obj_fn": loss}
@@ -92,15 +95,15 @@ class Trainer:
         self.size = check(problem, self.gradient)
         self.factors = factors(settings)
         self.stop = threading.Event()
-        self._batches: dict[tuple[Sequence[int], int], Any] = {}
+        self._batches: dict[tuple[Sequence[int], int], Tree] = {}
         self._kept = 0
         self._lane = jax.jit(lambda tree, i: jax.tree.map(lambda x: x[i], tree))
 
-    def start(self, seed: int) -> Any:
+    def start(self, seed: int) -> Params:
         """The initial parameters of the runs with this seed, whatever the optimizer."""
         return self.problem.init(jax.random.key(seed))
 
-    def batch(self, seeds: Sequence[int], step: int) -> Any:
+    def batch(self, seeds: Sequence[int], step: int) -> Tree:
         """Batch `step` of several seeds, stacked; kept for the next optimizer while there is room."""
         key = (tuple(seeds), step)
         if key not in self._batches:
@@ -139,6 +142,6 @@ class Trainer:
         return runs
 
 
-def stack(trees: Sequence[Any]) -> Any:
+def stack(trees: Sequence[Tree]) -> Tree:
     """Trees of equal structure as one, with a leading axis."""
     return jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *trees)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from gradxform._types import Count, Decay, NonNegative, Unit
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from typing import Unpack
+
+from gradxform._types import Decay, Hyper, NonNegative
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_adadelta
 from gradxform.transforms import scale_by_learning_rate
 
 
 @keras_optimizer(core="adadelta", example={"learning_rate": 1.0})
 def adadelta(
-    learning_rate: NonNegative = 0.001,
-    rho: Decay = 0.95,
-    epsilon: NonNegative = 1e-7,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    rho: Decay[Hyper] = 0.95,
+    epsilon: NonNegative[Hyper] = 1e-7,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Adadelta`: its rate of 0.001 makes it a thousand times slower than the paper's.
 
@@ -39,7 +36,6 @@ def adadelta(
     return optimizer(
         scale_by_adadelta(rho, epsilon),
         scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

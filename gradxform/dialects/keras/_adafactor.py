@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, NonNegative, Positive, Range, Unit, Value
+from gradxform._types import Hyper, NonNegative, Positive, Range, Value
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import LAST_TWO_AXES
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, keras_optimizer, optimizer
 
 NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
@@ -45,19 +45,14 @@ def keras_adafactor_step(
 
 @keras_optimizer(core="adafactor")
 def adafactor(
-    learning_rate: NonNegative = 0.001,
-    beta_2_decay: NonPositive = -0.8,
-    epsilon_1: Positive = 1e-30,
-    epsilon_2: NonNegative = 1e-3,
-    clip_threshold: Positive = 1.0,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_2_decay: NonPositive[Hyper] = -0.8,
+    epsilon_1: Positive[Hyper] = 1e-30,
+    epsilon_2: NonNegative[Hyper] = 1e-3,
+    clip_threshold: Positive[Hyper] = 1.0,
     relative_step: bool = True,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Adafactor`: a root mean square kept for rows and columns only, clipped, in the scale of the parameters.
 
@@ -85,6 +80,5 @@ def adafactor(
         keras_adafactor_step(
             learning_rate, beta_2_decay, epsilon_1, epsilon_2, clip_threshold, 0.0 if weight_decay is None else weight_decay
         ),
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        common=common,
+    )

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from gradxform._types import Count, NonNegative, Unit
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from typing import Unpack
+
+from gradxform._types import Hyper, NonNegative
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rss
 
 
 @keras_optimizer(core="adagrad", example={"learning_rate": 0.1})
 def adagrad(
-    learning_rate: NonNegative = 0.001,
-    initial_accumulator_value: NonNegative = 0.1,
-    epsilon: NonNegative = 1e-7,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    initial_accumulator_value: NonNegative[Hyper] = 0.1,
+    epsilon: NonNegative[Hyper] = 1e-7,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Adagrad`: eps inside the root.
 
@@ -36,7 +33,6 @@ def adagrad(
     return optimizer(
         scale_by_rss(initial_accumulator_value, epsilon),
         scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

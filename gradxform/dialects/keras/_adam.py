@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Count, Decay, NonNegative, RealUpdates, Unit, Updates
-from gradxform.core import elementwise
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform._types import Clock, Decay, Hyper, NonNegative, RealUpdates, Updates
+from gradxform.core import GradientTransformationExtraArgs, elementwise
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
 from gradxform.transforms import scale_by_learning_rate
 
@@ -74,20 +74,22 @@ def scale_by_folded_amsgrad(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps:
     return mu * _folded(c, b1, b2) / (jnp.sqrt(nu_max) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
 
 
+def _adam(
+    learning_rate: Hyper, beta_1: Hyper, beta_2: Hyper, epsilon: Hyper, amsgrad: bool, weight_decay: Hyper | None, common: Common
+) -> GradientTransformationExtraArgs:
+    direction = (scale_by_folded_amsgrad if amsgrad else scale_by_folded_adam)(beta_1, beta_2, epsilon)
+    return optimizer(direction, scale_by_learning_rate(learning_rate), *decay(learning_rate, weight_decay), common=common)
+
+
 @keras_optimizer(core="adam")
 def adam(
-    learning_rate: NonNegative = 0.001,
-    beta_1: Decay = 0.9,
-    beta_2: Decay = 0.999,
-    epsilon: NonNegative = 1e-7,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_1: Decay[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-7,
     amsgrad: bool = False,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Adam`: bias corrections in the rate, decoupled decay.
 
@@ -105,29 +107,18 @@ def adam(
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
              of clipnorm, clipvalue and global_clipnorm.
     """
-    return optimizer(
-        (scale_by_folded_amsgrad if amsgrad else scale_by_folded_adam)(beta_1, beta_2, epsilon),
-        scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+    return _adam(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, common)
 
 
 @keras_optimizer(core="adamw")
 def adamw(
-    learning_rate: NonNegative = 0.001,
-    weight_decay: NonNegative = 0.004,
-    beta_1: Decay = 0.9,
-    beta_2: Decay = 0.999,
-    epsilon: NonNegative = 1e-7,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    weight_decay: NonNegative[Hyper] = 0.004,
+    beta_1: Decay[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-7,
     amsgrad: bool = False,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.AdamW`: `adam` whose weight_decay is 0.004 by default.
 
@@ -142,10 +133,4 @@ def adamw(
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
              of clipnorm, clipvalue and global_clipnorm.
     """
-    return optimizer(
-        (scale_by_folded_amsgrad if amsgrad else scale_by_folded_adam)(beta_1, beta_2, epsilon),
-        scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+    return _adam(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, common)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Clock, Count, Unit, Updates
+from gradxform._types import Clock, Count, OptState, Params, Unit, Updates
 from gradxform.core import elementwise
 
 
@@ -42,7 +42,7 @@ def track_params(g, s, p, c, momentum: Unit = 0.99, overwrite_frequency: Count |
     return u, s._replace(average=average)
 
 
-def ema_params(state: Any) -> Any:
+def ema_params(state: OptState) -> Params:
     """The average of the parameters that a Keras optimizer with `use_ema=True` keeps in its state: what to evaluate with.
 
     Keras's `finalize_variable_values` puts it in the place of the parameters at the end of `fit`.

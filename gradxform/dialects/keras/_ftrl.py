@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Field, NonNegative, Positive, Range, RealUpdates, Unit, Updates, Value
+from gradxform._types import Field, Hyper, NonNegative, Positive, Range, RealUpdates, Updates, Value
 from gradxform.core import elementwise
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, keras_optimizer, optimizer
 
 NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
@@ -47,20 +47,15 @@ def keras_ftrl_step(
 
 @keras_optimizer(core="ftrl", example={"learning_rate": 0.1})
 def ftrl(
-    learning_rate: Positive = 0.001,
-    learning_rate_power: NonPositive = -0.5,
-    initial_accumulator_value: NonNegative = 0.1,
-    l1_regularization_strength: NonNegative = 0.0,
-    l2_regularization_strength: NonNegative = 0.0,
-    l2_shrinkage_regularization_strength: NonNegative = 0.0,
-    beta: NonNegative = 0.0,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: Positive[Hyper] = 0.001,
+    learning_rate_power: NonPositive[Hyper] = -0.5,
+    initial_accumulator_value: NonNegative[Hyper] = 0.1,
+    l1_regularization_strength: NonNegative[Hyper] = 0.0,
+    l2_regularization_strength: NonNegative[Hyper] = 0.0,
+    l2_shrinkage_regularization_strength: NonNegative[Hyper] = 0.0,
+    beta: NonNegative[Hyper] = 0.0,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Ftrl`: the minimum of all linearized losses so far, with penalties that make exact zeros.
 
@@ -83,9 +78,14 @@ def ftrl(
     """
     return optimizer(
         keras_ftrl_step(
-            learning_rate, learning_rate_power, initial_accumulator_value, l1_regularization_strength, l2_regularization_strength,
-            l2_shrinkage_regularization_strength, beta, 0.0 if weight_decay is None else weight_decay,
+            learning_rate,
+            learning_rate_power,
+            initial_accumulator_value,
+            l1_regularization_strength,
+            l2_regularization_strength,
+            l2_shrinkage_regularization_strength,
+            beta,
+            0.0 if weight_decay is None else weight_decay,
         ),
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        common=common,
+    )

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, TypeVar
 
 from gradxform._errors import HyperparameterError
-from gradxform.core import GradientTransformationExtraArgs, chain
-from gradxform.dialects._dialect import dialect
+from gradxform._types import Count, Hyper, NonNegative, Unit
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
+from gradxform.dialects._dialect import dialect, spelled_out
 from gradxform.dialects._pieces import is_zero, shrink
 from gradxform.dialects.keras._ema import track_params
 from gradxform.transforms import clip, clip_by_global_norm, clip_by_norm
 
+F = TypeVar("F", bound=Callable[..., Any])
 CLIPS = {"clipnorm": clip_by_norm, "clipvalue": clip, "global_clipnorm": clip_by_global_norm}
+
+
+class Common(TypedDict, total=False):
+    """The arguments that every function takes after its own."""
+
+    clipnorm: NonNegative[Hyper] | None
+    clipvalue: NonNegative[Hyper] | None
+    global_clipnorm: NonNegative[Hyper] | None
+    use_ema: bool
+    ema_momentum: Unit[Hyper]
+    ema_overwrite_frequency: Count | None
+
+
+DEFAULTS: Common = {
+    "clipnorm": None, "clipvalue": None, "global_clipnorm": None,
+    "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
+}  # fmt: skip
 
 
 def _check(owner: str, arguments: Mapping[str, Any]) -> None:
@@ -23,28 +41,24 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
         raise HyperparameterError(f"{owner}: only one of {', '.join(f'`{n}`' for n in CLIPS)} can be set, but got {shown}.")
 
 
-keras_optimizer = functools.partial(dialect, "keras", check=_check)
+def keras_optimizer(*, core: str, example: Mapping[str, Any] | None = None) -> Callable[[F], F]:
+    """Check a function's arguments, the common ones included, as `keras.function`, and register it."""
+    decorate = dialect("keras", core=core, example=example, check=_check)
+    return lambda fn: decorate(spelled_out(fn, DEFAULTS, by_position=True))
 
 
-def optimizer(
-    *step: Any,
-    clipnorm: Any,
-    clipvalue: Any,
-    global_clipnorm: Any,
-    use_ema: bool,
-    ema_momentum: Any,
-    ema_overwrite_frequency: Any,
-    learning_rate: Any = None,
-    weight_decay: Any = None,
-) -> GradientTransformationExtraArgs:
-    """The order in which Keras does things: clip the gradient, let the parameters shrink, step, average.
+def decay(learning_rate: Hyper, weight_decay: Hyper | None) -> list[GradientTransformationExtraArgs]:
+    """The stage that lets the parameters shrink."""
+    return [] if is_zero(weight_decay) else [shrink(learning_rate, weight_decay)]
+
+
+def optimizer(*step: GradientTransformation, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
+    """The order in which Keras does things: clip the gradient, step, with what the parameters shrink by, and average.
 
     g = clip(g)                     clipnorm: each leaf's norm; global_clipnorm: that of all; clipvalue: each element; 0 and None: off
-    u = step(g) - learning_rate weight_decay p
+    u = step(g)                     the last stage of a step is `decay`: u = u - learning_rate weight_decay p
     average p + u                   if use_ema; every ema_overwrite_frequency-th time p + u becomes the average
     """
-    sizes = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
-    clips = [CLIPS[name](size) for name, size in sizes.items() if not is_zero(size)]
-    decay = [] if is_zero(weight_decay) else [shrink(learning_rate, weight_decay)]
-    average = [track_params(ema_momentum, ema_overwrite_frequency)] if use_ema else []
-    return chain(*clips, *step, *decay, *average)
+    clips = [make(common[name]) for name, make in CLIPS.items() if not is_zero(common[name])]
+    average = [track_params(common["ema_momentum"], common["ema_overwrite_frequency"])] if common["use_ema"] else []
+    return chain(*clips, *step, *average)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Unpack
 
-from gradxform._types import Count, Decay, NonNegative, Unit
+from gradxform._types import Array, Decay, Hyper, NonNegative
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.dialects._pieces import is_zero
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_adam
 from gradxform.transforms import scale_by_learning_rate, scale_by_trust_ratio
 
@@ -17,15 +17,15 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_trust_ratio
 class Remainder:
     """A schedule: what is left of the parameters after the decay, 1 - learning_rate weight_decay."""
 
-    learning_rate: Any
-    weight_decay: Any
+    learning_rate: Hyper
+    weight_decay: Hyper
 
-    def __call__(self, k: Any) -> Any:
+    def __call__(self, k: Array | int) -> Array | float:
         return 1 - evaluate(self.learning_rate, k) * evaluate(self.weight_decay, k)
 
 
-def _remainder(learning_rate, weight_decay):
-    if is_zero(weight_decay):
+def _remainder(learning_rate: Hyper, weight_decay: Hyper | None) -> Hyper:
+    if weight_decay is None or is_zero(weight_decay):
         return 1.0
     rest = Remainder(learning_rate, weight_decay)
     return rest if is_schedule(learning_rate) or is_schedule(weight_decay) else rest(0)
@@ -33,17 +33,12 @@ def _remainder(learning_rate, weight_decay):
 
 @keras_optimizer(core="lamb")
 def lamb(
-    learning_rate: NonNegative = 0.001,
-    beta_1: Decay = 0.9,
-    beta_2: Decay = 0.999,
-    epsilon: NonNegative = 1e-7,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_1: Decay[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-7,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Lamb`: Adam's direction, given the norm of the parameter leaf by leaf; the decay comes first, and on its own.
 
@@ -63,7 +58,6 @@ def lamb(
         scale_by_adam(beta_1, beta_2, epsilon),
         scale_by_trust_ratio(trust_coefficient=_remainder(learning_rate, weight_decay)),
         scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

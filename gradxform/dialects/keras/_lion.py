@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Unpack
 
-from gradxform._types import Count, Decay, NonNegative, Range, Unit, Value
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform._types import Decay, Hyper, NonNegative, Range, Value
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_lion
 from gradxform.transforms import scale_by_learning_rate
 
@@ -14,16 +14,11 @@ Open = Annotated[Value, Range("(0, 1)")]
 
 @keras_optimizer(core="lion")
 def lion(
-    learning_rate: NonNegative = 0.001,
-    beta_1: Open = 0.9,
-    beta_2: Decay = 0.99,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_1: Open[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.99,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Lion`: the sign of momentum.
 
@@ -41,7 +36,6 @@ def lion(
     return optimizer(
         scale_by_lion(beta_1, beta_2),
         scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Count, Decay, Field, NonNegative, RealUpdates, Shared, Unit, Updates
+from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, RealUpdates, Shared, Updates
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.keras._adam import moments
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate
 
 
@@ -57,17 +57,12 @@ def scale_by_keras_nadam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: No
 
 @keras_optimizer(core="nadam")
 def nadam(
-    learning_rate: NonNegative = 0.001,
-    beta_1: Decay = 0.9,
-    beta_2: Decay = 0.999,
-    epsilon: NonNegative = 1e-7,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_1: Decay[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-7,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.Nadam`: Adam with Nesterov's look-ahead and a momentum that warms up.
 
@@ -86,7 +81,6 @@ def nadam(
     return optimizer(
         scale_by_keras_nadam(beta_1, beta_2, epsilon),
         scale_by_learning_rate(learning_rate),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

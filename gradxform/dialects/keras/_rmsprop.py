@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from gradxform._types import Count, Decay, NonNegative, Unit
+from typing import Unpack
+
+from gradxform._types import Decay, Hyper, NonNegative, Unit
 from gradxform.dialects._pieces import is_zero
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rms, scale_by_stddev, trace
 
 
 @keras_optimizer(core="rmsprop")
 def rmsprop(
-    learning_rate: NonNegative = 0.001,
-    rho: Decay = 0.9,
-    momentum: Unit = 0.0,
-    epsilon: NonNegative = 1e-7,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    rho: Decay[Hyper] = 0.9,
+    momentum: Unit[Hyper] = 0.0,
+    epsilon: NonNegative[Hyper] = 1e-7,
     centered: bool = False,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.RMSprop`: eps inside the root, the rate inside the momentum.
 
@@ -43,7 +40,6 @@ def rmsprop(
         (scale_by_stddev if centered else scale_by_rms)(rho, epsilon),
         scale_by_learning_rate(learning_rate),
         *([] if is_zero(momentum) else [trace(momentum)]),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

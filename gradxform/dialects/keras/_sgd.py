@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from gradxform._types import Count, NonNegative, Unit
+from typing import Unpack
+
+from gradxform._types import Hyper, NonNegative, Unit
 from gradxform.dialects._pieces import is_zero
-from gradxform.dialects.keras._keras import keras_optimizer, optimizer
+from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, trace
 
 
 @keras_optimizer(core="sgd", example={"momentum": 0.9})
 def sgd(
-    learning_rate: NonNegative = 0.01,
-    momentum: Unit = 0.0,
+    learning_rate: NonNegative[Hyper] = 0.01,
+    momentum: Unit[Hyper] = 0.0,
     nesterov: bool = False,
-    weight_decay: NonNegative | None = None,
-    clipnorm: NonNegative | None = None,
-    clipvalue: NonNegative | None = None,
-    global_clipnorm: NonNegative | None = None,
-    use_ema: bool = False,
-    ema_momentum: Unit = 0.99,
-    ema_overwrite_frequency: Count | None = None,
+    weight_decay: NonNegative[Hyper] | None = None,
+    **common: Unpack[Common],
 ):
     """`keras.optimizers.SGD`: momentum with the rate inside.
 
@@ -37,7 +34,6 @@ def sgd(
     return optimizer(
         scale_by_learning_rate(learning_rate),
         *([] if is_zero(momentum) else [trace(momentum, nesterov)]),
-        learning_rate=learning_rate, weight_decay=weight_decay,
-        clipnorm=clipnorm, clipvalue=clipvalue, global_clipnorm=global_clipnorm,
-        use_ema=use_ema, ema_momentum=ema_momentum, ema_overwrite_frequency=ema_overwrite_frequency,
-    )  # fmt: skip
+        *decay(learning_rate, weight_decay),
+        common=common,
+    )

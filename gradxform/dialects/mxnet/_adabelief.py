@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects._folded import correction
 from gradxform.dialects.mxnet._mxnet import Common, clips, decay, finished, mxnet_optimizer, rate, rescaled
@@ -27,10 +27,10 @@ def scale_by_folded_belief(
 
 @mxnet_optimizer(core="adabelief", example={"wd": 0.01})
 def adabelief(
-    learning_rate: NonNegative = 0.001,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-6,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-6,
     correct_bias: bool = True,
     **common: Unpack[Common],
 ):

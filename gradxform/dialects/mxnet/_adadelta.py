@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import scale_by_adadelta
 
 
 @mxnet_optimizer(core="adadelta")
-def adadelta(rho: Decay = 0.9, epsilon: NonNegative = 1e-7, **common: Unpack[Common]):
+def adadelta(rho: Decay[Hyper] = 0.9, epsilon: NonNegative[Hyper] = 1e-7, **common: Unpack[Common]):
     """MXNet's `AdaDelta`: steps in the units of the parameters, without a rate.
 
         g   = clip(rescale_grad g) + wd p

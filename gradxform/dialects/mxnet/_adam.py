@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, LeafNumbers, NonNegative
+from gradxform._types import Decay, Hyper, LeafNumbers, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects._folded import correction, scale_by_folded_adam
 from gradxform.dialects.mxnet._mxnet import Common, coupled, decoupled, filled, mxnet_optimizer, rate
@@ -16,10 +16,10 @@ from gradxform.optimizers import ScaleByAdamState
 
 @mxnet_optimizer(core="adam")
 def adam(
-    learning_rate: NonNegative = 0.001,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-8,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-8,
     **common: Unpack[Common],
 ):
     """MXNet's `Adam`: the bias corrections are folded into the rate, so that epsilon joins a nu that is not debiased.
@@ -55,10 +55,10 @@ def mxnet_adamw_step(
 
 @mxnet_optimizer(core="adamw", example={"wd": 0.01})
 def adamw(
-    learning_rate: NonNegative = 0.001,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-6,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-6,
     correct_bias: bool = True,
     **common: Unpack[Common],
 ):

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
@@ -35,10 +35,10 @@ def scale_by_mxnet_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: N
 
 @mxnet_optimizer(core="adamax")
 def adamax(
-    learning_rate: NonNegative = 0.002,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-8,
+    learning_rate: NonNegative[Hyper] = 0.002,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-8,
     **common: Unpack[Common],
 ):
     """MXNet's `Adamax`: momentum, divided by the largest recent gradient.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import NonNegative, Unit
+from gradxform._types import Hyper, NonNegative, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import compensate_delay
@@ -12,7 +12,9 @@ from gradxform.transforms import trace
 
 
 @mxnet_optimizer(core="dcasgd", example={"momentum": 0.9})
-def dcasgd(learning_rate: NonNegative = 0.1, momentum: Unit = 0.0, lamda: NonNegative = 0.04, **common: Unpack[Common]):
+def dcasgd(
+    learning_rate: NonNegative[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, lamda: NonNegative[Hyper] = 0.04, **common: Unpack[Common]
+):
     """MXNet's `DCASGD`: descent with delayed gradients, compensated to first order.
 
         g = clip(rescale_grad g) + wd p

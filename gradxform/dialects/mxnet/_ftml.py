@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.dialects.mxnet._mxnet import Common, coupled, multiplied, mxnet_optimizer
 from gradxform.optimizers import ftml as core_ftml
 
 
 @mxnet_optimizer(core="ftml")
 def ftml(
-    learning_rate: NonNegative = 0.0025,
-    beta1: Decay = 0.6,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-8,
+    learning_rate: NonNegative[Hyper] = 0.0025,
+    beta1: Decay[Hyper] = 0.6,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-8,
     **common: Unpack[Common],
 ):
     """MXNet's `FTML`: follow the moving leader.

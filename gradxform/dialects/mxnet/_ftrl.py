@@ -7,7 +7,7 @@ from typing import NamedTuple, Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import LeafNumbers, NonNegative, Positive, RealUpdates, Updates
+from gradxform._types import Hyper, LeafNumbers, NonNegative, Positive, RealUpdates, Updates
 from gradxform.core import elementwise
 from gradxform.dialects.mxnet._mxnet import Common, decoupled, filled, mxnet_optimizer
 
@@ -36,7 +36,12 @@ def mxnet_ftrl_step(
 
 
 @mxnet_optimizer(core="ftrl", example={"wd": 0.01})
-def ftrl(learning_rate: Positive = 0.1, lamda1: NonNegative = 0.01, beta: NonNegative = 1.0, **common: Unpack[Common]):
+def ftrl(
+    learning_rate: Positive[Hyper] = 0.1,
+    lamda1: NonNegative[Hyper] = 0.01,
+    beta: NonNegative[Hyper] = 1.0,
+    **common: Unpack[Common],
+):
     """MXNet's `Ftrl`: jump to the minimum of all past gradients' linear models; lamda1 makes exact zeros, wd is the L2 term.
 
         g  = clip(rescale_grad g)

@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Decay, LeafNumbers, NonNegative
+from gradxform._types import Decay, Hyper, LeafNumbers, NonNegative
 from gradxform.core import per_leaf
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rescaled
 from gradxform.optimizers import ScaleByLansState
@@ -39,12 +39,12 @@ def mxnet_lans_step(
 
 @mxnet_optimizer(core="lans", example={"wd": 0.01})
 def lans(
-    learning_rate: NonNegative = 0.001,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-6,
-    lower_bound: NonNegative | None = None,
-    upper_bound: NonNegative | None = None,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-6,
+    lower_bound: NonNegative[Hyper] | None = None,
+    upper_bound: NonNegative[Hyper] | None = None,
     **common: Unpack[Common],
 ):
     """MXNet's `LANS`: LAMB with normalized gradients, in two steps: along the momentum, then along the gradient.

@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import norm
-from gradxform._types import LeafNumbers, NonNegative, Unit
+from gradxform._types import Hyper, LeafNumbers, NonNegative, Unit
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rate, rescaled
@@ -30,10 +30,10 @@ def scale_by_lars_ratio(
 
 @mxnet_optimizer(core="lars", example={"momentum": 0.9, "wd": 0.01})
 def lars(
-    learning_rate: NonNegative = 0.1,
-    momentum: Unit = 0.0,
-    eta: NonNegative = 0.001,
-    epsilon: NonNegative = 1e-8,
+    learning_rate: NonNegative[Hyper] = 0.1,
+    momentum: Unit[Hyper] = 0.0,
+    eta: NonNegative[Hyper] = 0.001,
+    epsilon: NonNegative[Hyper] = 1e-8,
     **common: Unpack[Common],
 ):
     """MXNet's `LARS`: momentum with a rate for each leaf, from the norms of its parameter and gradient.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, LeafNumbers, NonNegative, Real, Unit
+from gradxform._types import Array, Count, Hyper, LeafNumbers, NonNegative, Real, Unit
 from gradxform.core import chain, per_leaf
 from gradxform.core._hyper import evaluate
 from gradxform.dialects._pieces import is_zero
@@ -28,11 +28,11 @@ class MacroBatches:
     first: int
     size: int
 
-    def counted(self, k: Any) -> Any:
+    def counted(self, k: Array) -> Array:
         """The mini-batches counted when the (k+1)-th macro-batch is complete."""
         return self.before + self.first + k * self.size
 
-    def __call__(self, k: Any) -> Any:
+    def __call__(self, k: Array) -> Array:
         """The mini-batches in the (k+1)-th macro-batch."""
         return jnp.where(k > 0, self.size, self.first)
 
@@ -43,7 +43,7 @@ class Share:
 
     batches: MacroBatches
 
-    def __call__(self, k: Any) -> Any:
+    def __call__(self, k: Array) -> Array:
         return self.batches(k) / float(self.batches.size)
 
 
@@ -51,18 +51,18 @@ class Share:
 class WarmUp:
     """A schedule: the learning rate times its warm-up factor."""
 
-    learning_rate: Any
+    learning_rate: Hyper
     batches: MacroBatches
     strategy: str
     steps: int
     accumulate: bool
 
-    def __call__(self, k: Any) -> Any:
+    def __call__(self, k: Array) -> Array:
         n = self.batches.counted(k)
         seen = n - self.batches.before - 1 if self.accumulate else k
         return evaluate(self.learning_rate, seen) * self._factor(n)
 
-    def _factor(self, n: Any) -> Any:
+    def _factor(self, n: Array) -> Array | float:
         if self.strategy == "lars":
             return 1.0
         size = self.batches.size
@@ -84,8 +84,8 @@ def scale_by_lbsgd_ratio(
 
 @mxnet_optimizer(core="lars", example={"momentum": 0.9, "batch_scale": 2, "updates_per_epoch": 4, "warmup_epochs": 2})
 def lbsgd(
-    learning_rate: NonNegative = 0.01,
-    momentum: Unit = 0.0,
+    learning_rate: NonNegative[Hyper] = 0.01,
+    momentum: Unit[Hyper] = 0.0,
     warmup_strategy: Literal["linear", "power2", "sqrt", "lars"] = "linear",
     warmup_epochs: Whole = 5,
     batch_scale: Count = 1,

@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, TypeVar
 
 from gradxform._numerics import clip_elements
-from gradxform._types import LeafNumbers, NonNegative, Real
-from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
-from gradxform.dialects._dialect import dialect
+from gradxform._types import Array, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
+from gradxform.dialects._dialect import dialect, spelled_out
 from gradxform.dialects._pieces import is_zero
 from gradxform.precision import master_weights
 from gradxform.transforms import clip, scale, scale_by_learning_rate, scale_by_multiplier
 
 F = TypeVar("F", bound=Callable[..., Any])
+Stages = list[GradientTransformationExtraArgs]
 
 
 class Common(TypedDict, total=False):
     """The arguments that every function takes, by keyword."""
 
-    rescale_grad: Real
-    clip_gradient: NonNegative | None
-    wd: NonNegative
-    lr_mult: Any
-    wd_mult: Any
+    rescale_grad: Real[Hyper]
+    clip_gradient: NonNegative[Hyper] | None
+    wd: NonNegative[Hyper]
+    lr_mult: MaskOrFn
+    wd_mult: MaskOrFn
     multi_precision: bool
 
 
 DEFAULTS: Common = {
     "rescale_grad": 1.0, "clip_gradient": None, "wd": 0.0, "lr_mult": None, "wd_mult": None, "multi_precision": False,
 }  # fmt: skip
-
-
-def _spelled_out(fn: F) -> F:
-    """`fn`, whose signature ends with `**common`, with those arguments in its signature and their defaults in place."""
-    hints = {name: h for name, h in typing.get_type_hints(fn, include_extras=True).items() if name != "common"}
-    own = [p for p in inspect.signature(fn).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    shared = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in DEFAULTS.items()]
-
-    @functools.wraps(fn)
-    def full(*args: Any, **kwargs: Any) -> Any:
-        return fn(*args, **kwargs)
-
-    full.__annotations__ = {**hints, **typing.get_type_hints(Common, include_extras=True)}
-    full.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return full  # type: ignore[return-value]
 
 
 def mxnet_optimizer(
@@ -57,7 +40,8 @@ def mxnet_optimizer(
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
 ) -> Callable[[F], F]:
     """Check a function's arguments, the common ones included, as `mxnet.function`, and register it."""
-    return lambda fn: dialect("mxnet", core=core, example=example, check=check)(_spelled_out(fn))
+    decorate = dialect("mxnet", core=core, example=example, check=check)
+    return lambda fn: decorate(spelled_out(fn, DEFAULTS))
 
 
 @elementwise(needs=("params",))
@@ -77,7 +61,7 @@ def add_multiplied_decay(g, s, p, c, wd: NonNegative = 0.0, wd_mult: LeafNumbers
     return g + wd * c.wd_mult * p, s
 
 
-def clipped(g: Any, most: Any) -> Any:
+def clipped(g: Array, most: float | Array | None) -> Array:
     """Each element in [-most, most]; None: as it is."""
     return g if most is None else clip_elements(g, most)
 
@@ -87,38 +71,37 @@ def filled(common: Common) -> Mapping[str, Any]:
     return {**DEFAULTS, **common}
 
 
-def rescaled(common: Mapping[str, Any]) -> list[Any]:
+def rescaled(common: Mapping[str, Any]) -> Stages:
     """The stage that multiplies the gradient by rescale_grad."""
     factor = common["rescale_grad"]
     return [] if isinstance(factor, (int, float)) and factor == 1 else [scale(factor)]
 
 
-def clips(common: Mapping[str, Any]) -> list[Any]:
+def clips(common: Mapping[str, Any]) -> Stages:
     return [] if common["clip_gradient"] is None else [clip(common["clip_gradient"])]
 
 
-def decay(common: Mapping[str, Any], wd: Any = None) -> list[Any]:
+def decay(common: Mapping[str, Any]) -> Stages:
     """The stage that adds wd wd_mult p."""
-    wd = common["wd"] if wd is None else wd
-    return [] if is_zero(wd) else [add_multiplied_decay(wd, common["wd_mult"])]
+    return [] if is_zero(common["wd"]) else [add_multiplied_decay(common["wd"], common["wd_mult"])]
 
 
-def multiplied(common: Mapping[str, Any]) -> list[Any]:
+def multiplied(common: Mapping[str, Any]) -> Stages:
     return [] if common["lr_mult"] is None else [scale_by_multiplier(common["lr_mult"])]
 
 
-def rate(learning_rate: Any, common: Mapping[str, Any]) -> list[Any]:
+def rate(learning_rate: Hyper, common: Mapping[str, Any]) -> Stages:
     """The stages that turn a direction into a step: -learning_rate lr_mult."""
     return [scale_by_learning_rate(learning_rate), *multiplied(common)]
 
 
-def finished(*stages: Any, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
+def finished(*stages: GradientTransformation, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
     """A chain; with multi_precision, on wide copies of narrow parameters."""
     tx = chain(*stages)
     return master_weights(tx) if common["multi_precision"] else tx
 
 
-def coupled(*stages: Any, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
+def coupled(*stages: GradientTransformation, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
     """The order in which MXNet does things.
 
     g = rescale_grad g
@@ -129,6 +112,6 @@ def coupled(*stages: Any, common: Mapping[str, Any]) -> GradientTransformationEx
     return finished(*rescaled(common), *clips(common), *decay(common), *stages, common=common)
 
 
-def decoupled(*stages: Any, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
+def decoupled(*stages: GradientTransformation, common: Mapping[str, Any]) -> GradientTransformationExtraArgs:
     """The same without the third line: where the decay goes is the stages' affair."""
     return finished(*rescaled(common), *clips(common), *stages, common=common)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import scale_by_nadam
 
 
 @mxnet_optimizer(core="nadam")
 def nadam(
-    learning_rate: NonNegative = 0.001,
-    beta1: Decay = 0.9,
-    beta2: Decay = 0.999,
-    epsilon: NonNegative = 1e-8,
-    schedule_decay: NonNegative = 0.004,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta1: Decay[Hyper] = 0.9,
+    beta2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-8,
+    schedule_decay: NonNegative[Hyper] = 0.004,
     **common: Unpack[Common],
 ):
     """MXNet's `Nadam`: Adam with Nesterov's look-ahead and a momentum that warms up.

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Decay, NonNegative, Positive, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Positive, Unit
 from gradxform.core._hyper import is_schedule
+from gradxform.dialects._pieces import Number, box
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
-from gradxform.transforms import keep_params_in_box, scale_by_rms, scale_by_stddev, trace
+from gradxform.transforms import scale_by_rms, scale_by_stddev, trace
 
 
 def _check(owner: str, arguments: Mapping[str, Any]) -> None:
@@ -19,12 +20,12 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
 
 @mxnet_optimizer(core="rmsprop", check=_check)
 def rmsprop(
-    learning_rate: NonNegative = 0.001,
-    gamma1: Decay = 0.9,
-    gamma2: Unit = 0.9,
-    epsilon: NonNegative = 1e-7,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    gamma1: Decay[Hyper] = 0.9,
+    gamma2: Unit[Hyper] = 0.9,
+    epsilon: NonNegative[Hyper] = 1e-7,
     centered: bool = False,
-    clip_weights: Positive | None = None,
+    clip_weights: Positive[Number] | None = None,
     **common: Unpack[Common],
 ):
     """MXNet's `RMSProp`: epsilon inside the root; momentum in the centered form only.
@@ -49,5 +50,4 @@ def rmsprop(
     """
     direction = scale_by_stddev(gamma1, epsilon) if centered else scale_by_rms(gamma1, epsilon)
     inertia = [trace(gamma2)] if centered else []
-    box = [] if clip_weights is None else [keep_params_in_box(-clip_weights, clip_weights)]
-    return coupled(direction, *rate(learning_rate, common), *inertia, *box, common=common)
+    return coupled(direction, *rate(learning_rate, common), *inertia, *box(clip_weights), common=common)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, NonNegative, Unit
+from gradxform._types import Array, Count, NonNegative, Unit
 from gradxform.core._hyper import is_number
 from gradxform.schedules._path import capped, cosine
 from gradxform.schedules._record import Whole, admit_count, schedule
@@ -20,7 +20,7 @@ from gradxform.schedules._record import Whole, admit_count, schedule
 Mode = Literal["linear", "constant"]
 
 
-def _warm(k: Any, value: Any, base_lr: Any, steps: int, begin: Any, mode: str) -> Any:
+def _warm(k: Array, value: Array, base_lr: float | Array, steps: int, begin: float | Array, mode: str) -> Array:
     """`value`, and before it the warm-up: for n < steps a line from `begin` to base_lr, or `begin` itself."""
     if not steps:
         return value
@@ -29,14 +29,14 @@ def _warm(k: Any, value: Any, base_lr: Any, steps: int, begin: Any, mode: str) -
     return jnp.where(n < 0, rise, value)
 
 
-def _progress(k: Any, max_update: int, warmup_steps: int) -> Any:
+def _progress(k: Array, max_update: int, warmup_steps: int) -> Array:
     """(n - warmup_steps) / (max_update - warmup_steps) in [0, 1], exactly 1 from the end on."""
     n = jnp.maximum(k - capped(warmup_steps) + 1, 0)
     steps = max_update - warmup_steps
     return jnp.where(n < steps, jnp.minimum(n / float(steps), 1), 1)
 
 
-def _ordered(owner: str, base_lr: Any, warmup_begin_lr: Any) -> None:
+def _ordered(owner: str, base_lr: float | Array, warmup_begin_lr: float | Array) -> None:
     if is_number(base_lr) and is_number(warmup_begin_lr) and warmup_begin_lr > base_lr:
         raise HyperparameterError(
             f"{owner}: `warmup_begin_lr` must not exceed `base_lr` = {base_lr!r}, but got {warmup_begin_lr!r}."
@@ -51,14 +51,14 @@ def _outlasts(owner: str, max_update: int, warmup_steps: int) -> None:
         )
 
 
-def _settle_factor(base_lr: Any, warmup_begin_lr: Any) -> Mapping[str, Any]:
+def _settle_factor(base_lr: float | Array, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
     _ordered("factor_scheduler", base_lr, warmup_begin_lr)
     return {}
 
 
 @schedule(settle=_settle_factor)
 def factor_scheduler(
-    k: Any,
+    k: Array,
     step: Count,
     factor: Unit = 1.0,
     stop_factor_lr: NonNegative = 1e-8,
@@ -84,7 +84,7 @@ def factor_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_multi(step: Sequence[Any], base_lr: Any, warmup_begin_lr: Any) -> Mapping[str, Any]:
+def _settle_multi(step: Sequence[int], base_lr: float | Array, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
     owner = "multi_factor_scheduler"
     _ordered(owner, base_lr, warmup_begin_lr)
     if not isinstance(step, (list, tuple)) or not step:
@@ -97,7 +97,7 @@ def _settle_multi(step: Sequence[Any], base_lr: Any, warmup_begin_lr: Any) -> Ma
 
 @schedule(settle=_settle_multi)
 def multi_factor_scheduler(
-    k: Any,
+    k: Array,
     step: Sequence[int],
     factor: Unit = 1.0,
     base_lr: NonNegative = 0.01,
@@ -121,7 +121,7 @@ def multi_factor_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_poly(max_update: int, base_lr: Any, warmup_steps: int, warmup_begin_lr: Any) -> Mapping[str, Any]:
+def _settle_poly(max_update: int, base_lr: float | Array, warmup_steps: int, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
     _ordered("poly_scheduler", base_lr, warmup_begin_lr)
     _outlasts("poly_scheduler", max_update, warmup_steps)
     return {}
@@ -129,7 +129,7 @@ def _settle_poly(max_update: int, base_lr: Any, warmup_steps: int, warmup_begin_
 
 @schedule(settle=_settle_poly)
 def poly_scheduler(
-    k: Any,
+    k: Array,
     max_update: Count,
     base_lr: NonNegative = 0.01,
     pwr: NonNegative = 2.0,
@@ -154,7 +154,7 @@ def poly_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_cosine(max_update: int, base_lr: Any, warmup_steps: int, warmup_begin_lr: Any) -> Mapping[str, Any]:
+def _settle_cosine(max_update: int, base_lr: float | Array, warmup_steps: int, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
     _ordered("cosine_scheduler", base_lr, warmup_begin_lr)
     _outlasts("cosine_scheduler", max_update, warmup_steps)
     return {}
@@ -162,7 +162,7 @@ def _settle_cosine(max_update: int, base_lr: Any, warmup_steps: int, warmup_begi
 
 @schedule(settle=_settle_cosine)
 def cosine_scheduler(
-    k: Any,
+    k: Array,
     max_update: Count,
     base_lr: NonNegative = 0.01,
     final_lr: NonNegative = 0.0,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import LeafNumbers, NonNegative
+from gradxform._types import Array, Hyper, LeafNumbers, NonNegative
 from gradxform.core import elementwise
 from gradxform.dialects.mxnet._mxnet import Common, coupled, filled, mxnet_optimizer
 from gradxform.optimizers import sgld as core_sgld
@@ -30,7 +30,7 @@ def scale_by_root_multiplier(g, s, p, c, multipliers: LeafNumbers = None):
 
 
 @mxnet_optimizer(core="sgld")
-def sgld(learning_rate: NonNegative = 0.1, seed: Any = 0, **common: Unpack[Common]):
+def sgld(learning_rate: NonNegative[Hyper] = 0.1, seed: Array | int = 0, **common: Unpack[Common]):
     """MXNet's `SGLD`: Langevin dynamics, descent with as much noise as makes the parameters a sample of the posterior.
 
         g = clip(rescale_grad g) + wd p

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import finished, neon_optimizer
 from gradxform.optimizers import scale_by_adadelta
 from gradxform.transforms import scale
@@ -12,12 +11,12 @@ from gradxform.transforms import scale
 
 @neon_optimizer(core="adadelta")
 def adadelta(
-    decay: Decay = 0.95,
-    epsilon: NonNegative = 1e-6,
+    decay: Decay[Hyper] = 0.95,
+    epsilon: NonNegative[Hyper] = 1e-6,
     *,
-    param_clip_value: NonNegative | None = None,
+    param_clip_value: NonNegative[Number] | None = None,
     stochastic_round: bool = False,
-    key: Any = 0,
+    key: Array | int = 0,
 ):
     """neon's `Adadelta`: steps in the units of the parameters, without a rate and without clipping of gradients.
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Array, Decay, Hyper, NonNegative
 from gradxform.dialects._folded import scale_by_folded_adam
+from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate
 
 
 @neon_optimizer(core="adam", example={"gradient_clip_norm": 1.0})
 def adam(
-    learning_rate: NonNegative = 0.001,
-    beta_1: Decay = 0.9,
-    beta_2: Decay = 0.999,
-    epsilon: NonNegative = 1e-8,
+    learning_rate: NonNegative[Hyper] = 0.001,
+    beta_1: Decay[Hyper] = 0.9,
+    beta_2: Decay[Hyper] = 0.999,
+    epsilon: NonNegative[Hyper] = 1e-8,
     *,
-    gradient_clip_value: NonNegative | None = None,
-    gradient_clip_norm: NonNegative | None = None,
-    param_clip_value: NonNegative | None = None,
+    gradient_clip_value: NonNegative[Hyper] | None = None,
+    gradient_clip_norm: NonNegative[Number] | None = None,
+    param_clip_value: NonNegative[Number] | None = None,
     stochastic_round: bool = False,
-    key: Any = 0,
+    key: Array | int = 0,
 ):
     """neon's `Adam`: the bias corrections are folded into the rate, so that epsilon joins a nu that is not debiased.
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import NonNegative, Unit
+from gradxform._types import Array, Hyper, NonNegative, Unit
 from gradxform.core import chain
 from gradxform.dialects._dialect import dialect
-from gradxform.dialects._pieces import is_zero
+from gradxform.dialects._pieces import Number, is_zero
 from gradxform.dialects.neon._clip_norm import clip_step_by_gradient_norm
 from gradxform.dialects.neon._neon import check_constants, clips, finished
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, trace
@@ -24,16 +24,16 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
 
 @dialect("neon", core="sgd", example={"learning_rate": 0.1, "momentum_coef": 0.9, "wdecay": 0.01}, check=_check)
 def gradient_descent_momentum(
-    learning_rate: NonNegative,
-    momentum_coef: Unit,
-    wdecay: NonNegative = 0.0,
+    learning_rate: NonNegative[Hyper],
+    momentum_coef: Unit[Hyper],
+    wdecay: NonNegative[Hyper] = 0.0,
     nesterov: bool = False,
-    gradient_clip_value: NonNegative | None = None,
-    gradient_clip_norm: NonNegative | None = None,
+    gradient_clip_value: NonNegative[Hyper] | None = None,
+    gradient_clip_norm: NonNegative[Number] | None = None,
     stochastic_round: bool = False,
     *,
-    param_clip_value: NonNegative | None = None,
-    key: Any = 0,
+    param_clip_value: NonNegative[Number] | None = None,
+    key: Array | int = 0,
 ):
     """neon's `GradientDescentMomentum`: momentum with the rate inside, coupled decay.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError, LabelError
+from gradxform._types import Tree
 from gradxform.core import GradientTransformation, partition
 from gradxform.core._holes import flatten, paths
 from gradxform.dialects._dialect import dialect
@@ -19,7 +20,7 @@ class ByComponent:
 
     keys: tuple[str, ...]
 
-    def __call__(self, tree: Any) -> Any:
+    def __call__(self, tree: Tree) -> Tree:
         names, (leaves, treedef) = [path.split("/") for path in paths(tree)], flatten(tree)
         used = {part for parts in names for part in parts}
         for key in self.keys:

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError
-from gradxform.core import GradientTransformationExtraArgs, chain
+from gradxform._types import Array, Hyper
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
 from gradxform.core._hyper import is_schedule
 from gradxform.dialects._dialect import dialect
-from gradxform.dialects._pieces import is_zero
+from gradxform.dialects._pieces import Number, box, is_zero
 from gradxform.dialects.neon._clip_norm import clip_step_by_gradient_norm
 from gradxform.dialects.neon._rounding import round_stochastically
-from gradxform.transforms import clip, keep_params_in_box
+from gradxform.transforms import clip
 
 CONSTANTS = ("gradient_clip_norm", "param_clip_value")
 
@@ -27,19 +28,25 @@ def check_constants(owner: str, arguments: Mapping[str, Any]) -> None:
 neon_optimizer = functools.partial(dialect, "neon", check=check_constants)
 
 
-def clips(gradient_clip_value: Any) -> list[Any]:
+def clips(gradient_clip_value: Hyper | None) -> list[GradientTransformationExtraArgs]:
     return [] if is_zero(gradient_clip_value) else [clip(gradient_clip_value)]
 
 
-def finished(*step: Any, param_clip_value: Any, stochastic_round: bool, key: Any) -> GradientTransformationExtraArgs:
+def finished(
+    *step: GradientTransformation, param_clip_value: Number | None, stochastic_round: bool, key: Array | int
+) -> GradientTransformationExtraArgs:
     """A step, the box, and the rounding of the parameters."""
-    box = [] if is_zero(param_clip_value) else [keep_params_in_box(-param_clip_value, param_clip_value)]
-    tx = chain(*step, *box)
+    tx = chain(*step, *box(param_clip_value))
     return round_stochastically(tx, key) if stochastic_round else tx
 
 
 def optimizer(
-    *step: Any, gradient_clip_value: Any, gradient_clip_norm: Any, param_clip_value: Any, stochastic_round: bool, key: Any
+    *step: GradientTransformation,
+    gradient_clip_value: Hyper | None,
+    gradient_clip_norm: Number | None,
+    param_clip_value: Number | None,
+    stochastic_round: bool,
+    key: Array | int,
 ) -> GradientTransformationExtraArgs:
     """The order in which neon does things outside of momentum.
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rms
 
 
 @neon_optimizer(core="rmsprop", example={"gradient_clip_norm": 1.0})
 def rmsprop(
-    learning_rate: NonNegative = 2e-3,
-    decay_rate: Decay = 0.95,
-    epsilon: NonNegative = 1e-6,
+    learning_rate: NonNegative[Hyper] = 2e-3,
+    decay_rate: Decay[Hyper] = 0.95,
+    epsilon: NonNegative[Hyper] = 1e-6,
     *,
-    gradient_clip_value: NonNegative | None = None,
-    gradient_clip_norm: NonNegative | None = None,
-    param_clip_value: NonNegative | None = None,
+    gradient_clip_value: NonNegative[Hyper] | None = None,
+    gradient_clip_norm: NonNegative[Number] | None = None,
+    param_clip_value: NonNegative[Number] | None = None,
     stochastic_round: bool = False,
-    key: Any = 0,
+    key: Array | int = 0,
 ):
     """neon's `RMSProp`: epsilon inside the root and outside.
 

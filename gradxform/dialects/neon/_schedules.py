@@ -12,17 +12,17 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, NonNegative, Positive, Real
+from gradxform._types import Array, Count, NonNegative, Positive, Real
 from gradxform.schedules._path import capped
 from gradxform.schedules._record import admit_count, admit_factor
 from gradxform.schedules._record import schedule as record
 
 
-def _epochs(k: Any, updates_per_epoch: int) -> Any:
+def _epochs(k: Array, updates_per_epoch: int) -> Array:
     return k // capped(updates_per_epoch)
 
 
-def _milestones(owner: str, step_config: Any) -> tuple[int, ...]:
+def _milestones(owner: str, step_config: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(step_config, (list, tuple)):
         raise HyperparameterError(f"{owner}: `step_config` must be a list of epochs, but got {step_config!r}.")
     epochs = tuple(admit_count(owner, f"step_config[{i}]", e) for i, e in enumerate(step_config))
@@ -31,13 +31,13 @@ def _milestones(owner: str, step_config: Any) -> tuple[int, ...]:
     return epochs
 
 
-def _settle_schedule(step_config: Any) -> Mapping[str, Any]:
+def _settle_schedule(step_config: Sequence[int] | None) -> Mapping[str, Any]:
     return {} if step_config is None else {"step_config": _milestones("schedule", step_config)}
 
 
 @record(settle=_settle_schedule)
 def schedule(
-    k: Any,
+    k: Array,
     learning_rate: NonNegative,
     step_config: Sequence[int] | None = None,
     change: Positive = 1.0,
@@ -58,7 +58,7 @@ def schedule(
     return learning_rate * jnp.power(change, passed)
 
 
-def _settle_step(step_config: Any, change: Any) -> Mapping[str, Any]:
+def _settle_step(step_config: Sequence[int], change: Sequence[float | Array]) -> Mapping[str, Any]:
     owner, epochs = "step_schedule", _milestones("step_schedule", step_config)
     if not isinstance(change, (list, tuple)) or len(change) != len(epochs):
         raise HyperparameterError(
@@ -69,7 +69,7 @@ def _settle_step(step_config: Any, change: Any) -> Mapping[str, Any]:
 
 @record(settle=_settle_step)
 def step_schedule(
-    k: Any, learning_rate: NonNegative, step_config: Sequence[int], change: Sequence[Any], updates_per_epoch: Count = 1
+    k: Array, learning_rate: NonNegative, step_config: Sequence[int], change: Sequence[float | Array], updates_per_epoch: Count = 1
 ):  # fmt: skip
     """Set the rate to given values at given epochs.
 
@@ -87,7 +87,7 @@ def step_schedule(
 
 
 @record
-def power_schedule(k: Any, learning_rate: NonNegative, step_config: Count, change: Positive, updates_per_epoch: Count = 1):
+def power_schedule(k: Array, learning_rate: NonNegative, step_config: Count, change: Positive, updates_per_epoch: Count = 1):
     """Multiply by `change` every step_config epochs.
 
         v = learning_rate change^floor(e / step_config)
@@ -101,7 +101,7 @@ def power_schedule(k: Any, learning_rate: NonNegative, step_config: Count, chang
 
 
 @record
-def exp_schedule(k: Any, learning_rate: NonNegative, decay: NonNegative, updates_per_epoch: Count = 1):
+def exp_schedule(k: Array, learning_rate: NonNegative, decay: NonNegative, updates_per_epoch: Count = 1):
     """Divide by a number that grows in proportion to the time: in spite of its name it is not exponential.
 
         v = learning_rate / (1 + decay e)
@@ -115,7 +115,7 @@ def exp_schedule(k: Any, learning_rate: NonNegative, decay: NonNegative, updates
 
 
 @record
-def poly_schedule(k: Any, learning_rate: NonNegative, total_epochs: Count, power: NonNegative, updates_per_epoch: Count = 1):
+def poly_schedule(k: Array, learning_rate: NonNegative, total_epochs: Count, power: NonNegative, updates_per_epoch: Count = 1):
     """Decay along a power of the time that is left.
 
         v = learning_rate (1 - e / total_epochs)^power          0 from total_epochs on, power=0: learning_rate
@@ -131,7 +131,7 @@ def poly_schedule(k: Any, learning_rate: NonNegative, total_epochs: Count, power
 
 
 @record
-def shift_schedule(k: Any, learning_rate: NonNegative, interval: Count, shift: Real = 1.0, updates_per_epoch: Count = 1):
+def shift_schedule(k: Array, learning_rate: NonNegative, interval: Count, shift: Real = 1.0, updates_per_epoch: Count = 1):
     """Halve, `shift` times, every `interval` epochs.
 
         v = learning_rate 2^(-shift floor(e / interval))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.optimizers import scale_by_adadelta
 
 
 @torch_optimizer(core="adadelta")
 def adadelta(
-    lr: NonNegative = 1.0,
-    rho: Decay = 0.9,
-    eps: NonNegative = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    lr: NonNegative[Hyper] = 1.0,
+    rho: Decay[Hyper] = 0.9,
+    eps: NonNegative[Hyper] = 1e-6,
+    weight_decay: NonNegative[Hyper] = 0.0,
     *,
     maximize: bool = False,
 ):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import NonNegative, Range, Value
+from gradxform._types import Hyper, NonNegative, Range, Value
 from gradxform.core import chain, per_leaf
-from gradxform.dialects._dialect import Each
 from gradxform.dialects._pieces import LAST_TWO_AXES
 from gradxform.dialects.torch._torch import torch_optimizer
 from gradxform.transforms import scale
@@ -48,11 +47,11 @@ def torch_adafactor_step(
 
 @torch_optimizer(core="adafactor")
 def adafactor(
-    lr: NonNegative = 1e-2,
-    beta2_decay: NonPositive = -0.8,
-    eps: Annotated[Any, Each("[0, inf)", "[0, inf)")] = (None, 1e-3),
-    d: AtLeastOne = 1.0,
-    weight_decay: NonNegative = 0.0,
+    lr: NonNegative[Hyper] = 1e-2,
+    beta2_decay: NonPositive[Hyper] = -0.8,
+    eps: tuple[NonNegative[Hyper] | None, NonNegative[Hyper]] = (None, 1e-3),
+    d: AtLeastOne[Hyper] = 1.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
     *,
     maximize: bool = False,
 ):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import NonNegative
+from gradxform._types import Hyper, NonNegative
 from gradxform.core import ScaleByScheduleState, elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
@@ -27,11 +27,11 @@ def decay_by_inverse_time(g, s, p, c, decay_rate: NonNegative):
 
 @torch_optimizer(core="adagrad", example={"lr": 0.1})
 def adagrad(
-    lr: NonNegative = 1e-2,
-    lr_decay: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
-    initial_accumulator_value: NonNegative = 0.0,
-    eps: NonNegative = 1e-10,
+    lr: NonNegative[Hyper] = 1e-2,
+    lr_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    initial_accumulator_value: NonNegative[Hyper] = 0.0,
+    eps: NonNegative[Hyper] = 1e-10,
     *,
     maximize: bool = False,
 ):

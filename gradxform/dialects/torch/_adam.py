@@ -5,11 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
-from gradxform.core import elementwise
-from gradxform.dialects._dialect import Betas
+from gradxform._types import Decay, Hyper, NonNegative
+from gradxform.core import GradientTransformationExtraArgs, elementwise
 from gradxform.dialects._pieces import one_minus_power
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 from gradxform.optimizers import ScaleByAdamState, ScaleByAmsgradState
 
 
@@ -60,7 +59,9 @@ def scale_by_torch_amsgrad(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: 
     return mu / one_minus_power(b1, c.t) / denominator, s._replace(mu=mu, nu=nu, nu_max=nu_max)
 
 
-def _adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled):
+def _adam(
+    lr: Hyper, betas: Betas, eps: Hyper, weight_decay: Hyper, amsgrad: bool, maximize: bool, decoupled: bool
+) -> GradientTransformationExtraArgs:
     b1, b2 = betas
     make = scale_by_torch_amsgrad if amsgrad else scale_by_torch_adam
     return minimizer(make(b1, b2, eps), lr=lr, weight_decay=weight_decay, maximize=maximize, decoupled=decoupled)
@@ -68,10 +69,10 @@ def _adam(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled):
 
 @torch_optimizer(core="adam")
 def adam(
-    lr: NonNegative = 1e-3,
+    lr: NonNegative[Hyper] = 1e-3,
     betas: Betas = (0.9, 0.999),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
     amsgrad: bool = False,
     *,
     maximize: bool = False,
@@ -96,10 +97,10 @@ def adam(
 
 @torch_optimizer(core="adamw")
 def adamw(
-    lr: NonNegative = 1e-3,
+    lr: NonNegative[Hyper] = 1e-3,
     betas: Betas = (0.9, 0.999),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1e-2,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 1e-2,
     amsgrad: bool = False,
     *,
     maximize: bool = False,

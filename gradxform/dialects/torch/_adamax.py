@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from gradxform._types import NonNegative
-from gradxform.dialects._dialect import Betas
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform._types import Hyper, NonNegative
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 from gradxform.optimizers import scale_by_adamax
 
 
 @torch_optimizer(core="adamax")
 def adamax(
-    lr: NonNegative = 2e-3,
+    lr: NonNegative[Hyper] = 2e-3,
     betas: Betas = (0.9, 0.999),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
     *,
     maximize: bool = False,
 ):

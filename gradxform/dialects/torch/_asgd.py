@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Field, NonNegative, Real, Shared, Updates
+from gradxform._types import Clock, Field, Hyper, NonNegative, Real, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import torch_optimizer
@@ -54,11 +54,11 @@ def averaged_descent(
 
 @torch_optimizer()
 def asgd(
-    lr: NonNegative = 1e-2,
-    lambd: NonNegative = 1e-4,
-    alpha: Real = 0.75,
-    t0: Real = 1e6,
-    weight_decay: NonNegative = 0.0,
+    lr: NonNegative[Hyper] = 1e-2,
+    lambd: NonNegative[Hyper] = 1e-4,
+    alpha: Real[Hyper] = 0.75,
+    t0: Real[Hyper] = 1e6,
+    weight_decay: NonNegative[Hyper] = 0.0,
     maximize: bool = False,
 ):
     """`torch.optim.ASGD`: descent with a step size that decays; the average of the parameters is in the state.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,8 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import adjoint
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Decay, NonNegative, Real, Updates
+from gradxform._types import Count, Decay, Hyper, NonNegative, Real, Updates
 from gradxform.core import per_leaf
-from gradxform.dialects._dialect import Each
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
 
@@ -68,7 +68,7 @@ def orthogonal_momentum(
     return _newton_schulz(m, (a, b, c_), ns_steps, eps).astype(g.dtype), s._replace(mu=mu)
 
 
-def _check(owner: str, arguments: Any) -> None:
+def _check(owner: str, arguments: Mapping[str, Any]) -> None:
     if arguments["adjust_lr_fn"] not in ADJUSTMENTS:
         raise HyperparameterError(
             f"{owner}: `adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', but got {arguments['adjust_lr_fn']!r}."
@@ -77,12 +77,12 @@ def _check(owner: str, arguments: Any) -> None:
 
 @torch_optimizer(core="muon", ndim=2, check=_check)
 def muon(
-    lr: NonNegative = 1e-3,
-    weight_decay: NonNegative = 0.1,
-    momentum: Decay = 0.95,
+    lr: NonNegative[Hyper] = 1e-3,
+    weight_decay: NonNegative[Hyper] = 0.1,
+    momentum: Decay[Hyper] = 0.95,
     nesterov: bool = True,
-    ns_coefficients: Annotated[Any, Each("(-inf, inf)", "(-inf, inf)", "(-inf, inf)")] = (3.4445, -4.775, 2.0315),
-    eps: NonNegative = 1e-7,
+    ns_coefficients: tuple[Real[Hyper], Real[Hyper], Real[Hyper]] = (3.4445, -4.775, 2.0315),
+    eps: NonNegative[Hyper] = 1e-7,
     ns_steps: Count = 5,
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
 ):

@@ -6,12 +6,11 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, RealUpdates, Shared, Updates
 from gradxform.core import elementwise
-from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 
 
 class ScaleByNadamState(NamedTuple):
@@ -59,11 +58,11 @@ def scale_by_torch_nadam(
 
 @torch_optimizer(core="nadam")
 def nadam(
-    lr: NonNegative = 2e-3,
+    lr: NonNegative[Hyper] = 2e-3,
     betas: Betas = (0.9, 0.999),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
-    momentum_decay: NonNegative = 4e-3,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    momentum_decay: NonNegative[Hyper] = 4e-3,
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative
 from gradxform.core import elementwise
-from gradxform.dialects._dialect import Betas
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.torch._adam import moments
-from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 from gradxform.optimizers import ScaleByAdamState
 from gradxform.optimizers._radam import rectification
 
@@ -39,10 +38,10 @@ def scale_by_torch_radam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: No
 
 @torch_optimizer()
 def radam(
-    lr: NonNegative = 1e-3,
+    lr: NonNegative[Hyper] = 1e-3,
     betas: Betas = (0.9, 0.999),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
     decoupled_weight_decay: bool = False,
     *,
     maximize: bool = False,

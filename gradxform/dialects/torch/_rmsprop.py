@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Decay, NonNegative, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.transforms import scale_by_rms, scale_by_stddev, trace
@@ -10,11 +10,11 @@ from gradxform.transforms import scale_by_rms, scale_by_stddev, trace
 
 @torch_optimizer(core="rmsprop")
 def rmsprop(
-    lr: NonNegative = 1e-2,
-    alpha: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
-    momentum: Unit = 0.0,
+    lr: NonNegative[Hyper] = 1e-2,
+    alpha: Decay[Hyper] = 0.99,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    momentum: Unit[Hyper] = 0.0,
     centered: bool = False,
     maximize: bool = False,
 ):

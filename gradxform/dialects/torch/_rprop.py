@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from gradxform._types import NonNegative
+from gradxform._types import Hyper, NonNegative
 from gradxform.core import chain
-from gradxform.dialects._dialect import Each
 from gradxform.dialects.torch._torch import torch_optimizer
-from gradxform.optimizers import scale_by_rprop
+from gradxform.optimizers._rprop import Larger, Smaller, scale_by_rprop
 from gradxform.transforms import scale
 
 
 @torch_optimizer()
 def rprop(
-    lr: NonNegative = 1e-2,
-    etas: Annotated[Any, Each("(0, 1)", "(1, inf)")] = (0.5, 1.2),
-    step_sizes: Annotated[Any, Each("[0, inf)", "[0, inf)")] = (1e-6, 50.0),
+    lr: NonNegative[Hyper] = 1e-2,
+    etas: tuple[Smaller[Hyper], Larger[Hyper]] = (0.5, 1.2),
+    step_sizes: tuple[NonNegative[Hyper], NonNegative[Hyper]] = (1e-6, 50.0),
     *,
     maximize: bool = False,
 ):

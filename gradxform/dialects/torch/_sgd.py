@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Clock, NonNegative, Real, Unit, Updates
+from gradxform._types import Clock, Hyper, NonNegative, Real, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
@@ -39,7 +40,7 @@ def dampened_trace(g, s, p, c, decay: Unit, dampening: Real = 0.0):
     return trace, s._replace(trace=trace)
 
 
-def _check(owner: str, arguments: Any) -> None:
+def _check(owner: str, arguments: Mapping[str, Any]) -> None:
     if arguments["nesterov"] and (is_zero(arguments["momentum"]) or not is_zero(arguments["dampening"])):
         raise HyperparameterError(
             f"{owner}: `nesterov` needs `momentum` > 0 and `dampening` = 0, but got momentum={arguments['momentum']!r}, "
@@ -49,10 +50,10 @@ def _check(owner: str, arguments: Any) -> None:
 
 @torch_optimizer(core="sgd", example={"lr": 0.1, "momentum": 0.9}, check=_check)
 def sgd(
-    lr: NonNegative = 1e-3,
-    momentum: Unit = 0.0,
-    dampening: Real = 0.0,
-    weight_decay: NonNegative = 0.0,
+    lr: NonNegative[Hyper] = 1e-3,
+    momentum: Unit[Hyper] = 0.0,
+    dampening: Real[Hyper] = 0.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
     nesterov: bool = False,
     *,
     maximize: bool = False,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
 
-from gradxform._types import NonNegative
-from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
+from gradxform._types import Decay, Hyper, NonNegative
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
 from gradxform.dialects._dialect import dialect
 from gradxform.dialects._pieces import is_zero
 from gradxform.transforms import add_decayed_weights, scale, scale_by_learning_rate
@@ -29,10 +28,11 @@ def shrink_by_factor(g, s, p, c, lr: NonNegative, weight_decay: NonNegative):
 
 
 torch_optimizer = functools.partial(dialect, "torch")
+Betas = tuple[Decay[Hyper], Decay[Hyper]]
 
 
 def minimizer(
-    *direction: Any, lr: Any, weight_decay: Any = 0.0, maximize: bool = False, decoupled: bool = False
+    *direction: GradientTransformation, lr: Hyper, weight_decay: Hyper = 0.0, maximize: bool = False, decoupled: bool = False
 ) -> GradientTransformationExtraArgs:
     """The order in which PyTorch does things: negate the gradient, add the coupled decay, take a direction, step.
 

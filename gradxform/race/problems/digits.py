@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Array, Params
 from gradxform.race._extras import extra
 from gradxform.race._problem import Problem, host_rng
 
@@ -25,11 +26,11 @@ def problem() -> Problem:
     train, validation, test = [(x[part], y[part]) for part in parts]
     held = jax.device_put((validation, test))
 
-    def batch(rng: np.random.Generator, step: int) -> Any:
+    def batch(rng: np.random.Generator, step: int) -> tuple[np.ndarray, np.ndarray]:
         chosen = rng.integers(TRAIN, size=BATCH)
         return train[0][chosen], train[1][chosen]
 
-    def evaluate(params: Any) -> dict[str, Any]:
+    def evaluate(params: Params) -> dict[str, Any]:
         (loss, acc), (test_loss, test_acc) = jax.device_get(_scores(params, held))
         return {"loss": loss, "acc": acc, "test_loss": test_loss, "test_acc": test_acc}
 
@@ -38,7 +39,7 @@ def problem() -> Problem:
     )  # fmt: skip
 
 
-def init(key: Any) -> Any:
+def init(key: Array) -> Params:
     rng = host_rng(key)
     layers = []
     for fan_in, fan_out in itertools.pairwise(SIZES):
@@ -47,25 +48,25 @@ def init(key: Any) -> Any:
     return layers
 
 
-def logits(params: Any, x: Any) -> Any:
+def logits(params: Params, x: Array) -> Array:
     *hidden, last = params
     for layer in hidden:
         x = jax.nn.relu(x @ layer["w"] + layer["b"][None, :])
     return x @ last["w"] + last["b"][None, :]
 
 
-def loss(params: Any, batch: Any) -> Any:
+def loss(params: Params, batch: tuple[Array, Array]) -> Array:
     x, y = batch
     return _cross_entropy(logits(params, x), y)
 
 
-def _cross_entropy(z: Any, y: Any) -> Any:
+def _cross_entropy(z: Array, y: Array) -> Array:
     of_label = jnp.take_along_axis(z, y[:, None], axis=1)[:, 0]
     return jnp.mean(jax.nn.logsumexp(z, axis=1) - of_label)
 
 
 @jax.jit
-def _scores(params: Any, held: Any) -> Any:
+def _scores(params: Params, held: tuple[tuple[Array, Array], ...]) -> list[tuple[Array, Array]]:
     """Loss and accuracy on each of the held data sets."""
     outputs = [(logits(params, x), y) for x, y in held]
     return [(_cross_entropy(z, y), jnp.mean(jnp.argmax(z, axis=1) == y)) for z, y in outputs]

@@ -7,6 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Array, Params
 from gradxform.race._problem import Problem, host_rng
 
 SIZE = 32
@@ -17,15 +18,15 @@ NOISE = 0.01
 def problem() -> Problem:
     hessian = _hessian()
 
-    def loss(params: Any, batch: Any) -> Any:
+    def loss(params: Params, batch: tuple[Array, Array]) -> Array:
         hessian, noise = batch
         x = params["x"]
         return 0.5 * x @ hessian @ x + noise @ x
 
-    def batch(rng: np.random.Generator, step: int) -> Any:
+    def batch(rng: np.random.Generator, step: int) -> tuple[np.ndarray, np.ndarray]:
         return hessian, rng.normal(scale=NOISE, size=SIZE).astype(np.float32)
 
-    def evaluate(params: Any) -> dict[str, Any]:
+    def evaluate(params: Params) -> dict[str, Any]:
         x = np.asarray(params["x"], np.float64)
         with np.errstate(all="ignore"):
             return {"loss": 0.5 * x @ hessian @ x}
@@ -35,7 +36,7 @@ def problem() -> Problem:
     )  # fmt: skip
 
 
-def init(key: Any) -> Any:
+def init(key: Array) -> Params:
     return {"x": jnp.asarray(host_rng(key).normal(size=SIZE), jnp.float32)}
 
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+
+import numpy as np
+
+from gradxform._types import Array
+
+Point = Array | np.ndarray | tuple[float, float]
+Height = Array | np.ndarray | float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Surface:
     """
 
     name: str
-    height: Callable[[Any], Any]
+    height: Callable[[Point], Height]
     start: tuple[float, float]
     frame: tuple[float, float, float, float]
     minima: tuple[tuple[float, float], ...]
@@ -35,24 +41,24 @@ def problem() -> tuple[Surface, ...]:
     )
 
 
-def beale(point: Any) -> Any:
+def beale(point: Point) -> Height:
     x, y = point
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
-def rosenbrock(point: Any) -> Any:
+def rosenbrock(point: Point) -> Height:
     """A curved valley."""
     x, y = point
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
-def saddle(point: Any) -> Any:
+def saddle(point: Point) -> Height:
     """Almost flat along y at the start; the minima lie to both sides."""
     x, y = point
     return x**2 - y**2 + y**4 / 4
 
 
-def long_valley(point: Any) -> Any:
+def long_valley(point: Point) -> Height:
     """A quadratic, a hundred times steeper across than along, and not along the axes."""
     x, y = point
     along, across = 0.8 * x + 0.6 * y, 0.6 * x - 0.8 * y
