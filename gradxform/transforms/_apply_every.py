@@ -12,7 +12,7 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._numerics import increment, round_to, widen
-from gradxform._types import Count, Parameter, Range, Shared, Updates
+from gradxform._types import Array, Count, Parameter, Range, Shared, Tree, Updates
 from gradxform.core import GradientTransformationExtraArgs
 from gradxform.core._clocks import at_step
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, on_the_mesh_of
@@ -64,14 +64,14 @@ class ApplyEverySpec(Spec):
         return trees.together(us), state._replace(count=count, grad_acc=trees.together(sums))
 
 
-def _zero(p: Any) -> Any:
+def _zero(p: Tree) -> Tree:
     if is_array(p):
         return jnp.zeros_like(p, dtype=widen(dtype_of(p)))
     return jnp.zeros_like(p) if hasattr(p, "shape") else p
 
 
 @jax.jit
-def _add(g: Any, total: Any, first: Any, last: Any) -> tuple[Any, Any]:
+def _add(g: Array, total: Array, first: Array, last: Array) -> tuple[Array, Array]:
     wide = jnp.promote_types(widen(g.dtype), total.dtype)
     new = round_to(jnp.where(first, 0, total.astype(wide)) + g.astype(wide), total.dtype)
     return jnp.where(last, round_to(new, g.dtype), jnp.zeros_like(g)), new

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Shared, Unit, Updates
+from gradxform._types import Decay, DType, Shared, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
 from gradxform.tree import scale, sub
@@ -32,7 +32,7 @@ def _behind(p, s, after, decay, nesterov=True):
 
 @transform(source="Polyak 1964; Sutskever et al. 2013", seeds="MXNet, neon, blog, slides", example={"decay": 0.9}, homogeneity=1)
 @elementwise(TraceState, storage={"trace": "accumulator_dtype"}, counted_if="dampening", evaluate=_behind)
-def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Unit | None = None):
+def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: DType | None = None, dampening: Unit | None = None):
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
         trace = g + decay trace
@@ -57,7 +57,7 @@ def trace(g, s, p, c, decay: Unit, nesterov: bool = False, accumulator_dtype: An
     source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", seeds="MXNet, blog, slides", example={"decay": 0.9}, homogeneity=1
 )
 @elementwise(TraceState, storage={"trace": "accumulator_dtype"}, evaluate=_behind)
-def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
+def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: DType | None = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
 
         trace = g + decay trace
@@ -79,7 +79,7 @@ def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
 
 @transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
 @elementwise(EmaState, storage={"ema": "accumulator_dtype"})
-def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: Any = None):
+def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: DType | None = None):
     """Replace updates by their exponential moving average.
 
         ema = decay ema + (1 - decay) g

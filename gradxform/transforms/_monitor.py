@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact
-from gradxform._types import Decay
+from gradxform._types import Array, ArrayLike, Decay, DType, Hyper, Params, Tree, Updates
 from gradxform.core import EmptyState, GradientTransformation, GradientTransformationExtraArgs, stateless
 from gradxform.core._chain import check_transformation
 from gradxform.core._holes import is_array, is_gap, on_the_mesh_of
@@ -33,20 +33,20 @@ class MonitorState(NamedTuple):
     measure_states: tuple[Any, ...]
 
 
-def _seen(tree: Any) -> Any:
+def _seen(tree: Tree) -> Tree:
     """What a measure sees of the updates: integer and float0 leaves are absent."""
     return jax.tree.map(lambda x: x if is_gap(x) or is_array(x) else None, tree, is_leaf=is_gap)
 
 
-def _blank(measure: Callable[..., Any], *args: Any) -> Any:
+def _blank(measure: Callable[..., Any], *args: Tree) -> Tree:
     """Zeros like the result of a measurement that has not been made."""
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(measure, *args))
 
 
-def _recorded(owner: str, name: str, new: Any, old: Any) -> Any:
+def _recorded(owner: str, name: str, new: Tree, old: Tree) -> Tree:
     """A measurement with the shapes and dtypes that the state has for it."""
 
-    def at(x: Any, before: Any) -> Any:
+    def at(x: ArrayLike, before: Array) -> Array:
         x = jnp.asarray(x)
         if x.shape != before.shape:
             raise StructureError(
@@ -139,7 +139,7 @@ class _OfUpdates:
     def __init__(self, measure: Callable[..., Any]):
         self.measure = measure
 
-    def __call__(self, updates: Any, params: Any) -> Any:
+    def __call__(self, updates: Updates, params: Params) -> Tree:
         del params
         return self.measure(updates)
 
@@ -168,7 +168,7 @@ def monitor(measures: Mapping[str, GradientTransformation | Callable[[Any], Any]
     return transformation(Monitor(measures))
 
 
-def _as_floats(tree: Any) -> Any:
+def _as_floats(tree: Tree) -> Tree:
     """Flags and whole numbers in float32."""
     real = lambda x: x if is_inexact(x.dtype) else x.astype(jnp.float32)
     return jax.tree.map(lambda x: real(jnp.asarray(x)), tree)
@@ -203,7 +203,7 @@ class MeasureWithEma(Spec):
 
 
 def measure_with_ema(
-    measure: Callable[[Any], Any], decay: Decay, debias: bool = True, accumulator_dtype: Any = None
+    measure: Callable[[Any], Any], decay: Decay[Hyper], debias: bool = True, accumulator_dtype: DType | None = None
 ) -> GradientTransformationExtraArgs:
     """Measure the updates, and return the exponential moving average of the measurement; for `monitor`.
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import round_to, widen
-from gradxform._types import Key, NonNegative, check_arguments, parameters_of
+from gradxform._types import Array, ArrayLike, Key, NonNegative, check_arguments, parameters_of
 from gradxform.core import GradientTransformationExtraArgs
 from gradxform.core._holes import as_array, dtype_of, on_the_mesh_of
 from gradxform.core._lift import as_key
@@ -56,7 +56,11 @@ class DifferentiallyPrivateAggregate(Spec):
 
 
 def differentially_private_aggregate(
-    l2_norm_clip: NonNegative, noise_multiplier: NonNegative, key: Any = None, *, seed: int | None = None
+    l2_norm_clip: NonNegative[ArrayLike],
+    noise_multiplier: NonNegative[ArrayLike],
+    key: Array | int | None = None,
+    *,
+    seed: int | None = None,
 ) -> GradientTransformationExtraArgs:
     """Clip the gradient of each example, sum, add Gaussian noise, and divide by the number of examples.
 
