@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import norm, sum_sq
-from gradxform._types import NonNegative, Real, RealUpdates, Updates
+from gradxform._types import DType, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -30,7 +30,7 @@ _BEGINNING = {
 @per_leaf(ScaleByDistanceOverGradientsState, initial=_BEGINNING, storage={"init_params": "param_dtype"}, needs=("params",))
 def _scale_by_distance_over_gradients(
     g, s, p, c,
-    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: Any = None, global_scale: Real = 1.0,
+    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: DType | None = None, global_scale: Real = 1.0,
 ):  # fmt: skip
     """Multiply each leaf by the largest distance from its start, over the root of the sum of its squared gradients."""
     max_dist = jnp.maximum(s.max_dist, norm(p - s.init_params))
@@ -41,7 +41,10 @@ def _scale_by_distance_over_gradients(
 
 @transform(source="Ivgi et al. 2023, arXiv:2302.12022, L-DoG")
 def scale_by_distance_over_gradients(
-    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: Any = jnp.float32, global_scale: Real = 1.0
+    reps_rel: NonNegative[Hyper] = 1e-6,
+    eps: NonNegative[Hyper] = 1e-8,
+    param_dtype: DType | None = jnp.float32,
+    global_scale: Real[Hyper] = 1.0,
 ):
     """Multiply each leaf by the largest distance from its start, over the root of the sum of its squared gradients.
 

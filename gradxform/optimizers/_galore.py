@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,21 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._linalg import adjoint
 from gradxform._numerics import increment, round_to, widen
-from gradxform._types import Count, NonNegative, OptState, Real, Shared, check_arguments, parameters_of
+from gradxform._types import (
+    Array,
+    Count,
+    Hyper,
+    MaskOrFn,
+    NonNegative,
+    OptState,
+    Params,
+    Real,
+    Shape,
+    Shared,
+    Tree,
+    check_arguments,
+    parameters_of,
+)
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
 from gradxform.core._chain import check_transformation
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, on_the_mesh_of
@@ -34,28 +48,32 @@ class GaLoreDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
+Dimensions = GaLoreDimensionNumbers | Tree | Callable[[Params], Tree] | None
+"""One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
+
+
 class GaLoreState(NamedTuple):
     """The clock, the inner state, and for each leaf an orthonormal basis of its shorter space; (0, 0) where nothing is projected."""
 
     count: Shared
     base_optimizer_state: OptState
-    projector: Any
+    projector: Tree
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _basis(m: Any, rank: int) -> Any:
+def _basis(m: Array, rank: int) -> Array:
     """The first singular vectors of a matrix, left ones if it is tall or square."""
     u, _, vh = jnp.linalg.svd(m, full_matrices=False)
     return (u if m.shape[-2] >= m.shape[-1] else adjoint(vh))[..., :rank]
 
 
 @jax.jit
-def _projected(m: Any, basis: Any) -> Any:
+def _projected(m: Array, basis: Array) -> Array:
     return adjoint(basis) @ m if m.shape[-2] >= m.shape[-1] else m @ basis
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _lifted(low: Any, basis: Any, scale: Any, axes: Any, shape: Any) -> Any:
+def _lifted(low: Array, basis: Array, scale: float | Array, axes: Axes, shape: Shape) -> Array:
     rows, columns = axes.sizes(shape)
     return scale * axes.array(basis @ low if rows >= columns else low @ adjoint(basis), shape)
 
@@ -136,9 +154,9 @@ class ScaleByGalore(Spec):
 def scale_by_galore(
     rank: Count = 128,
     update_proj_gap: Count = 200,
-    scale: Real = 1.0,
+    scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_dimension_numbers: Any = None,
+    weight_dimension_numbers: Dimensions = None,
 ) -> GradientTransformationExtraArgs:
     """Transform matrix gradients in a space of few dimensions, spanned by the first singular vectors of an earlier one.
 
@@ -180,14 +198,14 @@ def scale_by_galore(
     identities=[("galore(0.1, rank=4, update_proj_gap=1, base_optimizer=identity())", "sgd(0.1)")],
 )
 def galore(
-    learning_rate: NonNegative,
+    learning_rate: NonNegative[Hyper],
     rank: Count = 128,
     update_proj_gap: Count = 200,
-    scale: Real = 1.0,
+    scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
-    weight_dimension_numbers: Any = None,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
+    weight_dimension_numbers: Dimensions = None,
 ):
     """GaLore: Adam, or another optimizer, whose state for a matrix has few dimensions.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError
 from gradxform._numerics import round_to
-from gradxform._types import Shared
+from gradxform._types import Array, Params, Shared, Updates
 from gradxform.core import GradientTransformationExtraArgs
 from gradxform.core._holes import as_array, dtype_of, is_array, on_the_mesh_of
 from gradxform.core._run import Trees
@@ -24,18 +24,18 @@ class HutchinsonState(NamedTuple):
     key: Shared
 
 
-def quartic(params: Any) -> Any:
+def quartic(params: Params) -> Array | int:
     """sum |p|^4 / 12, whose Hessian has the diagonal p^2: an objective to show and test with."""
     return sum(jnp.sum(jnp.abs(x) ** 4) / 12 for x in jax.tree.leaves(params) if is_array(x))
 
 
-def objective(params: Any, grads: Any) -> Any:
+def objective(params: Params, grads: Updates) -> Callable[[Params], Array | int]:
     """`quartic` as an extra argument that can pass through `jax.jit`."""
     del params, grads
     return jax.tree_util.Partial(quartic)
 
 
-def key_from(seed: Any) -> jax.Array:
+def key_from(seed: Array | int | None) -> Array:
     """A fresh buffer with the key of a seed, or of a key, in that key's form."""
     if seed is None or isinstance(seed, int):
         return jax.random.PRNGKey(seed or 0)
@@ -44,7 +44,7 @@ def key_from(seed: Any) -> jax.Array:
     return jnp.array(seed)
 
 
-def random_signs(key: Any, x: Any) -> Any:
+def random_signs(key: Array, x: Array) -> Array:
     """1 or -1 for each element; of complex ones both parts, divided by sqrt(2)."""
     dtype = dtype_of(x)
     if not jnp.issubdtype(dtype, jnp.complexfloating):

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform import tree
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation, apply_updates
 from gradxform.core._chain import Chain, check_transformation
 from gradxform.core._holes import is_array
@@ -29,18 +30,18 @@ class Minimum(NamedTuple):
       aux: what else `fun` returns there; None without `has_aux`.
     """
 
-    params: Any
-    value: Any
-    grad: Any
-    steps: Any
-    converged: Any
-    state: Any
-    aux: Any
+    params: Params
+    value: Array
+    grad: Updates
+    steps: Array
+    converged: Array
+    state: OptState
+    aux: Tree
 
 
 def minimize(
     fun: Callable[..., Any],
-    params: Any,
+    params: Params,
     tx: GradientTransformation | None = None,
     *,
     args: tuple[Any, ...] = (),
@@ -70,12 +71,20 @@ def minimize(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_steps: Any, tol: Any) -> Minimum:
+def _minimize(
+    fun: Callable[..., Any],
+    tx: GradientTransformation,
+    has_aux: bool,
+    params: Params,
+    args: tuple[Any, ...],
+    max_steps: int | Array,
+    tol: float | Array,
+) -> Minimum:
     value_fn = lambda p: fun(p, *args)[0] if has_aux else fun(p, *args)
     last = tx.update.updates[-1] if isinstance(tx.update, Chain) else tx.update
     searches = isinstance(last, LineSearch) and last.keeps_grad
 
-    def step(m: Minimum) -> tuple[Minimum, Any]:
+    def step(m: Minimum) -> tuple[Minimum, Array]:
         grad = tree.conj(m.grad)
         u, state = tx.update(grad, m.state, m.params, value=m.value, grad=grad, value_fn=value_fn)
         params = apply_updates(m.params, u)
@@ -87,7 +96,7 @@ def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_step
     value, grad = jax.value_and_grad(value_fn)(params)
     start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, tx.init(params), None)
 
-    def going(carry: tuple[Minimum, Any]) -> Any:
+    def going(carry: tuple[Minimum, Array]) -> Array:
         m, still = carry
         return ~(m.converged | still) & jnp.isfinite(m.value) & (m.steps < max_steps)
 
@@ -95,11 +104,11 @@ def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_step
     return end._replace(aux=fun(end.params, *args)[1]) if has_aux else end
 
 
-def _left_by_search(state: Any) -> tuple[Any, Any]:
+def _left_by_search(state: OptState) -> tuple[Array, Updates]:
     """The value and the gradient in the last record of the state."""
     record = jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "value") and hasattr(x, "grad"))[-1]
     return record.value, record.grad
 
 
-def _largest(grad: Any) -> Any:
+def _largest(grad: Updates) -> Array:
     return tree.norm(grad, ord="inf")

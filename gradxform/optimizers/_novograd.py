@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Decay, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Decay, DType, Hyper, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -31,7 +31,7 @@ class ScaleByNovogradState(NamedTuple):
 def scale_by_novograd(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.25, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, weight_decay: Real = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide each leaf's gradient by the running size of its norm, decay, and accumulate.
 
@@ -59,12 +59,12 @@ def scale_by_novograd(
     rates={"default": 1e-2, "digits": 1e-1},
 )
 def novograd(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.25,
-    eps: NonNegative = 1e-6,
-    eps_root: NonNegative = 0.0,
-    weight_decay: Real = 0.0,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.25,
+    eps: NonNegative[Hyper] = 1e-6,
+    eps_root: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
 ):
     """NovoGrad: momentum of gradients that are normalized leaf by leaf.
 

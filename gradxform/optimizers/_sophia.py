@@ -11,7 +11,19 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError
 from gradxform._numerics import clip_elements
-from gradxform._types import Count, Decay, NonNegative, OptState, RealUpdates, Shared, Updates, parameters_of
+from gradxform._types import (
+    Count,
+    Decay,
+    DType,
+    Hyper,
+    MaskOrFn,
+    NonNegative,
+    OptState,
+    RealUpdates,
+    Shared,
+    Updates,
+    parameters_of,
+)
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
 from gradxform.core._chain import check_transformation
 from gradxform.core._holes import flatten, is_array, on_the_mesh_of
@@ -38,7 +50,16 @@ class _Means(NamedTuple):
 
 @elementwise(_Means, storage={"mu": "mu_dtype"}, needs=("hessian_diag", "due"), leaf_extras=("hessian_diag",))
 def _scale_by_sophia(
-    g, s, p, c, b1: Decay, b2: Decay, eps: NonNegative, gamma: NonNegative, clip_threshold: NonNegative | None, mu_dtype: Any
+    g,
+    s,
+    p,
+    c,
+    b1: Decay,
+    b2: Decay,
+    eps: NonNegative,
+    gamma: NonNegative,
+    clip_threshold: NonNegative | None,
+    mu_dtype: DType | None,
 ):
     """Momentum, divided by the curvature and clipped, given an estimate of the curvature where one is due."""
     mu = b1 * s.mu + (1 - b1) * g
@@ -118,14 +139,14 @@ _HUTCHINSON = hutchinson_estimator_diag_hessian()
 
 @transform(source="Liu et al. 2023, arXiv:2305.14342, Algorithm 3", example={"update_interval": 2}, needs={"obj_fn": objective})
 def scale_by_sophia(
-    b1: Decay = 0.965,
-    b2: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    gamma: NonNegative = 0.01,
-    clip_threshold: NonNegative | None = 1.0,
+    b1: Decay[Hyper] = 0.965,
+    b2: Decay[Hyper] = 0.99,
+    eps: NonNegative[Hyper] = 1e-8,
+    gamma: NonNegative[Hyper] = 0.01,
+    clip_threshold: NonNegative[Hyper] | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ) -> GradientTransformationExtraArgs:
@@ -167,17 +188,17 @@ def scale_by_sophia(
     rates={"default": 1e-3, "digits": 1e-3},
 )
 def sophia(
-    learning_rate: NonNegative,
-    b1: Decay = 0.965,
-    b2: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1e-4,
-    weight_decay_mask: Any = None,
-    gamma: NonNegative = 0.01,
-    clip_threshold: NonNegative | None = 1.0,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.965,
+    b2: Decay[Hyper] = 0.99,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 1e-4,
+    weight_decay_mask: MaskOrFn = None,
+    gamma: NonNegative[Hyper] = 0.01,
+    clip_threshold: NonNegative[Hyper] | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
     verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ):
