@@ -45,7 +45,8 @@ Schedule = Callable[[Any], Any]
 ScalarOrSchedule = float | Array | Schedule
 Hyper = float | np.number | np.ndarray | Array | Schedule
 """What may be given for a hyperparameter that is data."""
-MaskOrFn = Any | Callable[[Any], Any] | None
+MaskOrFn = Tree | Callable[[Params], Tree] | None
+"""A mask as `masked` takes it: labels of the leaves in any of their forms, or nothing."""
 
 
 class TransformInitFn(Protocol):

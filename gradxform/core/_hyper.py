@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gradxform._types import Schedule
 
 NUMBERS = (int, float, np.number)
 
@@ -54,11 +56,11 @@ for _name in ("add", "mul", "truediv", "pow"):
     _delegate_reflected(_name)
 
 
-def is_schedule(value: Any) -> bool:
+def is_schedule(value: Any) -> TypeGuard[Schedule]:
     return callable(value) and not isinstance(value, (jax.Array, np.ndarray))
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float | np.number]:
     return isinstance(value, NUMBERS) and not isinstance(value, (bool, np.bool_))
 
 

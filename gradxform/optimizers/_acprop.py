@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adabelief import ScaleByBeliefState
 from gradxform.registry import optimizer, transform
@@ -49,13 +47,13 @@ def scale_by_acprop(
     identities=[("acprop(0.1)", "chain(scale_by_acprop(), scale(-0.1))")],
 )
 def acprop(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-16,
-    eps_root: NonNegative = 1e-16,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-16,
+    eps_root: NonNegative[Hyper] = 1e-16,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
 ):
     """ACProp: the gradient, divided by the running size of its earlier surprises.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -57,11 +57,11 @@ def scale_by_belief(
     rates={"default": 1e-3, "digits": 1e-3},
 )
 def adabelief(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-16,
-    eps_root: NonNegative = 1e-16,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-16,
+    eps_root: NonNegative[Hyper] = 1e-16,
     *,
     nesterov: bool = False,
 ):

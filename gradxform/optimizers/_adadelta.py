@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, Real, RealUpdates
+from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative, Real, RealUpdates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -50,11 +50,11 @@ def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
     rates={"default": 1.0, "digits": 10.0},
 )
 def adadelta(
-    learning_rate: NonNegative = 1.0,
-    rho: Decay = 0.9,
-    eps: NonNegative = 1e-6,
-    weight_decay: Real = 0.0,
-    weight_decay_mask: Any = None,
+    learning_rate: NonNegative[Hyper] = 1.0,
+    rho: Decay[Hyper] = 0.9,
+    eps: NonNegative[Hyper] = 1e-6,
+    weight_decay: Real[Hyper] = 0.0,
+    weight_decay_mask: MaskOrFn = None,
 ):
     """AdaDelta: steps in the units of the parameters, without a learning rate to tune.
 

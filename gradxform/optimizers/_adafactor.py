@@ -9,7 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Clock, Count, Decay, Field, NonNegative, Positive, Real, RealUpdates, Shape
+from gradxform._types import (
+    Axes,
+    Clock,
+    Count,
+    Decay,
+    DType,
+    Field,
+    Hyper,
+    MaskOrFn,
+    NonNegative,
+    Positive,
+    Real,
+    RealUpdates,
+    Shape,
+)
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import (
@@ -100,18 +114,18 @@ def scale_by_factored_rms(
     rates={"default": 1e-2, "digits": 1e-1},
 )
 def adafactor(
-    learning_rate: NonNegative | None = None,
+    learning_rate: NonNegative[Hyper] | None = None,
     min_dim_size_to_factor: Count = 128,
-    decay_rate: NonNegative = 0.8,
-    decay_offset: Real = 0,
+    decay_rate: NonNegative[Hyper] = 0.8,
+    decay_offset: Real[Hyper] = 0,
     multiply_by_parameter_scale: bool = True,
-    clipping_threshold: Positive | None = 1.0,
-    momentum: Decay | None = None,
-    dtype_momentum: Any = jnp.float32,
-    weight_decay_rate: Real | None = None,
-    eps: NonNegative = 1e-30,
+    clipping_threshold: Positive[Hyper] | None = 1.0,
+    momentum: Decay[Hyper] | None = None,
+    dtype_momentum: DType | None = jnp.float32,
+    weight_decay_rate: Real[Hyper] | None = None,
+    eps: NonNegative[Hyper] = 1e-30,
     factored: bool = True,
-    weight_decay_mask: Any = None,
+    weight_decay_mask: MaskOrFn = None,
 ):
     """Adafactor: a root mean square kept for rows and columns only, clipped, in the scale of the parameters.
 

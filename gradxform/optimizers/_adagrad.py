@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradxform._types import NonNegative
+from gradxform._types import Hyper, NonNegative
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rss
@@ -18,9 +18,9 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rss
     rates={"default": 0.1, "digits": 0.1},
 )
 def adagrad(
-    learning_rate: NonNegative,
-    initial_accumulator_value: NonNegative = 0.1,
-    eps: NonNegative = 1e-7,
+    learning_rate: NonNegative[Hyper],
+    initial_accumulator_value: NonNegative[Hyper] = 0.1,
+    eps: NonNegative[Hyper] = 1e-7,
     eps_in_sqrt: Literal[True, False, "both"] = True,
 ):
     """AdaGrad: divide each element by the root of the sum of all its squared gradients.

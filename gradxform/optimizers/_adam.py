@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -33,7 +33,7 @@ class ScaleByNadamState(NamedTuple):
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
 def scale_by_adam(
-    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
+    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
     *, nesterov: bool = False, bias_correction: bool = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by its running root mean square.
@@ -78,7 +78,7 @@ def _product(product, c, b1, momentum_decay):
 def scale_by_nadam(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, momentum_decay: NonNegative = 4e-3,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Nesterov's look-ahead in Adam, with a momentum coefficient that grows.
 
@@ -113,8 +113,8 @@ def scale_by_nadam(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def adam(
-    learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None, *, nesterov: bool = False,
+    learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0, mu_dtype: DType | None = None, *, nesterov: bool = False,
 ):  # fmt: skip
     """Adam: momentum, divided by the running root mean square of the gradient.
 
@@ -141,14 +141,14 @@ def adam(
     identities=[("adamw(0.1, weight_decay=0.0)", "adam(0.1)")],
 )
 def adamw(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: NonNegative = 1e-4,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative[Hyper] = 1e-4,
+    mask: MaskOrFn = None,
     *,
     nesterov: bool = False,
 ):
@@ -181,15 +181,15 @@ def adamw(
     identities=[("nadam(0.1)", "adam(0.1, nesterov=True)")],
 )
 def nadam(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
     *,
     nesterov: bool = True,
-    momentum_decay: NonNegative | None = None,
+    momentum_decay: NonNegative[Hyper] | None = None,
 ):
     """NAdam: Adam with Nesterov's look-ahead in the numerator.
 
@@ -222,14 +222,14 @@ def nadam(
     identities=[("nadamw(0.1, weight_decay=0.0)", "nadam(0.1)")],
 )
 def nadamw(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: NonNegative = 1e-4,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative[Hyper] = 1e-4,
+    mask: MaskOrFn = None,
     *,
     nesterov: bool = True,
 ):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -41,7 +39,7 @@ def scale_by_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNega
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
 )
-def adamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
+def adamax(learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
     """Adamax: momentum, divided by the largest recent gradient.
 
         mu = b1 mu + (1 - b1) g
@@ -66,12 +64,12 @@ def adamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: 
     identities=[("adamaxw(0.1, weight_decay=0.0)", "adamax(0.1)")],
 )
 def adamaxw(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 1e-4,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 1e-4,
+    mask: MaskOrFn = None,
 ):
     """Adamax with decoupled weight decay.
 
@@ -117,7 +115,7 @@ def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNeg
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
 )
-def nadamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
+def nadamax(learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
     """Nadamax: Adamax with Nesterov's look-ahead in the numerator.
 
         mu = b1 mu + (1 - b1) g
@@ -147,7 +145,7 @@ def nadamax(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps:
         ("maxaprop(0.1, decay=0.0)", "sign_sgd(0.1)"),
     ],
 )
-def maxaprop(learning_rate: NonNegative, decay: Decay = 0.9, eps: NonNegative = 1e-8):
+def maxaprop(learning_rate: NonNegative[Hyper], decay: Decay[Hyper] = 0.9, eps: NonNegative[Hyper] = 1e-8):
     """Maxaprop: RMSProp in the infinity norm, which divides by the largest recent gradient.
 
         nu = max(decay nu, |g|)

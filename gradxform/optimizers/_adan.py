@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Decay, Field, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Decay, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -63,14 +63,14 @@ def scale_by_adan(
     identities=[("adan(0.1, weight_decay=0.0)", "adan(0.1, mask=True)")],
 )
 def adan(
-    learning_rate: NonNegative,
-    b1: Decay = 0.98,
-    b2: Decay = 0.92,
-    b3: Decay = 0.99,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 1e-8,
-    weight_decay: Real = 0.0,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.98,
+    b2: Decay[Hyper] = 0.92,
+    b3: Decay[Hyper] = 0.99,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 1e-8,
+    weight_decay: Real[Hyper] = 0.0,
+    mask: MaskOrFn = None,
 ):
     """Adan: adaptive Nesterov momentum, whose look-ahead is a running mean of the gradient's change.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Clock, Decay, Field, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -39,7 +39,7 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 def scale_by_ademamix(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.999, b3: Decay = 0.9999, alpha: NonNegative = 6.0, eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0, mu_dtype: Any = None,
+    eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide a fast running mean of the gradient, and alpha times a slow one, by its running root mean square.
 
@@ -73,16 +73,16 @@ def scale_by_ademamix(
     identities=[("ademamix(0.1, alpha=0.0)", "adam(0.1)")],
 )
 def ademamix(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    b3: Decay = 0.9999,
-    alpha: NonNegative = 5.0,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    b3: Decay[Hyper] = 0.9999,
+    alpha: NonNegative[Hyper] = 5.0,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
 ):
     """AdEMAMix: AdamW with a second momentum that remembers ten thousand updates.
 
@@ -139,14 +139,14 @@ def scale_by_simplified_ademamix(
     rates={"default": 1e-3, "digits": 1e-4},
 )
 def simplified_ademamix(
-    learning_rate: NonNegative,
-    b1: Decay = 0.99,
-    b2: Decay = 0.95,
-    alpha: Real = 0.0,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.99,
+    b2: Decay[Hyper] = 0.95,
+    alpha: Real[Hyper] = 0.0,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
 ):
     """Simplified AdEMAMix: one momentum, a sum, with alpha times the gradient for the fast one.
 

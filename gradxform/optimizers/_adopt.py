@@ -8,14 +8,14 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, clip_elements
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Array, Decay, DType, Hyper, NonNegative
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
 
-def fourth_root(k: Any) -> Any:
+def fourth_root(k: Array) -> Array:
     """The paper's bound on the normalized gradient after k completed updates."""
     return k**0.25
 
@@ -23,7 +23,7 @@ def fourth_root(k: Any) -> Any:
 @transform(source="Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
 def scale_by_adopt(
-    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.9999, eps: NonNegative = 1e-6, mu_dtype: Any = None,
+    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.9999, eps: NonNegative = 1e-6, mu_dtype: DType | None = None,
     *, nesterov: bool = False, use_clipping: bool = True, clip_value_fn: Callable[[Any], Any] = fourth_root,
 ):  # fmt: skip
     """Average gradients that are divided by the root mean square of those before them.
@@ -60,11 +60,11 @@ def scale_by_adopt(
     identities=[("adopt(0.1)", "chain(scale_by_adopt(), scale(-0.1))")],
 )
 def adopt(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.9999,
-    eps: NonNegative = 1e-6,
-    mu_dtype: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.9999,
+    eps: NonNegative[Hyper] = 1e-6,
+    mu_dtype: DType | None = None,
     *,
     nesterov: bool = False,
     use_clipping: bool = True,

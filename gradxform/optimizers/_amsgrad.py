@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Field, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -26,7 +26,7 @@ class ScaleByAmsgradState(NamedTuple):
 @elementwise(ScaleByAmsgradState)
 def scale_by_amsgrad(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: Any = None,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
     bias_correction_mu: bool = True, bias_correction_nu: Literal[True, False, "after"] = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by the largest running root mean square that it has had.
@@ -61,12 +61,12 @@ def scale_by_amsgrad(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def amsgrad(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: Literal[True, False, "after"] = True,
 ):

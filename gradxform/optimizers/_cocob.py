@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Field, NonNegative, ParamsCopy, Positive, RealUpdates, Updates
+from gradxform._types import Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -63,11 +63,11 @@ def scale_by_cocob(g, s, p, c, alpha: Positive = 100.0, eps: Positive = 1e-8):
     identities=[("cocob()", "scale_by_cocob()")],
 )
 def cocob(
-    learning_rate: NonNegative = 1.0,
-    alpha: Positive = 100.0,
-    eps: Positive = 1e-8,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper] = 1.0,
+    alpha: Positive[Hyper] = 100.0,
+    eps: Positive[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
 ):
     """COCOB: coin betting, without a learning rate to tune.
 

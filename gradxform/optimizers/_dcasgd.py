@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Extra, NonNegative, Positive, Unit, Updates
+from gradxform._types import Clock, Extra, Hyper, NonNegative, Positive, Unit, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import identity, scale_by_learning_rate, trace
@@ -53,10 +53,10 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Positive | No
     identities=[("dcasgd(0.1, lamda=0.0)", "sgd(0.1)"), ("dcasgd(0.1, 0.9, lamda=0.0)", "sgd(0.1, 0.9)")],
 )
 def dcasgd(
-    learning_rate: NonNegative,
-    momentum: Unit | None = None,
-    lamda: NonNegative = 0.04,
-    limit: Positive | None = 10.0,
+    learning_rate: NonNegative[Hyper],
+    momentum: Unit[Hyper] | None = None,
+    lamda: NonNegative[Hyper] = 0.04,
+    limit: Positive[Hyper] | None = 10.0,
 ):
     """DC-ASGD: descent with delayed gradients, compensated to first order.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, Tree
 from gradxform.tree._leafwise import is_gap
+
+Dims = TypeVar("Dims")
 
 
 class Axes(NamedTuple):
@@ -28,16 +31,16 @@ class Axes(NamedTuple):
         """The number of rows and of columns."""
         return math.prod(shape[a] for a in self.rows), math.prod(shape[a] for a in self.columns)
 
-    def matrix(self, x: Any) -> Any:
+    def matrix(self, x: Array) -> Array:
         """x as (batch..., rows, columns)."""
         return x.transpose(self.order).reshape(*(x.shape[a] for a in self.batch), *self.sizes(x.shape))
 
-    def array(self, matrix: Any, shape: Sequence[int]) -> Any:
+    def array(self, matrix: Array, shape: Sequence[int]) -> Array:
         """The array of this shape, of which `matrix` is the matrix."""
         return matrix.reshape([shape[a] for a in self.order]).transpose(np.argsort(self.order))
 
 
-def axes_of(owner: str, shape: Sequence[int], dims: Any) -> Axes:
+def axes_of(owner: str, shape: Sequence[int], dims: Sequence[Sequence[int] | int]) -> Axes:
     """The axes by dimension numbers, a pair (rows, columns) of an axis or several."""
     rows, columns = (tuple(int(a) % len(shape) for a in np.atleast_1d(axes)) for axes in dims)
     if shared := sorted(set(rows) & set(columns)):
@@ -45,7 +48,7 @@ def axes_of(owner: str, shape: Sequence[int], dims: Any) -> Axes:
     return Axes(tuple(a for a in range(len(shape)) if a not in rows + columns), rows, columns)
 
 
-def spread(spec: Any, kind: type, tree: Any) -> list[Any]:
+def spread(spec: Tree | Callable[[Tree], Tree], kind: type[Dims], tree: Tree) -> list[Dims | None]:
     """Dimension numbers, or None, for each leaf: from one for all, a tree, a prefix of it, or a function that returns one."""
     spec = spec(tree) if callable(spec) else spec
     tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, kind))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import norm, sum_sq
-from gradxform._types import Axes, Field, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Axes, DType, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -23,7 +23,7 @@ class ScaleByDistanceOverGradientsState(NamedTuple):
 @per_leaf(ScaleByDistanceOverGradientsState, needs=("params",))
 def _scale_by_distance_over_gradients(
     g, s, p, c,
-    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: Any = None, global_scale: Real = 1.0,
+    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: DType | None = None, global_scale: Real = 1.0,
 ):  # fmt: skip
     """Multiply each leaf by the largest distance from its start, over the root of the sum of its squared gradients."""
     max_dist = jnp.maximum(s.max_dist, norm(p - s.init_params))
@@ -34,7 +34,10 @@ def _scale_by_distance_over_gradients(
 
 @transform(source="Ivgi et al. 2023, arXiv:2302.12022, L-DoG")
 def scale_by_distance_over_gradients(
-    reps_rel: NonNegative = 1e-6, eps: NonNegative = 1e-8, param_dtype: Any = jnp.float32, global_scale: Real = 1.0
+    reps_rel: NonNegative[Hyper] = 1e-6,
+    eps: NonNegative[Hyper] = 1e-8,
+    param_dtype: DType | None = jnp.float32,
+    global_scale: Real[Hyper] = 1.0,
 ):
     """Multiply each leaf by the largest distance from its start, over the root of the sum of its squared gradients.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Field, NonNegative, ParamsCopy, Positive, Shared
+from gradxform._types import ArrayLike, Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, Shared
 from gradxform.core import chain, per_tree
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, identity, scale_by_learning_rate
@@ -133,11 +133,11 @@ def _descent(direction, learning_rate, weight_decay, mask):
     rates={"default": 1.0, "digits": 1.0},
 )
 def dog(
-    learning_rate: NonNegative = 1.0,
-    init_step: tuple[Literal["distance", "learning_rate", "heuristic"], NonNegative] = ("heuristic", 1e-6),
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative | None = None,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper] = 1.0,
+    init_step: tuple[Literal["distance", "learning_rate", "heuristic"], NonNegative[ArrayLike]] = ("heuristic", 1e-6),
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] | None = None,
+    mask: MaskOrFn = None,
 ):
     """DoG, distance over gradients: gradient descent with a step size that needs no tuning.
 
@@ -166,11 +166,11 @@ def dog(
     rates={"default": 1.0, "digits": 1.0},
 )
 def dowg(
-    learning_rate: NonNegative = 1.0,
-    init_estim_sq_dist: NonNegative | None = None,
-    eps: Positive = 1e-4,
-    weight_decay: NonNegative | None = None,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper] = 1.0,
+    init_estim_sq_dist: NonNegative[Hyper] | None = None,
+    eps: Positive[Hyper] = 1e-4,
+    weight_decay: NonNegative[Hyper] | None = None,
+    mask: MaskOrFn = None,
 ):
     """DoWG, distance over weighted gradients: gradient descent with a step size that needs no tuning and grows faster than DoG's.
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative, check_arguments, parameters_of
+from gradxform._types import Array, ArrayLike, Decay, Hyper, NonNegative, check_arguments, parameters_of
 from gradxform.core import GradientTransformationExtraArgs, chain
 from gradxform.transforms import differentially_private_aggregate, identity, scale_by_learning_rate, trace
 from gradxform.transforms._seed import seed_or_key
 
 
 def dpsgd(
-    learning_rate: NonNegative,
-    l2_norm_clip: NonNegative,
-    noise_multiplier: NonNegative,
-    key: Any = None,
-    momentum: Decay | None = None,
+    learning_rate: NonNegative[Hyper],
+    l2_norm_clip: NonNegative[ArrayLike],
+    noise_multiplier: NonNegative[ArrayLike],
+    key: Array | int | None = None,
+    momentum: Decay[Hyper] | None = None,
     nesterov: bool = False,
     *,
     seed: int | None = None,

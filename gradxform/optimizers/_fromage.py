@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import NonNegative
+from gradxform._types import Array, Hyper, NonNegative, Schedule
 from gradxform.core import chain
 from gradxform.core._hyper import is_schedule
 from gradxform.registry import optimizer
@@ -24,13 +22,13 @@ def _growth(learning_rate):
 
 
 @schedule
-def fromage_rate(k: Any, learning_rate: Any):
+def fromage_rate(k: Array, learning_rate: Schedule):
     """The rate of Fromage's step where its learning rate is a schedule."""
     return _rate(learning_rate(k))
 
 
 @schedule
-def fromage_growth(k: Any, learning_rate: Any):
+def fromage_growth(k: Array, learning_rate: Schedule):
     """The growth of the parameters in Fromage's step, which is negative, where its learning rate is a schedule."""
     return _growth(learning_rate(k))
 
@@ -41,7 +39,7 @@ def fromage_growth(k: Any, learning_rate: Any):
     homogeneity=0,
     rates={"default": 0.01, "digits": 0.1},
 )
-def fromage(learning_rate: NonNegative, min_norm: NonNegative = 1e-6):
+def fromage(learning_rate: NonNegative[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
     """Fromage: each leaf moves by a fraction of its norm, and then shrinks so that the norm does not grow.
 
         r = max(||p||, min_norm) / max(||g||, min_norm)             1 where one of the norms is 0
@@ -54,10 +52,8 @@ def fromage(learning_rate: NonNegative, min_norm: NonNegative = 1e-6):
     Differs  no.
     Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, min_norm < 0.
     """
-    scheduled = is_schedule(learning_rate)
-    rate, growth = (fromage_rate, fromage_growth) if scheduled else (_rate, _growth)
-    return chain(
-        scale_by_trust_ratio(min_norm),
-        scale_by_learning_rate(rate(learning_rate)),
-        add_decayed_weights(growth(learning_rate)),
-    )
+    if is_schedule(learning_rate):
+        rate, growth = fromage_rate(learning_rate), fromage_growth(learning_rate)
+    else:
+        rate, growth = _rate(learning_rate), _growth(learning_rate)
+    return chain(scale_by_trust_ratio(min_norm), scale_by_learning_rate(rate), add_decayed_weights(growth))

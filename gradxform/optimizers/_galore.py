@@ -13,7 +13,22 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._linalg import adjoint
 from gradxform._numerics import round_to, widen
-from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, NonNegative, Real, Shape, Shared, Tree
+from gradxform._types import (
+    Array,
+    ArrayLike,
+    Clock,
+    Count,
+    Field,
+    Hyper,
+    Inner,
+    MaskOrFn,
+    NonNegative,
+    Params,
+    Real,
+    Shape,
+    Shared,
+    Tree,
+)
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
 from gradxform.optimizers._adam import scale_by_adam
@@ -30,7 +45,8 @@ class GaLoreDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
-Dimensions = GaLoreDimensionNumbers | Callable[[Tree], Tree] | Tree
+Dimensions = GaLoreDimensionNumbers | Tree | Callable[[Params], Tree] | None
+"""One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -46,7 +62,7 @@ def _projected(m: Array, basis: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _lifted(low: Array, basis: Array, scale: ArrayLike, axes: Axes, shape: Shape) -> Array:
+def _lifted(low: Array, basis: Array, scale: float | Array, axes: Axes, shape: Shape) -> Array:
     rows, columns = axes.sizes(shape)
     return scale * axes.array(basis @ low if rows >= columns else low @ adjoint(basis), shape)
 

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Field, NonNegative, RealUpdates
+from gradxform._types import Axes, Field, Hyper, NonNegative, RealUpdates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -57,7 +57,9 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
     homogeneity=0,
     rates={"default": 0.1, "digits": 0.1},
 )
-def group_adagrad(learning_rate: NonNegative, initial_accumulator_value: NonNegative = 0.0, eps: NonNegative = 1e-6):
+def group_adagrad(
+    learning_rate: NonNegative[Hyper], initial_accumulator_value: NonNegative[Hyper] = 0.0, eps: NonNegative[Hyper] = 1e-6
+):
     """AdaGrad with one rate for each row of a parameter; for embeddings, whose rows are seldom used.
 
         G = G + mean over the row of |g|^2

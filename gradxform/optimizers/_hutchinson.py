@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import round_to
-from gradxform._types import Array, ArrayLike, Field, Params, Shared, Updates
+from gradxform._types import Array, Field, Params, Shared, Updates
 from gradxform.core import wrapper
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.registry import transform
 
 
-def quartic(params: Params) -> ArrayLike:
+def quartic(params: Params) -> Array | int:
     """sum |p|^4 / 12, whose Hessian has the diagonal p^2: an objective to show and test with."""
     return sum(jnp.sum(jnp.abs(x) ** 4) / 12 for x in jax.tree.leaves(params) if is_array(x))
 
 
-def objective(params: Params, grads: Updates) -> jax.tree_util.Partial:
+def objective(params: Params, grads: Updates) -> Callable[[Params], Array | int]:
     """`quartic` as an extra argument that can pass through `jax.jit`."""
     del params, grads
     return jax.tree_util.Partial(quartic)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative
 from gradxform.core import chain
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer
@@ -19,15 +17,15 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
     rates={"default": 1e-2, "digits": 3e-2},
 )
 def lamb(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-6,
-    eps_root: NonNegative = 0.0,
-    weight_decay: NonNegative = 0.0,
-    mask: Any = None,
-    lower_bound: NonNegative | None = None,
-    upper_bound: NonNegative | None = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-6,
+    eps_root: NonNegative[Hyper] = 0.0,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
+    lower_bound: NonNegative[Hyper] | None = None,
+    upper_bound: NonNegative[Hyper] | None = None,
     bias_correction: bool = True,
 ):
     """LAMB: Adam's direction, given the norm of the parameter leaf by leaf.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Clock, Decay, LeafNumbers, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -71,14 +71,14 @@ def scale_by_lans(
     rates={"default": 1e-2, "digits": 3e-2},
 )
 def lans(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-6,
-    weight_decay: NonNegative = 0.0,
-    mask: LeafNumbers = None,
-    lower_bound: NonNegative | None = None,
-    upper_bound: NonNegative | None = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-6,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    mask: MaskOrFn = None,
+    lower_bound: NonNegative[Hyper] | None = None,
+    upper_bound: NonNegative[Hyper] | None = None,
 ):
     """LANS: LAMB with normalized gradients and Nesterov's momentum.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import NonNegative, Unit
+from gradxform._types import Hyper, MaskOrFn, NonNegative, Unit
 from gradxform.core import chain, masked
 from gradxform.registry import optimizer
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_trust_ratio, trace
@@ -18,13 +16,13 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
     rates={"default": 1.0, "digits": 10.0},
 )
 def lars(
-    learning_rate: NonNegative,
-    weight_decay: NonNegative = 0.0,
-    weight_decay_mask: Any = True,
-    trust_coefficient: NonNegative = 0.001,
-    eps: NonNegative = 0.0,
-    trust_ratio_mask: Any = True,
-    momentum: Unit = 0.9,
+    learning_rate: NonNegative[Hyper],
+    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay_mask: MaskOrFn = True,
+    trust_coefficient: NonNegative[Hyper] = 0.001,
+    eps: NonNegative[Hyper] = 0.0,
+    trust_ratio_mask: MaskOrFn = True,
+    momentum: Unit[Hyper] = 0.9,
     nesterov: bool = False,
 ):
     """LARS: momentum over gradients that were given the norm of the parameter leaf by leaf.

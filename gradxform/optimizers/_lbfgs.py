@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Axes, Clock, Count, Field, NonNegative, Shared, Updates
+from gradxform._types import Array, Axes, Clock, Count, Field, Hyper, NonNegative, Shared, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, per_tree
 from gradxform.linesearch import scale_by_zoom_linesearch
 from gradxform.linesearch._example import bowl
@@ -36,18 +36,18 @@ class ScaleByLBFGSState(NamedTuple):
     weights_memory: Annotated[Shared, Field(first=lambda memory_size: jnp.zeros(memory_size))]
 
 
-def _dot(xs: Sequence[Any], ys: Sequence[Any]) -> Any:
+def _dot(xs: Sequence[Array], ys: Sequence[Array]) -> Array:
     """sum Re(conj(x) y)"""
     return sum((jnp.sum((x.conj() * y).real) for x, y in zip(xs, ys, strict=True)), jnp.zeros(()))
 
 
-def _add(xs: Sequence[Any], a: Any, ys: Sequence[Any]) -> list[Any]:
+def _add(xs: Sequence[Array], a: Array, ys: Sequence[Array]) -> list[Array]:
     """x + a y, in the dtype of x."""
     return [(x + a * y).astype(x.dtype) for x, y in zip(xs, ys, strict=True)]
 
 
 @jax.jit
-def _two_loop(g: Sequence[Any], s: Sequence[Any], y: Sequence[Any], rho: Any, gamma: Any, oldest: Any) -> list[Any]:
+def _two_loop(g: Sequence[Array], s: Sequence[Array], y: Sequence[Array], rho: Array, gamma: Array, oldest: Array) -> list[Array]:
     """Algorithm 7.4: the product of the inverse Hessian that the rings stand for, and g."""
     at = lambda ring, i: [jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in ring]
     order = (oldest + jnp.arange(rho.shape[0])) % rho.shape[0]
@@ -116,7 +116,7 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
     rates={"default": 1.0},
 )
 def lbfgs(
-    learning_rate: NonNegative | None = None,
+    learning_rate: NonNegative[Hyper] | None = None,
     memory_size: Count = 10,
     scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008

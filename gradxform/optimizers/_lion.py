@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Decay, Field, NonNegative, Positive, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Positive, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -23,7 +23,7 @@ class ScaleByLionState(NamedTuple):
 @elementwise(ScaleByLionState)
 def scale_by_lion(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.99, mu_dtype: Any = None,
+    b1: Decay = 0.9, b2: Decay = 0.99, mu_dtype: DType | None = None,
     *, mode: Literal["hard", "smooth", "refined"] = "hard", smooth_beta: Positive = 1.0,
 ):  # fmt: skip
     """Take the sign of an interpolation between momentum and gradient.
@@ -57,12 +57,12 @@ def scale_by_lion(
     rates={"default": 1e-4, "digits": 1e-3},
 )
 def lion(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.99,
-    mu_dtype: Any = None,
-    weight_decay: NonNegative = 1e-3,
-    mask: Any = None,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.99,
+    mu_dtype: DType | None = None,
+    weight_decay: NonNegative[Hyper] = 1e-3,
+    mask: MaskOrFn = None,
 ):
     """Lion: the sign of momentum, with decoupled weight decay.
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, NonNegative, ParamsCopy, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, NonNegative, ParamsCopy, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights
@@ -57,7 +57,12 @@ def scale_by_madgrad(g, s, p, c, learning_rate: NonNegative, momentum: Decay = 0
     rates={"default": 1e-2, "digits": 1e-2},
     identities=[("madgrad(0.1)", "scale_by_madgrad(0.1)")],
 )
-def madgrad(learning_rate: NonNegative, momentum: Decay = 0.9, weight_decay: NonNegative = 0.0, eps: NonNegative = 1e-6):
+def madgrad(
+    learning_rate: NonNegative[Hyper],
+    momentum: Decay[Hyper] = 0.9,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    eps: NonNegative[Hyper] = 1e-6,
+):
     """MADGRAD: dual averaging with a cube root in place of AdaGrad's square root, and momentum by averaging.
 
         g           = g + weight_decay p

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform import tree
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation, apply_updates
 from gradxform.core._chain import Chain
 from gradxform.core._holes import is_array
@@ -32,18 +33,18 @@ class Minimum(NamedTuple):
       aux: what else `fun` returns there; None without `has_aux`.
     """
 
-    params: Any
-    value: Any
-    grad: Any
-    steps: Any
-    converged: Any
-    state: Any
-    aux: Any
+    params: Params
+    value: Array
+    grad: Updates
+    steps: Array
+    converged: Array
+    state: OptState
+    aux: Tree
 
 
 def minimize(
     fun: Callable[..., Any],
-    params: Any,
+    params: Params,
     tx: GradientTransformation | None = None,
     *,
     args: tuple[Any, ...] = (),
@@ -73,13 +74,21 @@ def minimize(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_steps: Any, tol: Any) -> Minimum:
+def _minimize(
+    fun: Callable[..., Any],
+    tx: GradientTransformation,
+    has_aux: bool,
+    params: Params,
+    args: tuple[Any, ...],
+    max_steps: int | Array,
+    tol: float | Array,
+) -> Minimum:
     value_fn = lambda p: fun(p, *args)[0] if has_aux else fun(p, *args)
     last = lambda state: tx.update.flat_states(state)[-1] if isinstance(tx.update, Chain) else state
     first = tx.init(params)
     searches = isinstance(last(first), SEARCHED) and last(first).grad is not None
 
-    def step(m: Minimum) -> tuple[Minimum, Any]:
+    def step(m: Minimum) -> tuple[Minimum, Array]:
         grad = tree.conj(m.grad)
         u, state = tx.update(grad, m.state, m.params, value=m.value, grad=grad, value_fn=value_fn)
         params = apply_updates(m.params, u)
@@ -91,7 +100,7 @@ def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_step
     value, grad = jax.value_and_grad(value_fn)(params)
     start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, first, None)
 
-    def going(carry: tuple[Minimum, Any]) -> Any:
+    def going(carry: tuple[Minimum, Array]) -> Array:
         m, still = carry
         return ~(m.converged | still) & jnp.isfinite(m.value) & (m.steps < max_steps)
 
@@ -99,5 +108,5 @@ def _minimize(fun: Any, tx: Any, has_aux: bool, params: Any, args: Any, max_step
     return end._replace(aux=fun(end.params, *args)[1]) if has_aux else end
 
 
-def _largest(grad: Any) -> Any:
+def _largest(grad: Updates) -> Array:
     return tree.norm(grad, ord="inf")

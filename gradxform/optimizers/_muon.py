@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,23 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import PRECONDITIONINGS, newton_schulz
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Clock, Count, Decay, Field, NonNegative, PerLeaf, Shared, Updates
+from gradxform._types import (
+    Array,
+    ArrayLike,
+    Clock,
+    Count,
+    Decay,
+    DType,
+    Field,
+    Hyper,
+    MaskOrFn,
+    NonNegative,
+    Params,
+    PerLeaf,
+    Shared,
+    Tree,
+    Updates,
+)
 from gradxform.core import chain, partition, per_leaf
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
@@ -30,6 +46,7 @@ DION = (  # Dion's repository: one polynomial per step, each for the interval th
     (2.8366, -3.0525, 1.2012),
 )
 PRESETS = {"standard": JORDAN, "dion": DION}
+Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
 
 
 class MuonDimensionNumbers(NamedTuple):
@@ -39,7 +56,9 @@ class MuonDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
-Dimensions = Annotated[Any, PerLeaf(MuonDimensionNumbers)]
+Dimensions = MuonDimensionNumbers | Tree | Callable[[Params], Tree] | None
+"""One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
+LeafDimensions = Annotated[Dimensions, PerLeaf(MuonDimensionNumbers)]
 
 
 class MuonState(NamedTuple):
@@ -61,19 +80,19 @@ def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:
     return axes_of("muon", shape, dims)
 
 
-def _orthogonalize(m: Any, dims: MuonDimensionNumbers | None, iterate: Callable[[Any], Any]) -> Any:
+def _orthogonalize(m: Array, dims: MuonDimensionNumbers | None, iterate: Callable[[Array], Array]) -> Array:
     axes = _axes(m.shape, dims)
     return axes.array(iterate(axes.matrix(m)), m.shape)
 
 
 def orthogonalize_via_newton_schulz(
-    x: Any,
-    ns_coeffs: Any,
+    x: Array,
+    ns_coeffs: Coefficients,
     ns_steps: int = 5,
     preconditioning: str = "frobenius",
-    eps: Any = 1e-8,
+    eps: float | Array = 1e-8,
     dimension_numbers: MuonDimensionNumbers | None = None,
-) -> Any:
+) -> Array:
     """The nearest semi-orthogonal matrix, roughly: U S V* gives about U V*.
 
         x = x scale(x)                          so that its singular values are at most 1
@@ -90,7 +109,7 @@ def orthogonalize_via_newton_schulz(
     return round_to(_orthogonalize(x.astype(dtype), dimension_numbers, iterate), x.dtype)
 
 
-def _checked(owner: str, ns_coeffs: Any, most: int | None = None) -> Any:
+def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Array:
     coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, float)
     if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and most is not None and coeffs.shape[0] > most):
         limit = "" if most is None else f" with n <= ns_steps={most}"
@@ -109,8 +128,8 @@ def _coeffs(ns_coeffs, ns_steps):
 )
 def scale_by_muon(
     g, s, p, c,
-    ns_coeffs: Any = JORDAN, ns_steps: Count = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: Any = None,
-    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: Dimensions = None,
+    ns_coeffs: Coefficients = JORDAN, ns_steps: Count = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
+    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: LeafDimensions = None,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
@@ -143,7 +162,7 @@ def scale_by_muon(
     source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1, ndim=2
 )
 @per_leaf()
-def scale_by_shape(g, s, p, c, weight_dimension_numbers: Dimensions = None, consistent_rms: NonNegative | None = None):
+def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, consistent_rms: NonNegative | None = None):
     """Scale a matrix by its shape, so that one learning rate serves all.
 
         u = sqrt(max(1, outputs / inputs)) g
@@ -166,9 +185,9 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: Dimensions = None, cons
 class MuonDimensions:
     """Dimension numbers for each leaf: from None (matrices only), one for all, a tree or prefix of a tree, or a function."""
 
-    spec: Any = None
+    spec: Dimensions = None
 
-    def __call__(self, tree: Any) -> Any:
+    def __call__(self, tree: Tree) -> Tree:
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
         if self.spec is None:
             return treedef.unflatten([MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves])
@@ -180,9 +199,9 @@ class MuonDimensions:
 class MuonLabels:
     """The label "muon" for leaves with dimension numbers, "adam" for the others."""
 
-    spec: Any = None
+    spec: Dimensions = None
 
-    def __call__(self, tree: Any) -> Any:
+    def __call__(self, tree: Tree) -> Tree:
         is_leaf = lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers)
         label = lambda d: "muon" if isinstance(d, MuonDimensionNumbers) else "adam"
         return jax.tree.map(label, MuonDimensions(self.spec)(tree), is_leaf=is_leaf)
@@ -195,25 +214,25 @@ class MuonLabels:
     rates={"default": 2e-2, "digits": 3e-2},
 )
 def muon(
-    learning_rate: NonNegative,
-    ns_coeffs: Any = JORDAN,
+    learning_rate: NonNegative[Hyper],
+    ns_coeffs: Coefficients = JORDAN,
     ns_steps: Count = 5,
-    beta: Decay = 0.95,
-    eps: NonNegative = 1e-8,
-    weight_decay: NonNegative = 0.0,
-    weight_decay_mask: Any = None,
-    mu_dtype: Any = None,
+    beta: Decay[Hyper] = 0.95,
+    eps: NonNegative[Hyper] = 1e-8,
+    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay_mask: MaskOrFn = None,
+    mu_dtype: DType | None = None,
     *,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: str = "frobenius",
-    adam_b1: Decay = 0.9,
-    adam_b2: Decay = 0.999,
-    adam_eps_root: NonNegative = 0.0,
-    adam_weight_decay: NonNegative = 0.0,
-    adam_learning_rate: NonNegative | None = None,
-    muon_weight_dimension_numbers: Any = None,
-    consistent_rms: NonNegative | None = None,
+    adam_b1: Decay[Hyper] = 0.9,
+    adam_b2: Decay[Hyper] = 0.999,
+    adam_eps_root: NonNegative[Hyper] = 0.0,
+    adam_weight_decay: NonNegative[Hyper] = 0.0,
+    adam_learning_rate: NonNegative[Hyper] | None = None,
+    muon_weight_dimension_numbers: Dimensions = None,
+    consistent_rms: NonNegative[Hyper] | None = None,
 ):
     """Muon: orthogonalized momentum for matrices, AdamW for everything else.
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import NonNegative
+from gradxform._types import Array, Hyper, NonNegative
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import add_noise, scale_by_learning_rate
@@ -17,7 +15,12 @@ from gradxform.transforms import add_noise, scale_by_learning_rate
     identities=[("noisy_sgd(0.1, eta=0.0, key=0)", "sgd(0.1)")],
 )
 def noisy_sgd(
-    learning_rate: NonNegative, eta: NonNegative = 0.01, gamma: NonNegative = 0.55, key: Any = None, *, seed: int | None = None
+    learning_rate: NonNegative[Hyper],
+    eta: NonNegative[Hyper] = 0.01,
+    gamma: NonNegative[Hyper] = 0.55,
+    key: Array | int | None = None,
+    *,
+    seed: int | None = None,
 ):
     """Descend along the gradient and Gaussian noise whose variance falls with time.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Axes, Clock, Decay, Field, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Axes, Clock, Decay, DType, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -29,7 +29,7 @@ class ScaleByNovogradState(NamedTuple):
 def scale_by_novograd(
     g, s, p, c,
     b1: Decay = 0.9, b2: Decay = 0.25, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, weight_decay: Real = 0.0,
-    mu_dtype: Any = None,
+    mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide each leaf's gradient by the running size of its norm, decay, and accumulate.
 
@@ -57,12 +57,12 @@ def scale_by_novograd(
     rates={"default": 1e-2, "digits": 1e-1},
 )
 def novograd(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.25,
-    eps: NonNegative = 1e-6,
-    eps_root: NonNegative = 0.0,
-    weight_decay: Real = 0.0,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.25,
+    eps: NonNegative[Hyper] = 1e-6,
+    eps_root: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
 ):
     """NovoGrad: momentum of gradients that are normalized leaf by leaf.
 

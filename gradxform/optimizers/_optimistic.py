@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Field, NonNegative, Real, Shared, Updates
+from gradxform._types import Decay, DType, Field, Hyper, NonNegative, Real, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer, transform
@@ -46,7 +46,7 @@ def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0
     rates={"default": 0.1, "digits": 0.1},
     identities=[("optimistic_gradient_descent(0.1, beta=0.0)", "sgd(0.1)")],
 )
-def optimistic_gradient_descent(learning_rate: NonNegative, alpha: Real = 1.0, beta: Real = 1.0):
+def optimistic_gradient_descent(learning_rate: NonNegative[Hyper], alpha: Real[Hyper] = 1.0, beta: Real[Hyper] = 1.0):
     """Descend along the gradient, extrapolated by its last change.
 
         u = -learning_rate (alpha g + beta (g - last g))            -learning_rate alpha g at the first update
@@ -69,15 +69,15 @@ def optimistic_gradient_descent(learning_rate: NonNegative, alpha: Real = 1.0, b
     identities=[("optimistic_adam_v2(0.1, beta=0.0)", "nadam(0.1)")],
 )
 def optimistic_adam_v2(
-    learning_rate: NonNegative,
+    learning_rate: NonNegative[Hyper],
     *,
-    alpha: Real = 1.0,
-    beta: Real = 1.0,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
+    alpha: Real[Hyper] = 1.0,
+    beta: Real[Hyper] = 1.0,
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
     nesterov: bool = True,
 ):
     """Optimistic Adam: Adam's direction, extrapolated by its last change.
@@ -101,13 +101,13 @@ def optimistic_adam_v2(
 
 
 def optimistic_adam(
-    learning_rate: NonNegative,
-    optimism: Real | None = None,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    mu_dtype: Any = None,
+    learning_rate: NonNegative[Hyper],
+    optimism: Real[Hyper] | None = None,
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    mu_dtype: DType | None = None,
     *,
     nesterov: bool = True,
 ):

@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import NonNegative, Real
+from gradxform._types import Hyper, NonNegative, Real
 from gradxform.core import chain, per_tree
 from gradxform.optimizers._sgd import sgd
 from gradxform.registry import optimizer, transform
@@ -49,10 +49,10 @@ def scale_by_polyak(
     rates={"default": 1.0, "digits": 3.0},
 )
 def polyak_sgd(
-    max_learning_rate: NonNegative = 1.0,
-    scaling: NonNegative = 1.0,
-    f_min: Real = 0.0,
-    eps: NonNegative = 0.0,
+    max_learning_rate: NonNegative[Hyper] = 1.0,
+    scaling: NonNegative[Hyper] = 1.0,
+    f_min: Real[Hyper] = 0.0,
+    eps: NonNegative[Hyper] = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ):
     """Gradient descent with Polyak's step size.

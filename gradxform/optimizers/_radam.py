@@ -7,7 +7,7 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, Range, Value
+from gradxform._types import Decay, Hyper, NonNegative, Range, Value
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -86,12 +86,12 @@ def scale_by_radam(
     rates={"default": 1e-3, "digits": 3e-2},
 )
 def radam(
-    learning_rate: NonNegative,
-    b1: Decay = 0.9,
-    b2: Decay = 0.999,
-    eps: NonNegative = 1e-8,
-    eps_root: NonNegative = 0.0,
-    threshold: Threshold = 5.0,
+    learning_rate: NonNegative[Hyper],
+    b1: Decay[Hyper] = 0.9,
+    b2: Decay[Hyper] = 0.999,
+    eps: NonNegative[Hyper] = 1e-8,
+    eps_root: NonNegative[Hyper] = 0.0,
+    threshold: Threshold[Hyper] = 5.0,
     *,
     nesterov: bool = False,
 ):

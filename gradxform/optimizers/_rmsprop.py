@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradxform._types import Decay, NonNegative, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms, scale_by_stddev, trace
@@ -18,13 +18,13 @@ from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms,
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def rmsprop(
-    learning_rate: NonNegative,
-    decay: Decay = 0.9,
-    eps: NonNegative = 1e-8,
-    initial_scale: NonNegative = 0.0,
+    learning_rate: NonNegative[Hyper],
+    decay: Decay[Hyper] = 0.9,
+    eps: NonNegative[Hyper] = 1e-8,
+    initial_scale: NonNegative[Hyper] = 0.0,
     eps_in_sqrt: Literal[True, False, "both"] = True,
     centered: bool = False,
-    momentum: Unit | None = None,
+    momentum: Unit[Hyper] | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
 ):

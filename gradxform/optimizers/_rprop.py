@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Field, NonNegative, Range, Updates, Value
+from gradxform._types import Field, Hyper, NonNegative, Range, Updates, Value
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale
@@ -75,11 +75,11 @@ def scale_by_rprop(
     rates={"default": 1e-2, "digits": 1e-4},
 )
 def rprop(
-    learning_rate: NonNegative,
-    eta_minus: Smaller = 0.5,
-    eta_plus: Larger = 1.2,
-    min_step_size: NonNegative = 1e-6,
-    max_step_size: NonNegative = 50.0,
+    learning_rate: NonNegative[Hyper],
+    eta_minus: Smaller[Hyper] = 0.5,
+    eta_plus: Larger[Hyper] = 1.2,
+    min_step_size: NonNegative[Hyper] = 1e-6,
+    max_step_size: NonNegative[Hyper] = 50.0,
 ):
     """Rprop: only the signs of gradients count, and whether they change.
 

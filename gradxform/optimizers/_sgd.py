@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import NonNegative, Unit
+from gradxform._types import DType, Hyper, NonNegative, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import identity, scale_by_learning_rate, trace
@@ -18,11 +16,11 @@ from gradxform.transforms import identity, scale_by_learning_rate, trace
     rates={"default": 0.1, "digits": 0.1},
 )
 def sgd(
-    learning_rate: NonNegative,
-    momentum: Unit | None = None,
+    learning_rate: NonNegative[Hyper],
+    momentum: Unit[Hyper] | None = None,
     nesterov: bool = False,
-    accumulator_dtype: Any = None,
-    dampening: Unit | None = None,
+    accumulator_dtype: DType | None = None,
+    dampening: Unit[Hyper] | None = None,
 ):
     """Descend along the gradient, or along a decaying sum of gradients.
 

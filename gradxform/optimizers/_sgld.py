@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Clock, Decay, Field, Key, NonNegative, RealUpdates
+from gradxform._types import Array, Axes, Clock, Decay, Field, Key, NonNegative, RealUpdates
 from gradxform.core import per_leaf
 from gradxform.registry import optimizer
 
@@ -43,7 +43,7 @@ def _normal(key, like):
 def sgld(
     g, s, p, c,
     learning_rate: NonNegative, temperature: NonNegative = 1.0, preconditioner_decay: Decay | None = None,
-    eps: NonNegative = 1e-5, key: Any = 0,
+    eps: NonNegative = 1e-5, key: Array | int = 0,
 ):  # fmt: skip
     """Langevin dynamics: descend, with as much noise as makes the parameters a sample of exp(-f / temperature).
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, DType, Hyper, NonNegative
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rate, scale_by_sign
@@ -18,7 +16,7 @@ from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rat
     rates={"default": 1e-3, "digits": 1e-3},
     identities=[("sign_sgd(0.1)", "lion(0.1, b1=0.0, b2=0.0, weight_decay=0.0)")],
 )
-def sign_sgd(learning_rate: NonNegative):
+def sign_sgd(learning_rate: NonNegative[Hyper]):
     """SignSGD: descend along the sign of the gradient.
 
         u = -learning_rate sign(g)              complex: g / |g|
@@ -44,7 +42,12 @@ def sign_sgd(learning_rate: NonNegative):
         ("signum(0.1, weight_decay=0.1)", "lion(0.1, 0.9, 0.9, weight_decay=0.1)"),
     ],
 )
-def signum(learning_rate: NonNegative, beta: Decay = 0.9, accumulator_dtype: Any = None, weight_decay: NonNegative | None = None):
+def signum(
+    learning_rate: NonNegative[Hyper],
+    beta: Decay[Hyper] = 0.9,
+    accumulator_dtype: DType | None = None,
+    weight_decay: NonNegative[Hyper] | None = None,
+):
     """Signum: descend along the sign of the gradient's running mean.
 
         ema = beta ema + (1 - beta) g

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Decay, Field, NonNegative, RealUpdates, Unit, Updates
+from gradxform._types import Axes, Decay, Field, Hyper, NonNegative, RealUpdates, Unit, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -67,7 +67,7 @@ def scale_by_sm3(g, s, p, c, b1: Decay = 0.9, b2: Unit = 1.0, eps: NonNegative =
     example={"learning_rate": 0.1},
     rates={"default": 0.1, "digits": 0.1},
 )
-def sm3(learning_rate: NonNegative, momentum: Decay = 0.9):
+def sm3(learning_rate: NonNegative[Hyper], momentum: Decay[Hyper] = 0.9):
     """SM3: Adagrad whose sums of squares are kept only for rows, columns, ..., with momentum.
 
         v  = min over axes i of mu_i + |g|^2

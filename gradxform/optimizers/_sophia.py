@@ -27,7 +27,7 @@ from gradxform._types import (
     Params,
     RealUpdates,
     Updates,
-)  # fmt: skip
+)
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import flatten, is_array
 from gradxform.optimizers._hutchinson import hutchinson_estimator_diag_hessian, objective
@@ -46,7 +46,15 @@ class SophiaState(NamedTuple):
 
 @elementwise(SophiaState, needs=(Extra("hessian_diag", per_leaf=True), "due"))
 def _scale_by_sophia(
-    g, s, p, c, b1: Decay, b2: Decay, eps: NonNegative, gamma: NonNegative, clip_threshold: NonNegative | None,
+    g,
+    s,
+    p,
+    c,
+    b1: Decay,
+    b2: Decay,
+    eps: NonNegative,
+    gamma: NonNegative,
+    clip_threshold: NonNegative | None,
     mu_dtype: DType | None,
 ):  # fmt: skip
     """Momentum, divided by the curvature and clipped, given an estimate of the curvature where one is due."""
@@ -94,8 +102,8 @@ _HUTCHINSON = hutchinson_estimator_diag_hessian()
 @wrapper(SophiaState, needs=("params",))
 def scale_by_sophia(
     g, s, p, c,
-    b1: Decay = 0.965, b2: Decay = 0.99, eps: NonNegative = 1e-8, gamma: NonNegative = 0.01,
-    clip_threshold: NonNegative | None = 1.0, update_interval: Count = 10,
+    b1: Decay[Hyper] = 0.965, b2: Decay[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
+    clip_threshold: NonNegative[Hyper] | None = 1.0, update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON, mu_dtype: DType | None = None, verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ):  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Field, NonNegative
+from gradxform._types import Decay, Field, Hyper, NonNegative
 from gradxform.core import chain, elementwise, layout
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -51,7 +51,7 @@ def scale_by_yogi(
     example={"learning_rate": 1e-2},
     rates={"default": 1e-2, "digits": 1e-2},
 )
-def yogi(learning_rate: NonNegative, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-3):
+def yogi(learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-3):
     """Yogi: Adam whose second moment grows and shrinks by steps of the gradient's square.
 
         mu = b1 mu + (1 - b1) g

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Real
+from gradxform._types import Array, Real
 from gradxform.schedules._record import schedule
 
 
 @schedule
-def constant_schedule(k: Any, value: Real):
+def constant_schedule(k: Array, value: Real):
     """Hold one value.
 
         v = value

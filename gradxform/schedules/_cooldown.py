@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Count, Real
+from gradxform._types import Array, Count, Real
 from gradxform.schedules._path import one_minus_sqrt, progress
 from gradxform.schedules._record import Whole, schedule
 
 
 @schedule
-def one_minus_sqrt_schedule(k: Any, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+def one_minus_sqrt_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
     """Cool down quickly at first, then ever more slowly.
 
         p = (k - transition_begin) / transition_steps, in [0, 1]
@@ -26,7 +24,7 @@ def one_minus_sqrt_schedule(k: Any, init_value: Real, end_value: Real, transitio
 
 
 @schedule
-def rex_schedule(k: Any, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
     """Fall slowly at first, then ever faster: the reflected exponential.
 
         p = (k - transition_begin) / transition_steps, in [0, 1]

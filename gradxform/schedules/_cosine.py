@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Count, NonNegative, Real
+from gradxform._types import Array, Count, NonNegative, Real
 from gradxform.schedules._path import cosine, progress
 from gradxform.schedules._record import schedule
 
 
 @schedule
-def cosine_decay_schedule(k: Any, init_value: Real, decay_steps: Count, alpha: Real = 0.0, exponent: NonNegative = 1.0):
+def cosine_decay_schedule(k: Array, init_value: Real, decay_steps: Count, alpha: Real = 0.0, exponent: NonNegative = 1.0):
     """Decay along half a period of a cosine to the part `alpha` of the first value, then stay.
 
         p = k / decay_steps, in [0, 1]

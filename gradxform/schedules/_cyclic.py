@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, Positive, Real
+from gradxform._types import Array, Count, Positive, Real
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import capped
 from gradxform.schedules._record import schedule
@@ -25,7 +25,7 @@ def _as_cycles(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 @schedule(settle=_as_cycles)
-def sgdr_schedule(k: Any, cosine_kwargs: Iterable[Mapping[str, Any]]):
+def sgdr_schedule(k: Array, cosine_kwargs: Iterable[Mapping[str, Any]]):
     """Decay along a cosine, with warm restarts: one cycle for each dictionary of arguments.
 
         v = warmup_cosine_decay_schedule(**cosine_kwargs[i])(k - begin_i)       begin_i = sum of decay_steps before cycle i
@@ -41,7 +41,7 @@ def sgdr_schedule(k: Any, cosine_kwargs: Iterable[Mapping[str, Any]]):
 
 
 @schedule
-def cyclic_triangular_schedule(k: Any, init_value: Real, peak_value: Real, transition_steps: Count, decay_rate: Positive = 1.0):
+def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, transition_steps: Count, decay_rate: Positive = 1.0):
     """Rise and fall in straight lines, again and again.
 
         x = |(k mod 2 transition_steps) / transition_steps - 1|

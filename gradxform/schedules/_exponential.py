@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
-from gradxform._types import Count, Positive, Real
+from gradxform._types import Array, Count, Positive, Real
 from gradxform.schedules._path import capped, since
 from gradxform.schedules._record import Whole, schedule
 
 
 @schedule
 def exponential_decay(
-    k: Any,
+    k: Array,
     init_value: Real,
     transition_steps: Count,
     decay_rate: Positive,

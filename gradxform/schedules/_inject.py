@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, round_to
 from gradxform._types import (
     Array,
+    ArrayLike,
     Clock,
     DType,
     Field,
@@ -24,12 +25,13 @@ from gradxform._types import (
     OptState,
     Params,
     Range,
+    Schedule,
     Shared,
     Tree,
     check_arguments,
     parameters_of,
     unchecked,
-)  # fmt: skip
+)
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._clocks import like_before
 from gradxform.core._holes import dtype_of, flatten, is_array
@@ -52,14 +54,15 @@ class InjectHyperparamsState(NamedTuple):
 class StatefulSchedule(Protocol):
     """A schedule with a state of its own, which may depend on the extra arguments of `update`, such as `value=`."""
 
-    def init(self) -> Any:
+    def init(self) -> Tree:
         """The first state."""
 
-    def update(self, state: Any, **extra_args: Any) -> Any:
+    def update(self, state: Tree, **extra_args: Any) -> Tree:
         """The next state."""
 
-    def __call__(self, state: Any, **extra_args: Any) -> Any:
+    def __call__(self, state: Tree, **extra_args: Any) -> ArrayLike:
         """The value."""
+        ...
 
 
 class WrappedScheduleState(NamedTuple):
@@ -71,17 +74,17 @@ class WrappedScheduleState(NamedTuple):
 class WrappedSchedule:
     """A schedule as a `StatefulSchedule`: its state is the count, from 0."""
 
-    def __init__(self, schedule_fn: Callable[[Any], Any]):
+    def __init__(self, schedule_fn: Schedule):
         self.schedule_fn = schedule_fn
 
     def init(self) -> WrappedScheduleState:
         return WrappedScheduleState(jnp.zeros([], jnp.int32))
 
-    def update(self, state: WrappedScheduleState, **extra_args: Any) -> WrappedScheduleState:
+    def update(self, state: WrappedScheduleState, **extra_args: object) -> WrappedScheduleState:
         del extra_args
         return WrappedScheduleState(increment(state.count))
 
-    def __call__(self, state: WrappedScheduleState, **extra_args: Any) -> Any:
+    def __call__(self, state: WrappedScheduleState, **extra_args: object) -> ArrayLike:
         del extra_args
         return self.schedule_fn(state.count)
 
@@ -194,29 +197,28 @@ def injection_of(spec: Any) -> Injection | None:
     return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None  # type: ignore[attr-defined]
 
 
-def _stateful(value: Any) -> Any:
+def _stateful(value: Schedule | StatefulSchedule) -> StatefulSchedule:
     """A schedule of either kind as one with a state."""
     return value if _is_stateful(value) else WrappedSchedule(value)
 
 
-def _is_stateful(value: Any) -> bool:
+def _is_stateful(value: object) -> TypeGuard[StatefulSchedule]:
     return callable(value) and all(callable(getattr(value, method, None)) for method in ("init", "update"))
 
 
-def _settled(value: Any, dtype: Any, copy: bool = False, scheduled: bool = False) -> jax.Array:
+def _settled(value: ArrayLike, dtype: DType, copy: bool = False, scheduled: bool = False) -> jax.Array:
     """A hyperparameter as an array: of `dtype`, unless it is an array that says itself what it is.
 
     A schedule of whole numbers, and a whole number put in the place of a float, become floats.
     """
-    strong = isinstance(value, jax.Array) and not value.weak_type
-    if strong and not (scheduled and jnp.issubdtype(value.dtype, jnp.integer)):
+    if isinstance(value, jax.Array) and not (value.weak_type or (scheduled and jnp.issubdtype(value.dtype, jnp.integer))):
         return jnp.array(value, copy=True) if copy else value
     if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
         dtype = jnp.promote_types(dtype, jnp.complex64)
     return jnp.array(value, dtype, copy=True) if copy else jnp.asarray(value, dtype)
 
 
-def _kind(name: str, value: Any, factory: Callable[..., Any], static_args: frozenset[str]) -> str:
+def _kind(name: str, value: object, factory: Callable[..., Any], static_args: frozenset[str]) -> str:
     """Whether an argument is a `number` for the state, a `schedule`, or `static`."""
     hint = _hints(factory).get(name)
     if name in static_args or value is None or isinstance(value, (bool, np.bool_, str, type, Labels)) or _is_key(value):
@@ -231,7 +233,7 @@ def _kind(name: str, value: Any, factory: Callable[..., Any], static_args: froze
     return "number"
 
 
-def _is_key(value: Any) -> bool:
+def _is_key(value: object) -> bool:
     """A random key, typed or raw."""
     if not isinstance(value, jax.Array):
         return False
@@ -262,18 +264,18 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
     return hints
 
 
-def _has_range(hint: Any) -> bool:
+def _has_range(hint: object) -> bool:
     return any(isinstance(mark, Range) for part in _parts(hint) for mark in getattr(part, "__metadata__", ()))
 
 
-def _parts(hint: Any) -> list[Any]:
+def _parts(hint: object) -> list[object]:
     """The members of a union, at any depth."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [part for member in typing.get_args(hint) for part in _parts(member)]
     return [hint]
 
 
-def _says(hint: Any) -> str | None:
+def _says(hint: object) -> str | None:
     """What an annotation says of an argument: `number`, `static`, or nothing."""
     parts = _parts(hint)
     for part in parts:
@@ -287,7 +289,9 @@ def _says(hint: Any) -> str | None:
 
 
 def inject_hyperparams(
-    inner_factory: Callable[..., GradientTransformation], static_args: str | Iterable[str] = (), hyperparam_dtype: Any = None
+    inner_factory: Callable[..., GradientTransformation],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DType | None = None,
 ) -> Callable[..., GradientTransformationExtraArgs]:
     """Keep the hyperparameters of a transformation in its state.
 
@@ -331,7 +335,7 @@ def inject_hyperparams(
         )
 
     @functools.wraps(inner_factory)
-    def make(*args: Any, **kwargs: Any) -> GradientTransformationExtraArgs:
+    def make(*args: object, **kwargs: object) -> GradientTransformationExtraArgs:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = {}
@@ -344,7 +348,9 @@ def inject_hyperparams(
 
 
 def inject_stateful_hyperparams(
-    inner_factory: Callable[..., GradientTransformation], static_args: str | Iterable[str] = (), hyperparam_dtype: Any = None
+    inner_factory: Callable[..., GradientTransformation],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: DType | None = None,
 ) -> Callable[..., GradientTransformationExtraArgs]:
     """The same as `inject_hyperparams`, under the name that it once had."""
     return inject_hyperparams(inner_factory, static_args, hyperparam_dtype)

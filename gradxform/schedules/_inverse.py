@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
-from gradxform._types import Count, NonNegative, Real
+from gradxform._types import Array, Count, NonNegative, Real
 from gradxform.schedules._record import schedule
 
 
 @schedule
-def inverse_time_schedule(k: Any, init_value: Real, decay_rate: NonNegative):
+def inverse_time_schedule(k: Array, init_value: Real, decay_rate: NonNegative):
     """Divide by a number that grows in proportion to the time.
 
         v = init_value / (1 + decay_rate k)
@@ -25,7 +23,7 @@ def inverse_time_schedule(k: Any, init_value: Real, decay_rate: NonNegative):
 
 
 @schedule
-def rsqrt_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Count):
+def rsqrt_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Count):
     """Warm up in a straight line, then decay as one over the square root of the time.
 
         q = k / warmup_steps

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Schedule
+from gradxform._types import Array, Schedule
 from gradxform.schedules._path import capped
 from gradxform.schedules._record import admit_count, schedule
 
 
-def _in_order(schedules: Sequence[Any], boundaries: Sequence[Any]) -> Mapping[str, Any]:
+def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Mapping[str, Any]:
     name, schedules = "join_schedules", tuple(schedules)
     boundaries = tuple(admit_count(name, f"boundaries[{i}]", b) for i, b in enumerate(boundaries))
     for i, f in enumerate(schedules):
@@ -35,7 +35,7 @@ def _in_order(schedules: Sequence[Any], boundaries: Sequence[Any]) -> Mapping[st
 
 
 @schedule(settle=_in_order)
-def join_schedules(k: Any, schedules: Sequence[Schedule], boundaries: Sequence[int]):
+def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence[int]):
     """Run schedules one after another, each counting from its own beginning.
 
         v = schedules[i](k - boundaries[i - 1])         boundaries[i - 1] <= k < boundaries[i]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, Positive, Range, Real, Value
+from gradxform._types import Array, Count, Positive, Range, Real, Value
 from gradxform.schedules._path import cosine, linear, path
 from gradxform.schedules._record import schedule
 
@@ -25,7 +25,7 @@ def _start_before_final(pct_start: float, pct_final: float) -> Mapping[str, Any]
 
 @schedule(settle=_start_before_final)
 def linear_onecycle_schedule(
-    k: Any,
+    k: Array,
     transition_steps: Count,
     peak_value: Real,
     pct_start: Part = 0.3,
@@ -56,7 +56,7 @@ def linear_onecycle_schedule(
 
 @schedule
 def cosine_onecycle_schedule(
-    k: Any,
+    k: Array,
     transition_steps: Count,
     peak_value: Real,
     pct_start: Part = 0.3,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 
 from gradxform._numerics import INT32_MAX
+from gradxform._types import Array
 
-Shape = Callable[[Any], Any]
+Shape = Callable[[Array], Array]
 """How much is left at progress p: 1 at p = 0, 0 at p = 1."""
 
 
@@ -18,12 +18,12 @@ def capped(steps: int) -> int:
     return min(steps, INT32_MAX)
 
 
-def since(k: Any, begin: int) -> Any:
+def since(k: Array, begin: int) -> Array:
     """The steps from `begin` to k, 0 before."""
     return jnp.maximum(k - capped(begin), 0)
 
 
-def progress(k: Any, steps: int, begin: int = 0) -> Any:
+def progress(k: Array, steps: int, begin: int = 0) -> Array:
     """The part of `steps`, starting at `begin`, that is completed at k: 0 until `begin`, exactly 1 from the end on.
 
     Compiled, e / steps may become e (1 / steps), which is not quite 1 at the end, and 1 - p a fused operation that is then less
@@ -33,22 +33,22 @@ def progress(k: Any, steps: int, begin: int = 0) -> Any:
     return jnp.where(e < capped(steps), jnp.minimum(e / float(steps or 1), 1), 1)
 
 
-def linear(p: Any) -> Any:
+def linear(p: Array) -> Array:
     return 1 - p
 
 
-def cosine(p: Any) -> Any:
+def cosine(p: Array) -> Array:
     return (1 + jnp.cos(jnp.pi * p)) / 2
 
 
-def one_minus_sqrt(p: Any) -> Any:
+def one_minus_sqrt(p: Array) -> Array:
     return 1 - jnp.sqrt(p)
 
 
 SHAPES: dict[str, Shape] = {"linear": linear, "cosine": cosine, "one_minus_sqrt": one_minus_sqrt}
 
 
-def path(k: Any, start: Any, *stretches: tuple[Shape, int, Any]) -> Any:
+def path(k: Array, start: float | Array, *stretches: tuple[Shape, int, float | Array]) -> float | Array:
     """The value at k on the way from `start` through stretches (shape, steps, end), one after another; it stays at the last end.
 
         v = end + (start - end) shape(p)

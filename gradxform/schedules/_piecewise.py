@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Real
+from gradxform._types import Array, ArrayLike, Real
 from gradxform.schedules._path import SHAPES, capped, path
 from gradxform.schedules._record import admit_count, admit_factor, schedule
 
@@ -28,7 +28,7 @@ def _in_order(name: str, boundaries_and_scales: Mapping[Any, Any] | None) -> Map
 
 
 @schedule(settle=functools.partial(_in_order, "piecewise_constant_schedule"))
-def piecewise_constant_schedule(k: Any, init_value: Real, boundaries_and_scales: Mapping[int, Any] | None = None):
+def piecewise_constant_schedule(k: Array, init_value: Real, boundaries_and_scales: Mapping[int, ArrayLike] | None = None):
     """Multiply by a factor at each given step.
 
         v = init_value
@@ -47,10 +47,10 @@ def piecewise_constant_schedule(k: Any, init_value: Real, boundaries_and_scales:
 
 @schedule(settle=functools.partial(_in_order, "piecewise_interpolate_schedule"))
 def piecewise_interpolate_schedule(
-    k: Any,
+    k: Array,
     interpolate_type: Literal["linear", "cosine"],
     init_value: Real,
-    boundaries_and_scales: Mapping[int, Any] | None = None,
+    boundaries_and_scales: Mapping[int, ArrayLike] | None = None,
 ):
     """Move from each value to the next, the values being multiplied by a factor at each given step.
 

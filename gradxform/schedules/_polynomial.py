@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from gradxform._types import Count, NonNegative, Real
+from gradxform._types import Array, Count, NonNegative, Real
 from gradxform.schedules._path import progress
 from gradxform.schedules._record import Whole, schedule
 
 
 @schedule
 def polynomial_schedule(
-    k: Any, init_value: Real, end_value: Real, power: NonNegative, transition_steps: Count, transition_begin: Whole = 0
+    k: Array, init_value: Real, end_value: Real, power: NonNegative, transition_steps: Count, transition_begin: Whole = 0
 ):
     """Move from one value to another along a polynomial, then stay.
 
@@ -29,7 +27,7 @@ def polynomial_schedule(
 
 
 @schedule
-def linear_schedule(k: Any, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+def linear_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
     """Move from one value to another in a straight line, then stay.
 
         p = (k - transition_begin) / transition_steps, in [0, 1]

@@ -21,11 +21,11 @@ from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Parameter, Range, parameters_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, parameters_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
-Equation = Callable[Concatenate[Any, P], Any]
+Equation = Callable[Concatenate[Array, P], ArrayLike]
 Whole = Annotated[int, Range("[0, inf)")]
 """A static whole number, 0 included."""
 
@@ -42,7 +42,7 @@ class Record:
     equation: Callable[..., Any]
     args: Mapping[str, Any]
 
-    def __call__(self, k: Any) -> jax.Array:
+    def __call__(self, k: ArrayLike) -> Array:
         k = _clock(k)
         value = jnp.asarray(self.equation(k, **{name: _widened(x) for name, x in self.args.items()}))
         return jnp.broadcast_to(value, k.shape).astype(jnp.promote_types(value.dtype, jnp.float32))
@@ -53,7 +53,7 @@ class Record:
     def __hash__(self) -> int:
         return hash(self._key())
 
-    def _key(self) -> Any:
+    def _key(self) -> tuple[object, ...]:
         return (self.factory, frozen(self.args))
 
     def __repr__(self) -> str:
@@ -65,20 +65,20 @@ class Record:
         return functools.partial(self.factory, **self.args), ()
 
 
-def _clock(k: Any) -> jax.Array:
+def _clock(k: ArrayLike) -> Array:
     """The count as an array in which steps can be subtracted and compared: at least int32, saturated."""
     k = jnp.asarray(k if isinstance(k, jax.Array) else np.minimum(k, np.int64(INT32_MAX)))
     return k.astype(jnp.promote_types(k.dtype, jnp.int32))
 
 
-def _widened(x: Any) -> Any:
+def _widened(x: object) -> object:
     """An array as float32 or wider, anything else as it is. Not done sooner, so that no record holds a tracer it was not given."""
     if not isinstance(x, (jax.Array, np.ndarray)):
         return x
     return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def admit(owner: str, parameter: Parameter, value: Any) -> Any:
+def admit(owner: str, parameter: Parameter, value: object) -> Any:
     """A hyperparameter as a record keeps it, or a `HyperparameterError`.
 
     NumPy's scalars become Python's, and 1 a 1.0 where it is a value. What counts must be known before tracing; 1e4 counts as 10000.
@@ -102,12 +102,12 @@ def admit(owner: str, parameter: Parameter, value: Any) -> Any:
     return float(value) if parameter.is_data and type(value) is int else value
 
 
-def admit_count(owner: str, name: str, value: Any) -> int:
+def admit_count(owner: str, name: str, value: object) -> int:
     """An element of a list of counts, admitted as an argument of its own."""
     return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=False, keyword_only=False), value)
 
 
-def admit_factor(owner: str, name: str, value: Any) -> Any:
+def admit_factor(owner: str, name: str, value: object) -> float | Array:
     """An element of a list of factors, admitted as an argument of its own."""
     return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=True, keyword_only=False), value)
 
@@ -116,7 +116,9 @@ def admit_factor(owner: str, name: str, value: Any) -> Any:
 def schedule(equation: Equation[P], /) -> Callable[P, Record]: ...
 @overload
 def schedule(*, settle: Callable[..., Mapping[str, Any]]) -> Callable[[Equation[P]], Callable[P, Record]]: ...
-def schedule(equation: Any = None, /, *, settle: Any = None) -> Any:
+def schedule(
+    equation: Callable[..., ArrayLike] | None = None, /, *, settle: Callable[..., Mapping[str, Any]] | None = None
+) -> Callable[..., Any]:
     """Turn `def name(k, <hyperparameters>)`, a schedule's equation in k, into a factory `name(<hyperparameters>)` of records.
 
     Args:
@@ -135,7 +137,7 @@ def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, An
     arguments = list(inspect.signature(equation).parameters.values())[1:]
     signature = inspect.Signature(arguments, return_annotation=Record)
 
-    def make(*args: Any, **kwargs: Any) -> Record:
+    def make(*args: object, **kwargs: object) -> Record:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         parameters = parameters_of(equation, skip=1)

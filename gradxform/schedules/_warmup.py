@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, NonNegative, Positive, Real
+from gradxform._types import Array, Count, NonNegative, Positive, Real
 from gradxform.schedules._exponential import exponential_decay
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import SHAPES, cosine, linear, path
@@ -14,7 +14,7 @@ from gradxform.schedules._record import Whole, schedule
 
 
 @schedule
-def warmup_constant_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Whole):
+def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Whole):
     """Rise to a peak in a straight line, then stay.
 
         p = k / warmup_steps, in [0, 1]
@@ -29,7 +29,7 @@ def warmup_constant_schedule(k: Any, init_value: Real, peak_value: Real, warmup_
 
 
 @schedule
-def warmup_power_schedule(k: Any, init_value: Real, peak_value: Real, warmup_steps: Whole, power: Positive):
+def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Whole, power: Positive):
     """Rise to a peak along a power of the time, then stay.
 
         p = k / warmup_steps, in [0, 1]
@@ -55,7 +55,7 @@ def _outlasts_the_warmup(warmup_steps: int, decay_steps: int) -> Mapping[str, An
 
 @schedule(settle=_outlasts_the_warmup)
 def warmup_cosine_decay_schedule(
-    k: Any,
+    k: Array,
     init_value: Real,
     peak_value: Real,
     warmup_steps: Whole,
@@ -82,7 +82,7 @@ def warmup_cosine_decay_schedule(
 
 @schedule
 def warmup_exponential_decay_schedule(
-    k: Any,
+    k: Array,
     init_value: Real,
     peak_value: Real,
     warmup_steps: Whole,
@@ -110,7 +110,7 @@ def warmup_exponential_decay_schedule(
 
 @schedule
 def wsd_schedule(
-    k: Any,
+    k: Array,
     init_value: Real,
     peak_value: Real,
     warmup_steps: Whole,

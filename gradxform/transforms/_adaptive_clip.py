@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import abs_sq
-from gradxform._types import NonNegative
+from gradxform._types import Array, NonNegative
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
 
-def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
+def unitwise_norm(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """The norm of each unit of an array, in the shape of the array.
 
     A unit is what one output is computed from: the whole of a scalar or vector, also one with further axes of length 1; else all axes
@@ -38,7 +36,7 @@ def unitwise_norm(x: Any, axis: int | tuple[int, ...] | None = None) -> Any:
     return jnp.broadcast_to(jnp.sqrt(jnp.sum(abs_sq(x), axis=axis, keepdims=True)), x.shape)
 
 
-def unitwise_clip(g_norm: Any, max_norm: Any, grad: Any, div_eps: float = 1e-6) -> Any:
+def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 1e-6) -> Array:
     """Scale each element whose unit is too long, so that the unit has its largest norm.
 
         u = g max_norm / max(g_norm, div_eps)                       g where g_norm < max_norm

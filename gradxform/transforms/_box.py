@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Real
+from gradxform._types import Hyper, Real
 from gradxform.core import elementwise
 from gradxform.core._hyper import is_number
 from gradxform.registry import transform
@@ -21,7 +21,7 @@ def _keep_params_in_box(g, s, p, c, low: Real | None = None, high: Real | None =
 
 
 @transform(source="projected gradient descent, Goldstein 1964", seeds="MXNet, neon", example={"low": -1.0, "high": 1.0})
-def keep_params_in_box(low: Real | None = None, high: Real | None = None):
+def keep_params_in_box(low: Real[Hyper] | None = None, high: Real[Hyper] | None = None):
     """Change updates so that they leave the parameters in [low, high].
 
         u = min(max(p + g, low), high) - p

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
-from gradxform._types import Clock, Field, Real
+from gradxform._types import Clock, Field, Hyper, MaskOrFn, Real
 from gradxform.core import EmptyState, elementwise, masked
 from gradxform.registry import transform
 
@@ -22,7 +22,7 @@ def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
 
 
 @transform(source="Krogh & Hertz 1991", seeds="MXNet, neon", example={"weight_decay": 0.1})
-def add_decayed_weights(weight_decay: Real = 0.0, mask: Any = None):
+def add_decayed_weights(weight_decay: Real[Hyper] = 0.0, mask: MaskOrFn = None):
     """Add the parameters, times weight_decay, to the updates.
 
         u = g + weight_decay p

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import READS_CLOCK, Clock, Decay, Field, Unit, Updates
+from gradxform._types import READS_CLOCK, Clock, Decay, DType, Field, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
 from gradxform.tree import scale, sub
@@ -34,7 +34,7 @@ def _behind(p, s, after, decay, nesterov=True):
 @elementwise(TraceState, evaluate=_behind)
 def trace(
     g, s, p, c,
-    decay: Unit, nesterov: bool = False, accumulator_dtype: Any = None, dampening: Annotated[Unit, READS_CLOCK] | None = None,
+    decay: Unit, nesterov: bool = False, accumulator_dtype: DType | None = None, dampening: Annotated[Unit, READS_CLOCK] | None = None,
 ):  # fmt: skip
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
@@ -60,7 +60,7 @@ def trace(
     source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", seeds="MXNet, blog, slides", example={"decay": 0.9}, homogeneity=1
 )
 @elementwise(TraceState, evaluate=_behind)
-def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
+def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: DType | None = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
 
         trace = g + decay trace
@@ -82,7 +82,7 @@ def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: Any = None):
 
 @transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
 @elementwise(EmaState)
-def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: Any = None):
+def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: DType | None = None):
     """Replace updates by their exponential moving average.
 
         ema = decay ema + (1 - decay) g

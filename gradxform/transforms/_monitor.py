@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact
-from gradxform._types import Array, ArrayLike, Decay, DType, Field, Inner, OptState, Params, Shared, Tree, Updates
+from gradxform._types import Array, ArrayLike, Decay, DType, Field, Hyper, Inner, OptState, Params, Shared, Tree, Updates
 from gradxform.core import GradientTransformation, chain, stateless, wrapper
 from gradxform.core._holes import is_array, is_gap
 from gradxform.core._transformation import check_transformation
@@ -153,7 +153,7 @@ def _first(params, measure, decay, debias, accumulator_dtype):
 
 @wrapper(Annotated[Inner, Field(made=_average, first=_first)])
 def measure_with_ema(
-    g, s, p, c, measure: Callable[[Updates], Tree], decay: Decay, debias: bool = True, accumulator_dtype: DType | None = None
+    g, s, p, c, measure: Callable[[Updates], Tree], decay: Decay[Hyper], debias: bool = True, accumulator_dtype: DType | None = None
 ):  # fmt: skip
     """Measure the updates, and return the exponential moving average of the measurement; for `monitor`.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Key, NonNegative
+from gradxform._types import Array, Clock, Hyper, Key, NonNegative
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 from gradxform.transforms._seed import seed_or_key
@@ -21,14 +21,14 @@ class AddNoiseState(NamedTuple):
 
 
 @per_leaf(AddNoiseState)
-def _add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Any):
+def _add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Array | int):
     """Add Gaussian noise whose variance falls with time."""
     n = jax.random.normal(c.key, g.shape, g.dtype)
     return g + jnp.sqrt(eta / c.t.astype(c.dtype) ** gamma) * n, s
 
 
 @transform(source="Neelakantan et al. 2015, arXiv:1511.06807", example={"eta": 0.01, "gamma": 0.55, "key": 0})
-def add_noise(eta: NonNegative, gamma: NonNegative, key: Any = None, *, seed: int | None = None):
+def add_noise(eta: NonNegative[Hyper], gamma: NonNegative[Hyper], key: Array | int | None = None, *, seed: int | None = None):
     """Add Gaussian noise whose variance falls with time.
 
         u = g + sqrt(eta / t^gamma) n           n standard normal (complex: real and imaginary part of variance 1/2)

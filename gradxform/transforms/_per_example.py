@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import abs_sq, is_inexact, round_to
+from gradxform._types import Array, DType, Tree, Updates
 from gradxform.core._holes import flatten, paths
 from gradxform.tree._leafwise import is_gap
 
 
-def _wide(g: Any) -> Any:
+def _wide(g: Array) -> Array:
     return g.astype(jnp.promote_types(g.dtype, jnp.float32))
 
 
-def _narrow(x: Any, dtype: Any) -> Any:
+def _narrow(x: Array, dtype: DType) -> Array:
     return round_to(x, dtype) if is_inexact(dtype) else x
 
 
-def _check_batch(owner: str, grads: Any) -> None:
+def _check_batch(owner: str, grads: Updates) -> None:
     """Every leaf has a first axis, and all of one length."""
     shapes = {path: jnp.shape(g) for path, g in zip(paths(grads), flatten(grads)[0], strict=True) if not is_gap(g)}
     if any(not s for s in shapes.values()) or len({s[0] for s in shapes.values()}) > 1:
@@ -31,7 +30,7 @@ def _check_batch(owner: str, grads: Any) -> None:
         )
 
 
-def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, jax.Array]:
+def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) -> tuple[Updates, Array]:
     """Clip the norm of each example's gradient, over all leaves, and sum over the examples.
 
         u = sum over examples i of g_i min(1, l2_norm_clip / ||g_i||)
@@ -56,7 +55,7 @@ def per_example_global_norm_clip(grads: Any, l2_norm_clip: Any) -> tuple[Any, ja
     return jax.tree.unflatten(jax.tree.structure(grads), clipped), jnp.sum(norms > l2_norm_clip)
 
 
-def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Any, uniform: bool = True) -> tuple[Any, Any]:
+def per_example_layer_norm_clip(grads: Updates, global_l2_norm_clip: float | Array, uniform: bool = True) -> tuple[Updates, Tree]:
     """Clip the norm of each example's gradient leaf by leaf, and sum over the examples.
 
         u = sum over examples i of g_i min(1, C / ||g_i||)          C = global_l2_norm_clip sqrt(1 / number of leaves)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import round_to, widen
-from gradxform._types import Array, Hyper, Key, NonNegative
+from gradxform._types import Array, ArrayLike, Key, NonNegative
 from gradxform.core import GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import dtype_of
 from gradxform.transforms._per_example import _check_batch, per_example_global_norm_clip
@@ -45,8 +45,8 @@ def _differentially_private_aggregate(g, s, p, c, l2_norm_clip: NonNegative, noi
 
 
 def differentially_private_aggregate(
-    l2_norm_clip: NonNegative[Hyper],
-    noise_multiplier: NonNegative[Hyper],
+    l2_norm_clip: NonNegative[ArrayLike],
+    noise_multiplier: NonNegative[ArrayLike],
     key: Array | int | None = None,
     *,
     seed: int | None = None,

@@ -10,22 +10,22 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq
-from gradxform._types import Array, Params, Real
+from gradxform._types import Array, Hyper, Params, Real, Tree
 from gradxform.core import per_leaf, wrapper
 from gradxform.registry import transform
 
 
-def l1_penalty(p: Any) -> Any:
+def l1_penalty(p: Array) -> Array:
     """The sum of |p|. Its gradient is sign(p), and 0 at 0."""
     return jnp.sum(jnp.abs(p))
 
 
-def l2_penalty(p: Any) -> Any:
+def l2_penalty(p: Array) -> Array:
     """Half the sum of |p|^2. Its gradient is p."""
     return jnp.sum(abs_sq(p)) / 2
 
 
-def _gradient(penalty: Callable[[Any], Any], p: Any) -> Any:
+def _gradient(penalty: Callable[[Any], Any], p: Tree) -> Tree:
     """The gradient of a penalty, in the direction of ascent for complex parameters too."""
     out = jax.tree.leaves(jax.eval_shape(penalty, p))
     if len(out) != 1 or out[0].shape != () or not jnp.issubdtype(out[0].dtype, jnp.floating):
@@ -36,7 +36,7 @@ def _gradient(penalty: Callable[[Any], Any], p: Any) -> Any:
     return jax.tree.map(lambda x: x if x.dtype == jax.dtypes.float0 else x.conj(), jax.grad(penalty, allow_int=True)(p))
 
 
-def _name(fn: Any) -> str:
+def _name(fn: Callable[..., Any]) -> str:
     return getattr(fn, "__qualname__", repr(fn))
 
 
@@ -69,7 +69,7 @@ def _add_tree_regularizer(g, s, p, c, penalty: Callable[[Params], Array], weight
         ("add_regularizer(lambda p: tree.norm(p, squared=True) / 2, 0.1, whole_tree=True)", "add_decayed_weights(0.1)"),
     ],
 )
-def add_regularizer(penalty: Callable[[Any], Any], weight: Real, *, whole_tree: bool = False):
+def add_regularizer(penalty: Callable[[Any], Any], weight: Real[Hyper], *, whole_tree: bool = False):
     """Add weight times the gradient of a penalty on the parameters to the updates.
 
         u = g + weight grad(penalty)(p)

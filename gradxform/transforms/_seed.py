@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 from gradxform._errors import HyperparameterError
+from gradxform._types import Array
 
 
-def seed_or_key(owner: str, key: Any, seed: Any) -> Any:
+def seed_or_key(owner: str, key: Array | int | None, seed: int | None) -> Array | int:
     """What randomness begins with, from `key` and its deprecated name `seed`."""
     if seed is not None:
         warnings.warn(f"{owner}: `seed` is deprecated, use `key`.", DeprecationWarning, stacklevel=3)
