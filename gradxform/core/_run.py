@@ -296,7 +296,7 @@ def run_tree(stage: Stage, updates: Any, state: Any, params: Any, extra: Mapping
         c,
         **_hypers(stage, k),
     )
-    rest = {f: round_to(jnp.asarray(getattr(new, f)), old[f].dtype) for f in layout.shared}
+    rest: dict[str, Any] = {f: round_to(jnp.asarray(getattr(new, f)), old[f].dtype) for f in layout.shared}
     if layout.clock:
         rest[layout.clock] = t
     if layout.key:
