@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 
 from gradxform._errors import StructureError
-from gradxform._types import Updates
+from gradxform._types import Array, Updates
 from gradxform.core import GradientTransformationExtraArgs, per_leaf
 from gradxform.core._transformation import transformation
 from gradxform.distributed import _wire
-from gradxform.distributed._compressors import scaled_sign
+from gradxform.distributed._compressors import Compressor, scaled_sign
 from gradxform.distributed._mean import as_given, as_real
 from gradxform.distributed._per_device import PerDevice
 from gradxform.registry import transform
@@ -24,14 +24,14 @@ class ErrorFeedbackState(NamedTuple):
     residual: Updates
 
 
-def _check_compressor(owner: str, compressor: Any) -> None:
+def _check_compressor(owner: str, compressor: Compressor) -> None:
     if not callable(getattr(compressor, "encode", None)):
         raise StructureError(
             f"{owner}: `compressor` must be one such as `two_bit(0.5)` or `scaled_sign()`, but got {compressor!r}."
         )
 
 
-def _sent(compressor: Any, p: Any, axis_name: Any) -> tuple[Any, Any]:
+def _sent(compressor: Compressor, p: Array, axis_name: Hashable) -> tuple[Array, Array]:
     """What this device sends, and the mean over the devices of what they send."""
     p = as_real(p)
     q, scale = compressor.encode(p)
@@ -46,7 +46,7 @@ def _sent(compressor: Any, p: Any, axis_name: Any) -> tuple[Any, Any]:
 
 @transform(source="Bernstein et al. 2018, arXiv:1802.04434", example={"compressor": scaled_sign()}, homogeneity=1)
 @per_leaf()
-def compressed_mean(g, s, p, c, compressor: Any, axis_name: Any = None):
+def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
     """Replace each device's gradients by the mean of what the devices send of them.
 
         u = 1/n sum_i C(g_i)            i the n devices along axis_name
@@ -70,7 +70,7 @@ def compressed_mean(g, s, p, c, compressor: Any, axis_name: Any = None):
 
 
 @per_leaf(ErrorFeedbackState)
-def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
+def _error_feedback(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
     """The part of `error_feedback` on one device; `error_feedback` is the whole."""
     total = g + s.residual
     own, u = _sent(compressor, total, axis_name)
@@ -80,7 +80,7 @@ def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
 class ErrorFeedback(PerDevice):
     """The update of `error_feedback` over an axis."""
 
-    def __init__(self, compressor: Any, axis_name: Any):
+    def __init__(self, compressor: Compressor, axis_name: Hashable):
         super().__init__(_error_feedback(compressor, axis_name), axis_name)
         self.compressor = compressor
 
@@ -98,7 +98,7 @@ class ErrorFeedback(PerDevice):
     homogeneity=1,
     identities=[("error_feedback(two_bit(0.25), None)", "error_feedback(two_bit(0.25))")],
 )
-def error_feedback(compressor: Any, axis_name: Any = None) -> GradientTransformationExtraArgs:
+def error_feedback(compressor: Compressor, axis_name: Hashable = None) -> GradientTransformationExtraArgs:
     """Send compressed gradients, and add what was not sent to the next ones.
 
         p        = g + residual

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from gradxform._types import Array, OptState, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
 from gradxform.core._chain import check_transformation
 from gradxform.core._parts import Part
@@ -20,7 +21,7 @@ from gradxform.transforms import trace
 class PerDeviceState(NamedTuple):
     """The inner state; each array has a first axis for the devices, of which one device sees one element."""
 
-    inner_state: Any
+    inner_state: OptState
 
 
 class PerDevice(Spec):
@@ -53,7 +54,7 @@ class PerDevice(Spec):
         return spec, state._replace(inner_state=jax.tree.map(same, state.inner_state, parts[0].state))
 
 
-def _varying(x: Any, axis_name: Any) -> Any:
+def _varying(x: Array, axis_name: Hashable) -> Array:
     """x as something that `shard_map` takes to differ along a mapped axis; outside of any as it is."""
     if axis_name is None:
         return x
@@ -65,7 +66,7 @@ def _varying(x: Any, axis_name: Any) -> Any:
 
 
 @transform(source="gradxform", example={"inner": trace(0.9), "axis_name": None})
-def per_device(inner: GradientTransformation, axis_name: Any) -> GradientTransformationExtraArgs:
+def per_device(inner: GradientTransformation, axis_name: Hashable) -> GradientTransformationExtraArgs:
     """Give each device a state of its own, for a transformation that comes before the devices' gradients are put together.
 
         u_i, s_i = inner(g_i, s_i)            i the devices along axis_name
@@ -87,7 +88,7 @@ def per_device(inner: GradientTransformation, axis_name: Any) -> GradientTransfo
     return transformation(PerDevice(inner, axis_name))
 
 
-def per_device_specs(state: Any, axis_name: Any) -> Any:
+def per_device_specs(state: OptState, axis_name: Hashable) -> Tree:
     """A `PartitionSpec` for each array of a state: split along the first axis inside `per_device`, replicated elsewhere."""
     split = lambda x: jax.tree.map(lambda _: PartitionSpec(axis_name) if isinstance(x, PerDeviceState) else PartitionSpec(), x)
     return jax.tree.map(split, state, is_leaf=lambda x: isinstance(x, PerDeviceState))

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Shared, Updates
+from gradxform._types import Array, Shared, Updates
 from gradxform.core._transformation import GradientTransformationExtraArgs, transformation
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import Found, Line, LineSearch, Point, check_number, violation
+from gradxform.linesearch._line import Found, Line, LineSearch, Number, Point, check_number, violation
 from gradxform.registry import transform
 
 
@@ -34,11 +34,11 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
 class _Search(NamedTuple):
     """A search on its way: evaluations so far, the step, its value, its gradients once it is accepted, and its error."""
 
-    k: Any
-    a: Any
-    f: Any
-    grads: Any
-    error: Any
+    k: Array
+    a: Array
+    f: Array
+    grads: list[Array] | None
+    error: Array
 
 
 class BacktrackingLineSearch(LineSearch):
@@ -79,7 +79,7 @@ class BacktrackingLineSearch(LineSearch):
         return Found(a, f, kept, {"num_linesearch_steps": end.k, "decrease_error": end.error})
 
 
-def _report(start: Point, end: _Search, atol: Any) -> None:
+def _report(start: Point, end: _Search, atol: Array) -> None:
     """Say on the host why a search failed."""
     if end.error <= atol:
         return
@@ -98,12 +98,12 @@ def _report(start: Point, end: _Search, atol: Any) -> None:
 )
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: int,
-    slope_rtol: Any = 1e-4,
-    decrease_factor: Any = 0.8,
-    increase_factor: Any = 1.5,
-    max_learning_rate: Any = 1.0,
-    atol: Any = 0.0,
-    rtol: Any = 0.0,
+    slope_rtol: Number = 1e-4,
+    decrease_factor: Number = 0.8,
+    increase_factor: Number = 1.5,
+    max_learning_rate: Number = 1.0,
+    atol: Number = 0.0,
+    rtol: Number = 0.0,
     store_grad: bool = False,
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:

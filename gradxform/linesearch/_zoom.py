@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Shared, Updates, check_arguments, parameters_of
+from gradxform._types import Array, Shared, Tree, Updates, check_arguments, parameters_of
 from gradxform.core._transformation import GradientTransformationExtraArgs, transformation
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import Found, Line, LineSearch, Point, check_number, violation
+from gradxform.linesearch._line import Found, Line, LineSearch, Number, Point, check_number, violation
 from gradxform.registry import transform
 
 
@@ -45,19 +45,19 @@ class _Search(NamedTuple):
       decrease, curvature: by how much the last point violates either condition.
     """
 
-    k: Any
+    k: Array
     new: Point
-    grads: Any
-    bracketed: Any
+    grads: list[Array] | None
+    bracketed: Array
     low: Point
     high: Point
     ref: Point
     safe: Point
-    safe_grads: Any
-    decrease: Any
-    curvature: Any
-    done: Any
-    failed: Any
+    safe_grads: list[Array] | None
+    decrease: Array
+    curvature: Array
+    done: Array
+    failed: Array
 
 
 class ZoomLineSearch(LineSearch):
@@ -126,11 +126,11 @@ class ZoomLineSearch(LineSearch):
         return _Search(s.k + 1, new, grads, bracketed, low, high, ref, safe, safe_grads, decrease, curvature, done, failed)
 
 
-def _choose(condition: Any, one: Any, other: Any) -> Any:
+def _choose(condition: Array, one: Tree, other: Tree) -> Tree:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _interpolate(low: Point, high: Point, ref: Point) -> Any:
+def _interpolate(low: Point, high: Point, ref: Point) -> Array:
     """The minimum of a cubic through the three points, of a parabola through two, or the middle: the first that is well inside."""
     h, k = high.a - low.a, ref.a - low.a
     inside = lambda d, margin: (d / h > margin) & (d / h < 1 - margin)
@@ -143,7 +143,7 @@ def _interpolate(low: Point, high: Point, ref: Point) -> Any:
     return low.a + jnp.where(inside(cubic, 0.2), cubic, jnp.where(inside(square, 0.1), square, h / 2))
 
 
-def _report(start: Point, end: _Search, a: Any, precision: Any) -> None:
+def _report(start: Point, end: _Search, a: Array, precision: Array) -> None:
     """Say on the host why a search failed."""
     if end.done and end.curvature <= 0:
         return
@@ -176,13 +176,13 @@ def _report(start: Point, end: _Search, a: Any, precision: Any) -> None:
 )
 def scale_by_zoom_linesearch(
     max_linesearch_steps: int,
-    max_learning_rate: Any = None,
-    tol: Any = 0.0,
-    increase_factor: Any = 2.0,
-    slope_rtol: Any = 1e-4,
-    curv_rtol: Any = 0.9,
-    approx_dec_rtol: Any = 1e-6,
-    stepsize_precision: Any = 1e-5,
+    max_learning_rate: Number | None = None,
+    tol: Number = 0.0,
+    increase_factor: Number = 2.0,
+    slope_rtol: Number = 1e-4,
+    curv_rtol: Number = 0.9,
+    approx_dec_rtol: Number | None = 1e-6,
+    stepsize_precision: Number = 1e-5,
     initial_guess_strategy: Literal["keep", "one"] = "keep",
     verbose: bool = False,
 ) -> GradientTransformationExtraArgs:

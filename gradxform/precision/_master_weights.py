@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, MissingArgumentError
-from gradxform._types import Key, Updates
+from gradxform._types import Array, DType, Key, OptState, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, MaskedNode, chain
 from gradxform.core._chain import check_transformation
 from gradxform.core._evaluate import After, evaluated
@@ -25,7 +25,7 @@ class MasterWeightsState(NamedTuple):
     """The wide copy, with a `MaskedNode` for each leaf that is wide itself; the inner state; the key, if rounding is stochastic."""
 
     master: Updates
-    inner_state: Any
+    inner_state: OptState
     rng_key: Key = None
 
 
@@ -35,7 +35,7 @@ def _either(params: Sequence[Any], masters: Sequence[Any]) -> list[Any]:
 
 
 @jax.jit
-def _step(p: Any, m: Any, u: Any, key: Any) -> tuple[Any, Any]:
+def _step(p: Array, m: Array, u: Array, key: Array | None) -> tuple[Array, Array]:
     """The update that takes p to the rounded new master copy, and the new master copy."""
     m = (m + u).astype(m.dtype)
     target = narrow(m, p.dtype) if key is None else narrow_at_random(m, p.dtype, key)
@@ -112,7 +112,9 @@ class MasterWeights(Spec):
     homogeneity=1,
     identities=[("master_weights(adam(0.1))", "adam(0.1)")],
 )
-def master_weights(inner: GradientTransformation, dtype: Any = jnp.float32, key: Any = None) -> GradientTransformationExtraArgs:
+def master_weights(
+    inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None
+) -> GradientTransformationExtraArgs:
     """Update a wide copy of narrow parameters, and make the parameters that copy, rounded.
 
         v, s   = inner(g, s, master)
