@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from gradxform._types import Array
 
-def adjoint(x: Any) -> Any:
+
+def adjoint(x: Array) -> Array:
     """The conjugate transpose."""
     return jnp.swapaxes(x, -1, -2).conj()
 
 
-def frobenius(x: Any) -> Any:
+def frobenius(x: Array) -> Array:
     """The Frobenius norm, without underflow or overflow of the squares."""
     largest = jnp.max(jnp.abs(x), (-2, -1), keepdims=True)
     unit = jnp.where(largest > 0, largest, 1)
     return largest * jnp.sqrt(jnp.sum(jnp.abs(x / unit) ** 2, (-2, -1), keepdims=True))
 
 
-def _first_scale(x: Any, preconditioning: str, eps: Any) -> Any:
+def _first_scale(x: Array, preconditioning: str, eps: Array | float) -> Array:
     """What to multiply x with so that its spectral norm is at most about 1."""
     axes = (-2, -1)
     if preconditioning == "frobenius":
@@ -35,7 +35,7 @@ def _first_scale(x: Any, preconditioning: str, eps: Any) -> Any:
 PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
 
 
-def newton_schulz(x: Any, coeffs: Any, steps: int, preconditioning: str = "frobenius", eps: Any = 1e-8) -> Any:
+def newton_schulz(x: Array, coeffs: Array, steps: int, preconditioning: str = "frobenius", eps: Array | float = 1e-8) -> Array:
     """The nearest semi-orthogonal matrix, roughly, by a polynomial iteration.
 
         x = x scale(x)                          so that its singular values are at most 1

@@ -5,15 +5,16 @@ i, j = hungarian_algorithm(cost)            cost[i, j].sum() is as small as it c
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, ArrayLike
 
 
-def hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
+def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
     """The pairs (i, j) of the cheapest assignment, min(n, m) of them, in the order of the columns.
 
         minimize sum_k cost[i_k, j_k]           no row and no column twice
@@ -28,7 +29,7 @@ def hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
     return i[order], j[order]
 
 
-def base_hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
+def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
     """`hungarian_algorithm` in the order of the rows, as SciPy's `linear_sum_assignment`.
 
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'.
@@ -53,19 +54,19 @@ def base_hungarian_algorithm(cost_matrix: Any) -> tuple[jax.Array, jax.Array]:
 class _Search(NamedTuple):
     """The growth of a tree of cheapest alternating paths from one row."""
 
-    row: Any  # the row to leave from
-    lowest: Any  # the cost to reach it
-    distance: Any  # of every column
-    previous: Any  # the row before every column
-    done: Any  # the columns in the tree
-    sink: Any  # the free column reached, or -1
+    row: Array | int  # the row to leave from
+    lowest: Array  # the cost to reach it
+    distance: Array  # of every column
+    previous: Array  # the row before every column
+    done: Array  # the columns in the tree
+    sink: Array | int  # the free column reached, or -1
 
 
-def _columns(cost: jax.Array) -> jax.Array:
+def _columns(cost: Array) -> Array:
     """The column of every row; no more rows than columns."""
     n, m = cost.shape
 
-    def add(start: Any, carry: Any) -> Any:
+    def add(start: Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, v, row_of, column_of = carry
         first = _Search(
             start, jnp.zeros([], cost.dtype), jnp.full(m, jnp.inf, cost.dtype), jnp.full(m, start), jnp.zeros(m, bool), -1
@@ -80,7 +81,7 @@ def _columns(cost: jax.Array) -> jax.Array:
     return jax.lax.fori_loop(0, n, add, (*zeros, jnp.full(m, -1), jnp.full(n, -1)))[-1]
 
 
-def _grow(cost: Any, u: Any, v: Any, row_of: Any, s: _Search) -> _Search:
+def _grow(cost: Array, u: Array, v: Array, row_of: Array, s: _Search) -> _Search:
     """Add the nearest column, and go on from the row that has it."""
     through = s.lowest + cost[s.row] - u[s.row] - v
     nearer = ~s.done & (through < s.distance)
@@ -91,10 +92,10 @@ def _grow(cost: Any, u: Any, v: Any, row_of: Any, s: _Search) -> _Search:
     return _Search(row_of[j], distance[j], distance, previous, s.done.at[j].set(True), jnp.where(row_of[j] < 0, j, -1))
 
 
-def _flip(previous: Any, sink: Any, start: Any, row_of: Any, column_of: Any) -> tuple[Any, Any]:
+def _flip(previous: Array, sink: Array | int, start: Array, row_of: Array, column_of: Array) -> tuple[Array, Array]:
     """Swap free and taken pairs along the path that ends in the sink."""
 
-    def step(carry: Any) -> Any:
+    def step(carry: tuple[Array | int, Array, Array, Array | bool]) -> tuple[Array, Array, Array, Array]:
         j, row_of, column_of, _ = carry
         i = previous[j]
         return column_of[i], row_of.at[j].set(i), column_of.at[i].set(j), i == start

@@ -1,9 +1,11 @@
 """`gradxform.tree` under Optax's older names: `tree_add` is `tree.add`, and so on for every function there."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gradxform import tree as _tree
+from gradxform._types import Tree
 from gradxform.tree import NamedTupleKey as NamedTupleKey
 
 _FUNCTIONS = [name for name in dir(_tree) if not name.startswith("_") and name != "NamedTupleKey"]
@@ -19,4 +21,4 @@ tree_linf_norm = partial(_tree.norm, ord="inf")
 
 if TYPE_CHECKING:
 
-    def __getattr__(name: str) -> Any: ...
+    def __getattr__(name: str) -> Callable[..., Tree]: ...

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import Protocol
 
 import jax.numpy as jnp
 
-from gradxform._types import Parameter, Range
+from gradxform._types import Array, Parameter, Range
 from gradxform.distributed import _wire
 
 _THRESHOLD = Parameter("threshold", inspect.Parameter.empty, Range("(0, inf)"), is_data=True, keyword_only=False)
+
+
+class Compressor(Protocol):
+    """What `error_feedback` sends with."""
+
+    @property
+    def common(self) -> bool:
+        """Whether the scale is the same on every device."""
+        ...
+
+    def encode(self, p: Array) -> tuple[Array, Array]:
+        """The digits and the scale of a real array."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +35,7 @@ class TwoBit:
     common = True
     """Whether the scale is the same on every device."""
 
-    def encode(self, p: Any) -> tuple[Any, Any]:
+    def encode(self, p: Array) -> tuple[Array, Array]:
         """The digits and the scale of a real array."""
         t = jnp.asarray(self.threshold, p.dtype)
         return (p >= t).astype(jnp.int8) - (p <= -t).astype(jnp.int8), t
@@ -37,7 +50,7 @@ class ScaledSign:
 
     common = False
 
-    def encode(self, p: Any) -> tuple[Any, Any]:
+    def encode(self, p: Array) -> tuple[Array, Array]:
         """The digits and the scale of a real array."""
         return _wire.signs(p), jnp.sum(jnp.abs(p)) / max(p.size, 1)
 

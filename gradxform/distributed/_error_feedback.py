@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import jax
 
 from gradxform._errors import StructureError
-from gradxform._types import Updates
+from gradxform._types import Array, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, per_leaf, wrapper
 from gradxform.distributed import _wire
-from gradxform.distributed._compressors import scaled_sign
+from gradxform.distributed._compressors import Compressor, scaled_sign
 from gradxform.distributed._mean import as_given, as_real
-from gradxform.distributed._per_device import AxisName, PerDeviceState, per_device
+from gradxform.distributed._per_device import PerDeviceState, per_device
 from gradxform.registry import transform
 
 
@@ -22,14 +23,14 @@ class ErrorFeedbackState(NamedTuple):
     residual: Updates
 
 
-def _check_compressor(owner: str, compressor: Any) -> None:
+def _check_compressor(owner: str, compressor: Compressor) -> None:
     if not callable(getattr(compressor, "encode", None)):
         raise StructureError(
             f"{owner}: `compressor` must be one such as `two_bit(0.5)` or `scaled_sign()`, but got {compressor!r}."
         )
 
 
-def _sent(compressor: Any, p: Any, axis_name: Any) -> tuple[Any, Any]:
+def _sent(compressor: Compressor, p: Array, axis_name: Hashable) -> tuple[Array, Array]:
     """What this device sends, and the mean over the devices of what they send."""
     p = as_real(p)
     q, scale = compressor.encode(p)
@@ -44,7 +45,7 @@ def _sent(compressor: Any, p: Any, axis_name: Any) -> tuple[Any, Any]:
 
 @transform(source="Bernstein et al. 2018, arXiv:1802.04434", example={"compressor": scaled_sign()}, homogeneity=1)
 @per_leaf()
-def compressed_mean(g, s, p, c, compressor: Any, axis_name: Any = None):
+def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
     """Replace each device's gradients by the mean of what the devices send of them.
 
         u = 1/n sum_i C(g_i)            i the n devices along axis_name
@@ -68,7 +69,7 @@ def compressed_mean(g, s, p, c, compressor: Any, axis_name: Any = None):
 
 
 @per_leaf(ErrorFeedbackState)
-def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
+def _error_feedback(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
     """The part of `error_feedback` on one device; `error_feedback` is the whole."""
     total = g + s.residual
     own, u = _sent(compressor, total, axis_name)
@@ -76,7 +77,7 @@ def _error_feedback(g, s, p, c, compressor: Any, axis_name: Any = None):
 
 
 @wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: ("error_feedback", inner.update.args))
-def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisName):
+def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
     """`error_feedback` with a residual for each device."""
     return per_device.kernel.function(g, s, p, c, inner, axis_name)  # type: ignore[attr-defined]
 
@@ -88,7 +89,7 @@ def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisNa
     homogeneity=1,
     identities=[("error_feedback(two_bit(0.25), None)", "error_feedback(two_bit(0.25))")],
 )
-def error_feedback(compressor: Any, axis_name: Any = None) -> GradientTransformationExtraArgs:
+def error_feedback(compressor: Compressor, axis_name: Hashable = None) -> GradientTransformationExtraArgs:
     """Send compressed gradients, and add what was not sent to the next ones.
 
         p        = g + residual

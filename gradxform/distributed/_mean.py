@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
 
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array
 from gradxform.core import elementwise
 from gradxform.distributed import _wire
 from gradxform.registry import transform
@@ -14,7 +15,7 @@ from gradxform.registry import transform
 
 @transform(source="MXNet's Trainer and KVStore", seeds="MXNet", example={"axis_name": None}, homogeneity=1)
 @elementwise()
-def mean_over(g, s, p, c, axis_name: Any):
+def mean_over(g, s, p, c, axis_name: Hashable):
     """Replace each device's gradients by their mean over the devices.
 
         u = 1/n sum_i g_i            i the n devices along axis_name
@@ -36,7 +37,7 @@ def mean_over(g, s, p, c, axis_name: Any):
 
 @transform(source="Bernstein et al. 2018, arXiv:1802.04434", seeds="MXNet", example={"axis_name": None}, homogeneity=0)
 @elementwise()
-def majority_vote(g, s, p, c, axis_name: Any):
+def majority_vote(g, s, p, c, axis_name: Hashable):
     """Let the devices vote on the sign of each element.
 
         u = sign(sum_i sign(g_i))            i the devices along axis_name; a tie is 0
@@ -59,11 +60,11 @@ def majority_vote(g, s, p, c, axis_name: Any):
     return as_given(vote.astype(c.dtype), g), s
 
 
-def as_real(x: Any) -> Any:
+def as_real(x: Array) -> Array:
     """Complex numbers as pairs of real ones along a first axis."""
     return jnp.stack([x.real, x.imag]) if jnp.iscomplexobj(x) else x
 
 
-def as_given(x: Any, like: Any) -> Any:
+def as_given(x: Array, like: Array) -> Array:
     """The inverse of `as_real`."""
     return jax.lax.complex(x[0], x[1]) if jnp.iscomplexobj(like) else x

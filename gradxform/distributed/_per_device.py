@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Annotated, NamedTuple
 
 import jax
@@ -13,10 +14,8 @@ from gradxform.core import GradientTransformation, wrapper
 from gradxform.registry import transform
 from gradxform.transforms import trace
 
-AxisName = str | tuple[str, ...]
 
-
-def _varying(x: Array, axis_name: AxisName | None) -> Array:
+def _varying(x: Array, axis_name: Hashable) -> Array:
     """x as something that `shard_map` takes to differ along a mapped axis; outside of any as it is."""
     if axis_name is None:
         return x
@@ -35,11 +34,11 @@ def _closed(old: OptState, new: OptState) -> OptState:
     return jax.tree.map(lambda x, y: jnp.broadcast_to(y, x.shape), old, new)
 
 
-def _stacked(state: OptState, axis_name: AxisName | None) -> OptState:
+def _stacked(state: OptState, axis_name: Hashable) -> OptState:
     return jax.tree.map(lambda x: _varying(x[None], axis_name), state)
 
 
-def _first(inner: GradientTransformation, axis_name: AxisName | None, params: Params) -> OptState:
+def _first(inner: GradientTransformation, axis_name: Hashable, params: Params) -> OptState:
     return _stacked(inner.init(params), axis_name)
 
 
@@ -51,7 +50,7 @@ class PerDeviceState(NamedTuple):
 
 @transform(source="gradxform", example={"inner": trace(0.9), "axis_name": None})
 @wrapper(PerDeviceState, scope="elementwise")
-def per_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisName | None):
+def per_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
     """Give each device a state of its own, for a transformation that comes before the devices' gradients are put together.
 
         u_i, s_i = inner(g_i, s_i)            i the devices along axis_name
@@ -73,7 +72,7 @@ def per_device(g, s, p, c, inner: GradientTransformation, axis_name: AxisName | 
     return u, s._replace(inner_state=_stacked(new, axis_name))
 
 
-def per_device_specs(state: OptState, axis_name: AxisName) -> Tree:
+def per_device_specs(state: OptState, axis_name: Hashable) -> Tree:
     """A `PartitionSpec` for each array of a state: split along the first axis inside `per_device`, replicated elsewhere."""
     split = lambda x: jax.tree.map(lambda _: PartitionSpec(axis_name) if isinstance(x, PerDeviceState) else PartitionSpec(), x)
     return jax.tree.map(split, state, is_leaf=lambda x: isinstance(x, PerDeviceState))

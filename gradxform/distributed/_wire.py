@@ -6,37 +6,39 @@ Each device sums one part of the array for all. It gets that part from the other
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
 
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, DType
+
 PER_BYTE = 4
 
 
-def signs(x: Any) -> Any:
+def signs(x: Array) -> Array:
     """The signs of real numbers as digits; 0 for a NaN."""
     return (x > 0).astype(jnp.int8) - (x < 0).astype(jnp.int8)
 
 
-def pack(q: Any) -> Any:
+def pack(q: Array) -> Array:
     """Digits -1, 0, 1 as bytes, four of the last axis in one."""
     digits = (q + 1).astype(jnp.uint8).reshape(*q.shape[:-1], -1, PER_BYTE)
     return digits[..., 0] | digits[..., 1] << 2 | digits[..., 2] << 4 | digits[..., 3] << 6
 
 
-def unpack(bytes_: Any) -> Any:
+def unpack(bytes_: Array) -> Array:
     """The inverse of `pack`."""
     digits = jnp.stack([bytes_ >> shift & 3 for shift in (0, 2, 4, 6)], axis=-1)
     return (digits.reshape(*bytes_.shape[:-1], -1).astype(jnp.int8)) - 1
 
 
-def counting(n: int) -> Any:
+def counting(n: int) -> DType:
     """The narrowest dtype that holds a sum of n digits."""
     return jnp.int8 if n < 128 else jnp.int16 if n < 2**15 else jnp.int32
 
 
-def _parts(q: Any, axis_name: Any) -> Any:
+def _parts(q: Array, axis_name: Hashable) -> Array:
     """From each device, its digits of the part that this one sums: (devices, elements)."""
     n = jax.lax.axis_size(axis_name)
     flat = jnp.ravel(q)
@@ -44,19 +46,19 @@ def _parts(q: Any, axis_name: Any) -> Any:
     return unpack(jax.lax.all_to_all(pack(flat), axis_name, 0, 0))
 
 
-def _whole(part: Any, like: Any, axis_name: Any) -> Any:
+def _whole(part: Array, like: Array, axis_name: Hashable) -> Array:
     """The array that the parts make up, the same on every device."""
     flat = jax.lax.all_gather(part, axis_name, tiled=True, to="invarying")
     return flat[: like.size].reshape(like.shape)
 
 
-def sum_of(q: Any, axis_name: Any) -> Any:
+def sum_of(q: Array, axis_name: Hashable) -> Array:
     """sum_i q_i over the devices, as whole numbers."""
     parts = _parts(q, axis_name)
     return _whole(jnp.sum(parts, axis=0, dtype=counting(parts.shape[0])), q, axis_name)
 
 
-def majority_of(q: Any, axis_name: Any) -> Any:
+def majority_of(q: Array, axis_name: Hashable) -> Array:
     """sign(sum_i q_i): what most devices say, 0 for a tie; two bits per element both ways."""
     parts = _parts(q, axis_name)
     vote = jnp.sign(jnp.sum(parts, axis=0, dtype=counting(parts.shape[0]))).astype(jnp.int8)
@@ -64,7 +66,7 @@ def majority_of(q: Any, axis_name: Any) -> Any:
     return flat[: q.size].reshape(q.shape)
 
 
-def mean_of(q: Any, scale: Any, axis_name: Any) -> Any:
+def mean_of(q: Array, scale: Array, axis_name: Hashable) -> Array:
     """The mean over the devices of scale_i q_i."""
     parts, scales = _parts(q, axis_name), jax.lax.all_gather(scale, axis_name)
     return _whole(jnp.mean(scales[:, None] * parts.astype(scale.dtype), axis=0), q, axis_name)

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
+from jax.lax import PrecisionLike
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._linalg import frobenius
 from gradxform._numerics import round_to, widen
+from gradxform._types import Array, ArrayLike
 from gradxform.linear_algebra._power_iteration import power_iteration
 
 
 class _Newton(NamedTuple):
-    k: Any
-    m: Any
-    h: Any
-    last_h: Any
-    error: Any
-    improves: Any
+    k: Array | int
+    m: Array
+    h: Array
+    last_h: Array
+    error: Array
+    improves: Array | bool
 
 
 def matrix_inverse_pth_root(
-    matrix: Any,
-    p: Any,
-    num_iters: Any = 100,
-    ridge_epsilon: Any = 1e-6,
-    error_tolerance: Any = 1e-6,
-    precision: Any = jax.lax.Precision.HIGHEST,
-) -> tuple[jax.Array, jax.Array]:
+    matrix: ArrayLike,
+    p: float | np.integer | Array,
+    num_iters: int | np.integer | Array = 100,
+    ridge_epsilon: ArrayLike = 1e-6,
+    error_tolerance: ArrayLike = 1e-6,
+    precision: PrecisionLike = jax.lax.Precision.HIGHEST,
+) -> tuple[Array, Array]:
     """matrix^(-1/p), and the largest element of |m - I|, which says how well that went.
 
         a = matrix + ridge_epsilon l I          l = the largest eigenvalue, at least 1e-16
@@ -74,7 +78,7 @@ def matrix_inverse_pth_root(
     return round_to(jnp.where(s.improves, s.h, s.last_h), given.dtype), distance(s.m)
 
 
-def _whole(p: Any) -> Any:
+def _whole(p: float | np.integer | Array) -> Array | int:
     """p as an int, if it is known."""
     if isinstance(p, jax.core.Tracer):
         return p
@@ -83,7 +87,7 @@ def _whole(p: Any) -> Any:
     return int(p)
 
 
-def _power(x: Any, p: Any, product: Any) -> Any:
+def _power(x: Array, p: Array | int, product: Callable[[Array, Array], Array]) -> Array:
     """x^p."""
     if not isinstance(p, int):
         return jax.lax.fori_loop(1, p, lambda _, y: product(y, x), x)

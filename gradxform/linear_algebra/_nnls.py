@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
+from gradxform._types import Array, ArrayLike
 
 
-def nnls(A: Any, b: Any, iters: int, unroll: int | bool = 1, L: Any = None) -> jax.Array:
+def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: ArrayLike | None = None) -> Array:
     """Minimize |A x - b| over x >= 0 by the fast projected gradient method.
 
         x' = max(y - (A^T A y - A^T b) / L, 0)
@@ -35,7 +34,7 @@ def nnls(A: Any, b: Any, iters: int, unroll: int | bool = 1, L: Any = None) -> j
     L = _largest_eigenvalue_at_most(Q) if L is None else L
     L = jnp.where(L == 0, 1, L)
 
-    def step(carry: Any, _: Any) -> Any:
+    def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
         x, y, c = carry
         x_next = jnp.maximum(y - (product(Q, y) - q) / L, 0)
         c_next = (1 + jnp.sqrt(1 + 4 * c**2)) / 2
@@ -46,5 +45,5 @@ def nnls(A: Any, b: Any, iters: int, unroll: int | bool = 1, L: Any = None) -> j
     return round_to(x, dtype)
 
 
-def _largest_eigenvalue_at_most(Q: Any) -> Any:
+def _largest_eigenvalue_at_most(Q: Array) -> Array:
     return jnp.minimum(jnp.sqrt(jnp.sum(Q * Q)), jnp.max(jnp.sum(jnp.abs(Q), 0), initial=0))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
-
+from gradxform._types import Array, Updates
 from gradxform.tree import norm
 
 
-def global_norm(updates: Any) -> jax.Array:
+def global_norm(updates: Updates) -> Array:
     """The Euclidean norm of all elements of a tree; the same as `tree.norm`.
 
         sqrt(sum |x|^2)

@@ -7,21 +7,24 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.lax import PrecisionLike
 
 from gradxform import tree
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import round_to, widen
+from gradxform._types import Array, ArrayLike, Tree
 
 
 def power_iteration(
-    matrix: Any | Callable[[Any], Any],
+    matrix: ArrayLike | Callable[[Any], Tree],
     *,
-    v0: Any = None,
-    num_iters: Any = 100,
-    error_tolerance: Any = 1e-6,
-    precision: Any = jax.lax.Precision.HIGHEST,
-    key: Any = None,
-) -> tuple[Any, Any]:
+    v0: Tree = None,
+    num_iters: int | np.integer | Array = 100,
+    error_tolerance: ArrayLike = 1e-6,
+    precision: PrecisionLike = jax.lax.Precision.HIGHEST,
+    key: Array | None = None,
+) -> tuple[Array, Tree]:
     """The eigenvalue of largest size, and its eigenvector of norm 1.
 
         v = z / |z|
@@ -46,35 +49,35 @@ def power_iteration(
         v0 = _uniform(key, a) if v0 is None else v0
     v = _unit(v0, v0)
 
-    def unfinished(carry: Any) -> Any:
+    def unfinished(carry: tuple[Array | int, Tree, Tree]) -> Array:
         k, v, z = carry
         eigenvalue = tree.vdot(v, z)
         residual = jax.tree.map(lambda z, v: z - eigenvalue * v, z, v)
-        return (k < num_iters) & (tree.norm(residual) > error_tolerance * jnp.abs(eigenvalue))
+        return (tree.norm(residual) > error_tolerance * jnp.abs(eigenvalue)) & (k < num_iters)
 
-    def step(carry: Any) -> Any:
+    def step(carry: tuple[Array | int, Tree, Tree]) -> tuple[Array | int, Tree, Tree]:
         k, v, z = carry
         v = _unit(z, v)
         return k + 1, v, multiply(v)
 
     _, v, z = jax.lax.while_loop(unfinished, step, (0, v, multiply(v)))
     vector = _unit(z, v)
-    return tree.vdot(v, z), vector if callable(matrix) else round_to(vector, jnp.result_type(matrix))
+    return jnp.asarray(tree.vdot(v, z)), vector if callable(matrix) else round_to(vector, jnp.result_type(matrix))
 
 
-def _unit(z: Any, v: Any) -> Any:
+def _unit(z: Tree, v: Tree) -> Tree:
     """z / |z| in the dtypes of v; v if z is 0."""
     size = tree.norm(z)
     return jax.tree.map(lambda z, v: jnp.where(size > 0, z / jnp.where(size > 0, size, 1), v).astype(jnp.result_type(v)), z, v)
 
 
-def _square(matrix: Any) -> jax.Array:
+def _square(matrix: ArrayLike) -> Array:
     a = jnp.asarray(matrix)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise StructureError(f"power_iteration: `matrix` must be square, but has shape {a.shape}.")
     return a.astype(widen(a.dtype))
 
 
-def _uniform(key: Any, a: jax.Array) -> jax.Array:
+def _uniform(key: Array | None, a: Array) -> Array:
     key = jax.random.PRNGKey(0) if key is None else key
     return jax.random.uniform(key, a.shape[-1:], jnp.finfo(a.dtype).dtype, minval=-1.0, maxval=1.0).astype(a.dtype)

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, ArrayLike, Field, Shared, Updates
+from gradxform._types import Array, Field, Shared, Updates
 from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Point, check_number, number, scalar_dtype, violation
+from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Number, Point, check_number, number, scalar_dtype, violation
 from gradxform.registry import transform
 
 
@@ -39,11 +39,11 @@ class ScaleByBacktrackingLinesearchState(NamedTuple):
 class _Search(NamedTuple):
     """A search on its way: evaluations so far, the step, its value, its gradients once it is accepted, and its error."""
 
-    k: Any
-    a: Any
-    f: Any
-    grads: Any
-    error: Any
+    k: Array
+    a: Array
+    f: Array
+    grads: list[Array] | None
+    error: Array
 
 
 class BacktrackingLineSearch(LineSearch):
@@ -76,7 +76,7 @@ class BacktrackingLineSearch(LineSearch):
         return Found(a, f, kept, {"num_linesearch_steps": end.k, "decrease_error": end.error})
 
 
-def _report(start: Point, end: _Search, atol: Any) -> None:
+def _report(start: Point, end: _Search, atol: Array) -> None:
     """Say on the host why a search failed."""
     if end.error <= atol:
         return
@@ -102,8 +102,8 @@ def _check(owner: str, given: Mapping[str, Any]) -> None:
 @wrapper(ScaleByBacktrackingLinesearchState, needs=NEEDS, check=_check)
 def scale_by_backtracking_linesearch(
     g, s, p, c,
-    max_backtracking_steps: int, slope_rtol: ArrayLike = 1e-4, decrease_factor: ArrayLike = 0.8, increase_factor: ArrayLike = 1.5,
-    max_learning_rate: ArrayLike = 1.0, atol: ArrayLike = 0.0, rtol: ArrayLike = 0.0, store_grad: bool = False, verbose: bool = False,
+    max_backtracking_steps: int, slope_rtol: Number = 1e-4, decrease_factor: Number = 0.8, increase_factor: Number = 1.5,
+    max_learning_rate: Number = 1.0, atol: Number = 0.0, rtol: Number = 0.0, store_grad: bool = False, verbose: bool = False,
 ):  # fmt: skip
     """Scale the updates by the first of ever shorter steps that decreases the objective enough.
 

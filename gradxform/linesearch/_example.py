@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, widen
+from gradxform._types import Array, Params, Updates
 from gradxform.core._holes import flatten, is_array
 
 
@@ -22,13 +23,13 @@ def bowl(sign: float) -> Mapping[str, Callable[[Any, Any], Any]]:
     }
 
 
-def _present(grads: Any, params: Any) -> tuple[list[Any], list[Any]]:
+def _present(grads: Updates, params: Params) -> tuple[list[Any], list[Any]]:
     pairs = zip(flatten(grads)[0], flatten(params)[0], strict=True)
     kept = [(g, p) if is_array(g) else (None, None) for g, p in pairs]
     return [g for g, _ in kept], [p for _, p in kept]
 
 
-def _bowl(gs: list[Any], ps: list[Any], x: Any) -> Any:
+def _bowl(gs: list[Any], ps: list[Any], x: Params) -> Array:
     """sum Re(conj(g) (x - p)) + |x - p|^2 / 2"""
     value = jnp.zeros(())
     for g, p, y in zip(gs, ps, flatten(x)[0], strict=True):

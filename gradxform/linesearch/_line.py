@@ -14,59 +14,61 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact, real_part, round_to, widen
-from gradxform._types import Field, OptState, Parameter, Params, Range, Updates
+from gradxform._types import Array, ArrayLike, Field, Hyper, OptState, Parameter, Params, Range, Tree, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
 from gradxform.core._transformation import frozen
 from gradxform.core._whole import TreeContext
 
 NEEDS = ("params", "value", "grad", "value_fn")
+Number = float | np.number | np.ndarray | Array
+"""What may be given for a number of a search, which has no schedules."""
 
 
 class Point(NamedTuple):
     """A step a, the value f(p + a u) and the slope d/da f(p + a u)."""
 
-    a: Any
-    f: Any
-    df: Any
+    a: Array
+    f: Array
+    df: Array
 
 
 class Found(NamedTuple):
     """Where a search ended: the step, the value and the gradients (as `jax.grad` gives them) there, and the fields of its report."""
 
-    a: Any
-    f: Any
-    grads: Any
-    info: Any
+    a: Array
+    f: Array
+    grads: Tree
+    info: Mapping[str, Array]
 
 
 class Line:
     """f(p + a u), at exactly the parameters that `apply_updates` would make of `a u`."""
 
-    def __init__(self, objective: Callable[[Any], Any], ps: Sequence[Any], us: Sequence[Any], dtype: Any):
+    def __init__(self, objective: Callable[[Sequence[Array]], Array], ps: Sequence[Array], us: Sequence[Array], dtype: np.dtype):
         self.objective, self.ps, self.us, self.dtype = objective, ps, us, dtype
 
-    def scaled(self, a: Any) -> list[Any]:
+    def scaled(self, a: Array) -> list[Array]:
         """a u, in the dtype of u; 0 for a = 0, whatever u is."""
         return [round_to(jnp.where(a == 0, 0, a * u.astype(widen(u.dtype))), u.dtype) for u in self.us]
 
-    def params(self, a: Any) -> list[Any]:
+    def params(self, a: Array) -> list[Array]:
         return [add_update(p, u) for p, u in zip(self.ps, self.scaled(a), strict=True)]
 
-    def slope(self, grads: Sequence[Any]) -> Any:
+    def slope(self, grads: Sequence[Array]) -> Array:
         """sum Re(g u), for gradients as `jax.grad` gives them."""
         wide = lambda x: x.astype(widen(x.dtype))
         terms = [jnp.sum((wide(g) * wide(u)).real).astype(self.dtype) for g, u in zip(grads, self.us, strict=True)]
         return sum(terms, jnp.zeros((), self.dtype))
 
-    def value(self, a: Any, differentiated: bool) -> tuple[Any, Callable[[], list[Any]] | None]:
+    def value(self, a: Array, differentiated: bool) -> tuple[Array, Callable[[], list[Array]] | None]:
         """The value at a step, and how to get the gradients there, if they may be wanted."""
         if not differentiated:
             return self.objective(self.params(a)).astype(self.dtype), None
         f, pull = jax.vjp(self.objective, self.params(a))
         return f.astype(self.dtype), lambda: pull(jnp.ones_like(f))[0]
 
-    def point(self, a: Any) -> tuple[Point, list[Any]]:
+    def point(self, a: Array) -> tuple[Point, list[Array]]:
         """The point at a step, and the gradients there."""
         f, grads = jax.value_and_grad(self.objective)(self.params(a))
         return Point(a, f.astype(self.dtype), self.slope(grads)), grads
@@ -75,13 +77,13 @@ class Line:
 class Inputs(NamedTuple):
     """What a search reads. The lists hold the leaves that have an update."""
 
-    value_fn: Any
+    value_fn: Callable[..., ArrayLike]
     kwargs: Mapping[str, Any]
-    params: Any
-    updates: Sequence[Any]
-    grads: Sequence[Any]
-    value: Any
-    rate: Any
+    params: Params
+    updates: Sequence[Array]
+    grads: Sequence[Array]
+    value: Array
+    rate: Array
 
 
 class LineSearch:
@@ -137,12 +139,12 @@ def number(first: float) -> Field:
     return Field(first=lambda params: jnp.full((), first, scalar_dtype(jax.tree.leaves(params))))
 
 
-def _strong(x: Any, dtype: Any) -> Any:
+def _strong(x: Array, dtype: np.dtype) -> Array:
     """x in this dtype, not of weak type, so that a number and an array of it are searched from by one program."""
     return x if getattr(x, "dtype", None) == dtype and not getattr(x, "weak_type", False) else jnp.asarray(x).astype(dtype)
 
 
-def scalar_dtype(leaves: Sequence[Any]) -> Any:
+def scalar_dtype(leaves: Sequence[Any]) -> np.dtype:
     """The dtype of steps and values: real, float32 or wider."""
     dtypes = [real_part(widen(dtype_of(x))) for x in leaves if is_array(x)]
     return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
@@ -166,7 +168,7 @@ def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Any]) -> di
     return {p.name: extra[p.name] for p in named if p.name in extra}
 
 
-def _solve(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Any], Found]:
+def _solve(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Array], Found]:
     """The scaled updates and what was found. Without a trace around it the search is compiled once per `value_fn`, and kept."""
     leaves, structure = jax.tree.flatten(inputs)
     if any(isinstance(x, jax.core.Tracer) for x in (*leaves, *spec.args.values())):
@@ -176,7 +178,7 @@ def _solve(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[
     return _compiled(_Fixed(spec, present, structure, fixed, _around(inputs.value_fn)))(list(arrays.values()))
 
 
-def _is_data(x: Any) -> bool:
+def _is_data(x: Tree) -> bool:
     if isinstance(x, jax.Array):
         return True
     return isinstance(x, (np.ndarray, np.generic)) and bool(jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool)
@@ -196,18 +198,18 @@ class _Fixed:
     def __hash__(self) -> int:
         return hash(self.key)
 
-    def run(self, arrays: Sequence[Any]) -> Any:
+    def run(self, arrays: Sequence[Array]) -> tuple[list[Array], Found]:
         fixed, left = dict(self.fixed), iter(arrays)
         leaves = [fixed[i] if i in fixed else next(left) for i in range(self.structure.num_leaves)]
         return _search(self.spec, self.present, self.structure.unflatten(leaves))
 
 
 @functools.lru_cache(maxsize=8)
-def _compiled(fixed: _Fixed) -> Callable[..., Any]:
+def _compiled(fixed: _Fixed) -> Callable[[Sequence[Array]], tuple[list[Array], Found]]:
     return jax.jit(fixed.run)
 
 
-def _around(fn: Any) -> list[Any]:
+def _around(fn: Callable[..., ArrayLike]) -> list[Any]:
     """What a function reads from its closure and its module: one that reads something else than last time is another function."""
     fn = inspect.unwrap(fn)
     while isinstance(fn, functools.partial):
@@ -219,10 +221,10 @@ def _around(fn: Any) -> list[Any]:
     return [*variables.nonlocals.values(), *variables.globals.values()]
 
 
-def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Any], Found]:
+def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Array], Found]:
     leaves, treedef = flatten(inputs.params)
 
-    def objective(xs: Sequence[Any]) -> Any:
+    def objective(xs: Sequence[Array]) -> Array:
         full = list(leaves)
         for i, x in zip(present, xs, strict=True):
             full[i] = x
@@ -236,7 +238,7 @@ def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple
     return line.scaled(found.a), found
 
 
-def _as_value(name: str, value: Any) -> Any:
+def _as_value(name: str, value: ArrayLike) -> Array:
     if not hasattr(value, "dtype") and not isinstance(value, (int, float)):
         came = f"a {type(value).__name__}"
     elif np.shape(value) != () or not is_inexact(jnp.result_type(value)) or jnp.iscomplexobj(value):
@@ -246,12 +248,12 @@ def _as_value(name: str, value: Any) -> Any:
     raise StructureError(f"{name}: `value_fn` must return one real number, the objective at the parameters, but returned {came}.")
 
 
-def violation(error: Any) -> Any:
+def violation(error: Array) -> Array:
     """By how much a condition is violated: at least 0, and infinite where it cannot be told."""
     return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0)).astype(error.dtype)
 
 
-def check_number(owner: str, name: str, value: Any, interval: str, whole: bool = False, nullable: bool = False) -> None:
+def check_number(owner: str, name: str, value: Hyper | None, interval: str, whole: bool = False, nullable: bool = False) -> None:
     """Raise unless the value is a number of the interval, or an array of one; a schedule has no clock here."""
     if callable(value) and not hasattr(value, "dtype"):
         raise HyperparameterError(

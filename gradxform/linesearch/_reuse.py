@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.core
@@ -11,10 +10,11 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError
 from gradxform._numerics import round_to
+from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._holes import flatten, is_gap
 
 
-def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+def value_and_grad_from_state(value_fn: Callable[..., ArrayLike]) -> Callable[..., tuple[Array, Updates]]:
     """`jax.value_and_grad(value_fn)`, which need not evaluate where a line search has just done so.
 
         value, grad = value_and_grad_from_state(value_fn)(params, *args, state=state, **kwargs)
@@ -27,13 +27,13 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
     Raises   MissingArgumentError: the state has no value and gradient. KeyError: it has several.
     """
 
-    def value_and_grad(params: Any, *fn_args: Any, state: Any, **fn_kwargs: Any) -> tuple[Any, Any]:
+    def value_and_grad(params: Params, *fn_args: Tree, state: OptState, **fn_kwargs: Tree) -> tuple[Array, Updates]:
         value, grad = _kept(state)
         whole = flatten(grad)[1] == flatten(params)[1]
         if not whole or any(is_gap(g) and not is_gap(p) for g, p in zip(flatten(grad)[0], flatten(params)[0], strict=True)):
             return jax.value_and_grad(value_fn)(params, *fn_args, **fn_kwargs)
 
-        def evaluate() -> tuple[Any, Any]:
+        def evaluate() -> tuple[Array, Updates]:
             found = jax.value_and_grad(value_fn)(params, *fn_args, **fn_kwargs)
             return jax.tree.map(lambda new, old: round_to(jnp.asarray(new), old.dtype).astype(old.dtype), found, (value, grad))
 
@@ -45,7 +45,7 @@ def value_and_grad_from_state(value_fn: Callable[..., Any]) -> Callable[..., tup
     return value_and_grad
 
 
-def _kept(state: Any) -> tuple[Any, Any]:
+def _kept(state: OptState) -> tuple[Array, Updates]:
     """The value and the gradient of the one record that has both."""
     has_both = lambda x: hasattr(x, "value") and hasattr(x, "grad")
     records = [x for x in jax.tree.leaves(state, is_leaf=has_both) if has_both(x)]

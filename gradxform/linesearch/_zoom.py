@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, ArrayLike, Field, Shared, Updates
+from gradxform._types import Array, Field, Shared, Tree, Updates
 from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Point, check_number, number, scalar_dtype, violation
+from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Number, Point, check_number, number, scalar_dtype, violation
 from gradxform.registry import transform
 
 
@@ -50,19 +50,19 @@ class _Search(NamedTuple):
       decrease, curvature: by how much the last point violates either condition.
     """
 
-    k: Any
+    k: Array
     new: Point
-    grads: Any
-    bracketed: Any
+    grads: list[Array] | None
+    bracketed: Array
     low: Point
     high: Point
     ref: Point
     safe: Point
-    safe_grads: Any
-    decrease: Any
-    curvature: Any
-    done: Any
-    failed: Any
+    safe_grads: list[Array] | None
+    decrease: Array
+    curvature: Array
+    done: Array
+    failed: Array
 
 
 class ZoomLineSearch(LineSearch):
@@ -123,11 +123,11 @@ class ZoomLineSearch(LineSearch):
         return _Search(s.k + 1, new, grads, bracketed, low, high, ref, safe, safe_grads, decrease, curvature, done, failed)
 
 
-def _choose(condition: Any, one: Any, other: Any) -> Any:
+def _choose(condition: Array, one: Tree, other: Tree) -> Tree:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 
-def _interpolate(low: Point, high: Point, ref: Point) -> Any:
+def _interpolate(low: Point, high: Point, ref: Point) -> Array:
     """The minimum of a cubic through the three points, of a parabola through two, or the middle: the first that is well inside."""
     h, k = high.a - low.a, ref.a - low.a
     inside = lambda d, margin: (d / h > margin) & (d / h < 1 - margin)
@@ -140,7 +140,7 @@ def _interpolate(low: Point, high: Point, ref: Point) -> Any:
     return low.a + jnp.where(inside(cubic, 0.2), cubic, jnp.where(inside(square, 0.1), square, h / 2))
 
 
-def _report(start: Point, end: _Search, a: Any, precision: Any) -> None:
+def _report(start: Point, end: _Search, a: Array, precision: Array) -> None:
     """Say on the host why a search failed."""
     if end.done and end.curvature <= 0:
         return
@@ -182,9 +182,9 @@ def _check(owner: str, given: Mapping[str, Any]) -> None:
 @wrapper(ScaleByZoomLinesearchState, needs=NEEDS, check=_check)
 def scale_by_zoom_linesearch(
     g, s, p, c,
-    max_linesearch_steps: int, max_learning_rate: ArrayLike | None = None, tol: ArrayLike = 0.0, increase_factor: ArrayLike = 2.0,
-    slope_rtol: ArrayLike = 1e-4, curv_rtol: ArrayLike = 0.9, approx_dec_rtol: ArrayLike | None = 1e-6,
-    stepsize_precision: ArrayLike = 1e-5, initial_guess_strategy: Literal["keep", "one"] = "keep", verbose: bool = False,
+    max_linesearch_steps: int, max_learning_rate: Number | None = None, tol: Number = 0.0, increase_factor: Number = 2.0,
+    slope_rtol: Number = 1e-4, curv_rtol: Number = 0.9, approx_dec_rtol: Number | None = 1e-6,
+    stepsize_precision: Number = 1e-5, initial_guess_strategy: Literal["keep", "one"] = "keep", verbose: bool = False,
 ):  # fmt: skip
     """Scale the updates by a step that satisfies the strong Wolfe conditions.
 

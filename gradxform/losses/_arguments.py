@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from typing import ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
-from gradxform._types import signature_of
+from gradxform._types import Array, ArrayLike, signature_of
 
 P = ParamSpec("P")
+Loss = TypeVar("Loss")  # an array, or a tuple of them
 Axis = int | Sequence[int] | None
 
 
-def rounded_once(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
+def rounded_once(*names: str) -> Callable[[Callable[P, Loss]], Callable[P, Loss]]:
     """Let a function compute in float32 or wider, and round its result to the dtype that JAX promotes its arguments `names` to."""
 
-    def lift(f: Callable[P, Any]) -> Callable[P, Any]:
+    def lift(f: Callable[P, Loss]) -> Callable[P, Loss]:
         @functools.wraps(f)
-        def wide(*args: P.args, **kwargs: P.kwargs) -> Any:
+        def wide(*args: P.args, **kwargs: P.kwargs) -> Loss:
             given = signature_of(f).bind(*args, **kwargs)
             arrays = {n: jnp.asarray(x) for n, x in given.arguments.items() if n in names and x is not None}
             dtype = jnp.result_type(*arrays.values())
@@ -35,7 +37,7 @@ def rounded_once(*names: str) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     return lift
 
 
-def check_dtype(loss: str, kind: Any, **arrays: Any) -> None:
+def check_dtype(loss: str, kind: type[np.generic], **arrays: ArrayLike) -> None:
     """Raise unless all dtypes are of this kind, such as `jnp.floating`."""
     for name, x in arrays.items():
         if not jnp.issubdtype(jnp.result_type(x), kind):
@@ -44,13 +46,14 @@ def check_dtype(loss: str, kind: Any, **arrays: Any) -> None:
             )
 
 
-def check_equal_shapes(loss: str, **arrays: Any) -> None:
-    """Raise unless all shapes are the same."""
+def check_equal_shapes(loss: str, **arrays: ArrayLike) -> list[Array]:
+    """All as arrays. Raise unless their shapes are the same."""
     if len({jnp.shape(x) for x in arrays.values()}) > 1:
         raise StructureError(f"{loss}: {_shapes(arrays)}. They must have the same shape; nothing is broadcast.")
+    return [jnp.asarray(x) for x in arrays.values()]
 
 
-def broadcast(loss: str, **arrays: Any) -> list[jax.Array]:
+def broadcast(loss: str, **arrays: ArrayLike) -> list[Array]:
     """Broadcast all to the shape of one of them. A shape that none has, such as (n, n) of (n,) and (n, 1), is a mistake."""
     shapes = [jnp.shape(x) for x in arrays.values()]
     try:
@@ -62,24 +65,24 @@ def broadcast(loss: str, **arrays: Any) -> list[jax.Array]:
     return [jnp.broadcast_to(jnp.asarray(x), common) for x in arrays.values()]
 
 
-def mask(loss: str, where: Any, x: Any) -> jax.Array:
+def mask(loss: str, where: ArrayLike | None, x: ArrayLike) -> Array:
     """The elements that count, in the shape of x."""
     if where is None:
-        return jnp.ones(x.shape, bool)
+        return jnp.ones(jnp.shape(x), bool)
     try:
-        return jnp.broadcast_to(jnp.asarray(where, bool), x.shape)
+        return jnp.broadcast_to(jnp.asarray(where, bool), jnp.shape(x))
     except ValueError:
         raise StructureError(
-            f"{loss}: `where` has shape {jnp.shape(where)}, which does not broadcast to the arguments' shape {x.shape}."
+            f"{loss}: `where` has shape {jnp.shape(where)}, which does not broadcast to the arguments' shape {jnp.shape(x)}."
         ) from None
 
 
-def weigh(p: Any, x: Any) -> Any:
+def weigh(p: ArrayLike, x: Array) -> Array:
     """p x, where 0 times infinity is 0."""
-    return p * jnp.where((p == 0) & jnp.isinf(x), 0, x)
+    return jnp.where((p == 0) & jnp.isinf(x), 0, x) * p
 
 
-def at_labels(loss: str, labels: Any, *arrays: Any) -> list[jax.Array]:
+def at_labels(loss: str, labels: ArrayLike, *arrays: Array) -> list[Array]:
     """The element of each array at the label, an index into its last axis. A label that is no class gives NaN."""
     check_dtype(loss, jnp.integer, labels=labels)
     labels, _ = broadcast(loss, **{"labels": labels, "scores without their classes": arrays[0][..., 0]})
@@ -87,5 +90,5 @@ def at_labels(loss: str, labels: Any, *arrays: Any) -> list[jax.Array]:
     return [jnp.take_along_axis(spread(x), labels[..., None], -1)[..., 0] for x in arrays]
 
 
-def _shapes(arrays: dict[str, Any]) -> str:
+def _shapes(arrays: dict[str, ArrayLike]) -> str:
     return " and ".join(f"`{n}` has shape {jnp.shape(x)}" for n, x in arrays.items())

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, check_dtype, mask, rounded_once
 
 
 @rounded_once("predictions", "targets")
-def cosine_similarity(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axis: Axis = -1, where: Any = None) -> Any:
+def cosine_similarity(
+    predictions: ArrayLike, targets: ArrayLike, *, epsilon: ArrayLike = 0.0, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """The cosine of the angle between two vectors.
 
         a, b = predictions, targets             broadcast against each other, so that all pairs can be compared
@@ -25,7 +26,9 @@ def cosine_similarity(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axi
 
 
 @rounded_once("predictions", "targets")
-def cosine_distance(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axis: Axis = -1, where: Any = None) -> Any:
+def cosine_distance(
+    predictions: ArrayLike, targets: ArrayLike, *, epsilon: ArrayLike = 0.0, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """One minus the cosine of the angle between two vectors.
 
         l = 1 - cosine_similarity(predictions, targets)
@@ -37,19 +40,19 @@ def cosine_distance(predictions: Any, targets: Any, *, epsilon: Any = 0.0, axis:
     return 1.0 - _cosine("cosine_distance", predictions, targets, epsilon, axis, where)
 
 
-def unit(x: Any, epsilon: Any, axis: Axis) -> Any:
+def unit(x: Array, epsilon: ArrayLike, axis: Axis) -> Array:
     """x / |x|; 0 for x = 0."""
     square = jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), epsilon)
     return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
-def _cosine(loss: str, a: Any, b: Any, epsilon: Any, axis: Axis, where: Any) -> Any:
+def _cosine(loss: str, a: ArrayLike, b: ArrayLike, epsilon: ArrayLike, axis: Axis, where: ArrayLike | None) -> Array:
     check_dtype(loss, jnp.floating, predictions=a, targets=b)
     try:
-        shape = jnp.broadcast_shapes(a.shape, b.shape)
+        shape = jnp.broadcast_shapes(jnp.shape(a), jnp.shape(b))
     except ValueError:
         raise StructureError(
-            f"{loss}: `predictions` has shape {a.shape} and `targets` has shape {b.shape}, which do not broadcast. Reshape them."
+            f"{loss}: `predictions` has shape {jnp.shape(a)} and `targets` has shape {jnp.shape(b)}, which do not broadcast. Reshape them."
         ) from None
     a, b = jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape)
     if where is not None:

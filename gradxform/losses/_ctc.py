@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import check_dtype
 from gradxform.tree._leafwise import wide
 
 
 def ctc_loss(
-    logits: Any, logit_paddings: Any, labels: Any, label_paddings: Any, *, blank_id: int = 0, log_epsilon: Any = -1e5
-) -> jax.Array:
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
+    log_epsilon: ArrayLike = -1e5,
+) -> Array:
     """The negative log-probability of a label sequence, summed over its alignments to the frames: (B,).
 
         l = -log sum of p(path)         over the paths of T frames that spell the labels: repeated classes merged, blanks removed
@@ -31,8 +36,14 @@ def ctc_loss(
 
 
 def ctc_loss_with_forward_probs(
-    logits: Any, logit_paddings: Any, labels: Any, label_paddings: Any, *, blank_id: int = 0, log_epsilon: Any = -1e5
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    logits: ArrayLike,
+    logit_paddings: ArrayLike,
+    labels: ArrayLike,
+    label_paddings: ArrayLike,
+    *,
+    blank_id: int = 0,
+    log_epsilon: ArrayLike = -1e5,
+) -> tuple[Array, Array, Array]:
     """The CTC loss (B,), and the log-probabilities of the prefixes that end in a blank and in a label, both by frame.
 
         p    = log softmax(logits)
@@ -66,7 +77,7 @@ def ctc_loss_with_forward_probs(
     to_blank = jnp.moveaxis(log_p[:, :, blank_id, None], 1, 0)
     allow_repeated, forbid_repeated = jnp.where(repeats, 0, log_epsilon), jnp.where(repeats, log_epsilon, 0)
 
-    def frame(before: Any, now: Any) -> Any:
+    def frame(before: tuple[Array, Array], now: tuple[Array, Array, Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         b, e = before
         p_label, p_blank, skip = now
         free = _join(b, e + forbid_repeated)
@@ -84,17 +95,17 @@ def ctc_loss_with_forward_probs(
     return -jnp.take_along_axis(b[-1], lengths, 1)[:, 0], b, e
 
 
-def _join(b: Any, e: Any) -> Any:
+def _join(b: Array, e: Array) -> Array:
     """Add the prefixes that end in label n to those with n labels."""
     return jnp.concatenate([b[:, :1], jnp.logaddexp(b[:, 1:], e)], axis=1)
 
 
-def _at_most_zero(x: Any) -> Any:
+def _at_most_zero(x: Array) -> Array:
     """Log-probabilities that rounding made positive become 0; derivatives stay."""
     return x - jax.lax.stop_gradient(jnp.maximum(x, 0))
 
 
-def _check(logits: Any, logit_paddings: Any, labels: Any, label_paddings: Any) -> tuple[Any, Any]:
+def _check(logits: Array, logit_paddings: Array, labels: Array, label_paddings: Array) -> tuple[Array, Array]:
     """The paddings as booleans."""
     check_dtype("ctc_loss", jnp.floating, logits=logits)
     if logits.ndim != 3 or labels.ndim != 2 or logits.shape[0] != labels.shape[0]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, broadcast, check_dtype, mask, rounded_once
 
 
 @rounded_once("log_predictions", "targets")
-def kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -1, where: Any = None) -> Any:
+def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """The information that is lost when predictions stand for targets.
 
         q = targets
@@ -27,7 +27,9 @@ def kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -1, where: An
 
 
 @rounded_once("log_predictions", "log_targets")
-def kl_divergence_with_log_targets(log_predictions: Any, log_targets: Any, axis: Axis = -1, where: Any = None) -> Any:
+def kl_divergence_with_log_targets(
+    log_predictions: ArrayLike, log_targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """The information that is lost when predictions stand for targets, both given as logarithms.
 
         l = sum_i exp(log_targets_i) (log_targets_i - log_predictions_i)        0 log 0 = 0
@@ -42,7 +44,9 @@ def kl_divergence_with_log_targets(log_predictions: Any, log_targets: Any, axis:
 
 
 @rounded_once("log_predictions", "targets")
-def generalized_kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -1, where: Any = None) -> Any:
+def generalized_kl_divergence(
+    log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """The Kullback-Leibler divergence of measures that need not sum to 1.
 
         q = targets
@@ -56,7 +60,7 @@ def generalized_kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -
     return jnp.sum(_relative_entropy(p, q) + (jnp.exp(p) - q), axis=axis, where=where)
 
 
-def convex_kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -1, where: Any = None) -> Any:
+def convex_kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """The old name of `generalized_kl_divergence`, deprecated.
 
     Source   Bregman 1967.
@@ -66,7 +70,7 @@ def convex_kl_divergence(log_predictions: Any, targets: Any, axis: Axis = -1, wh
     return generalized_kl_divergence(log_predictions, targets, axis=axis, where=where)
 
 
-def _arguments(loss: str, where: Any, **arrays: Any) -> tuple[Any, Any, Any]:
+def _arguments(loss: str, where: ArrayLike | None, **arrays: ArrayLike) -> tuple[Array, Array, Array | None]:
     """Both arrays, 0 where they do not count, and what counts."""
     check_dtype(loss, jnp.floating, **arrays)
     p, q = broadcast(loss, **arrays)
@@ -76,6 +80,6 @@ def _arguments(loss: str, where: Any, **arrays: Any) -> tuple[Any, Any, Any]:
     return jnp.where(where, p, 0), jnp.where(where, q, 0), where
 
 
-def _relative_entropy(log_p: Any, q: Any) -> Any:
+def _relative_entropy(log_p: Array, q: Array) -> Array:
     none = q == 0
     return q * (jnp.log(jnp.where(none, 1, q)) - jnp.where(none & jnp.isinf(log_p), 0, log_p))

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Concatenate, ParamSpec, Protocol
 
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, rounded_once, weigh
 
+P = ParamSpec("P")
 
-def make_fenchel_young_loss(max_fun: Callable[..., Any]) -> Callable[..., Any]:
+
+class FenchelYoungLoss(Protocol[P]):
+    """What `make_fenchel_young_loss` makes."""
+
+    def __call__(self, scores: ArrayLike, targets: ArrayLike, *args: P.args, **kwargs: P.kwargs) -> Array: ...
+
+
+def make_fenchel_young_loss(max_fun: Callable[Concatenate[Array, P], ArrayLike]) -> FenchelYoungLoss[P]:
     """The Fenchel-Young loss of a convex function of one vector.
 
         l(scores, targets) = max_fun(scores) - sum_i targets_i scores_i
@@ -23,7 +32,7 @@ def make_fenchel_young_loss(max_fun: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     @rounded_once("scores", "targets")
-    def fenchel_young_loss(scores: Any, targets: Any, *args: Any, **kwargs: Any) -> Any:
+    def fenchel_young_loss(scores: ArrayLike, targets: ArrayLike, *args: P.args, **kwargs: P.kwargs) -> Array:
         scores, targets = broadcast("fenchel_young_loss", scores=scores, targets=targets)
         maximum = jnp.vectorize(lambda x: max_fun(x, *args, **kwargs), signature="(n)->()")
         return maximum(scores) - jnp.sum(weigh(jnp.conj(targets), scores), -1)

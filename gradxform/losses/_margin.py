@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import at_labels, broadcast, check_equal_shapes, rounded_once
 from gradxform.projections import projection_simplex
 from gradxform.tree._leafwise import wide
 
 
 @rounded_once("predictor_outputs", "targets")
-def hinge_loss(predictor_outputs: Any, targets: Any) -> Any:
+def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
     """The hinge loss for targets -1 and 1, element by element.
 
         l = max(0, 1 - predictor_outputs targets)
@@ -27,7 +26,7 @@ def hinge_loss(predictor_outputs: Any, targets: Any) -> Any:
 
 
 @rounded_once("predictor_outputs", "targets")
-def perceptron_loss(predictor_outputs: Any, targets: Any) -> Any:
+def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
     """The perceptron's loss for targets -1 and 1, element by element.
 
         l = max(0, -predictor_outputs targets)
@@ -36,12 +35,12 @@ def perceptron_loss(predictor_outputs: Any, targets: Any) -> Any:
     Differs  no.
     Raises   StructureError: the shapes differ.
     """
-    check_equal_shapes("perceptron_loss", predictor_outputs=predictor_outputs, targets=targets)
-    return jnp.maximum(0, -predictor_outputs * targets)
+    outputs, targets = check_equal_shapes("perceptron_loss", predictor_outputs=predictor_outputs, targets=targets)
+    return jnp.maximum(0, -outputs * targets)
 
 
 @rounded_once("logits")
-def sparsemax_loss(logits: Any, labels: Any) -> Any:
+def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
     """The sparsemax loss for labels 0 and 1, element by element.
 
         x = -logits if labels, else logits
@@ -55,7 +54,7 @@ def sparsemax_loss(logits: Any, labels: Any) -> Any:
     return jax.nn.sparse_plus(jnp.where(labels, -logits, logits))
 
 
-def multiclass_hinge_loss(scores: Any, labels: Any) -> Any:
+def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """The hinge loss of several classes.
 
         l = max_j (scores_j + [j != labels]) - scores_labels
@@ -69,7 +68,7 @@ def multiclass_hinge_loss(scores: Any, labels: Any) -> Any:
     return jnp.max(scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype), -1) - score
 
 
-def multiclass_perceptron_loss(scores: Any, labels: Any) -> Any:
+def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """The perceptron's loss of several classes.
 
         l = max_j scores_j - scores_labels
@@ -83,7 +82,7 @@ def multiclass_perceptron_loss(scores: Any, labels: Any) -> Any:
     return jnp.max(scores, -1) - score
 
 
-def multiclass_sparsemax_loss(scores: Any, labels: Any) -> Any:
+def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """The sparsemax loss of several classes.
 
         x = scores - scores_labels
@@ -104,12 +103,12 @@ _simplex = jnp.vectorize(projection_simplex, signature="(n)->(n)")
 
 
 @jax.custom_jvp
-def _gini_conjugate(x: Any) -> Any:
+def _gini_conjugate(x: Array) -> Array:
     """max_p (p.x - p.p / 2) over the simplex. By Danskin its gradient is the maximizer p."""
     p = _simplex(x)
     return jnp.sum(p * jnp.where(p > 0, x, 0), -1) - 0.5 * jnp.sum(p * p, -1)
 
 
 @_gini_conjugate.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
     return _gini_conjugate(*primals), jnp.sum(_simplex(*primals) * tangents[0], -1)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, check_dtype, mask, rounded_once
 from gradxform.losses._softmax import cross_entropy
 
 
 @rounded_once("logits")
 def ranking_softmax_loss(
-    logits: Any,
-    labels: Any,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
-    where: Any = None,
-    weights: Any = None,
-    reduce_fn: Callable[..., Any] | None = jnp.mean,
-) -> Any:
+    where: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    reduce_fn: Callable[..., Array] | None = jnp.mean,
+) -> Array:
     """The cross-entropy of a softmax over the items of a list, labels being their relevance.
 
         l = -sum_i weights_i labels_i log softmax(logits)_i     over the items in `where`
@@ -32,6 +31,7 @@ def ranking_softmax_loss(
     Raises   StructureError: logits are not floating-point, or the shapes do not fit.
     """
     check_dtype("ranking_softmax_loss", jnp.floating, logits=logits)
+    logits = jnp.asarray(logits)
     labels = jnp.asarray(labels).astype(logits.dtype)
     if weights is not None:
         logits, labels, weights = broadcast("ranking_softmax_loss", logits=logits, labels=labels, weights=weights)
@@ -41,7 +41,7 @@ def ranking_softmax_loss(
     return _reduce(reduce_fn, loss, None if where is None else jnp.any(where, -1))
 
 
-def _reduce(reduce_fn: Any, x: jax.Array, where: Any) -> Any:
+def _reduce(reduce_fn: Callable[..., Array] | None, x: Array, where: Array | None) -> Array:
     """reduce_fn(x); the mean of nothing is 0."""
     if reduce_fn is None:
         return x

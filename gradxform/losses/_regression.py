@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, check_dtype, check_equal_shapes, rounded_once
 
 
 @rounded_once("predictions", "targets")
-def squared_error(predictions: Any, targets: Any = None) -> Any:
+def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     """The square of the error, element by element.
 
         e = predictions - targets
@@ -25,7 +25,7 @@ def squared_error(predictions: Any, targets: Any = None) -> Any:
 
 
 @rounded_once("predictions", "targets")
-def l2_loss(predictions: Any, targets: Any = None) -> Any:
+def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     """Half the square of the error, element by element.
 
         e = predictions - targets
@@ -39,7 +39,7 @@ def l2_loss(predictions: Any, targets: Any = None) -> Any:
 
 
 @rounded_once("predictions", "targets")
-def huber_loss(predictions: Any, targets: Any = None, *, delta: Any = 1.0) -> Any:
+def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delta: ArrayLike = 1.0) -> Array:
     """Quadratic for small errors, linear for large ones.
 
         e = predictions - targets
@@ -56,7 +56,7 @@ def huber_loss(predictions: Any, targets: Any = None, *, delta: Any = 1.0) -> An
 
 
 @rounded_once("predictions", "targets")
-def log_cosh(predictions: Any, targets: Any = None) -> Any:
+def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     """Nearly e^2 / 2 for small errors and |e| - log 2 for large ones, and smooth in between.
 
         e = predictions - targets
@@ -74,10 +74,10 @@ def log_cosh(predictions: Any, targets: Any = None) -> Any:
     return jnp.where(small, near, far)
 
 
-def _error(loss: str, predictions: Any, targets: Any, strict: bool = False) -> Any:
+def _error(loss: str, predictions: ArrayLike, targets: ArrayLike | None, strict: bool = False) -> Array:
     check_dtype(loss, jnp.floating, predictions=predictions)
     if targets is None:
-        return predictions
+        return jnp.asarray(predictions)
     if strict:
         check_equal_shapes(loss, predictions=predictions, targets=targets)
     predictions, targets = broadcast(loss, predictions=predictions, targets=targets)

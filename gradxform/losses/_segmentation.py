@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform.losses._arguments import check_equal_shapes, rounded_once
+from gradxform._types import Array, ArrayLike
+from gradxform.losses._arguments import Axis, check_equal_shapes, rounded_once
 
 REDUCTIONS = {"mean": lambda x: jnp.mean(x, -1), "sum": lambda x: jnp.sum(x, -1), "none": lambda x: x}
 
 
 @rounded_once("predictions", "targets")
 def dice_loss(
-    predictions: Any,
-    targets: Any,
+    predictions: ArrayLike,
+    targets: ArrayLike,
     *,
-    class_weights: Any = None,
-    smooth: Any = 1.0,
-    alpha: Any = 0.5,
-    beta: Any = 0.5,
+    class_weights: ArrayLike | None = None,
+    smooth: ArrayLike = 1.0,
+    alpha: ArrayLike = 0.5,
+    beta: ArrayLike = 0.5,
     apply_softmax: bool = True,
     reduction: str = "mean",
     ignore_background: bool = False,
-    axis: Any = None,
-) -> Any:
+    axis: Axis = None,
+) -> Array:
     """One minus the overlap of predicted and true regions, for each class.
 
         p = softmax(predictions)                        sigmoid if there is one class; predictions unless apply_softmax
@@ -66,8 +65,13 @@ def dice_loss(
 
 @rounded_once("predictions", "targets")
 def multiclass_generalized_dice_loss(
-    predictions: Any, targets: Any, *, smooth: Any = 1.0, apply_softmax: bool = True, ignore_background: bool = False
-) -> Any:
+    predictions: ArrayLike,
+    targets: ArrayLike,
+    *,
+    smooth: ArrayLike = 1.0,
+    apply_softmax: bool = True,
+    ignore_background: bool = False,
+) -> Array:
     """The mean Dice loss with rare classes weighing more.
 
         n = sum targets                                 over all but the classes
@@ -78,7 +82,7 @@ def multiclass_generalized_dice_loss(
     Differs  as `dice_loss`.
     Raises   StructureError: shapes differ.
     """
-    check_equal_shapes("multiclass_generalized_dice_loss", predictions=predictions, targets=targets)
+    predictions, targets = check_equal_shapes("multiclass_generalized_dice_loss", predictions=predictions, targets=targets)
     n = jnp.sum(targets, range(targets.ndim - 1), dtype=predictions.dtype)
     w = 1.0 / (n**2 + 1e-7)
     per_class = dice_loss(
@@ -94,7 +98,7 @@ def multiclass_generalized_dice_loss(
 
 
 @rounded_once("predictions", "targets")
-def binary_dice_loss(predictions: Any, targets: Any, *, smooth: Any = 1.0, apply_sigmoid: bool = True) -> Any:
+def binary_dice_loss(predictions: ArrayLike, targets: ArrayLike, *, smooth: ArrayLike = 1.0, apply_sigmoid: bool = True) -> Array:
     """The Dice loss of one class; the axis of classes may be left out.
 
         l = dice_loss(predictions, targets)
@@ -103,12 +107,14 @@ def binary_dice_loss(predictions: Any, targets: Any, *, smooth: Any = 1.0, apply
     Differs  as `dice_loss`.
     Raises   StructureError: shapes differ.
     """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
     if predictions.ndim == targets.ndim and predictions.shape[-1] != 1:
         predictions, targets = predictions[..., None], targets[..., None]
     return dice_loss(predictions, targets, smooth=smooth, apply_softmax=apply_sigmoid)
 
 
-def _same_rank(predictions: Any, targets: Any) -> tuple[Any, Any]:
+def _same_rank(predictions: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
     if predictions.ndim == targets.ndim - 1:
         return predictions[..., None], targets
     if targets.ndim == predictions.ndim - 1:
@@ -116,7 +122,7 @@ def _same_rank(predictions: Any, targets: Any) -> tuple[Any, Any]:
     return predictions, targets
 
 
-def _probabilities(x: Any, apply_softmax: bool) -> Any:
+def _probabilities(x: Array, apply_softmax: bool) -> Array:
     binary = x.shape[-1] == 1
     if apply_softmax:
         return jax.nn.sigmoid(x) if binary else jax.nn.softmax(x, -1)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, check_dtype, rounded_once
 from gradxform.losses._cosine import unit
 
 
 @rounded_once("embeddings")
-def ntxent(embeddings: Any, labels: Any, temperature: Any = 0.07) -> Any:
+def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.07) -> Array:
     """Normalized temperature-scaled cross-entropy: embeddings of one label attract, others repel.
 
         s_ij = cosine_similarity(embeddings_i, embeddings_j) / temperature
@@ -26,7 +25,7 @@ def ntxent(embeddings: Any, labels: Any, temperature: Any = 0.07) -> Any:
     Raises   StructureError: embeddings are not floating-point, or the shapes do not fit.
     """
     check_dtype("ntxent", jnp.floating, embeddings=embeddings)
-    labels = jnp.asarray(labels)
+    embeddings, labels = jnp.asarray(embeddings), jnp.asarray(labels)
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
         raise StructureError(
             f"ntxent: embeddings must have shape (batch, features) and labels (batch,), but got {embeddings.shape} and {labels.shape}."
@@ -43,14 +42,14 @@ def ntxent(embeddings: Any, labels: Any, temperature: Any = 0.07) -> Any:
 
 @rounded_once("anchors", "positives", "negatives")
 def triplet_margin_loss(
-    anchors: Any,
-    positives: Any,
-    negatives: Any,
+    anchors: ArrayLike,
+    positives: ArrayLike,
+    negatives: ArrayLike,
     axis: int = -1,
-    norm_degree: Any = 2,
-    margin: Any = 1.0,
-    eps: Any = 1e-6,
-) -> Any:
+    norm_degree: ArrayLike = 2,
+    margin: ArrayLike = 1.0,
+    eps: ArrayLike = 1e-6,
+) -> Array:
     """An anchor should be nearer to its positive than to its negative, by a margin.
 
         d(x) = (sum_i |anchors_i - x_i|^norm_degree + eps)^(1 / norm_degree)

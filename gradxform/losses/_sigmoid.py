@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, check_dtype, rounded_once, weigh
 
 
 @rounded_once("logits")
-def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
+def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """The cross-entropy of a sigmoid, element by element.
 
         p = sigmoid(logits)
@@ -26,7 +25,7 @@ def sigmoid_binary_cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 @rounded_once("logits")
-def sigmoid_focal_loss(logits: Any, labels: Any, *, alpha: Any = None, gamma: Any = 2.0) -> Any:
+def sigmoid_focal_loss(logits: ArrayLike, labels: ArrayLike, *, alpha: ArrayLike | None = None, gamma: ArrayLike = 2.0) -> Array:
     """The cross-entropy of a sigmoid, with less weight on what is predicted well already.
 
         p   = sigmoid(logits)
@@ -44,13 +43,13 @@ def sigmoid_focal_loss(logits: Any, labels: Any, *, alpha: Any = None, gamma: An
     log_p, log_q = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
     log_rest = jax.nn.logsumexp(jnp.stack([log_p, log_q]), axis=0, b=jnp.stack([1 - labels, labels]))
     loss = jnp.exp(weigh(gamma, log_rest)) * _cross_entropy(logits, labels)
-    return loss if alpha is None else (alpha * labels + (1.0 - alpha) * (1.0 - labels)) * loss
+    return loss if alpha is None else (labels * alpha + (1.0 - labels) * (1.0 - alpha)) * loss
 
 
-def _floats(loss: str, logits: Any, labels: Any) -> list[jax.Array]:
+def _floats(loss: str, logits: ArrayLike, labels: ArrayLike) -> list[Array]:
     check_dtype(loss, jnp.floating, logits=logits)
-    return broadcast(loss, logits=logits, labels=jnp.asarray(labels).astype(logits.dtype))
+    return broadcast(loss, logits=logits, labels=jnp.asarray(labels).astype(jnp.asarray(logits).dtype))
 
 
-def _cross_entropy(logits: Any, labels: Any) -> Any:
+def _cross_entropy(logits: Array, labels: Array) -> Array:
     return -weigh(labels, jax.nn.log_sigmoid(logits)) - weigh(1.0 - labels, jax.nn.log_sigmoid(-logits))

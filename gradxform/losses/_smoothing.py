@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, check_dtype, mask, rounded_once
 
 
 @rounded_once("labels")
-def smooth_labels(labels: Any, alpha: Any, *, axis: Axis = -1, where: Any = None) -> Any:
+def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """Mix one-hot labels with the uniform distribution.
 
         y = (1 - alpha) labels + alpha / n      n = number of classes: the elements along `axis`, those in `where`
@@ -21,4 +20,4 @@ def smooth_labels(labels: Any, alpha: Any, *, axis: Axis = -1, where: Any = None
     """
     check_dtype("smooth_labels", jnp.floating, labels=labels)
     n = jnp.sum(mask("smooth_labels", where, labels), axis, keepdims=True)
-    return (1.0 - alpha) * labels + alpha / jnp.maximum(n, 1)
+    return jnp.asarray(labels) * (1.0 - alpha) + alpha / jnp.maximum(n, 1)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
+from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, at_labels, broadcast, check_dtype, mask, rounded_once, weigh
 
 
 @rounded_once("logits", "labels")
-def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: Any = None) -> Any:
+def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """The cross-entropy of a softmax, for labels that are distributions or one-hot.
 
         l = -sum_i labels_i log softmax(logits)_i               0 log 0 = 0
@@ -28,7 +28,7 @@ def softmax_cross_entropy(logits: Any, labels: Any, axis: Axis = -1, where: Any 
 
 
 @rounded_once("logits", "labels")
-def safe_softmax_cross_entropy(logits: Any, labels: Any) -> Any:
+def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     """The cross-entropy of a softmax over the last axis, where 0 log 0 = 0.
 
         l = -sum_i labels_i log softmax(logits)_i
@@ -41,7 +41,9 @@ def safe_softmax_cross_entropy(logits: Any, labels: Any) -> Any:
 
 
 @rounded_once("logits")
-def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: int | tuple[int, ...] = -1, where: Any = None) -> Any:
+def softmax_cross_entropy_with_integer_labels(
+    logits: ArrayLike, labels: ArrayLike, axis: int | tuple[int, ...] = -1, where: ArrayLike | None = None
+) -> Array:
     """The cross-entropy of a softmax, for labels that are class numbers.
 
         l = log(sum_i exp(logits_i)) - logits_labels
@@ -67,7 +69,9 @@ def softmax_cross_entropy_with_integer_labels(logits: Any, labels: Any, axis: in
 
 
 @rounded_once("logits", "labels")
-def poly_loss_cross_entropy(logits: Any, labels: Any, *, epsilon: Any = 2.0, axis: Axis = -1, where: Any = None) -> Any:
+def poly_loss_cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, epsilon: ArrayLike = 2.0, axis: Axis = -1, where: ArrayLike | None = None
+) -> Array:
     """The cross-entropy of a softmax with its first polynomial term reweighted.
 
         p = softmax(logits)
@@ -82,13 +86,13 @@ def poly_loss_cross_entropy(logits: Any, labels: Any, *, epsilon: Any = 2.0, axi
     return -jnp.sum(weigh(labels, log_p) + epsilon * labels * jnp.expm1(log_p), axis=axis)
 
 
-def cross_entropy(loss: str, logits: Any, labels: Any, axis: Axis, where: Any) -> Any:
+def cross_entropy(loss: str, logits: ArrayLike, labels: ArrayLike, axis: Axis, where: ArrayLike | None) -> Array:
     """-sum labels log softmax(logits), over the elements of `where`."""
     check_dtype(loss, jnp.floating, logits=logits)
     return -jnp.sum(weigh(*_log_softmax(loss, logits, labels, axis, where)), axis=axis)
 
 
-def _log_softmax(loss: str, logits: Any, labels: Any, axis: Axis, where: Any) -> tuple[Any, Any]:
+def _log_softmax(loss: str, logits: ArrayLike, labels: ArrayLike, axis: Axis, where: ArrayLike | None) -> tuple[Array, Array]:
     """The labels and log softmax(logits). Labels are 0 outside `where`, and log p is finite if nothing is inside."""
     logits, labels = broadcast(loss, logits=logits, labels=labels)
     if where is not None:
@@ -97,23 +101,24 @@ def _log_softmax(loss: str, logits: Any, labels: Any, axis: Axis, where: Any) ->
     return labels, jax.nn.log_softmax(logits, axis)
 
 
-def _mask(loss: str, where: Any, logits: Any, axis: Axis) -> jax.Array:
+def _mask(loss: str, where: ArrayLike, logits: ArrayLike, axis: Axis) -> Array:
     """`where` in the shape of logits; it may come without the axes that are summed over."""
-    if axis is not None and jnp.ndim(where) != logits.ndim:
+    if axis is not None and jnp.ndim(where) != jnp.ndim(logits):
         where = jnp.expand_dims(jnp.asarray(where), axis)
     return mask(loss, where, logits)
 
 
-def _finite(logits: Any, where: jax.Array, axis: Axis) -> jax.Array:
+def _finite(logits: ArrayLike, where: Array, axis: Axis) -> Array:
     """-inf outside `where`; 0 if nothing is inside."""
     return jnp.where(where, logits, jnp.where(jnp.any(where, axis, keepdims=True), -jnp.inf, 0.0))
 
 
-def _axes(loss: str, axis: Any, logits: Any) -> tuple[int, ...]:
+def _axes(loss: str, axis: int | tuple[int, ...], logits: ArrayLike) -> tuple[int, ...]:
     """The axes, counted from the front."""
     if not isinstance(axis, tuple) and not hasattr(axis, "__index__"):
         raise HyperparameterError(f"{loss}: `axis` must be an int or a tuple of ints, but got {axis!r}.")
     axes = tuple(operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,)))
-    if not all(-logits.ndim <= i < logits.ndim for i in axes):
-        raise HyperparameterError(f"{loss}: `axis` {axis!r} is out of bounds for logits of shape {logits.shape}.")
-    return tuple(i % logits.ndim for i in axes)
+    ndim = jnp.ndim(logits)
+    if not all(-ndim <= i < ndim for i in axes):
+        raise HyperparameterError(f"{loss}: `axis` {axis!r} is out of bounds for logits of shape {jnp.shape(logits)}.")
+    return tuple(i % ndim for i in axes)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import is_inexact, real_part, round_to, widen
+from gradxform._types import Array, Tree
+
+Shaped = Array | jax.ShapeDtypeStruct
+Carry = TypeVar("Carry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +33,10 @@ class Accumulator:
       aggregate: (x with an axis of examples in front) -> x of one piece; for `micro_vmap`.
     """
 
-    init: Callable[[Any], Any]
-    update: Callable[[Any, Any, Any], Any]
-    finalize: Callable[[Any], Any]
-    aggregate: Callable[[Any], Any]
+    init: Callable[[Any], Tree]
+    update: Callable[[Any, Any, Array], Tree]
+    finalize: Callable[[Any], Tree]
+    aggregate: Callable[[Any], Tree]
 
 
 class AccumulationType(enum.Enum):
@@ -51,42 +55,47 @@ class AccumulationType(enum.Enum):
 class Wide(NamedTuple):
     """A sum or mean in float32 or wider, and an empty array of the dtype to round it to in the end."""
 
-    value: Any
-    like: Any
+    value: Array
+    like: Array
 
 
-def _begin(x: Any) -> Wide:
+def _begin(x: Shaped) -> Wide:
     dtype = jnp.dtype(jnp.int32) if x.dtype == jnp.bool_ else x.dtype
     return Wide(jnp.zeros_like(x, dtype=widen(dtype)), jnp.zeros(0, dtype))
 
 
-def _begin_mean(x: Any) -> Wide:
+def _begin_mean(x: Shaped) -> Wide:
     if not is_inexact(x.dtype):
         raise StructureError(f"microbatch: MEAN and RUNNING_MEAN need floating-point results, but got {x.dtype}{x.shape}. Use SUM.")
     return _begin(x)
 
 
-def _add(carry: Wide, x: Any, i: Any) -> Wide:
+def _add(carry: Wide, x: Array, i: Array) -> Wide:
     return carry._replace(value=carry.value + x.astype(carry.value.dtype))
 
 
-def _towards(carry: Wide, x: Any, i: Any) -> Wide:
+def _towards(carry: Wide, x: Array, i: Array) -> Wide:
     mean = carry.value
     n = jnp.asarray(i + 1, real_part(mean.dtype))
     return carry._replace(value=mean + (x.astype(mean.dtype) - mean) / n)
 
 
-def _end(carry: Wide, divisor: int = 1) -> Any:
+def _end(carry: Wide, divisor: int = 1) -> Array:
     value = carry.value / divisor if divisor != 1 else carry.value
     return round_to(value, carry.like.dtype)
 
 
-def _in_order(pieces: Any) -> Any:
+def _in_order(pieces: Array) -> Array:
     """Results (piece, example, ...) as (example of the batch, ...); see `reshape_batch_axis`."""
     return pieces if pieces.ndim < 2 else pieces.swapaxes(0, 1).reshape(-1, *pieces.shape[2:])
 
 
-def _by_leaf(init: Any, update: Any, finalize: Any, aggregate: Any) -> Accumulator:
+def _by_leaf(
+    init: Callable[[Shaped], Carry],
+    update: Callable[[Carry, Array, Array], Carry],
+    finalize: Callable[[Carry], Array],
+    aggregate: Callable[[Array], Array],
+) -> Accumulator:
     """An accumulator of trees from one of arrays."""
     return Accumulator(
         init=lambda x: jax.tree.map(init, x),
@@ -105,7 +114,7 @@ def _concatenation(n: int) -> Accumulator:
     )
 
 
-def _named(kind: Any, n: int) -> Accumulator:
+def _named(kind: Accumulator | AccumulationType, n: int) -> Accumulator:
     if isinstance(kind, Accumulator):
         return kind
     total, mean = lambda x: jnp.sum(x, axis=0), lambda x: jnp.mean(x, axis=0)
@@ -120,7 +129,7 @@ def _named(kind: Any, n: int) -> Accumulator:
     return makers[kind]()
 
 
-def accumulator_for(accumulators: Any, n: int) -> Accumulator:
+def accumulator_for(accumulators: Tree, n: int) -> Accumulator:
     """One accumulator from a tree of them, a prefix of the results of n pieces."""
     tree = jax.tree.map(lambda kind: _named(kind, n), accumulators)
     return Accumulator(

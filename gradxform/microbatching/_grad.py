@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from gradxform._types import Array, Tree
 from gradxform.microbatching._accumulators import AccumulationType
 from gradxform.microbatching._microbatch import micro_vmap
 
@@ -15,24 +17,24 @@ from gradxform.microbatching._microbatch import micro_vmap
 class IndividualOutputs(NamedTuple):
     """What `micro_grad` returns for each example."""
 
-    values: Any
-    metrics: Any
-    aux: Any
+    values: Array
+    metrics: Tree
+    aux: Tree
 
 
 def micro_grad(
-    fun: Callable[..., Any],
+    fun: Callable[..., Tree],
     has_aux: bool = False,
     argnums: int | Sequence[int] = 0,
     *,
     batch_argnums: int | Sequence[int] = 1,
     keep_batch_dim: bool = True,
     microbatch_size: int | None = None,
-    accumulator: Any = AccumulationType.SUM,
-    transform_fn: Callable[[Any], Any] = lambda x: x,
-    metrics_fn: Callable[[Any], Any] = lambda x: None,
-    num_real_microbatches: Any = None,
-) -> Callable[..., Any]:
+    accumulator: Tree = AccumulationType.SUM,
+    transform_fn: Callable[[Any], Tree] = lambda x: x,
+    metrics_fn: Callable[[Any], Tree] = lambda x: None,
+    num_real_microbatches: int | np.integer | Array | None = None,
+) -> Callable[..., tuple[Tree, IndividualOutputs]]:
     """The gradient at each example of a batch, transformed and accumulated.
 
         sum over examples of transform_fn(grad fun(params, example))
@@ -62,11 +64,11 @@ def micro_grad(
     with_aux = fun if has_aux else lambda *args, **kwargs: (fun(*args, **kwargs), None)
     differentiate = jax.value_and_grad(with_aux, argnums, has_aux=True)
 
-    def at_one(*args: Any, **kwargs: Any) -> Any:
+    def at_one(*args: Tree, **kwargs: Tree) -> tuple[Tree, IndividualOutputs]:
         (value, aux), gradient = differentiate(*args, **kwargs)
         return transform_fn(gradient), IndividualOutputs(value, metrics_fn(gradient), aux)
 
-    def accumulated(*args: Any, **kwargs: Any) -> Any:
+    def accumulated(*args: Tree, **kwargs: Tree) -> tuple[Tree, IndividualOutputs]:
         if keep_batch_dim:
             alone = lambda x: jnp.expand_dims(x, 1)
             args = tuple(jax.tree.map(alone, x) if i in batched else x for i, x in enumerate(args))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._types import Array, ArrayLike, Tree
 from gradxform.microbatching._accumulators import AccumulationType, accumulator_for
 
 
-def reshape_batch_axis(tree: Any, microbatch_size: int, axis: int = 0) -> Any:
+def reshape_batch_axis(tree: Tree, microbatch_size: int, axis: int = 0) -> Tree:
     """Split the batch axis of every array in two, (pieces, microbatch_size), at the same place.
 
         x[..., i, j, ...] = batch[..., j pieces + i, ...]
@@ -26,7 +27,7 @@ def reshape_batch_axis(tree: Any, microbatch_size: int, axis: int = 0) -> Any:
     Raises   StructureError: the batch is not divisible by microbatch_size.
     """
 
-    def split(x: Any) -> Any:
+    def split(x: ArrayLike) -> Array:
         x = jnp.asarray(x)
         at = axis % x.ndim
         if x.shape[at] % microbatch_size:
@@ -37,7 +38,7 @@ def reshape_batch_axis(tree: Any, microbatch_size: int, axis: int = 0) -> Any:
     return jax.tree.map(split, tree)
 
 
-def _batch_size(batched: Sequence[tuple[Any, Any]]) -> int:
+def _batch_size(batched: Sequence[tuple[tuple[str | int, Tree], int]]) -> int:
     """The length of the batch axis, which all arrays of (name, tree), axis must agree on."""
     sizes = {}
     for (name, tree), axis in batched:
@@ -51,15 +52,15 @@ def _batch_size(batched: Sequence[tuple[Any, Any]]) -> int:
 
 
 def microbatch(
-    fun: Callable[..., Any],
+    fun: Callable[..., Tree],
     argnums: int | Sequence[int],
     microbatch_size: int | None,
-    accumulator: Any = AccumulationType.SUM,
+    accumulator: Tree = AccumulationType.SUM,
     *,
     argnames: str | Sequence[str] = (),
     in_axes: int | Sequence[int] = 0,
-    num_real_microbatches: Any = None,
-) -> Callable[..., Any]:
+    num_real_microbatches: int | np.integer | Array | None = None,
+) -> Callable[..., Tree]:
     """Evaluate a function of a batch on one piece of it after another, and accumulate the results.
 
         fun(piece 0) + fun(piece 1) + ...
@@ -94,14 +95,14 @@ def microbatch(
     axes = (in_axes,) * len(keys) if isinstance(in_axes, int) else tuple(in_axes)
 
     @functools.wraps(fun)
-    def microbatched(*args: Any, **kwargs: Any) -> Any:
+    def microbatched(*args: Tree, **kwargs: Tree) -> Tree:
         given = dict(enumerate(args)) | kwargs
         if missing := [key for key in keys if key not in given]:
             raise StructureError(f"microbatch: the batched arguments {missing} were not given; by position are {len(args)}.")
         size = _batch_size([((key, given[key]), axis) for key, axis in zip(keys, axes, strict=True)])
         split = {key: reshape_batch_axis(given[key], microbatch_size, axis) for key, axis in zip(keys, axes, strict=True)}
 
-        def piece(i: Any) -> Any:
+        def piece(i: Array) -> Tree:
             here = dict(given)
             for key, axis in zip(keys, axes, strict=True):
                 here[key] = jax.tree.map(lambda x, at=axis: _take(x, i, at), split[key])
@@ -117,20 +118,20 @@ def microbatch(
     return microbatched
 
 
-def _take(x: Any, i: Any, axis: int) -> Any:
+def _take(x: Array, i: Array, axis: int) -> Array:
     return jax.lax.dynamic_index_in_dim(x, i, axis % (x.ndim - 1), keepdims=False)
 
 
 def micro_vmap(
-    fun: Callable[..., Any],
+    fun: Callable[..., Tree],
     in_axes: int | Sequence[int | None] = 0,
-    out_axes: Any = 0,
+    out_axes: int = 0,
     *,
     microbatch_size: int | None = None,
-    vmap_fn: Callable[..., Any] = jax.vmap,
-    accumulator: Any = AccumulationType.CONCAT,
-    num_real_microbatches: Any = None,
-) -> Callable[..., Any]:
+    vmap_fn: Callable[..., Callable[..., Tree]] = jax.vmap,
+    accumulator: Tree = AccumulationType.CONCAT,
+    num_real_microbatches: int | np.integer | Array | None = None,
+) -> Callable[..., Tree]:
     """Map a function over a batch, as `jax.vmap` does, but piece by piece, and reduce the results if asked to.
 
         [fun(x) for x in batch]            or their sum or mean, by the accumulator
@@ -155,7 +156,7 @@ def micro_vmap(
         raise StructureError(f"micro_vmap: `out_axes` must be 0, but is {out_axes!r}. Move the axis of the result.")
     axes = (in_axes,) if isinstance(in_axes, int) else tuple(in_axes)
 
-    def mapped(*args: Any, kwargs: Any) -> Any:
+    def mapped(*args: Tree, kwargs: Mapping[str, Tree]) -> Tree:
         out = vmap_fn(fun, axes, 0)(*args, **kwargs)
         return accumulator_for(accumulator, 1).aggregate(out)
 

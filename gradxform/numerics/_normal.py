@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Array, ArrayLike
+
 
 class MultiNormalDiagFromLogScale:
     """Independent normals with mean `loc` and standard deviation exp(`log_scale`), broadcast against each other."""
 
-    def __init__(self, loc: Any, log_scale: Any):
+    def __init__(self, loc: ArrayLike, log_scale: ArrayLike):
         self._mean, self._log_scale = jnp.asarray(loc), jnp.asarray(log_scale)
         self._scale = jnp.exp(self._log_scale)
         self._param_shape = jax.lax.broadcast_shapes(self._mean.shape, self._scale.shape)
 
-    def sample(self, shape: Sequence[int], key: Any) -> jax.Array:
+    def sample(self, shape: Sequence[int], key: Array) -> jax.Array:
         """Draws of this shape, each of the shape of the parameters."""
         return jax.random.normal(key, (*shape, *self._param_shape)) * self._scale + self._mean
 
-    def log_prob(self, x: Any) -> jax.Array:
+    def log_prob(self, x: ArrayLike) -> jax.Array:
         """The log-density of x, summed over the parameters' axes."""
         log_p = -0.5 * ((x - self._mean) / self._scale) ** 2 - self._log_scale - 0.5 * np.log(2 * np.pi)
         return jnp.sum(log_p, range(-len(self._param_shape), 0))
@@ -37,7 +38,7 @@ class MultiNormalDiagFromLogScale:
         return [self._mean, self._log_scale]
 
 
-def multi_normal(loc: Any, log_scale: Any) -> MultiNormalDiagFromLogScale:
+def multi_normal(loc: ArrayLike, log_scale: ArrayLike) -> MultiNormalDiagFromLogScale:
     """Independent normals with mean `loc` and standard deviation exp(`log_scale`).
 
     Source   the normal distribution.

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import abs_sq, is_inexact, real_part, round_to, widen
+from gradxform._types import Array, ArrayLike
 
 
-def safe_norm(x: Any, min_norm: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> jax.Array:
+def safe_norm(
+    x: ArrayLike,
+    min_norm: ArrayLike,
+    ord: int | float | str | None = None,
+    axis: int | tuple[int, ...] | None = None,
+    keepdims: bool = False,
+) -> Array:
     """max(|x|, min_norm), with derivative 0 where min_norm wins.
 
     `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`.
@@ -29,7 +34,7 @@ def safe_norm(x: Any, min_norm: Any, ord: Any = None, axis: Any = None, keepdims
     return _narrow(result if keepdims else jnp.squeeze(result, axis), given, min_norm)
 
 
-def safe_root_mean_squares(x: Any, min_rms: Any) -> jax.Array:
+def safe_root_mean_squares(x: ArrayLike, min_rms: ArrayLike) -> Array:
     """max(sqrt(mean |x|^2), min_rms), with derivative 0 where min_rms wins.
 
     Source   the double `where`: the root that is differentiated never sees 0.
@@ -41,7 +46,7 @@ def safe_root_mean_squares(x: Any, min_rms: Any) -> jax.Array:
     return _narrow(result, given, min_rms)
 
 
-def safe_increment(count: Any) -> jax.Array:
+def safe_increment(count: ArrayLike) -> Array:
     """count + 1, or the largest number of the dtype if that is reached.
 
     Source   saturating arithmetic.
@@ -59,11 +64,11 @@ def safe_increment(count: Any) -> jax.Array:
 safe_int32_increment = safe_increment  # its first name in Optax, which programs still call
 
 
-def _wide(x: Any) -> jax.Array:
+def _wide(x: ArrayLike) -> Array:
     x = jnp.asarray(x)
     return x.astype(widen(x.dtype)) if is_inexact(x.dtype) else x.astype(jnp.float32)
 
 
-def _narrow(result: Any, x: jax.Array, least: Any) -> jax.Array:
+def _narrow(result: Array, x: Array, least: ArrayLike) -> Array:
     """The result in the dtype that x and the bound promote to."""
     return round_to(result, jnp.result_type(real_part(x.dtype), least)) if is_inexact(x.dtype) else result

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 
+from gradxform._types import Array, ArrayLike, Tree
 
-def scale_gradient(inputs: Any, scale: Any) -> Any:
+
+def scale_gradient(inputs: Tree, scale: ArrayLike) -> Tree:
     """The inputs, a tree, with their derivatives multiplied by `scale`.
 
         d out = scale d inputs
@@ -23,12 +23,12 @@ def scale_gradient(inputs: Any, scale: Any) -> Any:
 
 
 @jax.custom_jvp
-def _scaled(x: Any, scale: Any) -> Any:
+def _scaled(x: Array, scale: ArrayLike) -> Array:
     del scale
     return x
 
 
 @_scaled.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (x, scale), (x_dot, _) = primals, tangents
     return x, x_dot if x_dot.dtype == jax.dtypes.float0 else (scale * x_dot).astype(x_dot.dtype)

@@ -7,23 +7,22 @@ significand with its leading bit, shifted to the fixed spacing of the subnormal 
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import widen
+from gradxform._types import Array, DType
 
 _UNSIGNED = {16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
 
 
-def loses_bits(x: Any, dtype: Any) -> bool:
+def loses_bits(x: Array, dtype: DType) -> bool:
     """Whether numbers like x, once widened, do not all fit in `dtype`."""
     return jnp.finfo(dtype).nmant < jnp.finfo(widen(x.dtype)).nmant
 
 
-def narrow_at_random(x: Any, dtype: Any, key: Any) -> Any:
+def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
     """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded."""
     if not loses_bits(x, dtype):
         return x.astype(dtype)
@@ -34,7 +33,7 @@ def narrow_at_random(x: Any, dtype: Any, key: Any) -> Any:
     return narrow(x, dtype, jax.random.bits(key, x.shape, uint, out_sharding=jax.typeof(x).sharding))
 
 
-def narrow(x: Any, dtype: Any, noise: Any = None) -> Any:
+def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
     """x in a narrower dtype: rounded to nearest, ties to even; or up or down by random bits, to x on average.
 
     What lies beyond the largest finite number, infinities and NaN are converted as `astype` does.
@@ -55,7 +54,7 @@ def narrow(x: Any, dtype: Any, noise: Any = None) -> Any:
     return jnp.where(jnp.abs(x) <= small.max.astype(x.dtype), result, x.astype(dtype))
 
 
-def _rounded(magnitude: Any, wide: Any, small: Any, noise: Any) -> Any:
+def _rounded(magnitude: Array, wide: np.finfo, small: np.finfo, noise: Array | None) -> Array:
     """The bits of a finite positive number in the narrower format."""
     of, bits, mantissa = magnitude.dtype.type, wide.bits, wide.nmant
     rebias = int(small.minexp - wide.minexp)  # how many of the exponents lie below the narrower format's

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import widen
-from gradxform._types import Params
+from gradxform._types import Array, ArrayLike, DType, Params, Updates
 from gradxform.core._apply import add_leaves, add_update
 from gradxform.precision._narrow import narrow_at_random
 
@@ -17,12 +15,12 @@ _round = jax.jit(narrow_at_random, static_argnums=1)
 
 
 @jax.jit
-def _add(p: Any, u: Any, key: Any) -> Any:
+def _add(p: Array, u: Array, key: Array) -> Array:
     wide = jnp.promote_types(widen(p.dtype), u.dtype)
     return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key)
 
 
-def stochastic_round(x: Any, dtype: Any, key: Any) -> jax.Array:
+def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
     """Round to one of the two nearest numbers of `dtype` at random, so that the average is x.
 
         P(up) = (x - down) / (up - down)
@@ -52,7 +50,7 @@ def stochastic_round(x: Any, dtype: Any, key: Any) -> jax.Array:
     return _round(x, jnp.dtype(dtype), key)
 
 
-def apply_updates_stochastically(params: Params, updates: Any, key: Any) -> Params:
+def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -> Params:
     """Add updates to parameters, and round narrow parameters stochastically.
 
         p <- round(p + u)           float32 or wider: p + u, as `apply_updates`
@@ -68,7 +66,7 @@ def apply_updates_stochastically(params: Params, updates: Any, key: Any) -> Para
     Raises   StructureError, with the path: structures or shapes differ.
     """
 
-    def add(i: int, p: Any, u: Any) -> Any:
+    def add(i: int, p: Array, u: Array) -> Array:
         if not jnp.issubdtype(p.dtype, jnp.inexact) or widen(p.dtype) == p.dtype:
             return add_update(p, u)
         return _add(p, u, jax.random.fold_in(key, i))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._types import ArrayLike, Tree
 
 
-def projection_non_negative(tree: Any) -> Any:
+def projection_non_negative(tree: Tree) -> Tree:
     """The nearest point without negative elements.
 
         p = max(x, 0)
@@ -21,7 +20,7 @@ def projection_non_negative(tree: Any) -> Any:
     return jax.tree.map(jax.nn.relu, tree)
 
 
-def projection_box(tree: Any, lower: Any, upper: Any) -> Any:
+def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
     """The nearest point between two bounds, each a number, an array or a tree like `tree`.
 
         p = min(max(x, lower), upper)
@@ -30,12 +29,11 @@ def projection_box(tree: Any, lower: Any, upper: Any) -> Any:
     Differs  one number bounds all leaves of a tree; in Optax it fits a single leaf only.
     Raises   StructureError: the trees have different structures.
     """
-    structure = jax.tree.structure(tree)
-    lower, upper = (_spread(name, bound, structure) for name, bound in (("lower", lower), ("upper", upper)))
+    lower, upper = (_spread(name, bound, tree) for name, bound in (("lower", lower), ("upper", upper)))
     return jax.tree.map(jnp.clip, tree, lower, upper)
 
 
-def projection_hypercube(tree: Any, scale: Any = 1) -> Any:
+def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
     """The nearest point in the cube from 0 to `scale`, a number, an array or a tree like `tree`.
 
         p = min(max(x, 0), scale)
@@ -47,7 +45,7 @@ def projection_hypercube(tree: Any, scale: Any = 1) -> Any:
     return projection_box(tree, 0, scale)
 
 
-def projection_linf_ball(tree: Any, scale: Any = 1) -> Any:
+def projection_linf_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements are at most `scale` in size.
 
         p = min(max(x, -scale), scale)
@@ -59,8 +57,9 @@ def projection_linf_ball(tree: Any, scale: Any = 1) -> Any:
     return jax.tree.map(lambda x: jnp.clip(x, -bound(x), bound(x)), tree)
 
 
-def _spread(name: str, bound: Any, structure: Any) -> Any:
+def _spread(name: str, bound: Tree, tree: Tree) -> Tree:
     """One leaf for all leaves, or a tree of the same structure."""
+    structure = jax.tree.structure(tree)
     if jax.tree.structure(bound) == structure:
         return bound
     if jax.tree_util.treedef_is_leaf(jax.tree.structure(bound)):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from gradxform import tree as trees
+from gradxform._types import Array, ArrayLike, Tree
 from gradxform.projections._vector import as_wide, like, on_vector
 
 
-def projection_l2_sphere(tree: Any, scale: Any = 1) -> Any:
+def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point at distance `scale` from 0.
 
         p = scale x / |x|               all elements equal if x = 0
@@ -21,15 +21,15 @@ def projection_l2_sphere(tree: Any, scale: Any = 1) -> Any:
     Differs  finite at x = 0, where all points of the sphere are as near.
     """
 
-    def project(x: jax.Array) -> jax.Array:
+    def project(x: Array) -> Array:
         square = jnp.sum(x * x)
         size = jnp.sqrt(jnp.where(square > 0, square, 1))
-        return scale * jnp.where(square > 0, x / size, 1 / math.sqrt(max(x.size, 1)))
+        return jnp.where(square > 0, x / size, 1 / math.sqrt(max(x.size, 1))) * scale
 
     return on_vector(project, tree)
 
 
-def projection_l2_ball(tree: Any, scale: Any = 1) -> Any:
+def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point at distance at most `scale` from 0.
 
         p = x if |x| <= scale, else scale x / |x|
@@ -38,7 +38,7 @@ def projection_l2_ball(tree: Any, scale: Any = 1) -> Any:
     Differs  a point inside is returned as it is, bit for bit.
     """
 
-    def project(x: jax.Array) -> jax.Array:
+    def project(x: Array) -> Array:
         square = jnp.sum(x * x)
         outside = square > jnp.square(jnp.asarray(scale, x.dtype))
         return jnp.where(outside, x * (scale / jnp.sqrt(jnp.where(outside, square, 1))), x)
@@ -46,7 +46,7 @@ def projection_l2_ball(tree: Any, scale: Any = 1) -> Any:
     return on_vector(project, tree)
 
 
-def projection_vector(x: Any, a: Any) -> Any:
+def projection_vector(x: Tree, a: Tree) -> Tree:
     """The nearest point to x on the line through 0 and `a`, a tree like x.
 
         p = a <a, x> / <a, a>
@@ -58,7 +58,7 @@ def projection_vector(x: Any, a: Any) -> Any:
     return jax.tree.map(lambda x, a: like(step * as_wide(a), x), x, a)
 
 
-def projection_hyperplane(x: Any, a: Any, b: Any) -> Any:
+def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
     """The nearest point to x on the plane <a, p> = b; `a` is a tree like x.
 
         p = x + a (b - <a, x>) / <a, a>
@@ -69,7 +69,7 @@ def projection_hyperplane(x: Any, a: Any, b: Any) -> Any:
     return _moved(x, _quotient(b - trees.vdot(a, x), a), a)
 
 
-def projection_halfspace(x: Any, a: Any, b: Any) -> Any:
+def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
     """The nearest point to x in the half-space <a, p> <= b; `a` is a tree like x.
 
         p = x + a min(b - <a, x>, 0) / <a, a>
@@ -80,10 +80,10 @@ def projection_halfspace(x: Any, a: Any, b: Any) -> Any:
     return _moved(x, _quotient(jnp.minimum(b - trees.vdot(a, x), 0), a), a)
 
 
-def _quotient(numerator: Any, a: Any) -> Any:
+def _quotient(numerator: ArrayLike, a: Tree) -> Array:
     square = trees.norm(a, squared=True)
-    return numerator / jnp.where(square > 0, square, 1)
+    return jnp.asarray(numerator) / jnp.where(square > 0, square, 1)
 
 
-def _moved(x: Any, step: Any, a: Any) -> Any:
+def _moved(x: Tree, step: Array, a: Tree) -> Tree:
     return jax.tree.map(lambda x, a: like(as_wide(x) + step * as_wide(a), x), x, a)

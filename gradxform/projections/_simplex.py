@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike, Tree
 from gradxform.projections._vector import on_vector
 
 
-def projection_simplex(tree: Any, scale: Any = 1) -> Any:
+def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point with non-negative elements that sum to `scale`.
 
         p = max(x - a, 0)               a such that sum p = scale
@@ -21,7 +20,7 @@ def projection_simplex(tree: Any, scale: Any = 1) -> Any:
     return on_vector(lambda x: _simplex(x, jnp.asarray(scale, x.dtype)), tree)
 
 
-def projection_l1_sphere(tree: Any, scale: Any = 1) -> Any:
+def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements' sizes sum to `scale`.
 
         p = sign(x) projection_simplex(|x|, scale)              sign(0) = 1
@@ -32,7 +31,7 @@ def projection_l1_sphere(tree: Any, scale: Any = 1) -> Any:
     return on_vector(lambda x: _l1_sphere(x, jnp.asarray(scale, x.dtype)), tree)
 
 
-def projection_l1_ball(tree: Any, scale: Any = 1) -> Any:
+def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements' sizes sum to at most `scale`.
 
         p = x if sum |x| <= scale, else projection_l1_sphere(x, scale)
@@ -41,19 +40,19 @@ def projection_l1_ball(tree: Any, scale: Any = 1) -> Any:
     Differs  as `projection_l1_sphere`.
     """
 
-    def project(x: jax.Array) -> jax.Array:
+    def project(x: Array) -> Array:
         radius = jnp.asarray(scale, x.dtype)
         return jax.lax.cond(jnp.sum(jnp.abs(x)) <= radius, lambda x: x, lambda x: _l1_sphere(x, radius), x)
 
     return on_vector(project, tree)
 
 
-def _l1_sphere(x: Any, scale: Any) -> Any:
+def _l1_sphere(x: Array, scale: Array) -> Array:
     return jnp.where(x < 0, -1, 1) * _simplex(jnp.abs(x), scale)
 
 
 @jax.custom_jvp
-def _simplex(x: Any, scale: Any) -> Any:
+def _simplex(x: Array, scale: Array) -> Array:
     x = x - jnp.max(x)
     k = jnp.arange(1, x.size + 1, dtype=x.dtype)
     u = jnp.flip(jnp.sort(x))
@@ -63,7 +62,7 @@ def _simplex(x: Any, scale: Any) -> Any:
 
 
 @_simplex.defjvp
-def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
+def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     x_dot, scale_dot = tangents
     p = _simplex(*primals)
     support = p > 0

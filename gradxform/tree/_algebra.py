@@ -2,102 +2,101 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import ArrayLike, DType, Shape, Tree
 from gradxform.tree._leafwise import is_gap, leafwise, once
 
 
-def add(tree_x: Any, tree_y: Any, *other_trees: Any) -> Any:
+def add(tree_x: Tree, tree_y: Tree, *other_trees: Tree) -> Tree:
     """x + y + ...; an absent y adds nothing."""
 
-    def at(x: Any, *ys: Any) -> Any:
+    def at(x: Tree, *ys: Tree) -> Tree:
         return x if is_gap(x) else once(_total, x, *(y for y in ys if not is_gap(y)))
 
     return jax.tree.map(at, tree_x, tree_y, *other_trees, is_leaf=is_gap)
 
 
-def _total(x: Any, *ys: Any) -> Any:
+def _total(x: Tree, *ys: Tree) -> Tree:
     for y in ys:
         x = x + y
     return x
 
 
 @leafwise("tree_x", "tree_y", keep="tree_x")
-def sub(tree_x: Any, tree_y: Any) -> Any:
+def sub(tree_x: Tree, tree_y: Tree) -> Tree:
     """x - y; an absent y takes nothing away."""
     return tree_x - tree_y
 
 
 @leafwise("tree_x", "tree_y")
-def mul(tree_x: Any, tree_y: Any) -> Any:
+def mul(tree_x: Tree, tree_y: Tree) -> Tree:
     """x y"""
     return tree_x * tree_y
 
 
 @leafwise("tree_x", "tree_y")
-def div(tree_x: Any, tree_y: Any) -> Any:
+def div(tree_x: Tree, tree_y: Tree) -> Tree:
     """x / y"""
     return tree_x / tree_y
 
 
 @leafwise("tree")
-def scale(scalar: Any, tree: Any) -> Any:
+def scale(scalar: ArrayLike, tree: Tree) -> Tree:
     """a x; a is not rounded to the dtype of x."""
     return once(lambda a, x: a * x, scalar, tree)
 
 
 @leafwise("tree_x", "tree_y", keep="tree_x")
-def add_scale(tree_x: Any, scalar: Any, tree_y: Any) -> Any:
+def add_scale(tree_x: Tree, scalar: ArrayLike, tree_y: Tree) -> Tree:
     """x + a y, rounded once; an absent y adds nothing."""
     return once(lambda x, a, y: x + a * y, tree_x, scalar, tree_y)
 
 
 @leafwise("tree")
-def conj(tree: Any) -> Any:
+def conj(tree: Tree) -> Tree:
     """The complex conjugate."""
     return jnp.conj(tree)
 
 
 @leafwise("tree")
-def real(tree: Any) -> Any:
+def real(tree: Tree) -> Tree:
     """The real part."""
     return jnp.real(tree)
 
 
 @leafwise("tree")
-def clip(tree: Any, min_value: Any = None, max_value: Any = None) -> Any:
+def clip(tree: Tree, min_value: ArrayLike | None = None, max_value: ArrayLike | None = None) -> Tree:
     """min(max(x, min_value), max_value); a bound that is `None` does not bind."""
     return jnp.clip(tree, min_value, max_value)
 
 
 @leafwise("tree_x", "tree_y")
-def where(condition: Any, tree_x: Any, tree_y: Any) -> Any:
+def where(condition: ArrayLike, tree_x: Tree, tree_y: Tree) -> Tree:
     """x where the condition (one array for all leaves) holds, y elsewhere."""
     return jnp.where(condition, tree_x, tree_y)
 
 
 @leafwise("tree")
-def full_like(tree: Any, fill_value: Any, dtype: Any = None) -> Any:
+def full_like(tree: Tree, fill_value: ArrayLike, dtype: DType | None = None) -> Tree:
     """Arrays of these shapes, and dtypes unless `dtype` is given, filled with one value."""
     return jnp.full_like(tree, fill_value, dtype=dtype)
 
 
 @leafwise("tree")
-def zeros_like(tree: Any, dtype: Any = None) -> Any:
+def zeros_like(tree: Tree, dtype: DType | None = None) -> Tree:
     """Zeros of these shapes, and dtypes unless `dtype` is given."""
     return jnp.zeros_like(tree, dtype=dtype)
 
 
 @leafwise("tree")
-def ones_like(tree: Any, dtype: Any = None) -> Any:
+def ones_like(tree: Tree, dtype: DType | None = None) -> Tree:
     """Ones of these shapes, and dtypes unless `dtype` is given."""
     return jnp.ones_like(tree, dtype=dtype)
 
 
 @leafwise("tree")
-def batch_shape(tree: Any, shape: tuple[int, ...] = ()) -> Any:
+def batch_shape(tree: Tree, shape: Shape = ()) -> Tree:
     """Every leaf repeated along new leading axes of this shape."""
     return jnp.broadcast_to(tree, (*shape, *jnp.shape(tree)))

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import round_to
+from gradxform._types import DType, Tree
 from gradxform.tree._leafwise import leafwise
+
+MixedDtypes = Literal["promote", "highest", "lowest"]
 
 
 @leafwise("tree")
-def cast(tree: Any, dtype: Any) -> Any:
+def cast(tree: Tree, dtype: DType | None) -> Tree:
     """Every leaf in this dtype; `None` changes nothing."""
     return tree if dtype is None else round_to(jnp.asarray(tree), jnp.dtype(dtype))
 
 
 @leafwise("tree", "other_tree", keep="tree")
-def cast_like(tree: Any, other_tree: Any) -> Any:
+def cast_like(tree: Tree, other_tree: Tree) -> Tree:
     """Every leaf in the dtype of the other tree's leaf, if that has one."""
     return round_to(jnp.asarray(tree), other_tree.dtype) if hasattr(other_tree, "dtype") else tree
 
 
-def dtype(tree: Any, mixed_dtype_handler: str | None = None) -> Any:
+def dtype(tree: Tree, mixed_dtype_handler: MixedDtypes | None = None) -> np.dtype:
     """The dtype that all leaves have.
 
     Leaves of several dtypes are an error, unless `mixed_dtype_handler` is

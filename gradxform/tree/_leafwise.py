@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import round_to, widen
-from gradxform._types import signature_of
+from gradxform._types import Array, ArrayLike, Tree, signature_of
 
 P = ParamSpec("P")
 
 
-def is_gap(x: Any) -> bool:
+def is_gap(x: Tree) -> bool:
     """An absent leaf: `None`, or a `MaskedNode` (Optax's too)."""
     return x is None or (isinstance(x, tuple) and type(x).__name__ == "MaskedNode")
 
@@ -28,10 +28,10 @@ def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]
 
     def lift(f: Callable[P, Any]) -> Callable[P, Any]:
         @functools.wraps(f)
-        def lifted(*args: P.args, **kwargs: P.kwargs) -> Any:
+        def lifted(*args: P.args, **kwargs: P.kwargs) -> Tree:
             bound = signature_of(f).bind(*args, **kwargs).arguments
 
-            def at(*leaves: Any) -> Any:
+            def at(*leaves: Tree) -> Tree:
                 here = dict(zip(trees, leaves, strict=True))
                 gaps = [x for x in leaves if is_gap(x)]
                 if gaps:
@@ -45,13 +45,13 @@ def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]
     return lift
 
 
-def wide(x: Any) -> Any:
+def wide(x: ArrayLike) -> Array:
     """x as an array, in float32 or wider if it is not whole."""
     x = jnp.asarray(x)
     return x.astype(widen(x.dtype))
 
 
-def once(f: Callable[..., Any], *xs: Any) -> Any:
+def once(f: Callable[..., Tree], *xs: ArrayLike) -> Tree:
     """f(*xs) in the dtype that JAX promotes `xs` to, but computed in float32 or wider and rounded once."""
     dtype = jnp.result_type(*xs)
     if widen(dtype) == dtype:

@@ -6,22 +6,21 @@ moment stays.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, is_inexact, real_part, round_to
+from gradxform._types import Array, ArrayLike, Tree, Updates
 from gradxform.tree._leafwise import leafwise, wide
 
 
 @leafwise("updates", "moments", keep="moments")
-def update_moment(updates: Any, moments: Any, decay: Any, order: Any) -> Any:
+def update_moment(updates: Updates, moments: Tree, decay: ArrayLike, order: float) -> Tree:
     """m <- (1 - decay) g^order + decay m"""
     return _average(wide(updates) ** order, moments, decay)
 
 
 @leafwise("updates", "moments", keep="moments")
-def update_moment_per_elem_norm(updates: Any, moments: Any, decay: Any, order: Any) -> Any:
+def update_moment_per_elem_norm(updates: Updates, moments: Tree, decay: ArrayLike, order: float) -> Tree:
     """m <- (1 - decay) |g|^order + decay m, where g^order stands for |g|^order if g is real"""
     g = wide(updates)
     if not jnp.iscomplexobj(g):
@@ -30,29 +29,29 @@ def update_moment_per_elem_norm(updates: Any, moments: Any, decay: Any, order: A
 
 
 @leafwise("updates", "moments", keep="moments")
-def update_infinity_moment(updates: Any, moments: Any, decay: Any, eps: Any) -> Any:
+def update_infinity_moment(updates: Updates, moments: Tree, decay: ArrayLike, eps: ArrayLike) -> Tree:
     """m <- max(|g| + eps, decay m)"""
-    return _store(jnp.maximum(jnp.abs(wide(updates)) + eps, _coefficient(decay) * wide(moments)), moments)
+    return _store(jnp.maximum(jnp.abs(wide(updates)) + eps, wide(moments) * _coefficient(decay)), moments)
 
 
 @leafwise("moment")
-def bias_correction(moment: Any, decay: Any, count: Any) -> Any:
+def bias_correction(moment: Tree, decay: ArrayLike, count: ArrayLike) -> Tree:
     """m / (1 - decay^count)"""
     m = wide(moment)
     return _store(m / (1 - _coefficient(decay) ** jnp.asarray(count).astype(real_part(m.dtype))), moment)
 
 
-def _average(x: Any, moment: Any, decay: Any) -> Any:
+def _average(x: Array, moment: ArrayLike, decay: ArrayLike) -> Array:
     decay = _coefficient(decay)
-    return _store((1 - decay) * x + decay * wide(moment), moment)
+    return _store(x * (1 - decay) + wide(moment) * decay, moment)
 
 
-def _coefficient(x: Any) -> Any:
+def _coefficient(x: ArrayLike) -> ArrayLike:
     """A Python number stays one, so that 1 - x is exact in double precision; an array is widened."""
     return wide(x) if hasattr(x, "dtype") else x
 
 
-def _store(x: Any, like: Any) -> Any:
+def _store(x: Array, like: ArrayLike) -> Array:
     """Round to the dtype of `like`, unless that could not hold x: a whole number, or real for complex x."""
     dtype = jnp.result_type(like)
     holds = is_inexact(dtype) and (jnp.issubdtype(dtype, jnp.complexfloating) or not jnp.iscomplexobj(x))

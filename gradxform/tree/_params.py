@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import KeyPath
 
 from gradxform._errors import StructureError
+from gradxform._types import OptState, Params, Tree
 from gradxform.tree._leafwise import is_gap
 
 
@@ -22,36 +24,43 @@ class StandIn:
     which this one answers where Optax is loaded; unlike Optax's it has a leaf, for an `init` that looks at the first one.
     """
 
-    def __init__(self, leaf: Any):
+    def __init__(self, leaf: Tree):
         self.leaf = leaf
 
     @property
     def __class__(self):  # type: ignore[override]
         return getattr(sys.modules.get("optax.tree_utils._state_utils"), "_ParamsPlaceholder", type(self))
 
-    def tree_flatten(self) -> tuple[tuple[Any], None]:
+    def tree_flatten(self) -> tuple[tuple[Tree], None]:
         return (self.leaf,), None
 
     @classmethod
-    def tree_unflatten(cls, aux: None, children: tuple[Any]) -> StandIn:
+    def tree_unflatten(cls, aux: None, children: tuple[Tree]) -> StandIn:
         del aux
         return cls(*children)
 
 
-def is_stand_in(x: Any) -> bool:
+def is_stand_in(x: Tree) -> bool:
     """Whether x stands for the parameters: a `StandIn`, or Optax's placeholder."""
     return isinstance(x, StandIn) or type(x).__name__ == "_ParamsPlaceholder"
 
 
+class HasInit(Protocol):
+    """A transformation, of Optax or of any other library."""
+
+    @property
+    def init(self) -> Callable[[Params], OptState]: ...
+
+
 def map_params(
-    initable: Any,
-    f: Callable[..., Any],
-    state: Any,
+    initable: HasInit | Callable[[Params], OptState],
+    f: Callable[..., Tree],
+    state: OptState,
     /,
-    *rest: Any,
-    transform_non_params: Callable[..., Any] | None = None,
+    *rest: Tree,
+    transform_non_params: Callable[[Any], Tree] | None = None,
     is_leaf: Callable[[Any], bool] | None = None,
-) -> Any:
+) -> Tree:
     """Apply f(leaf, *leaves of rest) to every tree in the state that is laid out like the parameters.
 
         map_params(tx, lambda _, spec: spec, state, specs, transform_non_params=lambda _: PartitionSpec())
@@ -62,7 +71,7 @@ def map_params(
     places = _places(initable)
     met = set()
 
-    def at(path: Any, node: Any) -> Any:
+    def at(path: KeyPath, node: Tree) -> Tree:
         if path in places:
             met.add(path)
             return _map_present(f, node, *rest, is_leaf=is_leaf)
@@ -78,9 +87,9 @@ def map_params(
     return result
 
 
-def _places(initable: Any) -> set[Any]:
+def _places(initable: HasInit | Callable[[Params], OptState]) -> set[KeyPath]:
     """The paths at which a fresh state has something like the parameters."""
-    init = initable.init if hasattr(initable, "init") else initable
+    init = cast(Callable[[Params], OptState], getattr(initable, "init", initable))
     try:
         fresh = init(StandIn(jnp.zeros(())))
     except Exception as e:
@@ -91,7 +100,7 @@ def _places(initable: Any) -> set[Any]:
     return {path for path, x in jax.tree_util.tree_leaves_with_path(fresh, is_leaf=is_stand_in) if is_stand_in(x)}
 
 
-def _map_present(f: Callable[..., Any], tree: Any, *rest: Any, is_leaf: Callable[[Any], bool] | None) -> Any:
+def _map_present(f: Callable[..., Tree], tree: Tree, *rest: Tree, is_leaf: Callable[[Any], bool] | None) -> Tree:
     asked = is_leaf or (lambda _: False)
     return jax.tree.map(
         lambda x, *ys: f(x, *ys) if asked(x) or not is_gap(x) else x, tree, *rest, is_leaf=lambda x: asked(x) or is_gap(x)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from gradxform._types import Array, ArrayLike, DType, Tree
 from gradxform.tree._leafwise import leafwise
 
 
-def split_key_like(rng_key: jax.Array, target_tree: Any) -> Any:
+def split_key_like(rng_key: Array, target_tree: Tree) -> Tree:
     """A tree of this structure with a random key of its own at each leaf."""
     structure = jax.tree.structure(target_tree)
     return structure.unflatten(jax.random.split(rng_key, structure.num_leaves))
 
 
-def random_like(rng_key: jax.Array, target_tree: Any, sampler: Callable[..., Any] = jax.random.normal, dtype: Any = None) -> Any:
+def random_like(
+    rng_key: Array, target_tree: Tree, sampler: Callable[..., Array] = jax.random.normal, dtype: DType | None = None
+) -> Tree:
     """A tree of these shapes, and dtypes unless `dtype` is given, with leaves sampler(key, shape, dtype).
 
     A sampler that takes `out_sharding` gets the leaf's.
     """
     takes_sharding = "out_sharding" in inspect.signature(sampler).parameters
 
-    def sample(leaf: Any, key: Any) -> Any:
+    def sample(leaf: ArrayLike, key: Array) -> Array:
         placed = {"out_sharding": jax.typeof(leaf).sharding} if takes_sharding and isinstance(leaf, jax.Array) else {}
         return sampler(key, jnp.shape(leaf), jnp.result_type(leaf) if dtype is None else dtype, **placed)
 
@@ -33,7 +35,7 @@ def random_like(rng_key: jax.Array, target_tree: Any, sampler: Callable[..., Any
 
 
 @leafwise("input_tree")
-def unwrap_random_key_data(input_tree: Any) -> Any:
+def unwrap_random_key_data(input_tree: Tree) -> Tree:
     """The same tree with the numbers of every random key in its place, to compare or print."""
     is_key = isinstance(input_tree, jax.Array) and jnp.issubdtype(input_tree.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(input_tree) if is_key else input_tree

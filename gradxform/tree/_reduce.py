@@ -7,22 +7,27 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq, is_inexact, widen
+from gradxform._types import Array, ArrayLike, Tree
 from gradxform.tree._leafwise import is_gap, leafwise, wide
 
+Value = TypeVar("Value")
+Empty = TypeVar("Empty")
 
-def size(tree: Any) -> int:
+
+def size(tree: Tree) -> int:
     """The number of elements."""
     return _fold(operator.add, [math.prod(jnp.shape(x)) for x in jax.tree.leaves(tree)], 0)
 
 
-def sum(tree: Any, associative_reduction: bool = False) -> Any:
+def sum(tree: Tree, associative_reduction: bool = False) -> Array | int:
     """The sum of all elements. `associative_reduction` adds the leaves pairwise, which compiles faster for large trees."""
     sums = [_sum(x) for x in jax.tree.leaves(tree)]
     if associative_reduction:
@@ -30,22 +35,22 @@ def sum(tree: Any, associative_reduction: bool = False) -> Any:
     return _fold(operator.add, sums, 0)
 
 
-def max(tree: Any) -> Any:
+def max(tree: Tree) -> Array | float:
     """The largest element; -inf if there is none."""
     return _fold(jnp.maximum, [jnp.max(x) for x in _nonempty(tree)], -math.inf)
 
 
-def min(tree: Any) -> Any:
+def min(tree: Tree) -> Array | float:
     """The smallest element; inf if there is none."""
     return _fold(jnp.minimum, [jnp.min(x) for x in _nonempty(tree)], math.inf)
 
 
-def vdot(tree_x: Any, tree_y: Any) -> Any:
+def vdot(tree_x: Tree, tree_y: Tree) -> Array | int:
     """sum conj(x) y, over the leaves that both trees have."""
     return sum(_inner(tree_x, tree_y))
 
 
-def norm(tree: Any, ord: int | str | float | None = None, squared: bool = False) -> jax.Array:
+def norm(tree: Tree, ord: int | str | float | None = None, squared: bool = False) -> Array:
     """The norm of all elements as one vector, or its square.
 
     ord None or 2    sqrt(sum |x|^2)
@@ -65,10 +70,10 @@ def norm(tree: Any, ord: int | str | float | None = None, squared: bool = False)
     return jnp.asarray(result * result if squared else result)
 
 
-def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+def allclose(a: Tree, b: Tree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False) -> Array | bool:
     """Whether |a - b| <= atol + rtol |b| everywhere; an absent leaf is close to an absent leaf only."""
 
-    def close(x: Any, y: Any) -> Any:
+    def close(x: Tree, y: Tree) -> Array | bool:
         if is_gap(x) or is_gap(y):
             return is_gap(x) and is_gap(y)
         return jnp.allclose(wide(x), wide(y), rtol=rtol, atol=atol, equal_nan=equal_nan)
@@ -76,13 +81,13 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool
     return _fold(operator.and_, jax.tree.leaves(jax.tree.map(close, a, b, is_leaf=is_gap)), True)
 
 
-def _sum(x: Any) -> Any:
+def _sum(x: ArrayLike) -> Array:
     dtype = jnp.result_type(x)
     return jnp.sum(x, dtype=widen(dtype) if is_inexact(dtype) else None)
 
 
 @leafwise("tree_x", "tree_y")
-def _inner(tree_x: Any, tree_y: Any) -> Any:
+def _inner(tree_x: Tree, tree_y: Tree) -> Tree:
     if jnp.shape(tree_x) != jnp.shape(tree_y):
         raise StructureError(
             f"tree.vdot: leaves of shapes {jnp.shape(tree_x)} and {jnp.shape(tree_y)} meet. They must agree; nothing is broadcast."
@@ -90,9 +95,9 @@ def _inner(tree_x: Any, tree_y: Any) -> Any:
     return jnp.vdot(wide(tree_x), wide(tree_y), precision="highest")
 
 
-def _nonempty(tree: Any) -> list[Any]:
+def _nonempty(tree: Tree) -> list[Any]:
     return [x for x in jax.tree.leaves(tree) if 0 not in jnp.shape(x)]
 
 
-def _fold(join: Any, xs: list[Any], empty: Any) -> Any:
+def _fold(join: Callable[[Value, Value], Value], xs: list[Value], empty: Empty) -> Value | Empty:
     return functools.reduce(join, xs) if xs else empty

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import jax
 from jax.tree_util import DictKey, GetAttrKey, keystr
+
+from gradxform._types import Tree
 
 Path = tuple[Any, ...]
 Filter = Callable[[Path, Any], bool]
@@ -36,13 +38,13 @@ class NamedTupleKey:
         return f"{self.tuple_name}.{self.name}"
 
 
-def get_all_with_path(tree: Any, key: Any, filtering: Filter | None = None) -> list[tuple[Path, Any]]:
+def get_all_with_path(tree: Tree, key: Hashable, filtering: Filter | None = None) -> list[tuple[Path, Tree]]:
     """(path, value) for every value of that name, outer ones first, for which filtering(path, value) holds."""
     found = [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
     return sorted(found, key=lambda pair: len(pair[0]))
 
 
-def get(tree: Any, key: Any, default: Any = None, filtering: Filter | None = None) -> Any:
+def get(tree: Tree, key: Hashable, default: Tree = None, filtering: Filter | None = None) -> Tree:
     """The value of that name, or the default if there is none; several are a `KeyError`."""
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
@@ -53,57 +55,57 @@ def get(tree: Any, key: Any, default: Any = None, filtering: Filter | None = Non
     return found[0][1] if found else default
 
 
-def set(tree: Any, filtering: Filter | None = None, /, **kwargs: Any) -> Any:
+def set(tree: Tree, filtering: Filter | None = None, /, **kwargs: Tree) -> Tree:
     """A copy in which every value of the given names for which filtering(path, value) holds is replaced."""
     for name in kwargs:
         if not get_all_with_path(tree, name, filtering):
             raise KeyError(_absent(tree, name))
 
-    def replace(path: Path, node: Any) -> Any:
+    def replace(path: Path, node: Tree) -> Tree:
         for name in _names(path, node):
             if name in kwargs and _passes(filtering, path, node):
                 return kwargs[name]
-        children, structure = _children(path, node)
-        return node if structure is None else structure.unflatten([replace(*child) for child in children])
+        children, together = _children(path, node)
+        return node if together is None else together([replace(*child) for child in children])
 
     return replace((), tree)
 
 
-def _passes(filtering: Filter | None, path: Path, node: Any) -> bool:
+def _passes(filtering: Filter | None, path: Path, node: Tree) -> bool:
     return filtering is None or bool(filtering(path, node))
 
 
-def _children(path: Path, node: Any) -> tuple[list[tuple[Path, Any]], Any]:
+def _children(path: Path, node: Tree) -> tuple[list[tuple[Path, Tree]], Callable[[list[Tree]], Tree] | None]:
     """The children of a node with their paths, and how to put it together from new ones; `None` if it is a leaf."""
     pairs, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
     if jax.tree_util.treedef_is_leaf(structure) and structure.num_leaves:
         return [], None
     owner = type(node).__name__ if hasattr(node, "_fields") else None
-    return [((*path, NamedTupleKey(owner, key.name) if owner else key), child) for (key,), child in pairs], structure
+    return [((*path, NamedTupleKey(owner, key.name) if owner else key), child) for (key,), child in pairs], structure.unflatten
 
 
-def _walk(path: Path, node: Any) -> Iterator[tuple[Path, Any]]:
+def _walk(path: Path, node: Tree) -> Iterator[tuple[Path, Tree]]:
     yield path, node
     for child in _children(path, node)[0]:
         yield from _walk(*child)
 
 
-def _names(path: Path, node: Any) -> list[Any]:
+def _names(path: Path, node: Tree) -> list[Any]:
     """What a node may be called: by the last entry of its path, and by its class."""
-    last: Any = path[-1] if path else None
     names: list[Any] = [type(node).__name__] if hasattr(node, "_fields") else []
-    if isinstance(last, DictKey):
-        names.append(last.key)
-    elif isinstance(last, (GetAttrKey, NamedTupleKey)):
-        names.append(last.name)
+    for last in path[-1:]:
+        if isinstance(last, DictKey):
+            names.append(last.key)
+        elif isinstance(last, (GetAttrKey, NamedTupleKey)):
+            names.append(last.name)
     return names
 
 
-def _listed(found: Sequence[tuple[Path, Any]]) -> str:
+def _listed(found: Sequence[tuple[Path, Tree]]) -> str:
     return ", ".join(keystr(path, simple=True, separator="/") or "(root)" for path, _ in found)
 
 
-def _absent(tree: Any, name: str) -> str:
+def _absent(tree: Tree, name: str) -> str:
     found = get_all_with_path(tree, name)
     if found:
         return f"tree.set: {name!r} is found at {_listed(found)}, but `filtering` rejects every one of these."
