@@ -1,23 +1,8 @@
-"""What devices make of their gradients, on one device."""
+"""Transcriptions of `compressed_mean` and `error_feedback`."""
 
 import numpy as np
 
 from oracles._collect import array_oracle
-
-
-@array_oracle
-def mean_over(axis_name):
-    u = None
-    while True:
-        u, _ = yield u
-
-
-@array_oracle
-def majority_vote(axis_name):
-    u = None
-    while True:
-        g, _ = yield u
-        u = np.sign(g)
 
 
 @array_oracle

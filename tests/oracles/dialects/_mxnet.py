@@ -7,7 +7,8 @@ from itertools import count
 
 import numpy as np
 
-from oracles._collect import abs2, array_oracle, at, norm
+from oracles._arithmetic import abs2, at, norm
+from oracles._collect import array_oracle
 
 
 def rescaled(g, rescale_grad, clip_gradient):

@@ -4,7 +4,8 @@ from itertools import count
 
 import numpy as np
 
-from oracles._collect import abs2, array_oracle, at
+from oracles._arithmetic import abs2, at
+from oracles._collect import array_oracle
 
 
 @array_oracle

@@ -8,7 +8,8 @@ from itertools import count
 
 import numpy as np
 
-from oracles._collect import at, norm, oracle
+from oracles._arithmetic import at, norm
+from oracles._collect import oracle
 
 
 def clipping(g, gradient_clip_value, gradient_clip_norm):
