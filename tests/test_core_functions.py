@@ -1,4 +1,4 @@
-"""Small parts of the core: `stateless`, `with_extra_args_support`, slow copies, the empty chain, `apply_updates`."""
+"""Functions of the core beside the lift: `stateless`, `with_extra_args_support`, slow copies, the empty chain, `apply_updates`."""
 
 import jax
 import jax.numpy as jnp
