@@ -9,7 +9,6 @@ import subprocess
 import sys
 
 import pytest
-from oracles import ORACLES
 
 import gradxform
 
@@ -155,11 +154,3 @@ def test_public_functions_are_documented():
 def test_signatures_read_well():
     assert str(inspect.signature(gradxform.scale_by_rss)).startswith("(initial_accumulator_value:")
     assert not hasattr(gradxform.scale_by_rss, "__wrapped__")
-
-
-def test_a_transcription_stands_in_the_file_of_the_same_name():
-    """`oracles/_adan.py` has what `gradxform/optimizers/_adan.py` makes."""
-    for name, transcription in ORACLES.items():
-        if "." not in name:  # those of other systems are in one file per system
-            file = inspect.unwrap(getattr(gradxform, name)).__module__.rpartition(".")[2]
-            assert transcription.__module__ == f"oracles.{file}", f"move `{name}` to tests/oracles/{file}.py"

@@ -1,5 +1,7 @@
 """Every registered transformation obeys every law of `gradxform.testing`, and agrees with its NumPy transcription."""
 
+import inspect
+
 import pytest
 from oracles import ORACLES
 
@@ -26,3 +28,12 @@ def test_law(name, law):
     result = entailed(law, case) or law(case)
     if isinstance(result, Skip):
         pytest.skip(result.reason)
+
+
+@pytest.mark.fast
+def test_a_transcription_stands_in_the_file_of_the_same_name():
+    """`oracles/_adan.py` has what `gradxform/optimizers/_adan.py` makes."""
+    for name, transcription in ORACLES.items():
+        if "." not in name:  # those of other systems are in one file per system
+            file = inspect.unwrap(getattr(gradxform, name)).__module__.rpartition(".")[2]
+            assert transcription.__module__ == f"oracles.{file}", f"move `{name}` to tests/oracles/{file}.py"

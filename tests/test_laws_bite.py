@@ -125,6 +125,53 @@ def test_the_oracle_law_catches():
     assert "transcription" in found.text
 
 
+def of_one_dtype(g, s, p):
+    if len({x.dtype for x in jax.tree.leaves(g)}) > 1:
+        raise gx.StructureError("of_one_dtype: leaves of one dtype are wanted.")
+    return g, s
+
+
+def of_one_dtype_but_wide(g, s, p):
+    return always_float32(*of_one_dtype(g, s, p), p)
+
+
+def promoting(g, s, p):
+    return jax.tree.map(lambda x: x.astype(jnp.result_type(*jax.tree.leaves(g))), g), s
+
+
+def real_only(g, s, p):
+    if any(jnp.iscomplexobj(x) for x in jax.tree.leaves(g)):
+        raise gx.StructureError("real_only: real leaves are wanted.")
+    return g, s
+
+
+def wide_only(g, s, p):
+    if any(x.dtype.itemsize < 4 for x in jax.tree.leaves(g)):
+        raise gx.StructureError("wide_only: leaves of 32 bits are wanted.")
+    return g, s
+
+
+@pytest.mark.parametrize(
+    ("update", "outcome", "text"),
+    [
+        (of_one_dtype, "holds", ""),
+        (real_only, "holds", ""),
+        (promoting, "broken", "bfloat16 and complex64 and float16 and float32 parameters"),
+        (of_one_dtype_but_wide, "broken", "with bfloat16 parameters"),
+        (wide_only, "broken", "bfloat16 parameters are refused"),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else None,
+)
+def test_dtypes_alone_and_in_one_tree(update, outcome, text):
+    [found] = examine(by_hand(update), laws=[1]).findings
+    assert found.outcome == outcome
+    assert text in found.text
+
+
+def test_a_refused_dtype_has_no_state_to_keep():
+    assert examine(by_hand(real_only), laws=[2]).ok
+
+
 def test_every_law_is_bitten():
     assert {law.number for law in LAWS} == {*WRONG, 15} == set(range(1, 19))
 
