@@ -1,6 +1,7 @@
 """What the code promises about itself: import layers, sizes, the length of Adam, one file and one line per optimizer."""
 
 import ast
+import functools
 import inspect
 import pathlib
 import shutil
@@ -32,8 +33,18 @@ def component(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
+def tree(path):
+    """Its syntax tree, without docstrings."""
+    parsed = ast.parse(path.read_text())
+    for node in ast.walk(parsed):
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return parsed
+
+
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("gradxform."):
             yield node.lineno, node.module.split(".")[1]
         elif isinstance(node, ast.ImportFrom) and node.module == "gradxform":
@@ -55,18 +66,15 @@ def test_every_component_has_a_layer():
     assert found == set(RANK)
 
 
-def code_lines(tree):
+def code_lines(node):
     """Lines of code: no comments, no blank lines, no docstrings."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return len(ast.unparse(tree).splitlines())
+    return len(ast.unparse(node).splitlines())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
 def test_files_and_functions_are_short(path):
     assert len(path.read_text().splitlines()) < 400
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert code_lines(node) <= 40, f"{path.name}: {node.name}"
 

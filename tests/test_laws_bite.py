@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import pytest
 
 import gradxform as gx
-from gradxform.testing import LAWS, LawBroken, case_for, check, examine
+from gradxform import registry
+from gradxform.testing import LAWS, LawBroken, Skip, case_for, check, entailed, entailing, examine
 
 pytestmark = pytest.mark.fast
 
@@ -124,6 +125,53 @@ def test_the_oracle_law_catches():
     assert "transcription" in found.text
 
 
+def of_one_dtype(g, s, p):
+    if len({x.dtype for x in jax.tree.leaves(g)}) > 1:
+        raise gx.StructureError("of_one_dtype: leaves of one dtype are wanted.")
+    return g, s
+
+
+def of_one_dtype_but_wide(g, s, p):
+    return always_float32(*of_one_dtype(g, s, p), p)
+
+
+def promoting(g, s, p):
+    return jax.tree.map(lambda x: x.astype(jnp.result_type(*jax.tree.leaves(g))), g), s
+
+
+def real_only(g, s, p):
+    if any(jnp.iscomplexobj(x) for x in jax.tree.leaves(g)):
+        raise gx.StructureError("real_only: real leaves are wanted.")
+    return g, s
+
+
+def wide_only(g, s, p):
+    if any(x.dtype.itemsize < 4 for x in jax.tree.leaves(g)):
+        raise gx.StructureError("wide_only: leaves of 32 bits are wanted.")
+    return g, s
+
+
+@pytest.mark.parametrize(
+    ("update", "outcome", "text"),
+    [
+        (of_one_dtype, "holds", ""),
+        (real_only, "holds", ""),
+        (promoting, "broken", "bfloat16 and complex64 and float16 and float32 parameters"),
+        (of_one_dtype_but_wide, "broken", "with bfloat16 parameters"),
+        (wide_only, "broken", "bfloat16 parameters are refused"),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else None,
+)
+def test_dtypes_alone_and_in_one_tree(update, outcome, text):
+    [found] = examine(by_hand(update), laws=[1]).findings
+    assert found.outcome == outcome
+    assert text in found.text
+
+
+def test_a_refused_dtype_has_no_state_to_keep():
+    assert examine(by_hand(real_only), laws=[2]).ok
+
+
 def test_every_law_is_bitten():
     assert {law.number for law in LAWS} == {*WRONG, 15} == set(range(1, 19))
 
@@ -144,3 +192,49 @@ def test_a_right_one_passes():
 
 def test_case_of_a_transformation_keeps_its_arguments():
     assert case_for(gx.trace(0.5)).tx == gx.trace(0.5)
+
+
+def test_stages_of_registered_transformations_entail_a_chain():
+    tx = gx.chain(gx.clip(0.5), gx.chain(gx.trace(0.5), gx.scale_by_learning_rate(0.1)))
+    assert entailing(tx.update) == ["clip", "trace", "scale_by_learning_rate"]
+    found = {law.number: entailed(law, case_for(tx)) for law in LAWS}
+    assert {number for number, skip in found.items() if skip is None} == {7, 8, 9, 14, 15, 17, 18}
+    assert found[4] == Skip("a chain of registered stages, whose laws entail it: clip, trace, scale_by_learning_rate")
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        pytest.param(mean_in_elementwise(), id="not registered"),
+        pytest.param(by_hand(always_float32)(), id="by hand"),
+        pytest.param(gx.masked(gx.clip(1.0), True), id="a wrapper"),
+        pytest.param(gx.scale_by_adam(nesterov=True), id="another flag"),
+        pytest.param(gx.trace(0.9, accumulator_dtype="bfloat16"), id="another dtype"),
+        pytest.param(gx.scale_by_learning_rate(lambda k: 0.1 / (k + 1)), id="a schedule"),
+    ],
+)
+def test_other_members_entail_nothing(member):
+    tx = gx.chain(gx.clip(0.5), member)
+    assert not entailing(tx.update)
+    assert [entailed(law, case_for(tx)) for law in LAWS] == [None] * 18
+
+
+def test_another_kernel_under_a_registered_name_entails_nothing(monkeypatch):
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    gx.register("mean_in_elementwise", lambda: gx.clip(1.0))
+    assert not entailing(gx.chain(mean_in_elementwise()).update)
+
+
+def test_a_registered_chain_with_a_wrong_stage_is_examined_and_caught(monkeypatch):
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+    gx.register("wrong", lambda learning_rate=0.1: gx.chain(mean_in_elementwise(), gx.scale_by_learning_rate(learning_rate)))
+    case = case_for("wrong")
+    [law] = [law for law in LAWS if law.number == 4]
+    assert entailed(law, case) is None
+    with pytest.raises(LawBroken, match="joined and reversed"):
+        law(case)
+
+
+def test_check_examines_a_chain_under_all_laws():
+    found = check(gx.chain(gx.clip(0.5), gx.scale(-0.1)), laws=[1, 2, 4]).findings
+    assert [f.outcome for f in found] == ["holds"] * 3

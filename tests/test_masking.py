@@ -168,3 +168,11 @@ def test_messages_name_path_label_and_the_nearest():
         gx.reset_group(PARTITION, PARTITION.init(PARAMS), PARAMS, "fest")
     with pytest.raises(gx.LabelError, match="there is no partition in this state"):
         gx.reset_group(gx.adam(0.1), gx.adam(0.1).init(PARAMS), PARAMS, "fast")
+
+
+@pytest.mark.fast
+def test_a_leaf_without_a_label_is_named():
+    params = {"encoder": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}}
+    tx = gx.partition({"plain": gx.sgd(0.1)}, {"*/bias": "plain"})
+    with pytest.raises(gx.LabelError, match=r"partition: no pattern of .* matches 'encoder/kernel'. Add a pattern, or a 'default'"):
+        tx.init(params)

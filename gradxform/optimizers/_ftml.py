@@ -11,7 +11,8 @@ from gradxform.registry import optimizer
 from gradxform.transforms import ScaleByRmsWithCountState
 
 
-# With b1 = 0 the paper's form notices nothing of what else moves the parameters, as the laws do; tests/test_seeds_core.py has b1 = 0.6.
+# With b1 = 0 the paper's form notices nothing of what else moves the parameters, as the laws do; tests/test_optimizers_options.py
+# has b1 = 0.6.
 @optimizer(
     source="Zheng & Kwok 2017, ICML",
     seeds="MXNet, FTML",

@@ -31,7 +31,7 @@ def _normal(key, like):
     return size * jax.random.normal(key, like.shape, like.dtype)
 
 
-# The transcription has no noise of its own, hence the temperature; tests/test_seeds_core.py has others.
+# The transcription has no noise of its own, hence the temperature; tests/test_optimizers_sgld.py has others.
 @optimizer(
     source="Welling & Teh 2011, ICML",
     seeds="MXNet",

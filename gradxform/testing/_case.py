@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform import registry
+from gradxform._errors import GradxformError
 from gradxform._types import Parameter
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
@@ -18,6 +21,8 @@ from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
 
 SHAPES: Mapping[str, tuple[int, ...]] = {"w": (4, 6), "b": (3,), "s": ()}
+DTYPES = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.complex64)
+"""Of parameters, but for float64, which needs 64-bit mode."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,14 +63,33 @@ class Case:
         return self.noise(step + 1, dtype, scale)
 
     def noise(self, seed: int, dtype: Any, scale: float) -> dict[str, Any]:
+        """A leaf of each shape; where a tuple of dtypes is given, a leaf of each dtype, the shapes taken in turn."""
         rng = np.random.default_rng(seed)
-        leaves = {}
-        for name, shape in sorted(self.shapes.items()):
-            x = rng.normal(size=shape)
-            if jnp.issubdtype(dtype, jnp.complexfloating):
-                x = x + 1j * rng.normal(size=shape)
-            leaves[name] = jnp.asarray(x * scale).astype(dtype)
-        return leaves
+        leaves = [(name, shape, dtype) for name, shape in sorted(self.shapes.items())]
+        if isinstance(dtype, tuple):
+            turns = zip(dtype, itertools.cycle(self.shapes.values()))
+            leaves = [(jnp.dtype(d).name, shape, d) for d, shape in turns]
+        return {name: jnp.asarray(_normal(rng, shape, d) * scale).astype(d) for name, shape, d in leaves}
+
+    @functools.cached_property
+    def mixtures(self) -> Sequence[tuple[Any, ...]]:
+        """Dtypes of the leaves of one tree: all that it takes, or one at a time if it wants leaves of one dtype."""
+        taken = tuple(d for d in DTYPES if self.takes(d))
+        return [taken] if self.takes(taken) else [(d,) for d in taken]
+
+    def takes(self, dtype: Any) -> bool:
+        """Whether parameters of that dtype, or of those dtypes in one tree, are not refused."""
+        try:
+            self.abstract(self.params(dtype), self.grads(0, dtype))
+        except GradxformError:
+            return False
+        return True
+
+    def abstract(self, params: Any, grads: Any) -> tuple[Any, Any, Any]:
+        """The first state, and what one update from there gives, as shapes and dtypes: nothing is compiled."""
+        tx = self.tx
+        state = tx.init(params)
+        return (state, *_compiled.eval_shape(tx, grads, state, params, self.extra(params, grads)))
 
     def extra(self, params: Any, grads: Any) -> dict[str, Any]:
         """The extra arguments that it declares to need."""
@@ -92,6 +116,11 @@ class Case:
             params = apply_updates(params, jax.tree.map(lambda x: x * jnp.asarray(move, x.dtype), u))
             updates.append(u)
         return updates, state, params
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    x = rng.normal(size=shape)
+    return x + 1j * rng.normal(size=shape) if jnp.issubdtype(dtype, jnp.complexfloating) else x
 
 
 def _update(tx: Any, grads: Any, state: Any, params: Any, extra: Any) -> Any:

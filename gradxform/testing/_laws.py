@@ -28,11 +28,16 @@ class Skip:
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    """A numbered law and the function that examines it."""
+    """A numbered law and the function that examines it.
+
+    `of_the_whole`: a chain has to be examined even if its members obey it, as it speaks of the arguments, the name or the sizes of
+    numbers of the whole.
+    """
 
     number: int
     title: str
     examine: Callable[..., Any]
+    of_the_whole: bool = False
 
     def __call__(self, case: Any) -> Skip | None:
         return self.examine(case)
@@ -44,9 +49,9 @@ class Law:
 LAWS: list[Law] = []
 
 
-def law(number: int, title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def law(number: int, title: str, of_the_whole: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def add(examine: Callable[..., Any]) -> Callable[..., Any]:
-        LAWS.append(Law(number, title, examine))
+        LAWS.append(Law(number, title, examine, of_the_whole))
         LAWS.sort(key=lambda entry: entry.number)
         return examine
 

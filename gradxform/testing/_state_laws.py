@@ -9,38 +9,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import GradxformError
 from gradxform._numerics import widen
 from gradxform.core._apply import apply_updates
 from gradxform.core._transformation import widens
+from gradxform.testing._case import DTYPES
 from gradxform.testing._laws import describe, differences, expect, law, same
-
-NARROW_AND_WIDE = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.float64, jnp.complex64)
 
 
 @law(1, "updates have the parameters' structure, shapes and dtypes, float32 for narrow ones if they are declared wide")
 def dtypes(case: Any) -> None:
-    for dtype in NARROW_AND_WIDE:
-        with jax.enable_x64(dtype == jnp.float64):
-            tx, params, grads = case.tx, case.params(dtype), case.grads(0, dtype)
-            try:
-                updates, _ = case.update(tx, grads, tx.init(params), params, jit=True)
-            except GradxformError:
-                expect(dtype == jnp.complex64, f"{jnp.dtype(dtype)} parameters are refused.")
-                continue
-            wide = widens(tx)
-            expected = jax.tree.map(lambda p: p.astype(widen(p.dtype)), params) if wide else params
-            changed = differences(describe(expected), describe(updates))
-            expect(not changed, f"with {jnp.dtype(dtype)} parameters the update has other leaves: {'; '.join(changed)}.")
+    for dtype in DTYPES:
+        expect(dtype == jnp.complex64 or case.takes(dtype), f"{jnp.dtype(dtype)} parameters are refused.")
+        if case.takes(dtype):
+            params = case.params(dtype)
+            _, updates, _ = case.abstract(params, case.grads(0, dtype))
+            _like_params(case.tx, params, updates)
+    for together in (*case.mixtures, jnp.float64):
+        with jax.enable_x64(together == jnp.float64):
+            tx, params, grads = case.tx, case.params(together), case.grads(0, together)
+            updates, _ = case.update(tx, grads, tx.init(params), params, jit=True)
+            _like_params(tx, params, updates)
+
+
+def _like_params(tx: Any, params: Any, updates: Any) -> None:
+    wide = widens(tx)
+    expected = jax.tree.map(lambda p: p.astype(widen(p.dtype)), params) if wide else params
+    changed = differences(describe(expected), describe(updates))
+    among = " and ".join(sorted({str(p.dtype) for p in jax.tree.leaves(params)}))
+    expect(not changed, f"with {among} parameters the update has other leaves: {'; '.join(changed)}.")
 
 
 @law(2, "the state is a fixed point of update")
 def fixed_point(case: Any) -> None:
-    for dtype in NARROW_AND_WIDE:
+    for dtype in (*filter(case.takes, DTYPES), jnp.float64):  # law 1 says which may be refused
         with jax.enable_x64(dtype == jnp.float64):
-            tx, params, grads = case.tx, case.params(dtype), case.grads(0, dtype)
-            state = tx.init(params)
-            after = jax.eval_shape(lambda s, t=tx, g=grads, p=params: case.update(t, g, s, p)[1], state)
+            state, _, after = case.abstract(case.params(dtype), case.grads(0, dtype))
             expect(
                 jax.tree.structure(state) == jax.tree.structure(after),
                 f"with {jnp.dtype(dtype)} parameters the structure {jax.tree.structure(state)} became {jax.tree.structure(after)}.",
@@ -54,8 +57,8 @@ def fixed_point(case: Any) -> None:
 
 @law(3, "jit equals eager, and the second call does not compile")
 def jit_equals_eager(case: Any) -> None:
+    tx, params = case.tx, case.params()
     for dtype in (jnp.float32, jnp.bfloat16):
-        tx = case.tx
         compiled, s1, _ = case.run(tx, 2, dtype)
         eager, s2, _ = case.run(tx, 2, dtype, jit=False)
         close = {"rtol": 1e-5, "atol": 1e-6} if dtype == jnp.float32 else {"rtol": 2e-2, "atol": 1e-2}
@@ -68,9 +71,10 @@ def jit_equals_eager(case: Any) -> None:
         traces.append(1)
         return case.update(tx, g, s, p)
 
-    params = case.params()
-    _, state = step(case.grads(0), tx.init(params), params)
-    step(case.grads(1), state, params)
+    state = tx.init(params)
+    step.eval_shape(case.grads(0), state, params)  # traces, and compiles nothing
+    _, state = case.update(tx, case.grads(0), state, params, jit=True)
+    step.eval_shape(case.grads(1), state, params)
     expect(len(traces) == 1, f"two updates of equal shapes were traced {len(traces)} times.")
 
 

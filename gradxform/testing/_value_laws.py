@@ -20,7 +20,7 @@ from gradxform.testing._laws import LawBroken, Skip, expect, finite, law, same
 HEADINGS = ("State", "Units", "Shapes", "Source", "Differs")
 
 
-@law(7, "each hyperparameter: constant schedule = constant, traced = concrete, out of range raises naming it")
+@law(7, "each hyperparameter: constant schedule = constant, traced = concrete, out of range raises naming it", of_the_whole=True)
 def hyperparameters(case: Any) -> Skip | None:
     data = [p for p in case.parameters.values() if p.is_data]
     if not data:
@@ -75,7 +75,7 @@ def _raises(case: Any, name: str, bad: Any) -> None:
         expect(False, f"`{name}` = {bad!r} is accepted.")
 
 
-@law(8, "homogeneity: what the update does when all gradients double")
+@law(8, "homogeneity: what the update does when all gradients double", of_the_whole=True)
 def homogeneity(case: Any) -> Skip | None:
     degree = case.entry.homogeneity if case.entry else None
     if degree is None:
@@ -86,7 +86,7 @@ def homogeneity(case: Any) -> Skip | None:
     return None
 
 
-@law(9, "zero, huge and tiny gradients give finite updates")
+@law(9, "zero, huge and tiny gradients give finite updates", of_the_whole=True)
 def extremes(case: Any) -> None:
     sizes = {jnp.float32: (0.0, 1e15, 1e-30), jnp.bfloat16: (0.0, 1e15, 1e-30), jnp.float16: (0.0, 1e3, 1e-7)}
     for dtype, scales in sizes.items():
@@ -97,7 +97,7 @@ def extremes(case: Any) -> None:
             finite(arrays, f"the state after {jnp.dtype(dtype)} gradients of size {scale:g}")
 
 
-@law(14, "it converges")
+@law(14, "it converges", of_the_whole=True)
 def converges(case: Any) -> Skip | None:
     if case.entry is None or case.entry.kind != "optimizer":
         return Skip("not a complete optimizer")
@@ -130,7 +130,7 @@ def converges(case: Any) -> Skip | None:
     return None
 
 
-@law(15, "an independent float64 transcription agrees")
+@law(15, "an independent float64 transcription agrees", of_the_whole=True)
 def oracle(case: Any) -> Skip | None:
     if case.oracle is None:
         return Skip("no transcription was given")
@@ -150,7 +150,7 @@ def oracle(case: Any) -> Skip | None:
     return None
 
 
-@law(17, "declared identities hold")
+@law(17, "declared identities hold", of_the_whole=True)
 def identities(case: Any) -> Skip | None:
     pairs = case.entry.identities if case.entry else ()
     if not pairs:
@@ -161,7 +161,7 @@ def identities(case: Any) -> Skip | None:
     return None
 
 
-@law(18, "it is documented, exported, and a value: repr, equality, hash, pickle")
+@law(18, "it is documented, exported, and a value: repr, equality, hash, pickle", of_the_whole=True)
 def value(case: Any) -> Skip | None:
     tx = case.tx
     if not (list(stages_of(tx.update)) or case.entry):

@@ -4,36 +4,17 @@
 list of updates that are to be added to the parameters out (for a primitive: the transformed update). A step keeps its own state;
 where an oracle has an extra argument (`delayed_params` of dcasgd, `noise` of sgld) it is passed as `step(g, w, noise=[...])`.
 
+A file holds what the file of that name in `gradxform` (optimizers, transforms, wrappers, distributed) makes, `dialects` the other
+systems' forms. Every file is collected.
+
 Nothing here imports JAX or the library. Each transcription is a coroutine whose local variables are the optimizer's state and
 whose loop is the paper's: `g, w = yield u` hands out the last update and takes the next gradient and parameter.
 """
 
-from oracles import (
-    contrib,
-    distributed,
-    keras_like,
-    mxnet,
-    neon,
-    optimizers,
-    parameter_free,
-    primitives,
-    remaining,
-    seeds,
-    torch_like,
-)
-from oracles._collect import ORACLES
+import importlib
+import pkgutil
 
-__all__ = [
-    "ORACLES",
-    "contrib",
-    "distributed",
-    "keras_like",
-    "mxnet",
-    "neon",
-    "optimizers",
-    "parameter_free",
-    "primitives",
-    "remaining",
-    "seeds",
-    "torch_like",
-]
+from oracles._collect import ORACLES as ORACLES
+
+for _module in pkgutil.walk_packages(__path__, "oracles."):
+    importlib.import_module(_module.name)

@@ -1,4 +1,4 @@
-"""How a transcription becomes an entry of `ORACLES`, and the four lines of arithmetic that nearly all of them share."""
+"""How a transcription becomes an entry of `ORACLES`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 
 ORACLES: dict[str, Callable[..., Callable[..., list[np.ndarray]]]] = {}
-
-SYSTEMS = {"mxnet": "mxnet.", "neon": "neon.", "torch_like": "torch.", "keras_like": "keras."}
 
 
 def array_oracle(make: Callable[..., Generator] | None = None, *, extra: str | None = None) -> Any:
@@ -55,7 +53,8 @@ def oracle(make: Callable[..., Generator] | None = None, *, extra: str | None = 
 
 
 def _entered(make: Callable, factory: Callable) -> Callable:
-    name = SYSTEMS.get(make.__module__.rpartition(".")[2], "") + make.__name__
+    room, _, module = make.__module__.rpartition(".")
+    name = f"{module.lstrip('_')}.{make.__name__}" if room.endswith("dialects") else make.__name__
     assert name not in ORACLES, f"two oracles are named {name}"
     ORACLES[name] = factory
     return factory
@@ -85,23 +84,3 @@ def _wide(x: Any) -> np.ndarray:
 def _like(u: Any, g: np.ndarray) -> np.ndarray:
     assert np.shape(u) == g.shape, f"an update of shape {np.shape(u)} for a gradient of shape {g.shape}"
     return np.asarray(u)
-
-
-def at(value: Any, k: int) -> float:
-    """A learning rate (or a weight decay) after k completed updates; its first value is the one at k = 0."""
-    return float(value(k) if callable(value) else value)
-
-
-def abs2(x: Any) -> Any:
-    """|x|^2, real for complex x."""
-    return np.abs(x) ** 2
-
-
-def norm(x: Any) -> Any:
-    """The Euclidean norm of all the elements of one array."""
-    return np.sqrt(np.sum(abs2(x)))
-
-
-def rms(x: Any) -> Any:
-    """The root mean square of the elements of one array."""
-    return np.sqrt(np.mean(abs2(x)))

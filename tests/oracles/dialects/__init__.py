@@ -1,0 +1,1 @@
+"""The other systems' optimizers, under their names, with their arguments and exact numbers."""

@@ -1,0 +1,44 @@
+"""`muon`: every option of Optax's, and its presets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+from steps import MATRIX, run
+
+import gradxform as gx
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ns_coeffs": "standard", "adaptive": True},
+        {"ns_coeffs": "dion", "nesterov": False},
+        {"preconditioning": "aol", "consistent_rms": 0.2},
+        {"preconditioning": "spectral"},
+        {"preconditioning": "schatten", "weight_decay": 0.1, "adam_learning_rate": 0.5},
+        {"muon_weight_dimension_numbers": {"b": None, "w": (0, 1)}},
+    ],
+    ids=str,
+)
+def test_muon_agrees_with_optax(options):
+    params = {"b": jnp.ones(3), "w": jnp.asarray(MATRIX)}
+    gs = [params, {"b": jnp.array([1.0, -2.0, 3.0]), "w": jnp.asarray(MATRIX[::-1])}]
+
+    def updates(o):
+        given = dict(options)
+        if "muon_weight_dimension_numbers" in given:
+            given["muon_weight_dimension_numbers"] = {"b": None, "w": o.MuonDimensionNumbers(0, 1)}
+        return run(o.muon(0.1, **given), gs, params)[0]
+
+    for x, y in zip(jax.tree.leaves(updates(gx)), jax.tree.leaves(updates(optax.contrib)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=0, atol=2e-5 * float(jnp.abs(y).max()))
+
+
+def test_muon_names_its_presets():
+    """Optax's docstring says `muon`, its table `standard`."""
+    with pytest.raises(gx.HyperparameterError, match="standard, dion"):
+        gx.muon(0.1, ns_coeffs="muon")
+    assert '"standard" and "dion"' in (gx.muon.__doc__ or "")
