@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gradxform._errors import UnknownNameError
+from gradxform._lazy import load
 from gradxform._types import Parameter, check_arguments, parameters_of, signature_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,11 +83,20 @@ class Entry:
         return self.make(**{**self.example, **overrides})
 
 
+ROOMS = ("transforms", "linesearch", "optimizers", "wrappers", "precision", "distributed")  # whose files register what they hold
 _ENTRIES: dict[str, Entry] = {}  # by their names in small letters
+
+
+@functools.cache
+def _load_rooms() -> None:
+    """Load every file that registers something. Packages load their files when asked for a name of theirs, so one may not be loaded."""
+    load(*(f"gradxform.{room}" for room in ROOMS))
 
 
 def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
     name = name or make.__name__
+    if not _origin(make).startswith("gradxform."):
+        _load_rooms()  # ours come first, so that a user's takes a name over from ours and not the other way round
     entry = Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds)
     old = _find(name)
     if old is not None and (_origin(old.make) != _origin(make) or "<" in _origin(make)):
@@ -209,6 +219,9 @@ def entry(name: str) -> Entry:
     """The registry's entry of that name (case does not matter)."""
     found = _find(name)
     if found is None:
+        _load_rooms()
+        found = _find(name)
+    if found is None:
         near = difflib.get_close_matches(name.lower(), _ENTRIES, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(_ENTRIES[n].name for n in near)}?" if near else ""
         raise UnknownNameError(f"No transformation is called {name!r}.{hint} `gradxform.names()` lists all.")
@@ -222,6 +235,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     >>> gradxform.names("adam*")
     ['adam', 'adamax', 'adamaxw', 'adamw']
     """
+    _load_rooms()
     return sorted(e.name for e in _ENTRIES.values() if fnmatch.fnmatch(e.name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
 

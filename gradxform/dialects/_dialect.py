@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from gradxform._errors import HyperparameterError
+from gradxform._lazy import load
 from gradxform._types import Parameter, Range, check_arguments, parameters_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -60,11 +61,13 @@ class DialectEntry:
         return self.make(**{**self.example, **overrides})
 
 
+SYSTEMS = ("keras", "mxnet", "neon", "torch")
 _ENTRIES: dict[tuple[str, str], DialectEntry] = {}
 
 
 def entries(system: str | None = None) -> list[DialectEntry]:
     """All functions of one dialect, or of all, by system and name."""
+    load(*(f"gradxform.dialects.{known}" for known in SYSTEMS))
     return [e for key, e in sorted(_ENTRIES.items()) if system in (None, key[0])]
 
 
