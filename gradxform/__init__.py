@@ -121,4 +121,4 @@ else:
     }
     __getattr__, __dir__ = attach(__name__, TABLE, ROOMS, UNLISTED)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
