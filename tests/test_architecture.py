@@ -21,7 +21,7 @@ PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["_lazy", "_optax_names", "_types", "_errors", "_numerics"],
-    ["_linalg", "tree", "tree_utils", "registry", "linear_algebra", "numerics"],
+    ["tree", "tree_utils", "registry", "linear_algebra", "numerics"],
     ["core"],
     ["transforms", "schedules", "linesearch"],
     ["optimizers"],

@@ -9,8 +9,8 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._linalg import frobenius
 from gradxform._numerics import round_to, widen
+from gradxform.linear_algebra._newton_schulz import frobenius
 from gradxform.linear_algebra._power_iteration import power_iteration
 
 

@@ -11,7 +11,6 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._linalg import adjoint
 from gradxform._numerics import increment, round_to, widen
 from gradxform._types import Count, NonNegative, OptState, Real, Shared, check_arguments, parameters_of
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
@@ -20,6 +19,7 @@ from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap,
 from gradxform.core._hyper import evaluate
 from gradxform.core._run import Trees
 from gradxform.core._transformation import Spec, extra_args_for, transformation
+from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._linalg import PRECONDITIONINGS, newton_schulz
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Count, Decay, NonNegative, Shared, Updates
 from gradxform.core import SharedLaw, chain, partition, per_leaf
+from gradxform.linear_algebra._newton_schulz import PRECONDITIONINGS, newton_schulz
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform
