@@ -16,7 +16,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import check_arguments, parameters_of
+from gradxform._types import Parameter, parameters_of, signature_of
 
 Bound = inspect.BoundArguments
 WORDS = {  # the words of PyTorch and Keras, and ours
@@ -33,6 +33,8 @@ def declare(
     *,
     owner: str | None = None,
     skip: int = 0,
+    returns: type | None = None,
+    admit: Callable[[str, Parameter, Any], Any] | None = None,
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
 ) -> Callable[..., Any]:
     """The public function of what is declared by the signature of `fn`.
@@ -42,39 +44,42 @@ def declare(
       make: what the result does with its arguments, which are complete and checked.
       owner: the name in messages; that of `fn` without leading underscores.
       skip: how many of the first arguments are not the caller's.
+      returns: what the signature says that the result returns; as `fn` says.
+      admit: (name, parameter, value) -> the value as it is kept; it raises if that may not be.
       check: called with the name and all arguments, for what they must be together.
     """
-    owner = owner or fn.__name__.lstrip("_")
+    owner, admit = owner or fn.__name__.lstrip("_"), admit or _admit
 
     @functools.wraps(fn)
     def public(*args: Any, **kwargs: Any) -> Any:
         bound = bind(owner, public, args, kwargs)
         parameters = parameters_of(fn, skip)
         for name, value in bound.arguments.items():
-            if _is_whole(value) and parameters[name].range and not parameters[name].is_data:
-                bound.arguments[name] = int(value)
-        check_arguments(owner, parameters, bound.arguments)
+            bound.arguments[name] = admit(owner, parameters[name], value)
         if check is not None:
             check(owner, bound.arguments)
         return make(bound)
 
-    if skip:
+    if skip or returns:
         signature = inspect.signature(fn)
-        public.__signature__ = signature.replace(parameters=list(signature.parameters.values())[skip:])  # type: ignore[attr-defined]
+        arguments = list(signature.parameters.values())[skip:]
+        public.__signature__ = signature.replace(parameters=arguments, return_annotation=returns)  # type: ignore[attr-defined]
         del public.__wrapped__
     return public
 
 
-def _is_whole(x: Any) -> bool:
-    """Whether x is a whole number that is no Python one, and known."""
-    return (
-        isinstance(x, (np.integer, np.ndarray, jax.Array)) and not isinstance(x, Tracer) and x.shape == () and x.dtype.kind in "iu"
-    )
+def _admit(owner: str, parameter: Parameter, value: Any) -> Any:
+    """The value, if it is in range; a whole number that an array holds as Python's, where numbers are counted."""
+    counts = parameter.range is not None and not parameter.is_data
+    if counts and isinstance(value, (np.integer, np.ndarray, jax.Array)) and not isinstance(value, Tracer):
+        value = int(value) if value.shape == () and value.dtype.kind in "iu" else value
+    parameter.check(owner, value)
+    return value
 
 
 def bind(owner: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
     """The arguments of a call, complete, or a `HyperparameterError` that says what there is."""
-    signature = signature_of(fn)
+    signature = signature_of(fn)  # read when a function is first called, not when it is defined
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as e:
@@ -83,21 +88,15 @@ def bind(owner: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     return bound
 
 
-signature_of = functools.cache(inspect.signature)  # read when a function is first called, not when it is defined
-
-
 def _misfit(owner: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any], problem: str) -> str:
     """Why a call does not fit the signature: the wrong name, near names, all names."""
     names = list(signature.parameters)
-    takes = f"It takes {', '.join(str(p).replace(': ' + _shown(p), '') for p in signature.parameters.values()) or 'nothing'}."
-    wrong = next((name for name in kwargs if name not in signature.parameters), None)
+    shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r:.40}" for p in signature.parameters.values()]
+    takes = f"It takes {', '.join(shown) or 'nothing'}."
+    wrong = next((name for name in kwargs if name not in names), None)
     if wrong is None:
         return f"{owner}: {problem}. {takes}"
     near = [n for n in WORDS.get(wrong, ()) if n in names] or difflib.get_close_matches(wrong, names, n=1, cutoff=0.6)
     hint = f" Did you mean {' and '.join(map(repr, near))}?" if near else ""
     advice = "".join(f" {text}" for adviser in advisers if (text := adviser(owner, wrong)))
     return f"{owner} has no argument {wrong!r}.{hint}{advice} {takes}"
-
-
-def _shown(p: inspect.Parameter) -> str:
-    return inspect.formatannotation(p.annotation) if p.annotation is not p.empty else ""

@@ -106,11 +106,12 @@ class Field:
       kind: `leaf` (one entry per leaf), `shared` (one value), `clock`, `key`, or `inner` (the state of a transformation inside).
       axes: of a `leaf` field; None: those of the parameter. A function of `shape`, the parameter's, where they depend on it; for a tree of
         arrays it gives a tree of `Axes`.
-      dtype: of a `leaf` field `wide` (float32 or wider; the default), `real` (that, real for complex leaves) or `p` (as the parameter, whose
-        copy it is at first); of a `shared` field `params` (the narrowest real dtype of the parameters, float32 or wider).
+      dtype: of a `leaf` field `wide` (float32 or wider; the default), `real` (that, real for complex leaves) or `p` (as the parameter,
+        whose copy it is at first); of a `shared` field `params` (the narrowest real dtype of the parameters, float32 or wider).
       stored: the hyperparameter that names the dtype, where there is one of that name and it is not None.
       first: the first value. Of a `leaf` field a function of `zero` (zeros like the leaf) and `p` (the parameter, wide; zeros where it is
-        abstract); without one, zeros, an axis of its own having length 1. Of another kind, of `params`, for a `shared` field of a kernel the list of them, float32 or wider.
+        abstract); without one, zeros, an axis of its own having length 1. Of another kind, of `params`: the list of them, float32 or
+        wider, for a `shared` field of a leafwise kernel; else the tree.
         Of a clock a number.
       advance: of a `shared` field, once per update: (value, c) -> next value; None: it stays, or the kernel sets it. A kernel reads the
         old value as `s.field` and the next as `c.field`.
@@ -154,7 +155,7 @@ Key = Annotated[Any, Field("key")]
 Inner = Annotated[Any, Field("inner")]
 
 
-def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = None, like_params: bool = False) -> Field:  # noqa: N802
+def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = None, like_params: bool = False) -> Field:
     """How a shared field starts and advances: `Field(first=start, advance=advance)`, under an older name."""
     return Field(first=start, advance=advance, dtype="params" if like_params else None)
 

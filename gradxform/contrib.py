@@ -1,60 +1,13 @@
 """The names of `optax.contrib`. Here they are not set apart: each is also `gradxform.<name>`."""
 
-from gradxform.optimizers import COCOBState as COCOBState
-from gradxform.optimizers import DAdaptAdamWState as DAdaptAdamWState
-from gradxform.optimizers import DoGState as DoGState
-from gradxform.optimizers import DoWGState as DoWGState
-from gradxform.optimizers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
-from gradxform.optimizers import GaLoreState as GaLoreState
-from gradxform.optimizers import HutchinsonState as HutchinsonState
-from gradxform.optimizers import MadgradState as MadgradState
-from gradxform.optimizers import MomoAdamState as MomoAdamState
-from gradxform.optimizers import MomoState as MomoState
-from gradxform.optimizers import MuonDimensionNumbers as MuonDimensionNumbers
-from gradxform.optimizers import MuonState as MuonState
-from gradxform.optimizers import ProdigyState as ProdigyState
-from gradxform.optimizers import ScaleByAdemamixState as ScaleByAdemamixState
-from gradxform.optimizers import ScaleBySimplifiedAdEMAMixState as ScaleBySimplifiedAdEMAMixState
-from gradxform.optimizers import SophiaState as SophiaState
-from gradxform.optimizers import acprop as acprop
-from gradxform.optimizers import ademamix as ademamix
-from gradxform.optimizers import adopt as adopt
-from gradxform.optimizers import cocob as cocob
-from gradxform.optimizers import dadapt_adamw as dadapt_adamw
-from gradxform.optimizers import dog as dog
-from gradxform.optimizers import dowg as dowg
-from gradxform.optimizers import dpsgd as dpsgd
-from gradxform.optimizers import galore as galore
-from gradxform.optimizers import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
-from gradxform.optimizers import madgrad as madgrad
-from gradxform.optimizers import momo as momo
-from gradxform.optimizers import momo_adam as momo_adam
-from gradxform.optimizers import muon as muon
-from gradxform.optimizers import prodigy as prodigy
-from gradxform.optimizers import scale_by_acprop as scale_by_acprop
-from gradxform.optimizers import scale_by_ademamix as scale_by_ademamix
-from gradxform.optimizers import scale_by_adopt as scale_by_adopt
-from gradxform.optimizers import scale_by_cocob as scale_by_cocob
-from gradxform.optimizers import scale_by_galore as scale_by_galore
-from gradxform.optimizers import scale_by_madgrad as scale_by_madgrad
-from gradxform.optimizers import scale_by_muon as scale_by_muon
-from gradxform.optimizers import scale_by_simplified_ademamix as scale_by_simplified_ademamix
-from gradxform.optimizers import simplified_ademamix as simplified_ademamix
-from gradxform.optimizers import sophia as sophia
-from gradxform.transforms import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
-from gradxform.transforms import NormalizeState as NormalizeState
-from gradxform.transforms import differentially_private_aggregate as differentially_private_aggregate
-from gradxform.transforms import normalize as normalize
-from gradxform.wrappers import MechanicState as MechanicState
-from gradxform.wrappers import ReduceLROnPlateauState as ReduceLROnPlateauState
-from gradxform.wrappers import SAMState as SAMState
-from gradxform.wrappers import ScheduleFreeState as ScheduleFreeState
-from gradxform.wrappers import SplitRealAndImaginaryState as SplitRealAndImaginaryState
-from gradxform.wrappers import mechanize as mechanize
-from gradxform.wrappers import reduce_on_plateau as reduce_on_plateau
-from gradxform.wrappers import sam as sam
-from gradxform.wrappers import schedule_free as schedule_free
-from gradxform.wrappers import schedule_free_adamw as schedule_free_adamw
-from gradxform.wrappers import schedule_free_eval_params as schedule_free_eval_params
-from gradxform.wrappers import schedule_free_sgd as schedule_free_sgd
-from gradxform.wrappers import split_real_and_imaginary as split_real_and_imaginary
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+from gradxform._optax_names import CONTRIB as TABLE
+
+if TYPE_CHECKING:
+    from gradxform.optimizers import *
+    from gradxform.transforms import *
+    from gradxform.wrappers import *
+else:
+    __getattr__, __dir__ = attach(__name__, TABLE)

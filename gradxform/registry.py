@@ -9,14 +9,15 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
-import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from gradxform._declare import advisers, declare
 from gradxform._errors import UnknownNameError
-from gradxform._types import Parameter, check_arguments, parameters_of, signature_of
+from gradxform._lazy import load
+from gradxform._types import Parameter, parameters_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,17 +94,27 @@ class Entry:
         return self.make(**{**self.example, **overrides})
 
 
+ROOMS = ("transforms", "linesearch", "optimizers", "wrappers", "precision", "distributed")  # whose files register what they hold
+SYSTEMS = ("keras", "mxnet", "neon", "torch")
 _ENTRIES: dict[str, Entry] = {}  # by their full names in small letters
 
 
 def add(entry: Entry) -> None:
     """Make an entry known; another function under its name is replaced with a warning."""
     name, made_by = entry.full_name, _origin(entry.make)
+    if not made_by.startswith("gradxform."):
+        _load_rooms()  # ours come first, so that a user's takes a name over from ours and not the other way round
     old = _ENTRIES.get(name.lower())
     if old is not None and (_origin(old.make) != made_by or "<" in made_by):
         message = f"register: {name!r} made by {_origin(old.make)} is replaced by {made_by}. Choose another name to keep both."
         warnings.warn(message, stacklevel=4)
     _ENTRIES[name.lower()] = entry
+
+
+@functools.cache
+def _load_rooms() -> None:
+    """Load every file that registers something. Packages load their files when asked for a name of theirs, so one may not be loaded."""
+    load(*(f"gradxform.{room}" for room in ROOMS))
 
 
 def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
@@ -116,8 +127,9 @@ def _origin(make: Callable[..., Any]) -> str:
 
 
 def _with_dialects() -> dict[str, Entry]:
-    """All entries. The dialects stand in a layer above, and register theirs when they are first asked for."""
-    importlib.import_module("gradxform.dialects")
+    """All entries, those of the dialects too, which stand in a layer above."""
+    _load_rooms()
+    load(*(f"gradxform.dialects.{system}" for system in SYSTEMS))
     return _ENTRIES
 
 
@@ -169,6 +181,12 @@ def register(
     return decorate if given is None else decorate(given)
 
 
+def _declared(fn: F) -> F:
+    """A lifted kernel, or a function that makes a transformation, which is then made to check its arguments."""
+    make: Any = fn if hasattr(fn, "kernel") else declare(fn, lambda bound: fn(*bound.args, **bound.kwargs))
+    return make
+
+
 def optimizer(
     *,
     source: str,
@@ -182,18 +200,9 @@ def optimizer(
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
 
     def decorate(fn: F) -> F:
-        if hasattr(fn, "kernel"):
-            _register(fn, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
-            return fn
-
-        @functools.wraps(fn)
-        def make(*args, **kwargs):
-            bound = signature_of(fn).bind(*args, **kwargs)
-            check_arguments(fn.__name__, parameters_of(fn), bound.arguments)
-            return fn(*args, **kwargs)
-
+        make = _declared(fn)
         _register(make, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
-        return make  # type: ignore[return-value]
+        return make
 
     return decorate
 
@@ -210,7 +219,8 @@ def transform(
 ) -> Callable[[F], F]:
     """Register a primitive: a lifted kernel, or a function that makes a transformation."""
 
-    def decorate(make: F) -> F:
+    def decorate(fn: F) -> F:
+        make = _declared(fn)
         _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim, seeds)
         return make
 
@@ -247,6 +257,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     ['keras.adamw', 'mxnet.adamw', 'torch.adamw']
     """
     dotted = "." in pattern
+    _load_rooms()
     found = [e for e in (_with_dialects() if dotted else _ENTRIES).values() if dotted or not e.system]
     return sorted(e.full_name for e in found if fnmatch.fnmatch(e.full_name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
@@ -257,3 +268,14 @@ def create(name: str, **arguments: object) -> Any:
     Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.
     """
     return entry(name).make(**arguments)
+
+
+def _advice(owner: str, wrong: str) -> str:
+    """Where an argument is taken that a function does not have: by a relative of it, or by PyTorch's optimizer of that name."""
+    relatives = [e for e in _with_dialects().values() if e.name == owner or (not e.system and e.name.startswith(owner))]
+    takers = [e.full_name for e in relatives if wrong in e.parameters and e.full_name != owner]
+    places = [name if "." not in name else f"gradxform.dialects.{name}" for name in sorted(takers, key=lambda name: "." in name)]
+    return f"{places[0]} takes it." if places else ""
+
+
+advisers.append(_advice)

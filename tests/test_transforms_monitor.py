@@ -8,6 +8,7 @@ import pytest
 
 import gradxform as gx
 from gradxform.testing import examine
+from gradxform.testing._value_laws import public_names
 
 PARAMS = {"w": jnp.asarray([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]]), "b": jnp.zeros(2)}
 GRADS = jax.tree.map(lambda p: 0.5 * p + 1, PARAMS)
@@ -118,4 +119,4 @@ def test_laws_of_monitor():
     tx = gx.monitor({"norm": gx.tree.norm, "ema": gx.measure_with_ema(gx.tree.norm, 0.9)})
     report = examine(tx, laws=[2, 3, 6, 9, 12, 13, 16])
     assert report.ok, report
-    assert eval(repr(tx), vars(gx).copy()) == tx
+    assert eval(repr(tx), public_names()) == tx

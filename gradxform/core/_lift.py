@@ -2,8 +2,8 @@
 
     kernel(g, s, p, c, <hyperparameters>) -> (u, s')
 
-`g` the incoming update, `s` the state, `p` the parameter, `c` the context (`Context`). The decorator says what the kernel sees, and so how far
-information may flow, which tests check and engines rely on:
+`g` the incoming update, `s` the state, `p` the parameter, `c` the context (`Context`). The decorator says what the kernel sees, and so how
+far information may flow, which tests check and engines rely on:
 
     @elementwise   one leaf; commutes with reshape, split, concatenate, permute
     @per_leaf      one leaf; leaf i ignores leaf j
@@ -110,8 +110,8 @@ def wrapper(
 
     `g` and `p` are trees, `s` is the state, `c` a `TreeContext`: `c.t`, `c.map` for what is done leaf by leaf, `c.extra`. An argument
     annotated `GradientTransformation` is checked, and stands in the kernel as one whose `update` has the extra arguments; its state is in
-    the `Inner` field, of several in order. The first state, placement on devices, `repr`, equality, pickling, `resume_at`, `transfer_state`,
-    hyperparameters by name, `eval_params` and the scope follow from the declaration.
+    the `Inner` field, of several in order. The first state, placement on devices, `repr`, equality, pickling, `resume_at`,
+    `transfer_state`, hyperparameters by name, `eval_params` and the scope follow from the declaration.
 
     Args:
       state: NamedTuple of the state, as for a kernel; `Inner` alone: it is that of the transformation inside.
@@ -167,7 +167,7 @@ def _public(
         return transformation(Stage(kernel, bound.arguments))
 
     _check_fields(kernel)
-    public: Any = declare(fn, make, owner=kernel.name, skip=OUTSIDE, check=check)
+    public: Any = declare(fn, make, owner=kernel.name, skip=OUTSIDE, returns=GradientTransformationExtraArgs, check=check)
     public.kernel, public.scope = kernel, kernel.scope
     kernel.public.append(public)
     return public

@@ -7,8 +7,19 @@ Each function makes a short chain of ours whose updates are ready for `apply_upd
 the function gives that system's. `entries()` lists all; `gradxform.entry("torch.adamw")` finds one.
 """
 
-from gradxform.dialects import keras as keras
-from gradxform.dialects import mxnet as mxnet
-from gradxform.dialects import neon as neon
-from gradxform.dialects import torch as torch
-from gradxform.dialects._dialect import entries as entries
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.dialects import keras as keras
+    from gradxform.dialects import mxnet as mxnet
+    from gradxform.dialects import neon as neon
+    from gradxform.dialects import torch as torch
+    from gradxform.dialects._dialect import entries as entries
+else:
+    TABLE = {
+        ".": "keras mxnet neon torch",
+        "._dialect": "entries",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

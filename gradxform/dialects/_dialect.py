@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from gradxform import registry
-from gradxform._types import check_arguments, parameters_of
+from gradxform._declare import declare
 from gradxform.registry import Entry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,21 +39,10 @@ def dialect(
     """
 
     def decorate(fn: F) -> F:
-        owner, signature = f"{system}.{fn.__name__}", inspect.signature(fn)
-
-        @functools.wraps(fn)
-        def make(*args, **kwargs):
-            bound = signature.bind(*args, **kwargs)
-            check_arguments(owner, parameters_of(fn), bound.arguments)
-            bound.apply_defaults()
-            if check is not None:
-                check(owner, bound.arguments)
-            return fn(*bound.args, **bound.kwargs)
-
-        registry.add(
-            Entry(fn.__name__, make, "optimizer", system, example or {}, {}, None, {}, (), ndim, system=system, core=core)
-        )  # fmt: skip
-        return make  # type: ignore[return-value]
+        call = lambda bound: fn(*bound.args, **bound.kwargs)
+        make: Any = declare(fn, call, owner=f"{system}.{fn.__name__}", check=check)
+        registry.add(Entry(fn.__name__, make, "optimizer", system, example or {}, {}, None, {}, (), ndim, system=system, core=core))
+        return make
 
     return decorate
 

@@ -11,15 +11,28 @@ are the same on every device. A state that differs from device to device has a l
 say NaN: to leave out what is not finite, put `zero_nans()` first.
 """
 
-from gradxform.distributed._compressors import ScaledSign as ScaledSign
-from gradxform.distributed._compressors import TwoBit as TwoBit
-from gradxform.distributed._compressors import scaled_sign as scaled_sign
-from gradxform.distributed._compressors import two_bit as two_bit
-from gradxform.distributed._error_feedback import ErrorFeedbackState as ErrorFeedbackState
-from gradxform.distributed._error_feedback import compressed_mean as compressed_mean
-from gradxform.distributed._error_feedback import error_feedback as error_feedback
-from gradxform.distributed._mean import majority_vote as majority_vote
-from gradxform.distributed._mean import mean_over as mean_over
-from gradxform.distributed._per_device import PerDeviceState as PerDeviceState
-from gradxform.distributed._per_device import per_device as per_device
-from gradxform.distributed._per_device import per_device_specs as per_device_specs
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.distributed._compressors import ScaledSign as ScaledSign
+    from gradxform.distributed._compressors import TwoBit as TwoBit
+    from gradxform.distributed._compressors import scaled_sign as scaled_sign
+    from gradxform.distributed._compressors import two_bit as two_bit
+    from gradxform.distributed._error_feedback import ErrorFeedbackState as ErrorFeedbackState
+    from gradxform.distributed._error_feedback import compressed_mean as compressed_mean
+    from gradxform.distributed._error_feedback import error_feedback as error_feedback
+    from gradxform.distributed._mean import majority_vote as majority_vote
+    from gradxform.distributed._mean import mean_over as mean_over
+    from gradxform.distributed._per_device import PerDeviceState as PerDeviceState
+    from gradxform.distributed._per_device import per_device as per_device
+    from gradxform.distributed._per_device import per_device_specs as per_device_specs
+else:
+    TABLE = {
+        "._compressors": "ScaledSign TwoBit scaled_sign two_bit",
+        "._error_feedback": "ErrorFeedbackState compressed_mean error_feedback",
+        "._mean": "majority_vote mean_over",
+        "._per_device": "PerDeviceState per_device per_device_specs",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

@@ -12,9 +12,9 @@ import numpy as np
 from jax.lax import PrecisionLike
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._linalg import frobenius
 from gradxform._numerics import round_to, widen
 from gradxform._types import Array, ArrayLike
+from gradxform.linear_algebra._newton_schulz import frobenius
 from gradxform.linear_algebra._power_iteration import power_iteration
 
 

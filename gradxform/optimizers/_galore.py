@@ -11,7 +11,6 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._linalg import adjoint
 from gradxform._numerics import round_to, widen
 from gradxform._types import (
     Array,
@@ -31,6 +30,7 @@ from gradxform._types import (
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
+from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform

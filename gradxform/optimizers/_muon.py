@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._linalg import PRECONDITIONINGS, newton_schulz
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import (
     Array,
@@ -31,6 +30,7 @@ from gradxform._types import (
     Updates,
 )
 from gradxform.core import chain, partition, per_leaf
+from gradxform.linear_algebra._newton_schulz import PRECONDITIONINGS, newton_schulz
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform

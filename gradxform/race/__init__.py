@@ -7,5 +7,15 @@
 problems.
 """
 
-from gradxform.race._problem import Problem as Problem
-from gradxform.race._problem import host_rng as host_rng
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.race._problem import Problem as Problem
+    from gradxform.race._problem import host_rng as host_rng
+else:
+    TABLE = {
+        "._problem": "Problem host_rng",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

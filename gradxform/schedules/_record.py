@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+from gradxform._declare import Bound, declare
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, Parameter, Range, parameters_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, parameters_of, signature_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
@@ -133,20 +134,12 @@ def schedule(
 
 
 def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, Any]] | None) -> Callable[..., Record]:
-    name = equation.__name__
-    arguments = list(inspect.signature(equation).parameters.values())[1:]
-    signature = inspect.Signature(arguments, return_annotation=Record)
-
-    def make(*args: object, **kwargs: object) -> Record:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        parameters = parameters_of(equation, skip=1)
-        kept = {n: admit(name, parameters[n], x) for n, x in bound.arguments.items()}
+    def make(bound: Bound) -> Record:
+        kept = dict(bound.arguments)
         if settle is not None:
-            kept.update(settle(**{n: kept[n] for n in inspect.signature(settle).parameters}))
-        return Record(make, equation, kept)
+            kept.update(settle(**{n: kept[n] for n in signature_of(settle).parameters}))
+        return Record(public, equation, kept)
 
-    for attribute in ("__name__", "__qualname__", "__module__", "__doc__"):
-        setattr(make, attribute, getattr(equation, attribute))
-    make.__signature__, make.equation = signature, equation  # type: ignore[attr-defined]
-    return make
+    public: Any = declare(equation, make, skip=1, returns=Record, admit=admit)
+    public.equation = equation
+    return public

@@ -97,7 +97,7 @@ def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
     if isinstance(inner.update, Spec) and scope_of(inner) != "elementwise":
         cause = _cause(inner)
         raise StructureError(
-            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only what is "
-            "elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
+            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only "
+            "what is elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
         )
     return tx

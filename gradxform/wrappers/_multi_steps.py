@@ -40,14 +40,17 @@ def _sum_with(g: Array, total: Array, n: Array, skip: Array | None) -> Array:
     return total + g if skip is None else jnp.where(skip, total, total + g)
 
 
+WIDE = jnp.dtype(jnp.float32)
+
+
 def _inner_steps(step, every_k_schedule):
     return updates_after("MultiSteps", step, every_k_schedule)
 
 
 @wrapper(MultiStepsState, scope="elementwise", inner_steps=_inner_steps)
-def _MultiSteps(  # noqa: N802
+def _MultiSteps(
     g, s, p, c, opt: GradientTransformation, every_k_schedule: Often, use_grad_mean: bool = True,
-    should_skip_update_fn: ShouldSkipUpdateFunction | None = None, accumulator_dtype: DType | None = jnp.dtype(jnp.float32),
+    should_skip_update_fn: ShouldSkipUpdateFunction | None = None, accumulator_dtype: DType | None = WIDE,
 ):  # fmt: skip
     """The update of `MultiSteps`."""
     skip = None

@@ -8,16 +8,37 @@ and `jit_compile` (compile the step with `jax.jit`). For `exclude_from_weight_de
 keeps its rate in `floatx`: with float64 parameters its numbers are ours if that is float64 too.
 """
 
-from gradxform.dialects.keras._adadelta import adadelta as adadelta
-from gradxform.dialects.keras._adafactor import adafactor as adafactor
-from gradxform.dialects.keras._adagrad import adagrad as adagrad
-from gradxform.dialects.keras._adam import adam as adam
-from gradxform.dialects.keras._adam import adamw as adamw
-from gradxform.dialects.keras._adamax import adamax as adamax
-from gradxform.dialects.keras._ema import ema_params as ema_params
-from gradxform.dialects.keras._ftrl import ftrl as ftrl
-from gradxform.dialects.keras._lamb import lamb as lamb
-from gradxform.dialects.keras._lion import lion as lion
-from gradxform.dialects.keras._nadam import nadam as nadam
-from gradxform.dialects.keras._rmsprop import rmsprop as rmsprop
-from gradxform.dialects.keras._sgd import sgd as sgd
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.dialects.keras._adadelta import adadelta as adadelta
+    from gradxform.dialects.keras._adafactor import adafactor as adafactor
+    from gradxform.dialects.keras._adagrad import adagrad as adagrad
+    from gradxform.dialects.keras._adam import adam as adam
+    from gradxform.dialects.keras._adam import adamw as adamw
+    from gradxform.dialects.keras._adamax import adamax as adamax
+    from gradxform.dialects.keras._ema import ema_params as ema_params
+    from gradxform.dialects.keras._ftrl import ftrl as ftrl
+    from gradxform.dialects.keras._lamb import lamb as lamb
+    from gradxform.dialects.keras._lion import lion as lion
+    from gradxform.dialects.keras._nadam import nadam as nadam
+    from gradxform.dialects.keras._rmsprop import rmsprop as rmsprop
+    from gradxform.dialects.keras._sgd import sgd as sgd
+else:
+    TABLE = {
+        "._adadelta": "adadelta",
+        "._adafactor": "adafactor",
+        "._adagrad": "adagrad",
+        "._adam": "adam adamw",
+        "._adamax": "adamax",
+        "._ema": "ema_params",
+        "._ftrl": "ftrl",
+        "._lamb": "lamb",
+        "._lion": "lion",
+        "._nadam": "nadam",
+        "._rmsprop": "rmsprop",
+        "._sgd": "sgd",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

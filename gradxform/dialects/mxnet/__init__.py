@@ -18,27 +18,54 @@ optimizer in a chain; with `compression_params={"type": "2bit", "threshold": t}`
 `gradxform.distributed`). LARS's exclusion by name is a `partition` into `lars` and `sgd`.
 """
 
-from gradxform.dialects.mxnet._adabelief import adabelief as adabelief
-from gradxform.dialects.mxnet._adadelta import adadelta as adadelta
-from gradxform.dialects.mxnet._adagrad import adagrad as adagrad
-from gradxform.dialects.mxnet._adagrad import group_adagrad as group_adagrad
-from gradxform.dialects.mxnet._adam import adam as adam
-from gradxform.dialects.mxnet._adam import adamw as adamw
-from gradxform.dialects.mxnet._adamax import adamax as adamax
-from gradxform.dialects.mxnet._dcasgd import dcasgd as dcasgd
-from gradxform.dialects.mxnet._ftml import ftml as ftml
-from gradxform.dialects.mxnet._ftrl import ftrl as ftrl
-from gradxform.dialects.mxnet._lamb import lamb as lamb
-from gradxform.dialects.mxnet._lans import lans as lans
-from gradxform.dialects.mxnet._lars import lars as lars
-from gradxform.dialects.mxnet._lbsgd import lbsgd as lbsgd
-from gradxform.dialects.mxnet._nadam import nadam as nadam
-from gradxform.dialects.mxnet._rmsprop import rmsprop as rmsprop
-from gradxform.dialects.mxnet._schedulers import cosine_scheduler as cosine_scheduler
-from gradxform.dialects.mxnet._schedulers import factor_scheduler as factor_scheduler
-from gradxform.dialects.mxnet._schedulers import multi_factor_scheduler as multi_factor_scheduler
-from gradxform.dialects.mxnet._schedulers import poly_scheduler as poly_scheduler
-from gradxform.dialects.mxnet._sgd import nag as nag
-from gradxform.dialects.mxnet._sgd import sgd as sgd
-from gradxform.dialects.mxnet._sgld import sgld as sgld
-from gradxform.dialects.mxnet._signum import signum as signum
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.dialects.mxnet._adabelief import adabelief as adabelief
+    from gradxform.dialects.mxnet._adadelta import adadelta as adadelta
+    from gradxform.dialects.mxnet._adagrad import adagrad as adagrad
+    from gradxform.dialects.mxnet._adagrad import group_adagrad as group_adagrad
+    from gradxform.dialects.mxnet._adam import adam as adam
+    from gradxform.dialects.mxnet._adam import adamw as adamw
+    from gradxform.dialects.mxnet._adamax import adamax as adamax
+    from gradxform.dialects.mxnet._dcasgd import dcasgd as dcasgd
+    from gradxform.dialects.mxnet._ftml import ftml as ftml
+    from gradxform.dialects.mxnet._ftrl import ftrl as ftrl
+    from gradxform.dialects.mxnet._lamb import lamb as lamb
+    from gradxform.dialects.mxnet._lans import lans as lans
+    from gradxform.dialects.mxnet._lars import lars as lars
+    from gradxform.dialects.mxnet._lbsgd import lbsgd as lbsgd
+    from gradxform.dialects.mxnet._nadam import nadam as nadam
+    from gradxform.dialects.mxnet._rmsprop import rmsprop as rmsprop
+    from gradxform.dialects.mxnet._schedulers import cosine_scheduler as cosine_scheduler
+    from gradxform.dialects.mxnet._schedulers import factor_scheduler as factor_scheduler
+    from gradxform.dialects.mxnet._schedulers import multi_factor_scheduler as multi_factor_scheduler
+    from gradxform.dialects.mxnet._schedulers import poly_scheduler as poly_scheduler
+    from gradxform.dialects.mxnet._sgd import nag as nag
+    from gradxform.dialects.mxnet._sgd import sgd as sgd
+    from gradxform.dialects.mxnet._sgld import sgld as sgld
+    from gradxform.dialects.mxnet._signum import signum as signum
+else:
+    TABLE = {
+        "._adabelief": "adabelief",
+        "._adadelta": "adadelta",
+        "._adagrad": "adagrad group_adagrad",
+        "._adam": "adam adamw",
+        "._adamax": "adamax",
+        "._dcasgd": "dcasgd",
+        "._ftml": "ftml",
+        "._ftrl": "ftrl",
+        "._lamb": "lamb",
+        "._lans": "lans",
+        "._lars": "lars",
+        "._lbsgd": "lbsgd",
+        "._nadam": "nadam",
+        "._rmsprop": "rmsprop",
+        "._schedulers": "cosine_scheduler factor_scheduler multi_factor_scheduler poly_scheduler",
+        "._sgd": "nag sgd",
+        "._sgld": "sgld",
+        "._signum": "signum",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

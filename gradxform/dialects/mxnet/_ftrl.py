@@ -24,7 +24,8 @@ class FtrlState(NamedTuple):
 @elementwise(FtrlState, needs=("params",))
 def mxnet_ftrl_step(
     g, s, p, c,
-    learning_rate: Positive, lamda1: NonNegative, beta: NonNegative, wd: NonNegative, lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
+    learning_rate: Positive, lamda1: NonNegative, beta: NonNegative, wd: NonNegative,
+    lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `ftrl`: see there."""
     size = jnp.maximum(learning_rate * c.lr_mult, LEAST_RATE)

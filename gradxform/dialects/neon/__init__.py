@@ -18,15 +18,31 @@ Not taken: `name`; `schedule` (a schedule as learning_rate); a number of bits as
 `MultiOptimizer._reset_mapping` (make another one, and `init` its state).
 """
 
-from gradxform.dialects.neon._adadelta import adadelta as adadelta
-from gradxform.dialects.neon._adagrad import adagrad as adagrad
-from gradxform.dialects.neon._adam import adam as adam
-from gradxform.dialects.neon._gradient_descent import gradient_descent_momentum as gradient_descent_momentum
-from gradxform.dialects.neon._multi_optimizer import multi_optimizer as multi_optimizer
-from gradxform.dialects.neon._rmsprop import rmsprop as rmsprop
-from gradxform.dialects.neon._schedules import exp_schedule as exp_schedule
-from gradxform.dialects.neon._schedules import poly_schedule as poly_schedule
-from gradxform.dialects.neon._schedules import power_schedule as power_schedule
-from gradxform.dialects.neon._schedules import schedule as schedule
-from gradxform.dialects.neon._schedules import shift_schedule as shift_schedule
-from gradxform.dialects.neon._schedules import step_schedule as step_schedule
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.dialects.neon._adadelta import adadelta as adadelta
+    from gradxform.dialects.neon._adagrad import adagrad as adagrad
+    from gradxform.dialects.neon._adam import adam as adam
+    from gradxform.dialects.neon._gradient_descent import gradient_descent_momentum as gradient_descent_momentum
+    from gradxform.dialects.neon._multi_optimizer import multi_optimizer as multi_optimizer
+    from gradxform.dialects.neon._rmsprop import rmsprop as rmsprop
+    from gradxform.dialects.neon._schedules import exp_schedule as exp_schedule
+    from gradxform.dialects.neon._schedules import poly_schedule as poly_schedule
+    from gradxform.dialects.neon._schedules import power_schedule as power_schedule
+    from gradxform.dialects.neon._schedules import schedule as schedule
+    from gradxform.dialects.neon._schedules import shift_schedule as shift_schedule
+    from gradxform.dialects.neon._schedules import step_schedule as step_schedule
+else:
+    TABLE = {
+        "._adadelta": "adadelta",
+        "._adagrad": "adagrad",
+        "._adam": "adam",
+        "._gradient_descent": "gradient_descent_momentum",
+        "._multi_optimizer": "multi_optimizer",
+        "._rmsprop": "rmsprop",
+        "._schedules": "exp_schedule poly_schedule power_schedule schedule shift_schedule step_schedule",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

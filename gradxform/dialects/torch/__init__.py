@@ -9,16 +9,37 @@ yourself. PyTorch keeps its step counts and the scalars that depend on them in i
 are ours if that is float64 too.
 """
 
-from gradxform.dialects.torch._adadelta import adadelta as adadelta
-from gradxform.dialects.torch._adafactor import adafactor as adafactor
-from gradxform.dialects.torch._adagrad import adagrad as adagrad
-from gradxform.dialects.torch._adam import adam as adam
-from gradxform.dialects.torch._adam import adamw as adamw
-from gradxform.dialects.torch._adamax import adamax as adamax
-from gradxform.dialects.torch._asgd import asgd as asgd
-from gradxform.dialects.torch._muon import muon as muon
-from gradxform.dialects.torch._nadam import nadam as nadam
-from gradxform.dialects.torch._radam import radam as radam
-from gradxform.dialects.torch._rmsprop import rmsprop as rmsprop
-from gradxform.dialects.torch._rprop import rprop as rprop
-from gradxform.dialects.torch._sgd import sgd as sgd
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.dialects.torch._adadelta import adadelta as adadelta
+    from gradxform.dialects.torch._adafactor import adafactor as adafactor
+    from gradxform.dialects.torch._adagrad import adagrad as adagrad
+    from gradxform.dialects.torch._adam import adam as adam
+    from gradxform.dialects.torch._adam import adamw as adamw
+    from gradxform.dialects.torch._adamax import adamax as adamax
+    from gradxform.dialects.torch._asgd import asgd as asgd
+    from gradxform.dialects.torch._muon import muon as muon
+    from gradxform.dialects.torch._nadam import nadam as nadam
+    from gradxform.dialects.torch._radam import radam as radam
+    from gradxform.dialects.torch._rmsprop import rmsprop as rmsprop
+    from gradxform.dialects.torch._rprop import rprop as rprop
+    from gradxform.dialects.torch._sgd import sgd as sgd
+else:
+    TABLE = {
+        "._adadelta": "adadelta",
+        "._adafactor": "adafactor",
+        "._adagrad": "adagrad",
+        "._adam": "adam adamw",
+        "._adamax": "adamax",
+        "._asgd": "asgd",
+        "._muon": "muon",
+        "._nadam": "nadam",
+        "._radam": "radam",
+        "._rmsprop": "rmsprop",
+        "._rprop": "rprop",
+        "._sgd": "sgd",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)

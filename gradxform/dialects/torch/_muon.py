@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._linalg import adjoint
 from gradxform._numerics import abs_sq
 from gradxform._types import Count, Decay, Hyper, NonNegative, Real, Updates
 from gradxform.core import per_leaf
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
+from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
 
 ADJUSTMENTS = (None, "original", "match_rms_adamw")

@@ -1,0 +1,115 @@
+'''The vocabulary of those who write optimizers: decorators, kinds of state fields, ranges, holes, registration.
+
+A kernel is an optimizer's equation for one array. Its decorator makes a function of the hyperparameters out of it, which returns a
+`GradientTransformation` for trees:
+
+    >>> from typing import NamedTuple
+    >>> import gradxform as gx, jax.numpy as jnp
+    >>> from gradxform.kernels import Decay, NonNegative, Updates, elementwise, register
+    >>>
+    >>> class SignedAverageState(NamedTuple):
+    ...     mu: Updates
+    >>>
+    >>> @register
+    ... @elementwise(SignedAverageState)
+    ... def signed_average(g, s, p, c, learning_rate: NonNegative, b: Decay = 0.9):
+    ...     """Step by the sign of a running mean."""
+    ...     mu = b * s.mu + (1 - b) * g
+    ...     return -learning_rate * jnp.sign(mu), s._replace(mu=mu)
+    >>>
+    >>> tx = gx.chain(gx.clip(1.0), signed_average(gx.linear_schedule(0.5, 0.1, 100)))
+    >>> params = {"w": jnp.ones(2)}
+    >>> updates, state = tx.update({"w": jnp.array([2.0, -3.0])}, tx.init(params), params)
+    >>> print(updates["w"])
+    [-0.5  0.5]
+
+The kernel    `kernel(g, s, p, c, <hyperparameters>) -> (u, s')`: `g` is the incoming update, `s` the state here, `p` the parameter (None
+              without `needs=("params",)`), `c` the context, `u` the outgoing update. All are float32 or wider, present (holes are
+              stepped over), and hyperparameters are numbers: a schedule has been evaluated.
+The context   `c.t`, the number of this update from 1; `c.debias(x, b)` = x / (1 - b^t); `c.key`, this leaf's random key; the next value
+              of every shared field and every extra argument that `needs=` declares, by their names.
+Decorators    say how far information flows, which the laws check and the engines rely on: `elementwise` (commutes with reshape and
+              permutation), `per_leaf` (one leaf at a time), `per_tree` (all leaves: lists for g, p and the fields of s; with `total=` one
+              leaf and sums over all). `help(elementwise)` has their options; `schedule` makes a schedule from an equation likewise.
+State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at first), `RealUpdates` (its real counterpart),
+              `ParamsCopy` (the parameters as in `init`), `Shared` (one value), `Clock` (number of updates so far), `Key`, `Inner` (the
+              state of a transformation inside). What is special about one stands in the annotation, as a `Field`:
+              `Annotated[Shared, Field(first=lambda: 0.0)]`, `Annotated[Updates, Field(axes=Axes())]`; `layout(cls, name=Field(...))` says
+              it for one kernel of several that share a class.
+Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
+              `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`.
+Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Positive`, `NonNegative`, `Real`;
+              `Decay[Hyper]` where a plain function only hands it on. `Count`: a static whole number from 1. Without a range it is static.
+Holes         a leaf may be absent: None, or a `MaskedNode`. `is_gap` tells; `is_array` tells a leaf with inexact numbers from the rest.
+Wrappers      are kernels of trees, with transformations inside (`wrapper`):
+
+    >>> from typing import Annotated
+    >>> from gradxform.kernels import Count, Field, Inner, Shared, TreeContext, update_if, wrapper
+    >>> from gradxform import GradientTransformation
+    >>>
+    >>> class LazyState(NamedTuple):
+    ...     calls: Annotated[Shared, Field(first=lambda: jnp.zeros([], int))]
+    ...     inner_state: Inner
+    >>>
+    >>> @wrapper(LazyState, scope="elementwise")
+    ... def lazy(g, s, p, c, inner: GradientTransformation, period: Count = 2):
+    ...     """Use every `period`-th gradient, beginning with the first; leave the others out."""
+    ...     u, inner_state = update_if(s.calls % period == 0, inner, g, s.inner_state, p)
+    ...     return u, s._replace(calls=s.calls + 1, inner_state=inner_state)
+    >>>
+    >>> lazy(gx.scale(-1.0))
+    lazy(scale(-1.0))
+
+              An inner transformation is called as `inner.update(g, s.inner_state, p)` and has the extra arguments with it; `c.map` works
+              leaf by leaf, `c.lift` runs a leafwise kernel on the wrapper's own record, a `View` says what is seen inside.
+              `update_if(wanted, inner, g, s, p)` is an inner update that is made or left out.
+Registry      `register` makes a name known to `names`, `create`, the laws and the race; `entry(name)` is what is known of one;
+              `optimizer` and `transform` are how the library's own say their facts. `engine("plain")` executes without compiling.
+
+`gradxform.testing.check(signed_average(0.1))` then examines the result under the laws.
+'''
+
+from gradxform._types import READS_CLOCK as READS_CLOCK
+from gradxform._types import Axes as Axes
+from gradxform._types import Clock as Clock
+from gradxform._types import Count as Count
+from gradxform._types import Decay as Decay
+from gradxform._types import Extra as Extra
+from gradxform._types import Field as Field
+from gradxform._types import Hyper as Hyper
+from gradxform._types import Inner as Inner
+from gradxform._types import Key as Key
+from gradxform._types import LeafNumbers as LeafNumbers
+from gradxform._types import NonNegative as NonNegative
+from gradxform._types import OptState as OptState
+from gradxform._types import Params as Params
+from gradxform._types import ParamsCopy as ParamsCopy
+from gradxform._types import PerLeaf as PerLeaf
+from gradxform._types import Positive as Positive
+from gradxform._types import Range as Range
+from gradxform._types import Real as Real
+from gradxform._types import RealUpdates as RealUpdates
+from gradxform._types import Shared as Shared
+from gradxform._types import SharedLaw as SharedLaw
+from gradxform._types import Tree as Tree
+from gradxform._types import Unit as Unit
+from gradxform._types import Updates as Updates
+from gradxform._types import Value as Value
+from gradxform.core._engine import Context as Context
+from gradxform.core._engine import engine as engine
+from gradxform.core._holes import MaskedNode as MaskedNode
+from gradxform.core._holes import is_array as is_array
+from gradxform.core._lift import elementwise as elementwise
+from gradxform.core._lift import per_leaf as per_leaf
+from gradxform.core._lift import per_tree as per_tree
+from gradxform.core._lift import wrapper as wrapper
+from gradxform.core._state import layout as layout
+from gradxform.core._views import View as View
+from gradxform.core._whole import TreeContext as TreeContext
+from gradxform.registry import entry as entry
+from gradxform.registry import optimizer as optimizer
+from gradxform.registry import register as register
+from gradxform.registry import transform as transform
+from gradxform.schedules._record import schedule as schedule
+from gradxform.tree._leafwise import is_gap as is_gap
+from gradxform.wrappers._update_if import update_if as update_if
