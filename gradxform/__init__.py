@@ -68,12 +68,14 @@ if TYPE_CHECKING:
     from gradxform.kernels import elementwise as elementwise
     from gradxform.kernels import engine as engine
     from gradxform.kernels import entry as entry
+    from gradxform.kernels import layout as layout
     from gradxform.kernels import optimizer as optimizer
     from gradxform.kernels import per_leaf as per_leaf
     from gradxform.kernels import per_tree as per_tree
     from gradxform.kernels import register as register
     from gradxform.kernels import schedule as schedule
     from gradxform.kernels import transform as transform
+    from gradxform.kernels import wrapper as wrapper
     from gradxform.linear_algebra import *
     from gradxform.linesearch import *
     from gradxform.losses import *
@@ -116,7 +118,7 @@ else:
         ".": "core linear_algebra linesearch optimizers registry wrappers",
         ".kernels": (
             "Clock Count Decay Key NonNegative ParamsCopy Positive Real RealUpdates Shared SharedLaw Unit elementwise "
-            "engine entry optimizer per_leaf per_tree register schedule transform"
+            "engine entry layout optimizer per_leaf per_tree register schedule transform wrapper"
         ),
     }
     __getattr__, __dir__ = attach(__name__, TABLE, ROOMS, UNLISTED)

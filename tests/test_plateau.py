@@ -112,7 +112,6 @@ def test_it_chains_and_holes_stay():
         ({"atol": -0.1}, r"`atol` must be"),
         ({"rtol": 0.0}, r"`rtol` or `atol` must be more than 0, but got 0.0 and 0.0"),
         ({"accumulation_size": 0}, r"`accumulation_size` must be"),
-        ({"factor": lambda k: 0.1}, r"`factor` cannot be a schedule"),
     ],
 )
 def test_arguments(arguments, message):

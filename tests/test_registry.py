@@ -14,7 +14,7 @@ pytestmark = pytest.mark.fast
 @pytest.fixture(autouse=True)
 def entries(monkeypatch):
     """What a test registers is forgotten after it; what the library registers is loaded before."""
-    gx.names()
+    gx.names("*.*")
     monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
 
 

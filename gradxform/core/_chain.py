@@ -26,21 +26,23 @@ from gradxform.core._transformation import (
 
 
 class Chain(Spec):
-    """A sequence of transformations. Neighbouring leafwise stages, nested chains included, run as one call per leaf."""
+    """A sequence of transformations, named or not. Neighbouring leafwise stages, nested chains included, run as one call per leaf."""
 
-    labels: Sequence[str] | None = None
+    def __init__(self, members: tuple[Any, ...], labels: tuple[str, ...] | None = None):
+        self.given, self.labels = members, labels
 
-    def __init__(self, members: tuple[Any, ...]):
-        self.given = self.members = members
+    @property
+    def members(self) -> tuple[Any, ...]:
+        return self.given
 
     def __reduce__(self):
-        return (type(self), (self.given,))
+        return (Chain, (self.given, self.labels))
 
     def name(self) -> str:
-        return "chain"
+        return "chain" if self.labels is None else "named_chain"
 
     def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        return self.given, {}
+        return self.given if self.labels is None else tuple(zip(self.labels, self.given, strict=True)), {}
 
     @property
     def scope(self) -> str:
@@ -50,22 +52,30 @@ class Chain(Spec):
         return self.box([tx.init(params) for tx in self.members])
 
     def box(self, states: Sequence[OptState]) -> OptState:
-        return tuple(states)
+        return tuple(states) if self.labels is None else OrderedDict(zip(self.labels, states, strict=True))
 
     def unbox(self, state: OptState) -> Sequence[OptState]:
-        if not isinstance(state, (tuple, list)) or len(state) != len(self.members):
-            raise StructureError(
-                f"{self.name()}: the state should be a tuple of {len(self.members)} states, one for each of {self!r:.300}, "
-                f"but is {state!r:.200}. Pass the state that this transformation's `init` or last `update` returned."
+        if self.labels is None:
+            known, wanted = (
+                isinstance(state, (tuple, list)),
+                f"a tuple of {len(self.members)} states, one for each of {self!r:.300}",
             )
-        return state
+        else:
+            known, wanted = (
+                isinstance(state, Mapping) and tuple(state) == self.labels,
+                f"a dictionary with keys {list(self.labels)}",
+            )
+        if not known or len(state) != len(self.members):
+            raise StructureError(
+                f"{self.name()}: the state should be {wanted}, but is {state!r:.200}. Pass the state that this transformation's `init` or "
+                "last `update` returned."
+            )
+        return list(state.values()) if isinstance(state, Mapping) else state
 
     def flat_states(self, state: OptState) -> list[OptState]:
         """The states of all stages, nested chains opened."""
-        flat = []
-        for tx, s in zip(self.members, self.unbox(state), strict=True):
-            flat.extend(tx.update.flat_states(s) if isinstance(tx.update, Chain) else [s])
-        return flat
+        pairs = zip(self.members, self.unbox(state), strict=True)
+        return [x for tx, s in pairs for x in (tx.update.flat_states(s) if isinstance(tx.update, Chain) else [s])]
 
     def nest(self, flat: Iterator[OptState]) -> OptState:
         """The inverse of `flat_states`."""
@@ -76,8 +86,7 @@ class Chain(Spec):
         return [Part(*part) for part in zip(labels, self.members, self.unbox(state), strict=True)]
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
-        members = tuple((p.label, p.tx) if self.labels else p.tx for p in parts)
-        return type(self)(members), self.box([p.state for p in parts])
+        return Chain(tuple(p.tx for p in parts), self.labels), self.box([p.state for p in parts])
 
     @functools.cached_property
     def updates(self) -> list[Any]:
@@ -85,67 +94,50 @@ class Chain(Spec):
         return [u for tx in self.members for u in (tx.update.updates if isinstance(tx.update, Chain) else [tx.update])]
 
     @functools.cached_property
-    def plan(self) -> list[tuple[int, int, _engine.Program | None]]:
-        """(start, stop, program) of each run of leafwise stages; (i, i + 1, None) for any other transformation."""
-        plan, start, stages = [], 0, self.updates
-        while start < len(stages):
-            stop = start
-            while stop < len(stages) and _joins(stages[start:stop], stages[stop]):
-                stop += 1
-            program = _engine.program_for(tuple(s.slot for s in stages[start:stop])) if stop > start else None
-            plan.append((start, max(stop, start + 1), program))
-            start = plan[-1][1]
-        return plan
+    def plan(self) -> list[tuple[list[Any], _engine.Program | None]]:
+        """Runs of leafwise stages, each with its program; any other transformation alone, without one."""
+        runs: list[list[Any]] = []
+        for update in self.updates:
+            if runs and _joins(runs[-1], update):
+                runs[-1].append(update)
+            else:
+                runs.append([update])
+        return [(run, _engine.program_for(tuple(s.slot for s in run)) if _is_leafwise(run[0]) else None) for run in runs]
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
-        states = self.flat_states(state)
-        for start, stop, program in self.plan:
-            stages = self.updates[start:stop]
-            if program is not None:
-                updates, states[start:stop] = _run.run_leaves(program, stages, updates, states[start:stop], params, extra)
+        old, new = iter(self.flat_states(state)), []
+        for run, program in self.plan:
+            states = [next(old) for _ in run]
+            if program is None:
+                updates, s = run[0](updates, states[0], params, **extra_args_for(run[0], extra))
+                new.append(s)
             else:
-                updates, states[start] = stages[0](updates, states[start], params, **extra_args_for(stages[0], extra))
-        return updates, self.nest(iter(states))
+                updates, states = _run.run_leaves(program, run, updates, states, params, extra)
+                new += states
+        return updates, self.nest(iter(new))
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
         found, declared = params, None
-        for tx, s in zip(reversed(self.members), reversed(list(self.unbox(state))), strict=True):
+        for tx, s in reversed(list(zip(self.members, self.unbox(state), strict=True))):
             ours = evaluated(tx, s, params, after)
             if ours is not params and declared is not None:
                 raise StructureError(
                     f"eval_params: both {tx!r:.200} and {declared!r:.200} say what parameters to evaluate with, and a chain cannot tell "
                     "how the two combine. Evaluate with the parameters as they are, or keep one of them."
                 )
-            if ours is not params:
-                found, declared = ours, tx
+            found, declared = (found, declared) if ours is params else (ours, tx)
             after = preceded(tx, s, after)
         return found
 
 
-def _joins(run: Sequence[Stage], update: Any) -> bool:
+def _is_leafwise(update: object) -> bool:
+    return isinstance(update, Stage) and not update.kernel.whole
+
+
+def _joins(run: Sequence[Any], update: Stage) -> bool:
     """Whether a stage can be executed in one call per leaf with the run before it."""
-    if not isinstance(update, Stage) or update.kernel.whole:
-        return False
-    return not run or (update.kernel.total is None and update.kernel.stack == run[0].kernel.stack)
-
-
-class NamedChain(Chain):
-    """A chain whose state is a dictionary with a name for each member."""
-
-    def __init__(self, members: tuple[tuple[str, Any], ...]):
-        self.given, self.labels = members, [name for name, _ in members]
-        self.members = tuple(tx for _, tx in members)
-
-    def name(self) -> str:
-        return "named_chain"
-
-    def box(self, states: Sequence[OptState]) -> OptState:
-        return OrderedDict(zip(self.labels or (), states, strict=True))
-
-    def unbox(self, state: OptState) -> Sequence[OptState]:
-        if not isinstance(state, Mapping) or list(state) != self.labels:
-            raise StructureError(f"named_chain: the state should be a dictionary with keys {self.labels}, but is {state!r:.200}.")
-        return list(state.values())
+    both = _is_leafwise(run[0]) and _is_leafwise(update)
+    return both and update.kernel.total is None and update.kernel.stack == run[0].kernel.stack
 
 
 def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
@@ -176,7 +168,7 @@ def named_chain(*args: tuple[str, GradientTransformation]) -> GradientTransforma
         if not (isinstance(member, tuple) and len(member) == 2 and isinstance(member[0], str)):
             raise StructureError(f"named_chain: expected pairs (name, transformation), but got {member!r}.")
         check_transformation(member[1], f"named_chain, member {member[0]!r}")
-    members = [name for name, _ in args]
-    if len(set(members)) < len(members):
-        raise StructureError(f"named_chain: names must differ, but got {members}.")
-    return transformation(NamedChain(tuple(args)))
+    names = [name for name, _ in args]
+    if len(set(names)) < len(names):
+        raise StructureError(f"named_chain: names must differ, but got {names}.")
+    return transformation(Chain(tuple(tx for _, tx in args), tuple(names)))

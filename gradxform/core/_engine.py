@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Array, OptState, Parameter, Tree
+from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
@@ -54,14 +54,15 @@ class Context:
 
     __slots__ = ("_named", "_owner", "dtype", "key", "t")
 
-    def __init__(self, owner: str, t: Any, named: Mapping[str, Any], key: Any, dtype: Any):
+    def __init__(self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType):
         self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
 
-    def debias(self, x: Any, b: Any, ahead: int = 0) -> Any:
+    def debias(self, x: Array, b: Any, ahead: int = 0) -> Array:
         """x / (1 - b^t): the average behind an EMA that started at zero. `ahead` counts further updates."""
+        assert self.t is not None
         return x / (1 - b ** (self.t + ahead).astype(self.dtype))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Tree:
         try:
             return self._named[name]
         except KeyError:
@@ -85,7 +86,7 @@ class Slot:
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
 
-    def hyper(self, numbers: Any, i: int, traced: Any, dtype: Any) -> dict[str, Any]:
+    def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType) -> dict[str, Any]:
         """The hyperparameters as the kernel sees them, from the packed vector, where they begin at i, and the traced values."""
         found = dict(self.static)
         for p in self.numbers:
@@ -111,8 +112,8 @@ class Slot:
 class Common(NamedTuple):
     """What one stage reads at every leaf alike."""
 
-    traced: Sequence[Any]
-    t: Any
+    traced: Sequence[Array]
+    t: Array | None
     shared: Mapping[str, Any]
     named: Mapping[str, Any]
 
@@ -126,6 +127,10 @@ class Shape(NamedTuple):
 
 Row = tuple[Any, ...]
 """What a run reads at one leaf: g, p if wanted, and for each stage its state fields, its extras, its random key if it has one."""
+
+
+Reading = tuple[list[Any], dict[str, Any], Array | None]
+"""What one stage reads at one leaf: its state fields, its extras by name, its random key."""
 
 
 class Program:
@@ -144,7 +149,7 @@ class Program:
         self._measure = jax.jit(self.measure, static_argnums=0)
         self._compiled: dict[tuple[str, Shape], Any] = {}
 
-    def compiled(self, engine: str, shape: Shape) -> Any:
+    def compiled(self, engine: str, shape: Shape) -> Callable[..., Any]:
         """A function of (*row, *tail), or of (rows, tail), that calls `leaf` as the engine says."""
         found = self._compiled.get((engine, shape))
         if found is None:
@@ -155,7 +160,7 @@ class Program:
             found = self._compiled[engine, shape] = makers[engine]()
         return found
 
-    def leaf(self, shape: Shape, *args: Any) -> Row:
+    def leaf(self, shape: Shape, *args: Tree) -> Row:
         """All stages for one leaf: (*row, numbers, *common) -> (u, *new state fields).
 
         `numbers` packs the stages' constant hyperparameters; `common` is flat.
@@ -171,7 +176,7 @@ class Program:
                 new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
         return (g, *new_fields)
 
-    def measure(self, shape: Shape, total: Any, *args: Any) -> Any:
+    def measure(self, shape: Shape, total: Tree, *args: Tree) -> Tree:
         """What the first stage asks for of one leaf, added to `total` (None at the first leaf)."""
         g, p, read, numbers, common = self._unpack(shape, args)
         kernel = self.slots[0].kernel
@@ -180,18 +185,20 @@ class Program:
             found = kernel.total(*seen, **named(kernel.total, hyper))  # type: ignore[misc]
         return found if total is None else jax.tree.map(jnp.add, total, found)
 
-    def measured(self, engine: str) -> Any:
+    def measured(self, engine: str) -> Callable[..., Tree]:
         """`measure`, compiled unless the engine is `plain`."""
         return self.measure if engine == "plain" else self._measure
 
-    def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Any, Any, list[Any], Any, Sequence[Common]]:
+    def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Array, Array | None, list[Reading], Array, Sequence[Common]]:
         left = iter(args)
         g = jnp.asarray(next(left))
         p = jnp.asarray(next(left)) if self.wants_params else None
         read = [_read(left, slot, names) for slot, names in zip(self.slots, shape.extras, strict=True)]
         return g, p, read, next(left), shape.common.unflatten(left)
 
-    def _seen(self, i: int, g: Any, p: Any, read: Any, numbers: Any, common: Common) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _seen(
+        self, i: int, g: Array, p: Array | None, read: Reading, numbers: Array, common: Common
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
         slot, (fields, extras, key) = self.slots[i], read
         p = p if "params" in slot.kernel.needs else None
@@ -202,12 +209,13 @@ class Program:
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
 
-    def _accumulate(self, total: Any, gs: Sequence[Any]) -> Any:
+    def _accumulate(self, total: Array, gs: Sequence[Array]) -> Array:
+        measure: Any = self.slots[0].kernel.total
         for g in gs:
-            total = total + self.slots[0].kernel.total(wide_leaf(g, jnp.float32)).astype(total.dtype)
+            total = total + measure(wide_leaf(g, jnp.float32)).astype(total.dtype)
         return total
 
-    def total(self, gs: Sequence[Any]) -> Any:
+    def total(self, gs: Sequence[Any]) -> Array:
         """The sum over all leaves that the first stage asks for, in calls of CHUNK leaves of one shape and dtype, and of one."""
         groups: dict[Any, list[Any]] = {}
         for g in map(as_array, gs):
@@ -250,13 +258,13 @@ def returned(kernel: Kernel, out: Tree) -> tuple[Array, OptState]:
     )
 
 
-def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> tuple[list[Any], dict[str, Any], Any]:
+def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:
     """The state fields, extras and key of one stage from the flat arguments."""
     fields = [next(left) for _ in slot.layout.leaf]
     return fields, {name: next(left) for name in names}, next(left) if slot.layout.key else None
 
 
-def _batched(leaf: Any, rows: Sequence[Row], tail: Row) -> list[Row]:
+def _batched(leaf: Callable[..., Row], rows: Sequence[Row], tail: Row) -> list[Row]:
     stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
     out = jax.vmap(lambda row: leaf(*row, *tail))(stacked)
     return [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(rows))]
@@ -288,11 +296,11 @@ def program_for(slots: tuple[Slot, ...]) -> Program:
     return _PROGRAMS[key]
 
 
-def wide_leaf(x: Any, real: Any) -> Any:
+def wide_leaf(x: Tree, real: DType) -> Tree:
     return x.astype(jnp.promote_types(x.dtype, real)) if is_array(x) else x
 
 
-def _rounded(new: Any, old: Any) -> Any:
+def _rounded(new: ArrayLike, old: Array) -> Array:
     return round_to(jnp.asarray(new), old.dtype)
 
 
@@ -300,5 +308,5 @@ def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> Op
     fields = dict.fromkeys(layout.fields) | dict(zip(layout.leaf, leaf_fields, strict=True)) | dict(common.shared)
     if layout.clock and not layout.boxed:
         ahead = 1 - layout.start
-        fields[layout.clock] = common.t - ahead if ahead else common.t
+        fields[layout.clock] = common.t - ahead if ahead and common.t is not None else common.t
     return layout.cls(**fields)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gradxform._errors import MissingArgumentError
-from gradxform._types import Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of
+from gradxform._types import ArrayLike, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import Layout
 from gradxform.core._transformation import GradientTransformation, frozen
@@ -87,7 +87,7 @@ class Kernel:
         """Whether `total` looks at more than the incoming update."""
         return self.total is not None and len(_names_of(self.total)) > 1
 
-    def at(self, k: Any, args: Arguments) -> dict[str, Any]:
+    def at(self, k: ArrayLike, args: Arguments) -> dict[str, Any]:
         """The arguments, schedules evaluated after k completed updates."""
         return {n: evaluate(v, k) if self.parameters[n].is_data else v for n, v in args.items()}
 
@@ -117,8 +117,8 @@ def missing(owner: str, name: str) -> MissingArgumentError:
     return MissingArgumentError(f"{owner}: needs {call}")
 
 
-def _kernel_of(public: Any) -> Kernel:
-    return public.kernel
+def _kernel_of(public: Callable[..., Any]) -> Kernel:
+    return public.kernel  # type: ignore[attr-defined]
 
 
 def _differs(p: Parameter, value: Hyper | Tree) -> bool:
@@ -132,5 +132,5 @@ def _is_used(value: Hyper | None) -> bool:
     return bool(value) if value is None or isinstance(value, (bool, int, float)) else True
 
 
-def is_same(a: Any, b: Any) -> bool:
+def is_same(a: object, b: object) -> bool:
     return a is b or (type(a) is type(b) and bool(frozen(a) == frozen(b)))

@@ -22,7 +22,7 @@ from gradxform._errors import StructureError
 from gradxform._types import Extra
 from gradxform.core._kernel import OUTSIDE, Kernel
 from gradxform.core._stage import Stage
-from gradxform.core._state import Layout, ScaleByScheduleState, layout
+from gradxform.core._state import ScaleByScheduleState, layout
 from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
 from gradxform.core._whole import of_lists
 
@@ -60,7 +60,7 @@ class Lift:
 
     def __call__(
         self,
-        state: type | Layout = ScaleByScheduleState,
+        state: object = ScaleByScheduleState,
         *,
         needs: Needs = (),
         stack: bool = False,
@@ -86,7 +86,7 @@ per_tree = Lift("per_tree")
 
 
 def wrapper(
-    state: Any = ScaleByScheduleState,
+    state: object = ScaleByScheduleState,
     *,
     scope: str = "per_tree",
     needs: Needs = (),
@@ -136,7 +136,7 @@ def wrapper(
     return decorate
 
 
-def _check_use(scope: str, state: Any) -> None:
+def _check_use(scope: str, state: object) -> None:
     if inspect.isfunction(state):
         raise StructureError(f"{scope}: it takes the state class, not the kernel. Write `@{scope}()` where there is no state.")
 

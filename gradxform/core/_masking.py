@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -82,8 +82,8 @@ class Partition(Spec):
         return (self.transforms, self.param_labels), {}
 
     @property
-    def members(self) -> Iterable[Any]:
-        return self.transforms.values()
+    def members(self) -> Sequence[Any]:
+        return list(self.transforms.values())
 
     @property
     def scope(self) -> str:
@@ -181,7 +181,7 @@ def partition(
 class Selective(Partition):
     """The update of `selective_transform`."""
 
-    def __init__(self, optimizer: Any, freeze_mask: Tree):
+    def __init__(self, optimizer: GradientTransformation, freeze_mask: Tree):
         super().__init__({"train": optimizer, "freeze": set_to_zero()}, freeze_mask)
 
     def name(self) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -50,12 +50,11 @@ class Stage(Spec):
         return self.kernel.layout_for(self.args)
 
     @property
-    def members(self) -> Iterable[Any]:
+    def members(self) -> Sequence[Any]:
         return [tx for _, tx in self.inside(None)]
 
-    @functools.cached_property
+    @property
     def scope(self) -> str:
-        """How far information flows: the kernel's, and that of the transformations inside."""
         own = "per_leaf" if any(self.args[n] is not None for n in self.kernel.leaf_data) else self.kernel.scope
         return max([own, *map(scope_of, self.members)], key=SCOPES.index)
 
@@ -116,7 +115,7 @@ class Stage(Spec):
             fields[self.layout.clock] = jnp.full([], self.layout.start, jnp.int32)
         return on_the_mesh_of(params, self.layout.make(fields))
 
-    def _at_start(self, fn: Callable[..., Any], **given: Any) -> Any:
+    def _at_start(self, fn: Callable[..., Any], **given: Tree) -> Tree:
         return fn(**named(fn, {**self.kernel.at(0, self.args), **given}))
 
     def _first_of_all(self, field: Field, params: Params, leaves: list[Any]) -> Tree:
@@ -136,7 +135,7 @@ class Stage(Spec):
             dtype = jnp.promote_types(stored, jnp.complex64) if imaginary and self.kernel.whole else stored
         return real_part(dtype) if field.dtype == "real" else dtype
 
-    def _first_of_leaf(self, field: Field, p: Any) -> Tree:
+    def _first_of_leaf(self, field: Field, p: Tree) -> Tree:
         if is_gap(p):
             return p
         if not is_array(p):
@@ -172,7 +171,7 @@ class Stage(Spec):
         make = self.kernel.view
         return View() if make is None else make(like, **named(make, self.args))
 
-    def _within(self, name: str, field: Field, record: OptState) -> Any:
+    def _within(self, name: str, field: Field, record: OptState) -> Tree:
         """The transformation, or tuple or mapping of them, whose state a field holds."""
         return self.args[self.kernel.inside[name]] if field.made is None else self._at_start(field.made, s=record)
 
@@ -219,7 +218,7 @@ class Stage(Spec):
 
     # ---- what follows from the declarations
 
-    def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
+    def resumed(self, state: OptState, step: ArrayLike, only_schedules: bool) -> tuple[OptState, Tree]:
         kernel, layout, record, new = self.kernel, self.layout, self.layout.unbox(state), {}
         given = {**self.args, "s": record, "step": step, "inner_step": step}
         if kernel.inner_steps is not None:
@@ -268,33 +267,33 @@ def _along(zero: Array, axes: Axes) -> Array:
     return jnp.expand_dims(x, [i for i, axis in enumerate(axes) if axis is None])
 
 
-def _is_many(tx: Any) -> bool:
+def _is_many(tx: Tree) -> bool:
     return isinstance(tx, Mapping) or (isinstance(tx, (tuple, list)) and not is_transformation(tx))
 
 
-def _listed(tx: Any) -> list[Any]:
+def _listed(tx: Tree) -> list[Any]:
     """One transformation, or several, as a list."""
     if not _is_many(tx):
         return [tx]
     return list(tx.values()) if isinstance(tx, Mapping) else list(tx)
 
 
-def _like(tx: Any, new: Sequence[Any]) -> Any:
+def _like(tx: Tree, new: Sequence[Any]) -> Tree:
     """New things in the container that the transformations stand in."""
     if not _is_many(tx):
         return new[0]
     return dict(zip(tx, new, strict=True)) if isinstance(tx, Mapping) else type(tx)(new)
 
 
-def _each(f: Callable[[Any], Any], tx: Any) -> Any:
+def _each(f: Callable[[Any], Any], tx: Tree) -> Tree:
     return _like(tx, [f(one) for one in _listed(tx)])
 
 
-def is_key(x: Any) -> bool:
+def is_key(x: object) -> TypeGuard[Array]:
     return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
-def as_key(key: Any) -> Array:
+def as_key(key: Array | int) -> Array:
     """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
     if isinstance(key, int):
         return jax.random.key(key)

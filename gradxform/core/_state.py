@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 
 from gradxform._errors import StructureError
-from gradxform._types import Clock, Field, Inner, OptState
+from gradxform._types import Array, Clock, Field, Inner, OptState
 
 
 class EmptyState(NamedTuple):
@@ -95,7 +95,7 @@ class Layout:
     def unbox(self, state: OptState) -> OptState:
         return state.inner_state if self.boxed else state
 
-    def completed(self, state: OptState) -> Any:
+    def completed(self, state: OptState) -> Array | None:
         """The number of updates so far; None without a clock."""
         if not self.clock:
             return None
@@ -133,7 +133,7 @@ class Layout:
         return self.cls(**fields)
 
 
-def _field(hint: Any) -> Field:
+def _field(hint: object) -> Field:
     """What an annotation says of a field: all its marks, the later ones over the earlier."""
     marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Field)]
     return functools.reduce(Field.but, marks, Field())
@@ -144,7 +144,7 @@ def _layout_of(cls: type) -> Layout:
     hints = typing.get_type_hints(
         cls, vars(sys.modules[cls.__module__]), include_extras=True
     )  # there its functions find their names
-    fields = {name: _field(hints.get(name)) for name in cls._fields}  # type: ignore[attr-defined]
+    fields = {name: _field(hints.get(name)) for name in cls._fields}
     for name, field in fields.items():
         if field.kind is None:
             raise StructureError(
@@ -154,7 +154,7 @@ def _layout_of(cls: type) -> Layout:
     return Layout(cls, fields)
 
 
-def layout(cls: Any, **special: Field) -> Layout:
+def layout(cls: object, **special: Field) -> Layout:
     """The layout of a state class, which its annotations declare; `special` says more of some fields.
 
     `elementwise(layout(ScaleByAdamState, nu=Field(first=...)))` is for a kernel whose fields begin otherwise than the class says. `Inner`

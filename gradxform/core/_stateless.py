@@ -33,7 +33,7 @@ def stateless(g, s, p, c, f: Callable[[Updates, Params], Updates]):
 
 
 @wrapper(EmptyState, scope="per_leaf")
-def stateless_with_tree_map(g, s, p, c, f: Callable[[Array, Array], Array]):
+def stateless_with_tree_map(g, s, p, c, f: Callable[[Array, Array | None], Array]):
     """Make a transformation from a function of one update and its parameter, both arrays; without `params` it gets None.
 
         u = f(g, p) at every leaf

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -62,9 +62,20 @@ class Spec:
     states), and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
     """
 
-    scope: str = "per_tree"
-    widens: bool = False
-    members: Iterable[Any] = ()
+    @property
+    def scope(self) -> str:
+        """How far information flows."""
+        return "per_tree"
+
+    @property
+    def widens(self) -> bool:
+        """Whether updates of narrow parameters may be float32 or wider, apart from what the members do."""
+        return False
+
+    @property
+    def members(self) -> Sequence[Any]:
+        """The transformations inside."""
+        return ()
 
     def init(self, params: Params) -> OptState:
         raise NotImplementedError

@@ -75,7 +75,8 @@ class FilledIn:
 
     @classmethod
     def tree_unflatten(cls, aux: View, children: tuple[Any, ...]) -> FilledIn:
-        return cls(*children, aux)
+        f, params, extra = children
+        return cls(f, params, extra, aux)
 
     def __call__(self, *args: Tree, **kwargs: Tree) -> Tree:
         seen = flatten(self.view.see(self.params))[1]

@@ -11,19 +11,20 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Array, DType, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import as_array, dtype_of, is_array
-from gradxform.core._kernel import missing, named
+from gradxform.core._kernel import Kernel, missing, named
 from gradxform.core._run import hypers
-from gradxform.core._transformation import extra_args_for
+from gradxform.core._transformation import GradientTransformation, extra_args_for
 from gradxform.core._trees import Trees, advance
 from gradxform.core._views import View
 
@@ -33,10 +34,16 @@ if TYPE_CHECKING:
 Extras = Mapping[str, Any]
 
 
+class Lifted(Protocol):
+    """What a decorator makes of a leafwise kernel."""
+
+    kernel: Kernel
+
+
 class Bound:
     """A transformation inside another, for one update of that: with its extra arguments, through its view."""
 
-    def __init__(self, tx: Any, owner: str, view: View, extra: Extras):
+    def __init__(self, tx: GradientTransformation, owner: str, view: View, extra: Extras):
         self.tx, self.owner, self.view, self.extra = tx, owner, view, extra
 
     def init(self, params: Params) -> OptState:
@@ -69,11 +76,11 @@ class TreeContext(Context):
         self.stage, self.state, self.trees, self.extra = stage, state, trees, extra
         self._view = stage.view(trees.updates)
 
-    def bind(self, tx: Any) -> Any:
+    def bind(self, tx: GradientTransformation) -> Bound:
         """A transformation that is not an argument, as one that is."""
-        return None if tx is None else Bound(tx, self._owner, self._view, self.extra)
+        return Bound(tx, self._owner, self._view, self.extra)
 
-    def map(self, f: Callable[..., Any], *trees: Tree, like: tuple[Tree, ...] = (), **shared: Tree) -> Any:
+    def map(self, f: Callable[..., Any], *trees: Tree, like: tuple[Tree, ...] = (), **shared: Tree) -> Tree:
         """f at each leaf that the first tree has: one tree, or one for each of `like`.
 
         f is given the leaves, float32 or wider, and what is shared by all, by keyword. Its result is rounded as the first tree is, or the
@@ -90,7 +97,7 @@ class TreeContext(Context):
         results = [first.together(first.put(target, [row[i] for row in out])) for i, target in enumerate(targets)]
         return tuple(results) if like else results[0]
 
-    def lift(self, made: Any, g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
+    def lift(self, made: Lifted, g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
         return self.stage.stage_of(made.kernel)(g, s, p, **extra)
 
@@ -104,7 +111,7 @@ def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
     if found is None:
         ref = weakref.ref(f)
 
-        def at(dtypes: tuple[DType, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
+        def at(dtypes: tuple[np.dtype, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
             out = ref()(*(wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs), **shared)  # type: ignore[misc]
             return tuple(
                 round_to(jnp.asarray(y), d) for y, d in zip(out if isinstance(out, tuple) else (out,), dtypes, strict=False)
@@ -127,11 +134,11 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     number = t - layout.start if t is not None and layout.start else t
     c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
-    args |= {name: c.bind(args[name]) for name in kernel.transformations}
+    args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
     u, new = kernel.function(updates, record, params, c, **args)
     if layout.cls is None:
         return u, new
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, field in layout.fields.items():
         before, after = getattr(record, name), getattr(new, name)
         if field.kind != "clock" and after is not before:
@@ -162,7 +169,7 @@ def as_before(new: Tree, old: Tree) -> Tree:
     return treedef.unflatten([leaf_as_before(x, y) for x, y in zip(xs, ys, strict=True)]) if treedef == before else new
 
 
-def leaf_as_before(new: Any, old: Any) -> Any:
+def leaf_as_before(new: Tree, old: Tree) -> Tree:
     """A leaf in the dtype that it had, never of weak type; what was of weak type itself sets no dtype."""
     if getattr(old, "weak_type", not hasattr(old, "dtype")):
         return new
@@ -196,7 +203,7 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def of_trees(g: Updates, s: OptState, p: Params, c: TreeContext, **arguments: Tree) -> tuple[Updates, OptState]:
         stage, trees, layout = c.stage, c.trees, c.stage.layout
         take = lambda what, tree: [_up(x) for x in trees.pick(trees.like(what, tree))]
-        fields = {f: trees.take(f"the state's `{f}`", getattr(s, f)) for f in layout.leaf}
+        fields: dict[str, Any] = {f: trees.take(f"the state's `{f}`", getattr(s, f)) for f in layout.leaf}
         gs = [as_array(x) for x in trees.pick(trees.leaves)]
         extras = {
             n: take(f"`{n}`", c.extra[n]) if x.per_leaf else getattr(c, n) for n, x in stage.kernel.needs.items() if n != "params"

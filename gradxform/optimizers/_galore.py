@@ -127,10 +127,13 @@ def _basis_at(due: ArrayLike, m: Array, old: Array) -> Array:
     return fresh() if due else old
 
 
+_ADAM = scale_by_adam()
+
+
 @wrapper(GaLoreState)
 def _scale_by_galore(
     g, s, p, c,
-    base_optimizer: GradientTransformation, rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0,
+    rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0, base_optimizer: GradientTransformation = _ADAM,
     weight_dimension_numbers: Dimensions = None,
 ):  # fmt: skip
     """`base_optimizer` in the space that the projectors span."""
@@ -183,8 +186,8 @@ def scale_by_galore(
     Raises   StructureError: base_optimizer is not a transformation, axes that do not fit. MissingArgumentError: base_optimizer needs
              the parameters. HyperparameterError: rank < 1, update_proj_gap < 1, scale not finite.
     """
-    inner = scale_by_adam() if base_optimizer is None else base_optimizer
-    return _scale_by_galore(inner, rank, update_proj_gap, scale, weight_dimension_numbers)
+    inner = _ADAM if base_optimizer is None else base_optimizer
+    return _scale_by_galore(rank, update_proj_gap, scale, inner, weight_dimension_numbers)
 
 
 @optimizer(

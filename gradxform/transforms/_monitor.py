@@ -56,7 +56,7 @@ class SnapshotState(NamedTuple):
 
 
 @transform(source="Optax", example={"measure_name": "norm", "measure": norm}, homogeneity=1)
-@wrapper(SnapshotState, scope="elementwise")
+@wrapper(SnapshotState)
 def snapshot(g, s, p, c, measure_name: str, measure: Callable[[Updates], Tree]):
     """Keep a measurement of the updates in the state, and pass them on.
 

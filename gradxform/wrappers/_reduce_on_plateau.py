@@ -61,11 +61,8 @@ def _judged(s, value, factor, patience, rtol, atol, cooldown, min_scale):
 
 
 def _check(owner: str, given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        if callable(value):
-            raise HyperparameterError(f"{owner}: `{name}` cannot be a schedule, but got {value!r}. Give a number.")
     rtol, atol = given["rtol"], given["atol"]
-    if not any(isinstance(x, jax.core.Tracer) or x > 0 for x in (rtol, atol)):
+    if not any(isinstance(x, jax.core.Tracer) or callable(x) or x > 0 for x in (rtol, atol)):
         raise HyperparameterError(f"{owner}: `rtol` or `atol` must be more than 0, but got {rtol!r} and {atol!r}.")
 
 

@@ -1,10 +1,7 @@
-"""Transcriptions of `sam` and `normalize`."""
+"""The transcription of `sam`."""
 
 from itertools import count
 
-import numpy as np
-
-from oracles._arithmetic import norm2
 from oracles._collect import oracle
 
 
@@ -21,12 +18,3 @@ def sam(optimizer=None, adv_optimizer=None, sync_period=2):
             start = w
         last = k % sync_period == sync_period - 1
         u = [(a - 0.1 * y) - b if last else 0.05 * y for a, b, y in zip(start, w, g, strict=True)]
-
-
-@oracle
-def normalize():
-    """Foret et al. 2021, equation 2 without ρ: g / ‖g‖."""
-    u = None
-    while True:
-        g, _ = yield u
-        u = [y / np.sqrt(norm2(g)) for y in g]
