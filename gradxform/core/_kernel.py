@@ -23,11 +23,11 @@ SCOPES = ("elementwise", "per_leaf", "per_tree")
 
 def named(fn: Callable[..., Any], given: Arguments) -> dict[str, Any]:
     """What `fn` names of what is given."""
-    return {name: given[name] for name in _names_of(fn) if name in given}
+    return {name: given[name] for name in names_of(fn) if name in given}
 
 
 @functools.cache
-def _names_of(fn: Callable[..., Any]) -> tuple[str, ...]:
+def names_of(fn: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(fn).parameters)
 
 
@@ -85,7 +85,7 @@ class Kernel:
     @functools.cached_property
     def measures(self) -> bool:
         """Whether `total` looks at more than the incoming update."""
-        return self.total is not None and len(_names_of(self.total)) > 1
+        return self.total is not None and len(names_of(self.total)) > 1
 
     def at(self, k: ArrayLike, args: Arguments) -> dict[str, Any]:
         """The arguments, schedules evaluated after k completed updates."""

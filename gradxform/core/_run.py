@@ -104,7 +104,8 @@ class Column:
         self.k = k = layout.completed(state)
         self.fields = [_read_field(trees, stage, f, getattr(record, f)) for f in layout.leaf]
         shared, by_leaf = _needed(stage, trees, params, extra)
-        self.next: dict[str, Any] = {layout.clock: tick} if layout.clock else {}
+        self.next: dict[str, Any] = {}
+        self.tick = tick
         t = tick - layout.start if tick is not None and layout.start else tick
         self.extras = tuple(by_leaf)
         self.columns = [trees.pick(f) for f in (*self.fields, *by_leaf.values())]
@@ -127,7 +128,7 @@ class Column:
         """The new state, from new values of its fields at the present leaves."""
         for name, field in zip(self.stage.layout.leaf, self.fields, strict=True):
             self.next[name] = trees.together(trees.put(field, next(new)))
-        return self.stage.layout.write(self.state, self.next)
+        return self.stage.layout.write(self.state, self.next, self.tick)
 
 
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Tree) -> list[Any]:

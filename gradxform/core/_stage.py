@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree, Updates
+from gradxform._numerics import round_to, widen
+from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
 from gradxform.core._clocks import like_before
 from gradxform.core._evaluate import After
-from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, on_the_mesh_of
+from gradxform.core._first import at_start, first_state
+from gradxform.core._holes import dtype_of, is_array
 from gradxform.core._kernel import SCOPES, Arguments, Kernel, named
 from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout
 from gradxform.core._transformation import Spec, frozen, scope_of
 from gradxform.core._views import View
-from gradxform.tree._params import is_stand_in
 
 
 class Stage(Spec):
@@ -95,74 +95,8 @@ class Stage(Spec):
         updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
         return updates, state
 
-    # ---- the first state
-
     def init(self, params: Params) -> OptState:
-        leaves, treedef = flatten(params)
-        fields = {}
-        for name, field in self.layout.fields.items():
-            if field.when is not None and not self._at_start(field.when):
-                fields[name] = None
-            elif field.kind == "leaf":
-                fields[name] = treedef.unflatten([self._first_of_leaf(field, p) for p in leaves])
-            elif field.kind == "shared":
-                fields[name] = self._first_of_all(field, params, leaves)
-            elif field.kind == "key":
-                fields[name] = None if self.args["key"] is None else as_key(self.args["key"])
-            elif field.kind == "inner":
-                fields[name] = self._first_inside(name, field, params)
-        if self.layout.clock:
-            fields[self.layout.clock] = jnp.full([], self.layout.start, jnp.int32)
-        return on_the_mesh_of(params, self.layout.make(fields))
-
-    def _at_start(self, fn: Callable[..., Any], **given: Tree) -> Tree:
-        return fn(**named(fn, {**self.kernel.at(0, self.args), **given}))
-
-    def _first_of_all(self, field: Field, params: Params, leaves: list[Any]) -> Tree:
-        present = [p for p in leaves if is_array(p)]
-        seen = params if self.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
-        value = self._at_start(field.first, params=seen)  # type: ignore[arg-type]
-        dtype = None
-        if field.dtype == "params" and present:
-            dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
-        return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
-
-    def _dtype_at(self, field: Field, p: ArrayLike) -> DType:
-        dtype = dtype_of(p) if field.dtype == "p" else widen(dtype_of(p))
-        if field.stored and self.args.get(field.stored) is not None:
-            stored = jnp.dtype(self.args[field.stored])
-            imaginary = jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.issubdtype(stored, jnp.complexfloating)
-            dtype = jnp.promote_types(stored, jnp.complex64) if imaginary and self.kernel.whole else stored
-        return real_part(dtype) if field.dtype == "real" else dtype
-
-    def _first_of_leaf(self, field: Field, p: Tree) -> Tree:
-        if is_gap(p):
-            return p
-        if not is_array(p):
-            return (fresh(p) if field.dtype == "p" else jnp.zeros_like(p)) if hasattr(p, "shape") else None
-        dtype = self._dtype_at(field, p)
-        if field.first is None and field.dtype == "p":
-            return fresh(p, dtype)
-        zero = jnp.zeros_like(p, dtype=dtype)
-        if field.first is None:
-            axes = self.axes(field, zero.shape)
-            return zero if axes is None else jax.tree.map(lambda a: _along(zero, a), axes, is_leaf=_is_axes)
-        given = {"zero": zero}
-        if "p" in named(field.first, {"p": None}):  # type: ignore[arg-type]
-            given["p"] = fresh(p, widen(dtype_of(p)))
-        value = self._at_start(field.first, **given)  # type: ignore[arg-type]
-        return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, value)
-
-    def axes(self, field: Field, shape: Shape) -> Tree:
-        """The axes of a field at a leaf of that shape; None: those of the leaf."""
-        return self._at_start(field.axes, shape=shape) if callable(field.axes) else field.axes
-
-    def _first_inside(self, name: str, field: Field, params: Params) -> OptState:
-        if field.first is not None:
-            return self._at_start(field.first, params=params)  # type: ignore[arg-type]
-        seen = params if is_stand_in(params) else self.view(params).see(params)
-        state = _each(lambda tx: tx.init(seen), self._within(name, field, None))
-        return field.through[1](None, state) if field.through else state
+        return first_state(self, params)
 
     # ---- what is inside
 
@@ -173,7 +107,12 @@ class Stage(Spec):
 
     def _within(self, name: str, field: Field, record: OptState) -> Tree:
         """The transformation, or tuple or mapping of them, whose state a field holds."""
-        return self.args[self.kernel.inside[name]] if field.made is None else self._at_start(field.made, s=record)
+        return self.args[self.kernel.inside[name]] if field.made is None else at_start(self, field.made, s=record)
+
+    def each(self, f: Callable[[Any], Any], name: str, field: Field) -> Tree:
+        """f of each transformation whose state a field holds, in their container."""
+        tx = self._within(name, field, None)
+        return _like(tx, [f(one) for one in _listed(tx)])
 
     def inside(self, record: OptState | None, aside: bool = True) -> list[tuple[str, Any]]:
         """The transformations inside, each with the name of its field; without `aside` only those whose updates go out."""
@@ -235,9 +174,8 @@ class Stage(Spec):
                 new[name] = like_before(step + layout.start, value)
             elif field.kind == "shared" and field.advance and jnp.issubdtype(value.dtype, jnp.integer):  # type: ignore[union-attr]
                 new[name] = like_before(step, value)
-        if layout.boxed:
-            new["count"] = like_before(step, state.count) if reads or not only_schedules else state.count
-        return layout.write(state, new), given["inner_step"]
+        boxed = layout.boxed and (reads or not only_schedules)
+        return layout.write(state, new, like_before(step, state.count) if boxed else None), given["inner_step"]
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
         record = self.layout.read(state, self.name())
@@ -256,17 +194,6 @@ class Stage(Spec):
         return jax.tree.map(lambda p, x: round_to(x, dtype_of(p)) if is_array(p) else p, params, found)
 
 
-def _is_axes(x: Tree) -> bool:
-    return isinstance(x, Axes)
-
-
-def _along(zero: Array, axes: Axes) -> Array:
-    """Zeros with these axes, laid out over devices as what is computed from the leaf will be."""
-    kept = [i for i in axes if i is not None]
-    x = zero.sum([i for i in range(zero.ndim) if i not in kept]).transpose([sorted(kept).index(i) for i in kept])
-    return jnp.expand_dims(x, [i for i, axis in enumerate(axes) if axis is None])
-
-
 def _is_many(tx: Tree) -> bool:
     return isinstance(tx, Mapping) or (isinstance(tx, (tuple, list)) and not is_transformation(tx))
 
@@ -283,18 +210,3 @@ def _like(tx: Tree, new: Sequence[Any]) -> Tree:
     if not _is_many(tx):
         return new[0]
     return dict(zip(tx, new, strict=True)) if isinstance(tx, Mapping) else type(tx)(new)
-
-
-def _each(f: Callable[[Any], Any], tx: Tree) -> Tree:
-    return _like(tx, [f(one) for one in _listed(tx)])
-
-
-def is_key(x: object) -> TypeGuard[Array]:
-    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
-
-
-def as_key(key: Array | int) -> Array:
-    """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
-    if isinstance(key, int):
-        return jax.random.key(key)
-    return jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)), impl=jax.random.key_impl(key) if is_key(key) else None)

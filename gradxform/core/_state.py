@@ -117,20 +117,21 @@ class Layout:
             )
         return record
 
-    def write(self, state: OptState, fields: dict[str, Any]) -> OptState:
-        """`state` with new fields; its class, which may be Optax's, stays."""
+    def write(self, state: OptState, fields: Mapping[str, Any], clock: Array | None = None) -> OptState:
+        """`state` with new fields, and its clock if that is given; its class, which may be Optax's, stays."""
         if self.boxed:
-            count = fields.pop("count")
-            return state._replace(count=count, inner_state=state.inner_state._replace(**fields))
+            inner = state.inner_state._replace(**fields) if fields else state.inner_state
+            return state._replace(count=state.count if clock is None else clock, inner_state=inner)
+        fields = dict(fields) if clock is None or self.clock is None else {**fields, self.clock: clock}
         return state._replace(**fields) if fields else state
 
-    def make(self, fields: dict[str, Any]) -> OptState:
+    def make(self, fields: Mapping[str, Any], clock: Array | None) -> OptState:
+        """A state of these fields, and of a clock if there is one."""
         if self.cls is None:
             return fields["inner"]
         if self.boxed:
-            count = fields.pop("count")
-            return CountedState(count, self.cls(**fields))
-        return self.cls(**fields)
+            return CountedState(clock, self.cls(**fields))
+        return self.cls(**(fields if self.clock is None else {**fields, self.clock: clock}))
 
 
 def _field(hint: object) -> Field:

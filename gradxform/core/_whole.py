@@ -143,9 +143,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
         before, after = getattr(record, name), getattr(new, name)
         if field.kind != "clock" and after is not before:
             fields[name] = after if field.kind in ("inner", "key") else as_before(after, before)
-    if layout.clock:
-        fields[layout.clock] = t
-    return u, layout.write(state, fields)
+    return u, layout.write(state, fields, t)
 
 
 def needed(stage: Stage, params: Params, extra: Extras) -> dict[str, Any]:

@@ -249,7 +249,8 @@ def transfer_state(
         renewed = any(fnmatch.fnmatchcase(piece.path, pattern) for pattern in fresh)
         fields = mover.fill(piece, () if renewed else sources)
         if piece.layout is not None:
-            state = piece.layout.write(state, fields)
+            clock = fields.pop("count", None) if piece.layout.boxed else None
+            state = piece.layout.write(state, fields, clock)
         elif fields:
             state = state._replace(**fields)
         if injection_of(piece.spec) and not renewed:
