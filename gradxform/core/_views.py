@@ -21,6 +21,12 @@ from gradxform.core._transformation import extra_args_for
 class View:
     """Everything, as it is. A subclass compares by value and hashes, and is made for trees of one structure."""
 
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
     def see(self, tree: Tree) -> Tree:
         """What the transformation inside sees of a tree."""
         return tree

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 
@@ -11,54 +10,36 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to
-from gradxform._types import Array, DType, Inner, Shape, Tree
+from gradxform._types import Array, Inner, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import as_array, dtype_of, is_array, is_gap
-from gradxform.core._holes import flatten as leaves_of
 from gradxform.core._transformation import Spec, scope_of
 from gradxform.core._trees import Trees
 from gradxform.core._views import View
 
 
-@dataclasses.dataclass(frozen=True)
 class Vector(View):
     """One vector of all arrays, of the dtype that they are promoted to."""
 
-    present: tuple[int, ...]
-    shapes: tuple[Shape, ...]
-
-    @classmethod
-    def of(cls, tree: Tree) -> Vector:
-        leaves = leaves_of(tree)[0]
-        present = tuple(i for i, x in enumerate(leaves) if is_array(x))
-        return cls(present, tuple(jnp.shape(leaves[i]) for i in present))
-
-    def _leaves(self, tree: Tree) -> list[Array]:
-        leaves = leaves_of(tree)[0]
-        return [leaves[i] for i in self.present]
-
     def see(self, tree: Tree) -> Array | jax.ShapeDtypeStruct:
-        leaves = self._leaves(tree)
-        dtype = _joint_dtype(leaves)
+        leaves = [x for x in Trees("flatten", tree).leaves if is_array(x)]
+        dtype = jnp.result_type(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
         if any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
-            return jax.ShapeDtypeStruct((sum(math.prod(shape) for shape in self.shapes),), dtype)
+            return jax.ShapeDtypeStruct((sum(math.prod(x.shape) for x in leaves),), dtype)
         return jnp.concatenate([jnp.zeros(0, dtype), *(as_array(x).astype(dtype).ravel() for x in leaves)])
 
     def put(self, tree: Tree, seen: Array) -> Tree:
-        trees, own = Trees("flatten", tree), _joint_dtype(self._leaves(tree))
-        sizes = [math.prod(shape) for shape in self.shapes]
-        parts = jnp.split(seen, list(itertools.accumulate(sizes))[:-1]) if sizes else []
-        for i, shape, part in zip(self.present, self.shapes, parts, strict=True):
-            dtype = dtype_of(trees.leaves[i])  # wider updates than the vector's pass
-            trees.leaves[i] = round_to(part, dtype if part.dtype == own else jnp.promote_types(dtype, part.dtype)).reshape(shape)
-        return trees.together(trees.leaves)
+        trees = Trees("flatten", tree)
+        leaves = trees.arrays
+        own = jnp.result_type(*leaves) if leaves else seen.dtype
+        parts = jnp.split(seen, list(itertools.accumulate(x.size for x in leaves))[:-1]) if leaves else []
+        dtype_at = lambda x: x.dtype if seen.dtype == own else jnp.promote_types(x.dtype, seen.dtype)  # wider updates stay so
+        return trees.together(
+            trees.put(trees.leaves, [round_to(u, dtype_at(x)).reshape(x.shape) for x, u in zip(leaves, parts, strict=True)])
+        )
 
 
-def _joint_dtype(leaves: list[Array]) -> DType:
-    return jnp.result_type(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
-
-
-@wrapper(Inner, scope="elementwise", view=lambda tree: Vector.of(tree))
+@wrapper(Inner, scope="elementwise", view=lambda tree: Vector())
 def _flatten(g, s, p, c, inner: GradientTransformation):
     for i, x in enumerate(c.trees.like("`params`", p) if p is not None else ()):
         if is_array(x) and is_gap(c.trees.leaves[i]):  # a vector cannot do without a leaf from step to step
