@@ -7,9 +7,9 @@ import importlib.util
 import inspect
 import pathlib
 import shutil
-import subprocess
 import sys
 
+import children
 import pytest
 
 import gradxform
@@ -191,8 +191,7 @@ def test_an_optimizer_is_one_file_and_its_export(tmp_path):
     for line, export in EXPORTS.items():
         room = room.replace(line, line + export)
     (optimizers / "__init__.py").write_text(room)
-    done = subprocess.run([sys.executable, "-c", USE], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    children.run(sys.executable, "-c", USE, cwd=tmp_path)
 
 
 def test_public_functions_are_documented():
