@@ -21,7 +21,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
-    ["_lazy", "_optax_names", "_types", "_declare", "_errors", "_numerics"],
+    ["_lazy", "_optax_names", "_types", "_declare", "_errors", "_numerics", "_docs"],
     ["tree", "tree_utils", "registry", "linear_algebra", "numerics"],
     ["core"],
     ["transforms", "schedules", "linesearch"],
