@@ -149,9 +149,7 @@ def test_a_float16_norm_does_not_overflow():
     np.testing.assert_allclose(tree.norm(x, squared=True), 9e8, rtol=1e-6)
     np.testing.assert_allclose(tree.norm(x, 1), 3e6, rtol=1e-6)
     np.testing.assert_allclose(tree.sum(x), 3e6, rtol=1e-6)
-    np.testing.assert_allclose(
-        tree.vdot(x, x), 9e8, rtol=1e-3
-    )  # a dot product adds in an order that differs between versions of XLA
+    np.testing.assert_allclose(tree.vdot(x, x), 9e8, rtol=1e-3)  # each version of XLA adds in an order of its own
     np.testing.assert_allclose(tree.norm([jnp.full([3], 100, jnp.int8)]), 100 * math.sqrt(3), rtol=1e-6)
 
 
