@@ -10,11 +10,13 @@ import difflib
 import fnmatch
 import functools
 import inspect
+import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from gradxform._declare import advisers, declare
+from gradxform._docs import doc_lines, section
 from gradxform._errors import UnknownNameError
 from gradxform._lazy import load
 from gradxform._types import Parameter, parameters_of
@@ -71,24 +73,16 @@ class Entry:
     @property
     def summary(self) -> str:
         """The first sentence of the docstring."""
-        return (inspect.getdoc(self.make) or "").split("\n")[0]
+        return doc_lines(self.make)[0]
 
     def equation(self) -> str:
         """The indented lines of the docstring above its headings."""
-        lines = (inspect.getdoc(self.make) or "").partition("\nState ")[0].partition("\nArgs:")[0].split("\n")
-        return "\n".join(line[4:] for line in lines if line.startswith("    ")).rstrip()
+        above = itertools.takewhile(lambda line: not line.startswith(("State ", "Args:")), doc_lines(self.make))
+        return "\n".join(line[4:] for line in above if line.startswith("    ")).rstrip()
 
     def section(self, heading: str) -> str:
         """The text under a docstring heading such as `Memory` or `Source`."""
-        lines, taken = (inspect.getdoc(self.make) or "").split("\n"), []
-        for line in lines:
-            if line.startswith(heading + " "):
-                taken.append(line[len(heading) :].strip())
-            elif taken and line.startswith("         "):
-                taken.append(line.strip())
-            elif taken:
-                break
-        return " ".join(taken)
+        return section(self.make, heading)
 
     def __call__(self, **overrides: object) -> Any:
         return self.make(**{**self.example, **overrides})

@@ -6,22 +6,25 @@ last word; tests/test_optimised.py runs the part on rounding again, optimised.
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
-    + os.environ.get("XLA_FLAGS", "")
-)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import itertools
 
+import children
 import jax
 import pytest
+import xla_flags
 
+OPTIMISED = "GRADXFORM_TESTS_OPTIMISED" in os.environ
+xla_flags.set_flags(quick=not OPTIMISED)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_enable_x64", False)
 
-OPTIMISED = "xla_backend_optimization_level=3" in os.environ["XLA_FLAGS"]
 TESTS = itertools.count(1)
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(children)
 
 
 def pytest_collection_modifyitems(items):

@@ -7,16 +7,11 @@ import copy
 import functools
 import pickle
 
-import equinox
-import flax.linen
-import flax.nnx
-import flax.training.train_state
 import jax
 import jax.numpy as jnp
 import jax.test_util
 import numpy as np
 import optax
-import optimistix
 import pytest
 
 import gradxform
@@ -51,17 +46,12 @@ def squared_error(prediction):
 # Neural networks
 
 
-class Linen(flax.linen.Module):
-    @flax.linen.compact
-    def __call__(self, x):
-        return flax.linen.Dense(1)(jnp.tanh(flax.linen.Dense(16)(x)))
-
-
 @by_optimizer
 def test_flax_train_state(tx):
-    model, traces = Linen(), []
+    linen, train_state = pytest.importorskip("flax.linen"), pytest.importorskip("flax.training.train_state")
+    model, traces = linen.Sequential([linen.Dense(16), jnp.tanh, linen.Dense(1)]), []
     params = model.init(jax.random.key(0), X)["params"]
-    create = lambda tx: flax.training.train_state.TrainState.create(apply_fn=model.apply, params=params, tx=tx)
+    create = lambda tx: train_state.TrainState.create(apply_fn=model.apply, params=params, tx=tx)
 
     @jax.jit
     def step(state):
@@ -79,22 +69,16 @@ def test_flax_train_state(tx):
     assert len(traces) == 1, "an equal optimizer in a new TrainState traces nothing"
 
 
-class Nnx(flax.nnx.Module):
-    def __init__(self, rngs):
-        self.hidden, self.out = flax.nnx.Linear(4, 16, rngs=rngs), flax.nnx.Linear(16, 1, rngs=rngs)
-
-    def __call__(self, x):
-        return self.out(jnp.tanh(self.hidden(x)))
-
-
 @by_optimizer
 def test_nnx_optimizer(tx):
-    model = Nnx(flax.nnx.Rngs(0))
-    optimizer = flax.nnx.Optimizer(model, tx, wrt=flax.nnx.Param)
+    nnx = pytest.importorskip("flax.nnx")
+    rngs = nnx.Rngs(0)
+    model = nnx.Sequential(nnx.Linear(4, 16, rngs=rngs), jnp.tanh, nnx.Linear(16, 1, rngs=rngs))
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
 
-    @flax.nnx.jit
+    @nnx.jit
     def step(model, optimizer):
-        loss, grads = flax.nnx.value_and_grad(lambda m: squared_error(m(X)))(model)
+        loss, grads = nnx.value_and_grad(lambda m: squared_error(m(X)))(model)
         optimizer.update(model, grads)
         return loss
 
@@ -106,6 +90,7 @@ def test_nnx_optimizer(tx):
 
 @by_optimizer
 def test_equinox_model_with_none_leaves(tx):
+    equinox = pytest.importorskip("equinox")
     model = equinox.nn.MLP(4, 1, 16, depth=1, activation=jnp.tanh, key=jax.random.key(0))
     arrays = equinox.filter(model, equinox.is_inexact_array)
     assert None in jax.tree.leaves(arrays, is_leaf=lambda x: x is None)
@@ -132,6 +117,7 @@ def rosenbrock(y, args):
 
 @pytest.mark.parametrize(("tx", "curvature"), [(gradxform.adam(0.05), 100.0), (gradxform.sgd(0.1, 0.9), 1.0)], ids=["adam", "sgd"])
 def test_optimistix_minimiser(tx, curvature):
+    optimistix = pytest.importorskip("optimistix")
     solver = optimistix.OptaxMinimiser(tx, rtol=1e-6, atol=1e-6)
     start = {"a": jnp.array(-0.5), "b": jnp.array(1.0)}
     solution = optimistix.minimise(rosenbrock, solver, start, args=curvature, max_steps=5000)

@@ -14,6 +14,7 @@ from golden.problem import KEPT, KERAS, STEPS, TORCH, problem, schedule, shapes_
 
 import gradxform as gx
 from gradxform import dialects
+from gradxform._docs import section
 from gradxform.dialects import keras, torch
 from gradxform.testing import examine
 
@@ -98,8 +99,7 @@ def test_every_function_has_golden_values():
     for entry in ENTRIES:
         assert getattr(getattr(dialects, entry.system), entry.name) is entry.make
         assert entry.core is None or entry.core in gx.names()
-        for heading in ("State ", "Units ", "Shapes ", "Source ", "Differs ", "Raises "):
-            assert f"\n    {heading}" in entry.make.__doc__
+        assert all(section(entry.make, heading) for heading in ("State", "Units", "Shapes", "Source", "Differs", "Raises"))
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.system}.{e.name}")

@@ -5,9 +5,9 @@ import doctest
 import importlib
 import pathlib
 import pickle
-import subprocess
 import sys
 
+import children
 import jax.numpy as jnp
 import optax
 import pytest
@@ -27,9 +27,7 @@ def dotted(path):
 
 def child(code, *args):
     """Run code in a process that has imported nothing."""
-    done = subprocess.run([sys.executable, "-c", code, *args], cwd=PACKAGE.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return children.run(sys.executable, "-c", code, *args, cwd=PACKAGE.parent).split()
 
 
 def typed(path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-import scipy.optimize
+import scipy
 
 from gradxform import assignment, linear_algebra, numerics, tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError

@@ -1,6 +1,7 @@
 """The race: its protocol on problems where the answer is known, its files, its words, and what it says when something is wrong."""
 
 import dataclasses
+import importlib.util
 import json
 import math
 import sys
@@ -20,7 +21,9 @@ from gradxform.race._results import Result, ResumeError, Store
 from gradxform.race._settings import DESCRIPTIONS, Settings, factors, schedule
 from gradxform.race._trainer import Job, Trainer, Updater
 
-pytestmark = pytest.mark.fast
+EXTRA = ["rich", "matplotlib", "sklearn"]
+MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+pytestmark = [pytest.mark.fast, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}; pip install -e '.[race]'")]
 
 SMALL = ["--steps", "30", "--seeds", "3", "--rates", "3"]
 SETTINGS = Settings("quadratic", steps=30, seeds=3, rates=3, schedule="cosine")

@@ -1,5 +1,7 @@
 """The registry as a user's: names of their own, whatever the case, and no silent override."""
 
+import dataclasses
+import inspect
 import pickle
 
 import jax.numpy as jnp
@@ -102,3 +104,27 @@ def test_refusals():
         gx.create("MyOptt")
     with pytest.raises(TypeError):
         gx.create("adam", nonsense=1)
+
+
+DOCSTRING = """Descend.
+
+        u = -g
+
+    State    none.
+             Memory: none.
+    Source   this test.
+    """
+
+
+@pytest.mark.parametrize(
+    "text", [DOCSTRING, inspect.cleandoc(DOCSTRING)], ids=["as before Python 3.13", "stripped by the compiler"]
+)
+def test_docstrings_are_read_with_and_without_their_indentation(text):
+    def descend():
+        return gx.sgd(1.0)
+
+    descend.__doc__ = text
+    entry = dataclasses.replace(registry.entry("sgd"), make=descend)
+    assert entry.summary == "Descend."
+    assert entry.equation() == "u = -g"
+    assert [entry.section(heading) for heading in ("State", "Source", "Differs")] == ["none. Memory: none.", "this test.", ""]

@@ -183,8 +183,7 @@ def value(case: Any) -> Skip | None:
     except (SyntaxError, NameError, TypeError, GradxformError) as e:
         again = e
     expect(again == tx, f"repr does not make an equal transformation: {tx!r} gave {again!r}.")
-    doc = case.entry.make.__doc__ or ""
-    missing = [h for h in HEADINGS if f"\n    {h} " not in doc]
+    missing = [heading for heading in HEADINGS if not case.entry.section(heading)]
     expect(not missing, f"the docstring has no {', '.join(missing)}.")
     expect(case.entry.equation(), "the docstring has no equation, an indented block.")
     return None

@@ -10,9 +10,9 @@ load no file of Optax; and their results must agree within the scenario's ERROR,
 import importlib.util
 import os
 import pathlib
-import subprocess
 import sys
 
+import children
 import numpy as np
 import pytest
 from clients import _names
@@ -43,9 +43,7 @@ def python(*arguments):
     """A new interpreter, with the user's warnings, one device, and no flags of this test-suite."""
     environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     environment |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(HERE.parents[1])}
-    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, done.stderr[-6000:]
-    return done.stdout
+    return children.run(sys.executable, *arguments, env=environment)
 
 
 def results(library, scenario, folder):

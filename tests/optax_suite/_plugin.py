@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import zlib
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 "
-    + os.environ.get("XLA_FLAGS", "")
-)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+import xla_flags
 
 from tests.optax_suite import _alias, _scope
 
+xla_flags.set_flags()
 _alias.install()
 
 

@@ -16,6 +16,7 @@ import types
 import warnings
 from typing import Any
 
+from gradxform._docs import section
 from tests.optax_suite._scope import OUT_OF_SCOPE
 
 HERE = pathlib.Path(__file__).parent
@@ -51,15 +52,7 @@ def missing() -> list[str]:
 
 def differs(thing: Any) -> str:
     """What stands under `Differs` in a docstring; empty for `no`, and for what only points to another function."""
-    lines, taken = (inspect.getdoc(thing) or "").split("\n"), []
-    for line in lines:
-        if line.startswith("Differs "):
-            taken.append(line.removeprefix("Differs").strip())
-        elif taken and line.startswith("         "):
-            taken.append(line.strip())
-        elif taken:
-            break
-    text = " ".join(taken)
+    text = section(thing, "Differs")
     return "" if re.fullmatch(r"no|as `\w+`", text.rstrip(".")) else text
 
 

@@ -1,0 +1,24 @@
+"""Docstrings, read alike on every Python: since 3.13 the compiler strips their indentation, before it leaves it."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+
+def doc_lines(thing: Any) -> list[str]:
+    """The lines of a docstring without its indentation."""
+    return inspect.cleandoc(thing.__doc__ or "").split("\n")
+
+
+def section(thing: Any, heading: str) -> str:
+    """The text under a docstring's heading, such as `State` or `Source`, on one line; empty if it is not there."""
+    taken: list[str] = []
+    for line in doc_lines(thing):
+        if line.startswith(heading + " "):
+            taken.append(line[len(heading) :].strip())
+        elif taken and line.startswith("         "):
+            taken.append(line.strip())
+        elif taken:
+            break
+    return " ".join(taken)

@@ -1,0 +1,48 @@
+"""A process that dies in a test says so, and XLA is given no flag that kills it."""
+
+import os
+import pathlib
+import sys
+
+import children
+import pytest
+import xla_flags
+
+TESTS = pathlib.Path(__file__).parent
+pytestmark = pytest.mark.fast
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("print('last words'); import sys; sys.exit(3)", "exit status 3:\nlast words"),
+        ("import os; os.abort()", "killed by SIGABRT"),
+    ],
+)
+def test_a_dead_child_is_named(code, words):
+    with pytest.raises(AssertionError, match=words):
+        children.run(sys.executable, "-c", code)
+
+
+def test_a_worker_that_dies_before_its_first_test_is_named(tmp_path):
+    pytest.importorskip("xdist")
+    (tmp_path / "test_dies.py").write_text("import os\nos._exit(7)\n")
+    options = ["-p", "xdist", "-p", "children", "-n", "1", "-c", os.devnull, "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    with pytest.raises(AssertionError, match=r"(?s)exit status 2:.*worker gw\d died before its first test: exit status 7"):
+        children.run(sys.executable, "-m", "pytest", *options, tmp_path, env=environment)
+
+
+def test_only_flags_that_this_xla_knows_are_set(monkeypatch):
+    monkeypatch.delenv(xla_flags.ANSWER)
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setattr(xla_flags, "QUICK", ["--xla_no_such_flag=1", "--xla_backend_optimization_level=0"])
+    xla_flags.set_flags()
+    assert os.environ["XLA_FLAGS"].split() == [xla_flags.DEVICES, "--xla_backend_optimization_level=0"]
+
+
+def test_a_users_flag_that_xla_does_not_know_is_named(monkeypatch):
+    monkeypatch.delenv(xla_flags.ANSWER)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_no_such_flag=1")
+    with pytest.raises(RuntimeError, match="does not start with XLA_FLAGS='--xla_no_such_flag=1': exit status 1"):
+        xla_flags.set_flags()
