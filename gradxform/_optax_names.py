@@ -1,4 +1,4 @@
-"""Optax's addresses for what stands elsewhere here, as tables of `_lazy.attach`; the modules of those addresses read them.
+"""Addresses for what stands elsewhere here, Optax's and our own older ones: tables of `_lazy.attach`, for the modules of those addresses.
 
 They are for users alone, and may point upward (`transforms` to `wrappers`): our own files import from where a name stands.
 """
@@ -45,4 +45,9 @@ _OLDER = "tree_scalar_mul=scale tree_add_scalar_mul=add_scale NamedTupleKey"
 TREE_UTILS = {
     "gradxform.tree": " ".join([*(f"tree_{name}={name}" for name in _TREE.split()), _OLDER]),
     "gradxform.tree._older_norms": "tree_l1_norm tree_l2_norm tree_linf_norm",
+}
+
+# `gradxform.wrappers` before there was `surgery`.
+ONCE_WRAPPERS = {
+    "gradxform.surgery": "Transfer eval_params get_hyperparams reset_group resume_at set_hyperparams transfer_state",
 }
