@@ -148,6 +148,12 @@ def test_pickles_load_their_modules(tmp_path):
     assert child(UNPICKLE, str(tmp_path / "pickle")) == f"{tx} {state}".split()
 
 
+@pytest.mark.parametrize("name", ["core._holes.MaskedNode", "optimizers._hutchinson.HutchinsonState"])
+def test_pickles_from_before_a_class_moved_load(name):
+    module, _, name = name.rpartition(".")
+    assert pickle.loads(f"cgradxform.{module}\n{name}\n.".encode()) is getattr(gx, name)
+
+
 def test_star_import_gives_everything_listed():
     names = {}
     exec("from gradxform import *", names)
