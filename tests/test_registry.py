@@ -1,5 +1,6 @@
 """The registry as a user's: names of their own, whatever the case, and no silent override."""
 
+import inspect
 import pickle
 
 import jax.numpy as jnp
@@ -44,6 +45,14 @@ def test_the_dialects_are_in_the_same_table():
     assert gx.names("torch.adam*") == ["torch.adam", "torch.adamax", "torch.adamw"]
     assert [e.full_name for e in dialects.entries("torch")] == gx.names("torch.*")
     assert not any("." in name for name in gx.names(kind="*"))
+
+
+def test_every_function_says_in_one_attribute_what_it_declares():
+    for entry in [gx.entry(name) for name in [*gx.names(kind="*"), *gx.names("*.*", kind="*")]]:
+        declaration = entry.make.declaration
+        assert declaration.owner == entry.full_name
+        assert list(declaration.parameters) == list(inspect.signature(entry.make).parameters)
+    assert gx.cosine_decay_schedule.declaration.parameters["decay_steps"].range.text == "[1, inf)"
 
 
 def test_near_names_are_of_all_systems():
