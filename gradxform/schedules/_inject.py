@@ -33,11 +33,11 @@ from gradxform._types import (
     unchecked,
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
-from gradxform.core._clocks import like_before
 from gradxform.core._holes import dtype_of, flatten, is_array
 from gradxform.core._hyper import is_schedule
 from gradxform.core._labels import Labels
 from gradxform.core._stage import Stage
+from gradxform.core._state import like_before
 from gradxform.core._transformation import frozen
 
 Factory = Callable[..., GradientTransformation]
