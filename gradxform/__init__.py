@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gradxform import race as race
     from gradxform import registry as registry
     from gradxform import schedules as schedules
+    from gradxform import surgery as surgery
     from gradxform import testing as testing
     from gradxform import transforms as transforms
     from gradxform import tree as tree
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from gradxform.registry import create as create
     from gradxform.registry import names as names
     from gradxform.schedules import *
+    from gradxform.surgery import *
     from gradxform.transforms import *
     from gradxform.tree import bias_correction as bias_correction
     from gradxform.tree import update_infinity_moment as update_infinity_moment
@@ -112,10 +114,11 @@ else:
         ".tree_utils": "tree_map_params",
     }
     ROOMS = (
-        ".core .distributed .linear_algebra .linesearch .losses .numerics .optimizers .precision .schedules .transforms .wrappers"
+        ".core .distributed .linear_algebra .linesearch .losses .numerics .optimizers .precision .schedules .surgery .transforms "
+        ".wrappers"
     )
     UNLISTED = {
-        ".": "core linear_algebra linesearch optimizers registry wrappers",
+        ".": "core linear_algebra linesearch optimizers registry surgery wrappers",
         ".kernels": (
             "Clock Count Decay Key NonNegative ParamsCopy Positive Real RealUpdates Shared SharedLaw Unit elementwise "
             "engine entry layout optimizer per_leaf per_tree register schedule transform wrapper"

@@ -1,4 +1,7 @@
-"""Numbers: wide dtypes, honest rounding, and the small pieces of arithmetic that kernels share."""
+"""Numbers: wide dtypes, honest rounding, and the small pieces of arithmetic that kernels share.
+
+The ground that the library itself stands on. Optax's public functions of this kind are in `gradxform.numerics`.
+"""
 
 from __future__ import annotations
 

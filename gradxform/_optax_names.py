@@ -1,4 +1,4 @@
-"""Optax's addresses for what stands elsewhere here, as tables of `_lazy.attach`; the modules of those addresses read them.
+"""Addresses for what stands elsewhere here, Optax's and our own older ones: tables of `_lazy.attach`, for the modules of those addresses.
 
 They are for users alone, and may point upward (`transforms` to `wrappers`): our own files import from where a name stands.
 """
@@ -6,14 +6,16 @@ They are for users alone, and may point upward (`transforms` to `wrappers`): our
 # `optax.contrib`. Here its names are not set apart.
 CONTRIB = {
     "gradxform.optimizers": (
-        "COCOBState DAdaptAdamWState DoGState DoWGState GaLoreDimensionNumbers GaLoreState HutchinsonState MadgradState "
-        "MomoAdamState MomoState MuonDimensionNumbers MuonState ProdigyState ScaleByAdemamixState "
-        "ScaleBySimplifiedAdEMAMixState SophiaState acprop ademamix adopt cocob dadapt_adamw dog dowg dpsgd galore "
-        "hutchinson_estimator_diag_hessian madgrad momo momo_adam muon prodigy scale_by_acprop scale_by_ademamix "
-        "scale_by_adopt scale_by_cocob scale_by_galore scale_by_madgrad scale_by_muon scale_by_simplified_ademamix "
-        "simplified_ademamix sophia"
+        "COCOBState DAdaptAdamWState DoGState DoWGState GaLoreDimensionNumbers GaLoreState MadgradState MomoAdamState "
+        "MomoState MuonDimensionNumbers MuonState ProdigyState ScaleByAdemamixState ScaleBySimplifiedAdEMAMixState "
+        "SophiaState acprop ademamix adopt cocob dadapt_adamw dog dowg dpsgd galore madgrad momo momo_adam muon "
+        "prodigy scale_by_acprop scale_by_ademamix scale_by_adopt scale_by_cocob scale_by_galore scale_by_madgrad "
+        "scale_by_muon scale_by_simplified_ademamix simplified_ademamix sophia"
     ),
-    "gradxform.transforms": "DifferentiallyPrivateAggregateState NormalizeState differentially_private_aggregate normalize",
+    "gradxform.transforms": (
+        "DifferentiallyPrivateAggregateState HutchinsonState NormalizeState differentially_private_aggregate "
+        "hutchinson_estimator_diag_hessian normalize"
+    ),
     "gradxform.wrappers": (
         "MechanicState ReduceLROnPlateauState SAMState ScheduleFreeState SplitRealAndImaginaryState mechanize "
         "reduce_on_plateau sam schedule_free schedule_free_adamw schedule_free_eval_params schedule_free_sgd "
@@ -45,4 +47,10 @@ _OLDER = "tree_scalar_mul=scale tree_add_scalar_mul=add_scale NamedTupleKey"
 TREE_UTILS = {
     "gradxform.tree": " ".join([*(f"tree_{name}={name}" for name in _TREE.split()), _OLDER]),
     "gradxform.tree._older_norms": "tree_l1_norm tree_l2_norm tree_linf_norm",
+}
+
+# Where names of ours were once, `gradxform.optimizers` and `gradxform.wrappers`.
+ONCE_OPTIMIZERS = {"gradxform.transforms": "HutchinsonState hutchinson_estimator_diag_hessian"}
+ONCE_WRAPPERS = {
+    "gradxform.surgery": "Transfer eval_params get_hyperparams reset_group resume_at set_hyperparams transfer_state",
 }

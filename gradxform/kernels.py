@@ -97,7 +97,6 @@ from gradxform._types import Updates as Updates
 from gradxform._types import Value as Value
 from gradxform.core._engine import Context as Context
 from gradxform.core._engine import engine as engine
-from gradxform.core._holes import MaskedNode as MaskedNode
 from gradxform.core._holes import is_array as is_array
 from gradxform.core._lift import elementwise as elementwise
 from gradxform.core._lift import per_leaf as per_leaf
@@ -111,5 +110,6 @@ from gradxform.registry import optimizer as optimizer
 from gradxform.registry import register as register
 from gradxform.registry import transform as transform
 from gradxform.schedules._record import schedule as schedule
+from gradxform.tree._leafwise import MaskedNode as MaskedNode
 from gradxform.tree._leafwise import is_gap as is_gap
 from gradxform.wrappers._update_if import update_if as update_if

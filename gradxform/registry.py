@@ -9,17 +9,16 @@ import dataclasses
 import difflib
 import fnmatch
 import functools
-import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from gradxform._declare import advisers, declare
+from gradxform._declare import advisers, declaration_of, declare
 from gradxform._docs import doc_lines, section
 from gradxform._errors import UnknownNameError
 from gradxform._lazy import load
-from gradxform._types import Parameter, parameters_of
+from gradxform._types import Parameter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,9 +65,7 @@ class Entry:
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The declared hyperparameters and arguments."""
-        kernel = getattr(self.make, "kernel", None)
-        declared = inspect.unwrap(self.make, stop=lambda fn: hasattr(fn, "__signature__"))
-        return kernel.parameters if kernel is not None else parameters_of(declared)
+        return declaration_of(self.make).parameters
 
     @property
     def summary(self) -> str:
@@ -176,8 +173,8 @@ def register(
 
 
 def _declared(fn: F) -> F:
-    """A lifted kernel, or a function that makes a transformation, which is then made to check its arguments."""
-    make: Any = fn if hasattr(fn, "kernel") else declare(fn, lambda bound: fn(*bound.args, **bound.kwargs))
+    """A function that declares its arguments, as a lifted kernel does; one that does not is made to declare and check them."""
+    make: Any = fn if hasattr(fn, "declaration") else declare(fn, lambda bound: fn(*bound.args, **bound.kwargs))
     return make
 
 

@@ -48,6 +48,14 @@ def test_the_dialects_are_in_the_same_table():
     assert not any("." in name for name in gx.names(kind="*"))
 
 
+def test_every_function_says_in_one_attribute_what_it_declares():
+    for entry in [gx.entry(name) for name in [*gx.names(kind="*"), *gx.names("*.*", kind="*")]]:
+        declaration = entry.make.declaration
+        assert declaration.owner == entry.full_name
+        assert list(declaration.parameters) == list(inspect.signature(entry.make).parameters)
+    assert gx.cosine_decay_schedule.declaration.parameters["decay_steps"].range.text == "[1, inf)"
+
+
 def test_near_names_are_of_all_systems():
     with pytest.raises(gx.UnknownNameError, match=r"Did you mean lion or keras\.lion"):
         gx.entry("torch.lion")

@@ -211,7 +211,7 @@ CASES = [
         lambda k, v: triangular(k, 0.01, v, 15, 0.5),
     ),
 ]
-FACTORIES = [f for f in vars(S).values() if inspect.isfunction(f) and hasattr(f, "equation")]
+FACTORIES = [f for f in (getattr(S, name) for name in S.__all__) if hasattr(f, "declaration")]
 each = pytest.mark.parametrize("case", CASES, ids=[f"{c.name}-{i}" for i, c in enumerate(CASES)])
 K = np.arange(121)
 

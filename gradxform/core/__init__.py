@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from gradxform.core._chain import chain as chain
     from gradxform.core._chain import named_chain as named_chain
     from gradxform.core._engine import engine as engine
-    from gradxform.core._holes import MaskedNode as MaskedNode
     from gradxform.core._labels import by_leaf as by_leaf
     from gradxform.core._labels import by_ndim as by_ndim
     from gradxform.core._labels import by_path as by_path
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from gradxform.core._stateless import with_extra_args_support as with_extra_args_support
     from gradxform.core._transformation import GradientTransformation as GradientTransformation
     from gradxform.core._transformation import GradientTransformationExtraArgs as GradientTransformationExtraArgs
+    from gradxform.tree._leafwise import MaskedNode as MaskedNode
     from gradxform.tree._slow_copies import incremental_update as incremental_update
     from gradxform.tree._slow_copies import periodic_update as periodic_update
 else:
@@ -43,12 +43,12 @@ else:
         "._apply": "apply_updates",
         "._chain": "chain named_chain",
         "._engine": "engine",
-        "._holes": "MaskedNode",
         "._labels": "by_leaf by_ndim by_path",
         "._lift": "elementwise per_leaf per_tree wrapper",
         "._masking": (
             "MaskedState MultiTransformState PartitionState freeze masked multi_transform partition selective_transform set_to_zero"
         ),
+        "gradxform.tree._leafwise": "MaskedNode",
         "gradxform.tree._slow_copies": "incremental_update periodic_update",
         "._state": "CountedState EmptyState ScaleByScheduleState layout",
         "._stateless": "init_empty_state stateless stateless_with_tree_map with_extra_args_support",

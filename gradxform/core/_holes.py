@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.core
@@ -11,11 +11,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gradxform._numerics import is_inexact
+from gradxform.tree._leafwise import MaskedNode as MaskedNode  # here for pickles that were made when it stood here
 from gradxform.tree._leafwise import is_gap
-
-
-class MaskedNode(NamedTuple):
-    """Stands in a tree where a mask has taken a leaf away. It has no leaves itself."""
 
 
 def is_array(x: Any) -> bool:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import jax
 
 from gradxform._errors import LabelError
-from gradxform.core._holes import MaskedNode, flatten, is_gap, paths
+from gradxform.core._holes import flatten, is_gap, paths
 from gradxform.core._transformation import frozen, show
+from gradxform.tree._leafwise import MaskedNode
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -168,7 +168,7 @@ def _public(
 
     _check_fields(kernel)
     public: Any = declare(fn, make, owner=kernel.name, skip=OUTSIDE, returns=GradientTransformationExtraArgs, check=check)
-    public.kernel, public.scope = kernel, kernel.scope
+    public.kernel = kernel
     kernel.public.append(public)
     return public
 

@@ -12,13 +12,12 @@ import jax.numpy as jnp
 from gradxform._numerics import round_to, widen
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
-from gradxform.core._clocks import like_before
 from gradxform.core._evaluate import After
 from gradxform.core._first import at_start, first_state
 from gradxform.core._holes import dtype_of, is_array
 from gradxform.core._kernel import SCOPES, Arguments, Kernel, named
 from gradxform.core._parts import Part, is_transformation
-from gradxform.core._state import Layout
+from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen, scope_of
 from gradxform.core._views import View
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, Clock, Field, Inner, OptState
+from gradxform._types import Array, Clock, Field, Inner, OptState, Tree
 
 
 class EmptyState(NamedTuple):
@@ -169,3 +170,10 @@ def layout(cls: object, **special: Field) -> Layout:
     if not special:
         return found
     return dataclasses.replace(found, fields={n: f.but(special[n]) if n in special else f for n, f in found.fields.items()})
+
+
+def like_before(new: Tree, old: Tree) -> Tree:
+    """A number in the dtype and on the devices of the one that it replaces; a tree as it is."""
+    if hasattr(new, "_fields"):
+        return type(old)(*map(like_before, new, old))
+    return jnp.full_like(old, new) if hasattr(old, "dtype") and jnp.shape(new) == () else new

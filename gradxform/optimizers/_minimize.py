@@ -1,4 +1,4 @@
-"""A driver: all steps in one compiled loop."""
+"""A driver, not an optimizer: it calls `init` and `update` of one, by default `lbfgs`, with all steps in one compiled loop."""
 
 from __future__ import annotations
 

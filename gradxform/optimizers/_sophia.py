@@ -30,9 +30,9 @@ from gradxform._types import (
 )
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import flatten, is_array
-from gradxform.optimizers._hutchinson import hutchinson_estimator_diag_hessian, objective
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
+from gradxform.transforms._hutchinson import hutchinson_estimator_diag_hessian, objective
 
 
 class SophiaState(NamedTuple):

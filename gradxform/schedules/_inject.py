@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._declare import declaration_of
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, round_to
 from gradxform._types import (
@@ -29,15 +30,14 @@ from gradxform._types import (
     Shared,
     Tree,
     check_arguments,
-    parameters_of,
     unchecked,
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
-from gradxform.core._clocks import like_before
 from gradxform.core._holes import dtype_of, flatten, is_array
 from gradxform.core._hyper import is_schedule
 from gradxform.core._labels import Labels
 from gradxform.core._stage import Stage
+from gradxform.core._state import like_before
 from gradxform.core._transformation import frozen
 
 Factory = Callable[..., GradientTransformation]
@@ -241,11 +241,8 @@ def _is_key(value: object) -> bool:
 
 
 def _declared(factory: Callable[..., Any]) -> Mapping[str, Any]:
-    """The arguments that one of our own factories declares."""
-    kernel = getattr(factory, "kernel", None)
-    if kernel is not None:
-        return kernel.parameters
-    return parameters_of(inspect.unwrap(factory)) if any(_has_range(h) for h in _hints(factory).values()) else {}
+    """The arguments that a factory declares by our annotations."""
+    return declaration_of(factory).parameters if any(_has_range(h) for h in _hints(factory).values()) else {}
 
 
 @functools.cache
@@ -253,10 +250,8 @@ def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
     """The annotations; ours of arguments without a range say that they are static."""
     if isinstance(factory, functools.partial):
         return _hints(factory.func)
-    kernel = getattr(factory, "kernel", None)
-    source = factory if kernel is None else kernel.function
     try:
-        hints = typing.get_type_hints(source, include_extras=True)
+        hints = typing.get_type_hints(declaration_of(factory).function, include_extras=True)
     except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing
         return {}
     if any(_has_range(h) for h in hints.values()):

@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradxform._declare import Bound, declare
+from gradxform._declare import Bound, declaration_of, declare
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, Parameter, Range, parameters_of, signature_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, signature_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
@@ -58,7 +58,7 @@ class Record:
         return (self.factory, frozen(self.args))
 
     def __repr__(self) -> str:
-        parameters = parameters_of(self.equation, skip=1).values()
+        parameters = declaration_of(self.factory).parameters.values()
         chosen = [p for p in parameters if p.required or frozen(self.args[p.name]) != frozen(p.default)]
         return f"{self.equation.__name__}({', '.join(f'{p.name}={show(self.args[p.name])}' for p in chosen)})"
 
@@ -140,6 +140,5 @@ def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, An
             kept.update(settle(**{n: kept[n] for n in signature_of(settle).parameters}))
         return Record(public, equation, kept)
 
-    public: Any = declare(equation, make, skip=1, returns=Record, admit=admit)
-    public.equation = equation
+    public = declare(equation, make, skip=1, returns=Record, admit=admit)
     return public

@@ -11,9 +11,9 @@ import numpy as np
 
 from gradxform.core._chain import chain, named_chain
 from gradxform.core._engine import ENGINES, engine
-from gradxform.core._holes import MaskedNode
 from gradxform.core._masking import masked, partition, set_to_zero
 from gradxform.testing._laws import Skip, describe, differences, expect, law, same
+from gradxform.tree._leafwise import MaskedNode
 
 
 @law(4, "the declared scope holds")

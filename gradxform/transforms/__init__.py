@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from gradxform.transforms._clip import clip_by_norm as clip_by_norm
     from gradxform.transforms._decay import WeightDecaySchedule as WeightDecaySchedule
     from gradxform.transforms._decay import add_decayed_weights as add_decayed_weights
+    from gradxform.transforms._hutchinson import HutchinsonState as HutchinsonState
+    from gradxform.transforms._hutchinson import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
     from gradxform.transforms._infinity_norm import ScaleByInfinityNormState as ScaleByInfinityNormState
     from gradxform.transforms._infinity_norm import scale_by_infinity_norm as scale_by_infinity_norm
     from gradxform.transforms._momentum import EmaState as EmaState
@@ -97,6 +99,7 @@ else:
         "._centralize": "centralize",
         "._clip": "clip clip_by_block_rms clip_by_global_norm clip_by_norm",
         "._decay": "WeightDecaySchedule add_decayed_weights",
+        "._hutchinson": "HutchinsonState hutchinson_estimator_diag_hessian",
         "._infinity_norm": "ScaleByInfinityNormState scale_by_infinity_norm",
         "._momentum": "EmaState TraceState ema nesterov trace",
         "._monitor": "MonitorState SnapshotState measure_with_ema monitor snapshot",

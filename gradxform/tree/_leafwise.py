@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,15 @@ from gradxform._types import Array, ArrayLike, Tree, signature_of
 P = ParamSpec("P")
 
 
+class MaskedNode(NamedTuple):
+    """Stands in a tree where a mask has taken a leaf away. It has no leaves itself."""
+
+
 def is_gap(x: Tree) -> bool:
     """An absent leaf: `None`, or a `MaskedNode` (Optax's too)."""
-    return x is None or (isinstance(x, tuple) and type(x).__name__ == "MaskedNode")
+    if not isinstance(x, tuple):
+        return x is None
+    return isinstance(x, MaskedNode) or type(x).__name__ == "MaskedNode"  # Optax's, by its name: Optax may not be installed
 
 
 def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:

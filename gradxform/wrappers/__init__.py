@@ -3,8 +3,16 @@
 from typing import TYPE_CHECKING
 
 from gradxform._lazy import attach
+from gradxform._optax_names import ONCE_WRAPPERS
 
 if TYPE_CHECKING:
+    from gradxform.surgery import Transfer as Transfer
+    from gradxform.surgery import eval_params as eval_params
+    from gradxform.surgery import get_hyperparams as get_hyperparams
+    from gradxform.surgery import reset_group as reset_group
+    from gradxform.surgery import resume_at as resume_at
+    from gradxform.surgery import set_hyperparams as set_hyperparams
+    from gradxform.surgery import transfer_state as transfer_state
     from gradxform.wrappers._accumulate import AccumulateState as AccumulateState
     from gradxform.wrappers._accumulate import accumulate as accumulate
     from gradxform.wrappers._apply_if_finite import ApplyIfFiniteState as ApplyIfFiniteState
@@ -13,10 +21,7 @@ if TYPE_CHECKING:
     from gradxform.wrappers._conditionally import ConditionallyTransformState as ConditionallyTransformState
     from gradxform.wrappers._conditionally import conditionally_mask as conditionally_mask
     from gradxform.wrappers._conditionally import conditionally_transform as conditionally_transform
-    from gradxform.wrappers._eval_params import eval_params as eval_params
     from gradxform.wrappers._flatten import flatten as flatten
-    from gradxform.wrappers._hyperparams import get_hyperparams as get_hyperparams
-    from gradxform.wrappers._hyperparams import set_hyperparams as set_hyperparams
     from gradxform.wrappers._lookahead import LookaheadParams as LookaheadParams
     from gradxform.wrappers._lookahead import LookaheadState as LookaheadState
     from gradxform.wrappers._lookahead import lookahead as lookahead
@@ -28,8 +33,6 @@ if TYPE_CHECKING:
     from gradxform.wrappers._multi_steps import skip_not_finite as skip_not_finite
     from gradxform.wrappers._reduce_on_plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
     from gradxform.wrappers._reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
-    from gradxform.wrappers._reset_group import reset_group as reset_group
-    from gradxform.wrappers._resume import resume_at as resume_at
     from gradxform.wrappers._sam import SAMState as SAMState
     from gradxform.wrappers._sam import sam as sam
     from gradxform.wrappers._schedule_free import ScheduleFreeState as ScheduleFreeState
@@ -39,25 +42,19 @@ if TYPE_CHECKING:
     from gradxform.wrappers._schedule_free import schedule_free_sgd as schedule_free_sgd
     from gradxform.wrappers._split_complex import SplitRealAndImaginaryState as SplitRealAndImaginaryState
     from gradxform.wrappers._split_complex import split_real_and_imaginary as split_real_and_imaginary
-    from gradxform.wrappers._transfer import Transfer as Transfer
-    from gradxform.wrappers._transfer import transfer_state as transfer_state
 else:
     TABLE = {
         "._accumulate": "AccumulateState accumulate",
         "._apply_if_finite": "ApplyIfFiniteState apply_if_finite",
         "._conditionally": "ConditionallyMaskState ConditionallyTransformState conditionally_mask conditionally_transform",
-        "._eval_params": "eval_params",
         "._flatten": "flatten",
-        "._hyperparams": "get_hyperparams set_hyperparams",
         "._lookahead": "LookaheadParams LookaheadState lookahead",
         "._mechanize": "MechanicState mechanize",
         "._multi_steps": "MultiSteps MultiStepsState skip_large_updates skip_not_finite",
         "._reduce_on_plateau": "ReduceLROnPlateauState reduce_on_plateau",
-        "._reset_group": "reset_group",
-        "._resume": "resume_at",
         "._sam": "SAMState sam",
         "._schedule_free": "ScheduleFreeState schedule_free schedule_free_adamw schedule_free_eval_params schedule_free_sgd",
         "._split_complex": "SplitRealAndImaginaryState split_real_and_imaginary",
-        "._transfer": "Transfer transfer_state",
     }
-    __getattr__, __dir__ = attach(__name__, TABLE)
+    UNLISTED = ONCE_WRAPPERS
+    __getattr__, __dir__ = attach(__name__, TABLE, unlisted=UNLISTED)

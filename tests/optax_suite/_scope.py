@@ -23,7 +23,7 @@ EXEMPT: dict[str, str] = {
     "transforms/_adding_test.py::AddingTest::test_none_argument": "a state that no `init` returned, here 0, is refused",
     "schedules/_inject_test.py::InjectHyperparamsTest::test_hyperparam_default_dtype_bf16": "hyperparameters are float32 or wider (#1414)",
     "schedules/_inject_test.py::InjectHyperparamsTest::test_inject_hyperparams_starts_with_step_count_zero": "its gradients are integers, "
-    "which are passed on; tests/test_hyperparams.py has it with floats",
+    "which are passed on; tests/test_surgery_hyperparams.py has it with floats",
     "_src/linesearch_test.py::*raises_on_unused_extra_args": "extra arguments that nobody takes are accepted",
     "_src/linesearch_test.py::*::test_extract_fns_kwargs": "calls a private function of Optax",
     "_src/linesearch_test.py::ZoomLinesearchTest::test_failure_[dfnt]*": "reads the text of Optax's messages",

@@ -21,7 +21,7 @@ from gradxform.core._stage import Stage
 from gradxform.core._state import Layout
 from gradxform.core._transformation import Spec, check_transformation, frozen
 from gradxform.schedules._inject import injection_of
-from gradxform.wrappers._resume import resume_at
+from gradxform.surgery._resume import resume_at
 
 
 class Transfer(NamedTuple):

@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     path: tuple[str, ...]
     name: str
-    value: Hyper
+    value: Array | float
 
 
 class Reader:
@@ -52,7 +52,7 @@ class Reader:
         """The completed updates, None without a clock."""
         return self.spec.layout.completed(self.state) if isinstance(self.spec, Stage) else getattr(self.state, "count", None)
 
-    def used(self) -> dict[str, Hyper]:
+    def used(self) -> dict[str, Any]:
         """The values that the last update used; before the first, those that it will use."""
         values = self.values()
         k = None if not values or self.in_state else self.count()

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import jax
+import jax.numpy as jnp
 
 from gradxform._types import OptState
 from gradxform.core import GradientTransformation
-from gradxform.core._clocks import resumed_by_name
 from gradxform.core._parts import Part, joined, parts_of
 from gradxform.core._transformation import check_transformation
 
+CLOCKS = ("count", "step")
+SCHEDULED = ("ScaleByScheduleState", "WrappedScheduleState")
+
+
+def _at_step(state: Any, names: Iterable[str], step: Any) -> Any:
+    """The state with these fields at a step, in the dtype and on the devices where they are."""
+    return state._replace(**{name: jnp.full_like(getattr(state, name), step) for name in names})
+
+
+def _resumed_by_name(state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
+    """The state of a transformation that says nothing of itself, one of another library, by the names of its fields and classes."""
+    schedules = getattr(state, "hyperparams_states", None)
+    if schedules is not None:  # Optax's `inject_hyperparams`
+        counted = {
+            n: _at_step(x, ["count"], step) if getattr(x, "_fields", None) == ("count",) else x for n, x in schedules.items()
+        }
+        return _at_step(state, ["count"], step)._replace(hyperparams_states=counted), step
+    fields = getattr(state, "_fields", ())
+    judging = "plateau_count" in fields  # Optax's `reduce_on_plateau`: its count is that of the values in a mean
+    if judging or (only_schedules and type(state).__name__ not in SCHEDULED):
+        return state, step
+    found = [f for f in CLOCKS if f in fields and hasattr(getattr(state, f), "dtype")]
+    return (_at_step(state, found, step) if found else state), step
+
 
 def _resumed(tx: Any, state: Any, step: Any, only_schedules: bool) -> Any:
-    own = getattr(getattr(tx, "update", None), "resumed", resumed_by_name)
+    own = getattr(getattr(tx, "update", None), "resumed", _resumed_by_name)
     state, inner_step = own(state, step, only_schedules)
     parts = parts_of(tx, state)
     steps = inner_step if isinstance(inner_step, tuple) else [inner_step] * len(parts)

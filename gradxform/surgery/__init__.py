@@ -1,0 +1,23 @@
+"""Surgery: what is done with a transformation and its state between two updates. It takes (tx, state), and wraps nothing."""
+
+from typing import TYPE_CHECKING
+
+from gradxform._lazy import attach
+
+if TYPE_CHECKING:
+    from gradxform.surgery._eval_params import eval_params as eval_params
+    from gradxform.surgery._hyperparams import get_hyperparams as get_hyperparams
+    from gradxform.surgery._hyperparams import set_hyperparams as set_hyperparams
+    from gradxform.surgery._reset_group import reset_group as reset_group
+    from gradxform.surgery._resume import resume_at as resume_at
+    from gradxform.surgery._transfer import Transfer as Transfer
+    from gradxform.surgery._transfer import transfer_state as transfer_state
+else:
+    TABLE = {
+        "._eval_params": "eval_params",
+        "._hyperparams": "get_hyperparams set_hyperparams",
+        "._reset_group": "reset_group",
+        "._resume": "resume_at",
+        "._transfer": "Transfer transfer_state",
+    }
+    __getattr__, __dir__ = attach(__name__, TABLE)
