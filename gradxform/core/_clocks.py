@@ -13,7 +13,7 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Tree
+from gradxform._types import Array, Tree
 from gradxform.core._hyper import is_schedule
 
 CLOCKS = ("count", "step")
@@ -32,7 +32,7 @@ def at_step(state: Any, **fields: Any) -> Any:
     return state._replace(**{name: jnp.full_like(getattr(state, name), value) for name, value in fields.items()})
 
 
-def check_complete(name: str, step: Any, begun: Any) -> None:
+def check_complete(name: str, step: Array | int, begun: Array | int) -> None:
     """Raise if `step` updates end within a round."""
     if not isinstance(begun, jax.core.Tracer) and begun != 0:
         raise StructureError(

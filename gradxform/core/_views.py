@@ -70,7 +70,7 @@ class FilledIn:
     def __init__(self, f: Callable[..., Any], params: Tree, extra: Mapping[str, Any], view: View):
         self.__wrapped__, self.params, self.extra, self.view = f, params, extra, view
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], View]:
+    def tree_flatten(self) -> tuple[tuple[Callable[..., Tree], Tree, Mapping[str, Tree]], View]:
         return (self.__wrapped__, self.params, self.extra), self.view
 
     @classmethod

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Array, DType, OptState, Params, Tree, Updates
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import as_array, dtype_of, is_array
@@ -234,5 +234,5 @@ def _up(x: Tree) -> Tree:
     return jax.tree.map(lambda y: wide(as_array(y)), x)
 
 
-def _down(x: Array, dtype: DType) -> Array:
+def _down(x: Array, dtype: np.dtype) -> Array:
     return x if x.dtype == dtype else _round_leaf(x, dtype)

@@ -25,7 +25,7 @@ class Found(NamedTuple):
 
     path: tuple[str, ...]
     name: str
-    value: Hyper
+    value: Array | float
 
 
 class Reader:
@@ -52,13 +52,13 @@ class Reader:
         """The completed updates, None without a clock."""
         return self.spec.layout.completed(self.state) if isinstance(self.spec, Stage) else getattr(self.state, "count", None)
 
-    def used(self) -> dict[str, Hyper]:
+    def used(self) -> dict[str, Array | float]:
         """The values that the last update used; before the first, those that it will use."""
         values = self.values()
         k = None if not values or self.in_state else self.count()
         if k is None:
-            return {n: x for n, x in values.items() if not is_schedule(x)}
-        return {n: evaluate(x, jnp.maximum(k - 1, 0)) for n, x in values.items()}
+            values = {n: x for n, x in values.items() if not is_schedule(x)}
+        return {n: evaluate(x, None if k is None else jnp.maximum(k - 1, 0)) for n, x in values.items()}
 
     def replaced(self, changes: Mapping[str, Any]) -> tuple[Any, OptState]:
         """The transformation and its state with other values."""
@@ -125,7 +125,7 @@ def _named(found: Sequence[Found]) -> list[str]:
     return shown
 
 
-def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, jax.Array | float]:
+def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Array | float]:
     """The hyperparameters that the last update used, by name.
 
         value = schedule(max(count - 1, 0))         count updates are complete
