@@ -22,8 +22,9 @@ PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["_lazy", "_optax_names", "_types", "_declare", "_errors", "_numerics"],
-    ["tree", "tree_utils", "registry", "linear_algebra", "numerics"],
+    ["tree", "tree_utils", "linear_algebra", "numerics"],
     ["core"],
+    ["registry"],
     ["transforms", "schedules", "linesearch"],
     ["optimizers"],
     ["wrappers", "precision", "distributed", "losses", "projections", "assignment", "microbatching"],

@@ -6,14 +6,14 @@ schedule reads, if so asked), and how many updates its parts have made by then: 
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import jax
 import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, Tree
+from gradxform._types import Array, OptState, Tree
 from gradxform.core._hyper import is_schedule
 
 CLOCKS = ("count", "step")
@@ -27,7 +27,7 @@ def like_before(new: Tree, old: Tree) -> Tree:
     return jnp.full_like(old, new) if hasattr(old, "dtype") and jnp.shape(new) == () else new
 
 
-def at_step(state: Any, **fields: Any) -> Any:
+def at_step(state: OptState, **fields: Array | int) -> OptState:
     """The state with these fields, in the dtype and on the devices where they are."""
     return state._replace(**{name: jnp.full_like(getattr(state, name), value) for name, value in fields.items()})
 
@@ -41,7 +41,9 @@ def check_complete(name: str, step: Array | int, begun: Array | int) -> None:
         )
 
 
-def resumed_by_name(state: Any, step: Any, only_schedules: bool, arguments: Any = ()) -> tuple[Any, Any]:
+def resumed_by_name(
+    state: OptState, step: Array | int, only_schedules: bool, arguments: Iterable[object] = ()
+) -> tuple[OptState, Array | int]:
     """The fields that are named as clocks are; also of a transformation of another library."""
     schedules = getattr(state, "hyperparams_states", None)
     if schedules is not None:  # Optax's `inject_hyperparams`

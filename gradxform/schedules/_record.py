@@ -22,7 +22,7 @@ from jax.core import Tracer
 from gradxform._declare import Bound, declare
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, Parameter, Range, parameters_of, signature_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, parameters_of, signature_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
@@ -79,7 +79,7 @@ def _widened(x: object) -> object:
     return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def admit(owner: str, parameter: Parameter, value: object) -> Any:
+def admit(owner: str, parameter: Parameter, value: object) -> Tree:
     """A hyperparameter as a record keeps it, or a `HyperparameterError`.
 
     NumPy's scalars become Python's, and 1 a 1.0 where it is a value. What counts must be known before tracing; 1e4 counts as 10000.
@@ -140,6 +140,6 @@ def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, An
             kept.update(settle(**{n: kept[n] for n in signature_of(settle).parameters}))
         return Record(public, equation, kept)
 
-    public: Any = declare(equation, make, skip=1, returns=Record, admit=admit)
-    public.equation = equation
+    public = declare(equation, make, skip=1, returns=Record, admit=admit)
+    vars(public)["equation"] = equation
     return public

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 
-from gradxform._types import OptState
+from gradxform._types import Array, OptState
 from gradxform.core import GradientTransformation
 from gradxform.core._clocks import resumed_by_name
-from gradxform.core._parts import Part, joined, parts_of
+from gradxform.core._parts import Known, Part, joined, parts_of
 from gradxform.core._transformation import check_transformation
 
 
-def _resumed(tx: Any, state: Any, step: Any, only_schedules: bool) -> Any:
+def _resumed(tx: Known, state: OptState, step: Array | int, only_schedules: bool) -> OptState:
     own = getattr(getattr(tx, "update", None), "resumed", resumed_by_name)
     state, inner_step = own(state, step, only_schedules)
     parts = parts_of(tx, state)
