@@ -16,6 +16,9 @@ from gradxform._errors import StructureError
 from gradxform._types import Array, OptState, Tree
 from gradxform.core._hyper import is_schedule
 
+Step = Array | int
+InnerStep = Step | tuple[Step, ...]
+"""The updates of what is inside, where they differ those of each part."""
 CLOCKS = ("count", "step")
 SCHEDULED = ("ScaleByScheduleState", "WrappedScheduleState")
 

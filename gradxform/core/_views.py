@@ -7,7 +7,6 @@ in `init`, in `update` and in `eval_params`; a wrapper declares it (`wrapper(sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +37,7 @@ class View:
         """`after` (see `gradxform.core._evaluate`) for what is inside."""
         return after if self.is_plain else lambda seen: self.see(after(self.put(params, seen)))
 
-    def extra(self, extra: Mapping[str, Any], like: Tree, params: Tree) -> dict[str, Any]:
+    def extra(self, extra: Mapping[str, Tree], like: Tree, params: Tree) -> dict[str, Tree]:
         """Extra arguments as they are seen inside.
 
         Those with the structure of `like`, the updates, are seen as they are. A function of the parameters, such as `value_fn`, may be
@@ -67,7 +66,7 @@ class FilledIn:
     their part. It is a tree, so that a compiled caller takes the parameters as arguments.
     """
 
-    def __init__(self, f: Callable[..., Any], params: Tree, extra: Mapping[str, Any], view: View):
+    def __init__(self, f: Callable[..., Tree], params: Tree, extra: Mapping[str, Tree], view: View):
         self.__wrapped__, self.params, self.extra, self.view = f, params, extra, view
 
     def tree_flatten(self) -> tuple[tuple[Callable[..., Tree], Tree, Mapping[str, Tree]], View]:
