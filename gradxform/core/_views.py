@@ -73,7 +73,7 @@ class FilledIn:
         return (self.__wrapped__, self.params, self.extra), self.view
 
     @classmethod
-    def tree_unflatten(cls, aux: View, children: tuple[Any, ...]) -> FilledIn:
+    def tree_unflatten(cls, aux: View, children: tuple[Callable[..., Tree], Tree, Mapping[str, Tree]]) -> FilledIn:
         f, params, extra = children
         return cls(f, params, extra, aux)
 

@@ -194,7 +194,7 @@ def _injected(g, s, p, c, injection: Injection):
 
 def injection_of(spec: object) -> Injection | None:
     """What was injected, if that is what an `update` does."""
-    return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None  # type: ignore[attr-defined]
+    return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None
 
 
 def _stateful(value: Schedule | StatefulSchedule) -> StatefulSchedule:
