@@ -11,7 +11,7 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,9 @@ import numpy as np
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Parameter, parameters_of, signature_of
+from gradxform._types import Parameter, Tree, parameters_of, signature_of
 
+Made = TypeVar("Made")
 Bound = inspect.BoundArguments
 WORDS = {  # the words of PyTorch and Keras, and ours
     "lr": ("learning_rate",), "betas": ("b1", "b2"), "beta1": ("b1",), "beta2": ("b2",), "beta_1": ("b1",), "beta_2": ("b2",),
@@ -56,15 +57,15 @@ def declaration_of(fn: Callable[..., Any]) -> Declaration:
 
 
 def declare(
-    fn: Callable[..., Any],
-    make: Callable[[Bound], Any],
+    fn: Callable[..., object],
+    make: Callable[[Bound], Made],
     *,
     owner: str | None = None,
     skip: int = 0,
     returns: type | None = None,
-    admit: Callable[[str, Parameter, Any], Any] | None = None,
-    check: Callable[[str, Mapping[str, Any]], None] | None = None,
-) -> Callable[..., Any]:
+    admit: Callable[[str, Parameter, object], object] | None = None,
+    check: Callable[[str, Mapping[str, Tree]], None] | None = None,
+) -> Callable[..., Made]:
     """The public function of what is declared by the signature of `fn`.
 
     Args:
@@ -79,7 +80,7 @@ def declare(
     declaration, admit = Declaration(owner or fn.__name__.lstrip("_"), fn, skip), admit or _admit
 
     @functools.wraps(fn)
-    def public(*args: Any, **kwargs: Any) -> Any:
+    def public(*args: object, **kwargs: object) -> Made:
         owner, parameters = declaration.owner, declaration.parameters
         bound = bind(owner, public, args, kwargs)
         for name, value in bound.arguments.items():
@@ -97,7 +98,7 @@ def declare(
     return public
 
 
-def _admit(owner: str, parameter: Parameter, value: Any) -> Any:
+def _admit(owner: str, parameter: Parameter, value: object) -> object:
     """The value, if it is in range; a whole number that an array holds as Python's, where numbers are counted."""
     counts = parameter.range is not None and not parameter.is_data
     if counts and isinstance(value, (np.integer, np.ndarray, jax.Array)) and not isinstance(value, Tracer):
@@ -106,7 +107,7 @@ def _admit(owner: str, parameter: Parameter, value: Any) -> Any:
     return value
 
 
-def bind(owner: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Bound:
+def bind(owner: str, fn: Callable[..., object], args: Sequence[object], kwargs: Mapping[str, object]) -> Bound:
     """The arguments of a call, complete, or a `HyperparameterError` that says what there is."""
     signature = signature_of(fn)  # read when a function is first called, not when it is defined
     try:
@@ -117,7 +118,7 @@ def bind(owner: str, fn: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
     return bound
 
 
-def _misfit(owner: str, signature: inspect.Signature, args: Sequence[Any], kwargs: Mapping[str, Any], problem: str) -> str:
+def _misfit(owner: str, signature: inspect.Signature, args: Sequence[object], kwargs: Mapping[str, object], problem: str) -> str:
     """Why a call does not fit the signature: the wrong name, near names, all names."""
     names = list(signature.parameters)
     shown = [p.name if p.default is p.empty else f"{p.name}={p.default!r:.40}" for p in signature.parameters.values()]

@@ -21,7 +21,7 @@ import functools
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import jax
@@ -49,6 +49,17 @@ MaskOrFn = Tree | Callable[[Params], Tree] | None
 """A mask as `masked` takes it: labels of the leaves in any of their forms, or nothing."""
 
 
+class TreeDef(Protocol):
+    """The structure of a tree, as `jax.tree.structure` gives it."""
+
+    @property
+    def num_leaves(self) -> int: ...
+
+    def unflatten(self, leaves: Iterable[Tree], /) -> Tree: ...
+
+    def flatten_up_to(self, tree: Tree, /) -> list[Tree]: ...
+
+
 class TransformInitFn(Protocol):
     """The type of an `init`: (params) -> state."""
 
@@ -58,27 +69,27 @@ class TransformInitFn(Protocol):
 class TransformUpdateFn(Protocol):
     """The type of an `update` without extra arguments."""
 
-    def __call__(self, updates: PyTree, state: OptState, params: Params | None = None) -> tuple[PyTree, OptState]: ...
+    def __call__(self, updates: Updates, state: OptState, params: Params = None) -> tuple[Updates, OptState]: ...
 
 
 class TransformUpdateExtraArgsFn(Protocol):
     """The type of an `update` that accepts extra arguments by keyword, and ignores those that it does not know."""
 
     def __call__(
-        self, updates: PyTree, state: OptState, params: Params | None = None, **extra_args: Any
-    ) -> tuple[PyTree, OptState]: ...
+        self, updates: Updates, state: OptState, params: Params = None, **extra_args: Tree
+    ) -> tuple[Updates, OptState]: ...
 
 
 class ConditionFn(Protocol):
     """The type of a condition: (number of updates so far, extra arguments by keyword) -> scalar boolean."""
 
-    def __call__(self, step: Any, **extra_args: Any) -> Any: ...
+    def __call__(self, step: Array, **extra_args: Tree) -> ArrayLike: ...
 
 
 class ShouldSkipUpdateFunction(Protocol):
     """The type of a function that tells `MultiSteps` to leave a gradient out: -> (whether, what to keep in `skip_state`)."""
 
-    def __call__(self, updates: PyTree, gradient_step: Any, params: Params | None) -> tuple[Any, PyTree]: ...
+    def __call__(self, updates: Updates, gradient_step: Array, params: Params) -> tuple[ArrayLike, Tree]: ...
 
 
 class Axes(tuple):
@@ -208,7 +219,7 @@ class Range:
         object.__setattr__(self, "low", float(low))
         object.__setattr__(self, "high", float(high))
 
-    def __contains__(self, x: Any) -> bool:
+    def __contains__(self, x: float | np.integer) -> bool:
         above = x >= self.low if self.text[0] == "[" else x > self.low
         below = x <= self.high if self.text[-1] == "]" else x < self.high
         return bool(above and below)
@@ -246,12 +257,12 @@ class Parameter:
     """One argument of a kernel, optimizer or schedule, as its signature declares it."""
 
     name: str
-    default: Any
+    default: object
     range: Range | None
     is_data: bool
     keyword_only: bool
     nullable: bool = False
-    choices: tuple[Any, ...] = ()
+    choices: tuple[object, ...] = ()
     parts: tuple[Parameter, ...] = ()
     per_leaf: PerLeaf | None = None
     reads_clock: bool = False
@@ -261,7 +272,7 @@ class Parameter:
     def required(self) -> bool:
         return self.default is inspect.Parameter.empty
 
-    def check(self, owner: str, value: Any) -> None:
+    def check(self, owner: str, value: object) -> None:
         """Raise `HyperparameterError` unless `value` is in range, or one of the choices. Tracers and schedules pass."""
         if not _checked.get():
             return
@@ -282,7 +293,7 @@ class Parameter:
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {value!r} ({problem})."
             )
 
-    def _check_parts(self, owner: str, value: Any) -> None:
+    def _check_parts(self, owner: str, value: object) -> None:
         if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
             raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {value!r}.")
         for part, x in zip(self.parts, value, strict=True):
@@ -291,7 +302,7 @@ class Parameter:
             part.check(owner, x)
 
 
-def _problem(value: Any, parameter: Parameter) -> str:
+def _problem(value: object, parameter: Parameter) -> str:
     assert parameter.range is not None
     if isinstance(value, (bool, np.bool_)):
         return "a flag, not a number"
@@ -310,7 +321,7 @@ def _problem(value: Any, parameter: Parameter) -> str:
     return ""
 
 
-def _annotation(hint: Any) -> tuple[Any, Range | None]:
+def _annotation(hint: object) -> tuple[object, Range | None]:
     """The bare type and the range of a type hint, looking through `| None`."""
     for candidate in (hint, *(() if typing.get_origin(hint) is tuple else typing.get_args(hint))):
         if typing.get_origin(candidate) is Annotated:
@@ -321,7 +332,7 @@ def _annotation(hint: Any) -> tuple[Any, Range | None]:
     return hint, None
 
 
-def _choices(hint: Any) -> tuple[Any, ...]:
+def _choices(hint: object) -> tuple[object, ...]:
     """The values that a `Literal` lists."""
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
@@ -337,7 +348,7 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
     return {p.name: _parameter(p.name, p.default, hints.get(p.name), p.kind is p.KEYWORD_ONLY) for p in arguments}
 
 
-def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -> Parameter:
+def _parameter(name: str, default: object, hint: object, keyword_only: bool = False) -> Parameter:
     base, interval = _annotation(hint)
     is_data, inside = interval is not None and base is not int, typing.get_args(hint)
     parts = ()
@@ -352,7 +363,7 @@ def _parameter(name: str, default: Any, hint: Any, keyword_only: bool = False) -
     )
 
 
-def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
+def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if name in parameters:
             parameters[name].check(owner, value)

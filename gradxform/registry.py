@@ -12,13 +12,16 @@ import functools
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
 
 from gradxform._declare import advisers, declaration_of, declare
 from gradxform._docs import doc_lines, section
 from gradxform._errors import UnknownNameError
 from gradxform._lazy import load
 from gradxform._types import Parameter
+
+if TYPE_CHECKING:
+    from gradxform.core._transformation import GradientTransformationExtraArgs
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +47,7 @@ class Entry:
     """
 
     name: str
-    make: Callable[..., Any]
+    make: Callable[..., GradientTransformationExtraArgs]
     kind: str
     source: str
     example: Mapping[str, Any]
@@ -81,7 +84,7 @@ class Entry:
         """The text under a docstring heading such as `Memory` or `Source`."""
         return section(self.make, heading)
 
-    def __call__(self, **overrides: object) -> Any:
+    def __call__(self, **overrides: object) -> GradientTransformationExtraArgs:
         return self.make(**{**self.example, **overrides})
 
 
@@ -124,6 +127,25 @@ def _with_dialects() -> dict[str, Entry]:
     return _ENTRIES
 
 
+class Facts(TypedDict, total=False):
+    """What may be said of a transformation of one's own; see `Entry`."""
+
+    kind: str
+    source: str
+    example: Mapping[str, Any] | None
+    needs: Mapping[str, Callable[..., Any]] | None
+    homogeneity: float | None
+    rates: Mapping[str, float] | None
+    identities: Sequence[tuple[str, str]]
+    ndim: int | None
+
+
+@overload
+def register(name: F) -> F: ...
+@overload
+def register(name: str | None = None, *, make: None = None, **facts: Unpack[Facts]) -> Callable[[F], F]: ...
+@overload
+def register(name: str | None, make: F, **facts: Unpack[Facts]) -> F: ...
 def register(
     name: str | Callable[..., Any] | None = None,
     make: Callable[..., Any] | None = None,
@@ -136,7 +158,7 @@ def register(
     rates: Mapping[str, float] | None = None,
     identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
-) -> Any:
+) -> Callable[..., Any]:
     """Make an optimizer of your own known by name, to `create`, `names`, the laws and the race.
 
         register("MyOpt", my_opt)                   create("myopt", learning_rate=0.1)
@@ -174,8 +196,7 @@ def register(
 
 def _declared(fn: F) -> F:
     """A function that declares its arguments, as a lifted kernel does; one that does not is made to declare and check them."""
-    make: Any = fn if hasattr(fn, "declaration") else declare(fn, lambda bound: fn(*bound.args, **bound.kwargs))
-    return make
+    return fn if hasattr(fn, "declaration") else cast(F, declare(fn, lambda bound: fn(*bound.args, **bound.kwargs)))
 
 
 def optimizer(
@@ -253,7 +274,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     return sorted(e.full_name for e in found if fnmatch.fnmatch(e.full_name, pattern) and fnmatch.fnmatch(e.kind, kind))
 
 
-def create(name: str, **arguments: object) -> Any:
+def create(name: str, **arguments: object) -> GradientTransformationExtraArgs:
     """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
 
     Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.

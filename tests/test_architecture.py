@@ -24,8 +24,9 @@ PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
     ["_lazy", "_optax_names", "_types", "_declare", "_errors", "_numerics", "_docs"],
-    ["tree", "tree_utils", "registry", "linear_algebra", "numerics"],
+    ["tree", "tree_utils", "linear_algebra", "numerics"],
     ["core"],
+    ["registry"],
     ["transforms", "schedules", "linesearch"],
     ["optimizers"],
     ["wrappers", "precision", "distributed", "losses", "projections", "assignment", "microbatching"],
@@ -175,3 +176,61 @@ def test_public_functions_are_documented():
 def test_signatures_read_well():
     assert str(inspect.signature(gradxform.scale_by_rss)).startswith("(initial_accumulator_value:")
     assert not hasattr(gradxform.scale_by_rss, "__wrapped__")
+
+
+WORDS = {"Params", "Updates", "OptState", "Tree"}  # any tree of arrays, and which
+
+
+def annotations(nodes):
+    """Every annotation of an argument, a result or a field, but those of a kernel's own arguments."""
+    for node in nodes:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            a = node.args
+            arguments = [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))]
+            is_kernel = [x.arg for x in arguments[:4]] == ["g", "s", "p", "c"]
+            yield from (x.annotation for x in arguments if x.annotation is not None and not is_kernel)
+            yield from filter(None, [node.returns])
+        elif isinstance(node, ast.AnnAssign):
+            yield node.annotation
+
+
+def is_bare(node, anything):
+    """Whether a type, as an annotation or under another name, is `Any`, or that or None."""
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ast.unparse(node)
+    members = {x.removeprefix("typing.") for x in text.split(" | ")} - {"None"}
+    return bool(members) and members <= anything
+
+
+def aliases_of_any(modules):
+    """The names at the top of a module that stand for `Any` and say no more, the four words apart."""
+    assigned = [n for module in modules for n in module.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)]
+    found = {"Any"}
+    while more := {n.targets[0].id for n in assigned if is_bare(n.value, found | WORDS)} - found - WORDS:
+        found |= more
+    return found
+
+
+def test_annotations_say_something():
+    """Fewer than 5 % of them are a bare `Any`."""
+    anything = aliases_of_any(map(tree, FILES))
+    bare = {f: [is_bare(a, anything) for a in annotations(ast.walk(tree(f)))] for f in FILES}
+    worst = sorted(FILES, key=lambda f: -sum(bare[f]))[:5]
+    total, count = sum(map(len, bare.values())), sum(map(sum, bare.values()))
+    assert total > 1000
+    assert count < 0.05 * total, f"{count} of {total} say nothing: " + ", ".join(
+        f"{f.relative_to(PACKAGE)} {sum(bare[f])}" for f in worst
+    )
+
+
+def test_the_count_sees_every_kind_of_any():
+    code = ast.parse("""
+Anything = Any
+Loose = Anything
+Words = Tree
+def f(a: Any, b: typing.Any | None, c: "Any", *d: Loose, e: Words, ok: Tree, fine: Callable[..., Any]) -> Any: ...
+def kernel(g, s, p, c, rate: Any) -> int: ...
+x: Any = 1
+""")
+    anything = aliases_of_any([code])
+    assert anything == {"Any", "Anything", "Loose", "Words"}
+    assert [is_bare(a, anything) for a in annotations(ast.walk(code))].count(True) == 7

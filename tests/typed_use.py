@@ -1,7 +1,7 @@
 """What a type checker sees of the public calls. Not run: pyright reads it."""
 
 from collections.abc import Callable
-from typing import assert_type
+from typing import Annotated, NamedTuple, assert_type
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 
 import gradxform as gx
 from gradxform.dialects import keras, mxnet, neon, torch
+from gradxform.kernels import Count, Field, Inner, NonNegative, Shared, elementwise, register, update_if, wrapper
 
 
 def factories() -> None:
@@ -71,6 +72,46 @@ def halve(g, s, p, c, *, times: int = 1):
 def lifted() -> None:
     assert_type(halve(times=2), gx.GradientTransformationExtraArgs)
     halve(2)  # pyright: ignore[reportCallIssue]  the kernel's star stays
+
+
+class LazyState(NamedTuple):
+    calls: Annotated[Shared, Field(first=lambda: jnp.zeros([], int))]
+    inner_state: Inner
+
+
+@wrapper(LazyState, scope="elementwise")
+def lazy(g, s, p, c, inner: gx.GradientTransformation, period: Count = 2):
+    """Use every `period`-th gradient, beginning with the first; leave the others out."""
+    u, inner_state = update_if(s.calls % period == 0, inner, g, s.inner_state, p)
+    return u, s._replace(calls=s.calls + 1, inner_state=inner_state)
+
+
+def wrappers() -> None:
+    """A wrapper, ours or a user's, has the arguments of its kernel after (g, s, p, c)."""
+    assert_type(gx.lookahead(gx.sgd(0.1), 5, 0.5), gx.GradientTransformationExtraArgs)
+    assert_type(gx.accumulate(gx.sgd(0.1), every_k=4), gx.GradientTransformationExtraArgs)
+    gx.lookahead(0.1, 5, 0.5)  # pyright: ignore[reportArgumentType]  a rate is no transformation
+    gx.lookahead(gx.sgd(0.1), slow_step=0.5)  # pyright: ignore[reportCallIssue]
+    assert_type(lazy(gx.adam(0.1), period=3), gx.GradientTransformationExtraArgs)
+    assert_type(lazy(lazy(gx.adam(0.1)), 3).update({}, ())[0], gx.Updates)
+    lazy("adam")  # pyright: ignore[reportArgumentType]  a transformation, not its name
+    lazy(gx.adam)  # pyright: ignore[reportArgumentType]  nor the function that makes it
+    lazy(gx.adam(0.1), 2.5)  # pyright: ignore[reportArgumentType]  a whole number
+    lazy(gx.adam(0.1), every=3)  # pyright: ignore[reportCallIssue]
+
+
+@register("MyDescent", source="a user")
+@elementwise()
+def descent(g, s, p, c, learning_rate: NonNegative, *, sign: bool = False):
+    return -learning_rate * (jnp.sign(g) if sign else g), s
+
+
+def registered() -> None:
+    """Registration changes nothing."""
+    assert_type(descent(gx.linear_schedule(0.1, 0.0, 10), sign=True), gx.GradientTransformationExtraArgs)
+    assert_type(gx.create("mydescent", learning_rate=0.1), gx.GradientTransformationExtraArgs)
+    descent(0.1, True)  # pyright: ignore[reportCallIssue]  the flag is given by name
+    register("MyDescent", descent, sauce="a user")  # pyright: ignore[reportCallIssue]
 
 
 def losses(scores: jax.Array, labels: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +10,18 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
+from gradxform._types import Array, Params, Updates
 from gradxform.core._holes import is_gap
 from gradxform.core._trees import Trees
 
 
 @jax.jit
-def add_update(p: Any, u: Any) -> Any:
+def add_update(p: Array, u: Array) -> Array:
     wide = jnp.promote_types(widen(p.dtype), u.dtype)
     return round_to(p.astype(wide) + u.astype(wide), p.dtype)
 
 
-def apply_updates(params: Any, updates: Any) -> Any:
+def apply_updates(params: Params, updates: Updates) -> Params:
     """Add updates to parameters.
 
         p <- p + u
@@ -35,7 +35,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
     return add_leaves("apply_updates", params, updates, lambda i, p, u: add_update(p, u))
 
 
-def add_leaves(owner: str, params: Any, updates: Any, add: Callable[[int, Any, Any], Any]) -> Any:
+def add_leaves(owner: str, params: Params, updates: Updates, add: Callable[[int, Array, Array], Array]) -> Params:
     """`params` with add(position, p, u) in place of every leaf p that has an update u."""
     trees = Trees(owner, params)
     us = trees.take("`updates`", updates)
@@ -51,5 +51,5 @@ def add_leaves(owner: str, params: Any, updates: Any, add: Callable[[int, Any, A
     return trees.together(trees.leaves)
 
 
-def _is_float0(x: Any) -> bool:
+def _is_float0(x: object) -> bool:
     return getattr(x, "dtype", None) == jax.dtypes.float0

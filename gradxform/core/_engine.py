@@ -21,7 +21,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree
+from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
@@ -122,7 +122,7 @@ class Shape(NamedTuple):
     """How the flat arguments of `Program.leaf` are to be read: names of the per-leaf extras of each stage, structure of the rest."""
 
     extras: tuple[tuple[str, ...], ...]
-    common: Any
+    common: TreeDef
 
 
 Row = tuple[Any, ...]

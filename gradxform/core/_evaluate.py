@@ -8,7 +8,7 @@ the iterate. That is known only if the later members are linear in the update; a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,26 @@ import jax.numpy as jnp
 from gradxform._errors import GradxformError, StructureError
 from gradxform._types import Array, OptState, Params, Updates
 from gradxform.core._holes import flatten, is_array
-from gradxform.core._parts import inner_fields, parts_of, walk
+from gradxform.core._parts import Known, inner_fields, parts_of, walk
+
+if TYPE_CHECKING:
+    from gradxform.core._transformation import GradientTransformation
 
 After = Callable[[Updates], Updates]
 
 
-def evaluated(tx: Any, state: OptState, params: Params, after: After) -> Params:
+def evaluated(tx: GradientTransformation, state: OptState, params: Params, after: After) -> Params:
     """The parameters to evaluate with by what `tx` declares; `params` themselves where it declares nothing."""
     declared = getattr(tx.update, "eval_params", None)
     return params if declared is None else declared(state, params, after)
 
 
-def preceded(tx: Any, state: OptState, after: After) -> After:
+def preceded(tx: GradientTransformation, state: OptState, after: After) -> After:
     """`after` for what comes before `tx`: first tx, and then what came after it."""
     return lambda updates: after(_scaled(tx, state, updates))
 
 
-def _scaled(tx: Any, state: OptState, updates: Updates) -> Updates:
+def _scaled(tx: GradientTransformation, state: OptState, updates: Updates) -> Updates:
     """What `tx`, which must be linear and without a memory but for clocks, made of these updates in its last step."""
     leaves, treedef = flatten(updates)
     present = [i for i, x in enumerate(leaves) if is_array(x)]
@@ -58,7 +61,7 @@ def _scaled(tx: Any, state: OptState, updates: Updates) -> Updates:
     return treedef.unflatten(leaves)
 
 
-def _earlier(whole: Any, tx: Any, state: OptState) -> OptState:
+def _earlier(whole: GradientTransformation, tx: Known, state: OptState) -> OptState:
     """A state whose clock stands as before the last update; there must be nothing else of its own in it."""
     layout = getattr(getattr(tx, "update", None), "layout", None)
     if layout is not None:
@@ -77,7 +80,7 @@ def _earlier(whole: Any, tx: Any, state: OptState) -> OptState:
     return state._replace(**{clock: jnp.maximum(getattr(state, clock) - 1, start)})
 
 
-def _unknown(tx: Any, reason: str) -> StructureError:
+def _unknown(tx: GradientTransformation, reason: str) -> StructureError:
     return StructureError(
         f"eval_params: {tx!r:.200} comes after a look-ahead such as Nesterov's, but does more than scale the updates ({reason}). The "
         "parameters to evaluate with do not follow from the state. Put it before the momentum, or evaluate with the parameters as they are."

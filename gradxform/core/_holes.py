@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -11,11 +9,12 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from gradxform._numerics import is_inexact
-from gradxform.tree._leafwise import MaskedNode as MaskedNode  # here for pickles that were made when it stood here
+from gradxform._types import Array, DType, OptState, Params, Tree, TreeDef
+from gradxform.tree._leafwise import MaskedNode as MaskedNode
 from gradxform.tree._leafwise import is_gap
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: object) -> bool:
     """A leaf with inexact numbers in it; integers, float0, functions and gaps are not."""
     dtype = getattr(x, "dtype", None)
     if dtype is None:
@@ -23,22 +22,22 @@ def is_array(x: Any) -> bool:
     return is_inexact(dtype) and hasattr(x, "shape")
 
 
-def dtype_of(x: Any) -> Any:
+def dtype_of(x: Tree) -> np.dtype:
     return x.dtype if hasattr(x, "dtype") else np.dtype(jax.dtypes.canonicalize_dtype(np.result_type(x)))
 
 
-def as_array(x: Any) -> Any:
+def as_array(x: Tree) -> Array:
     """A Python number as an array of the default dtype."""
     return x if hasattr(x, "dtype") else jnp.asarray(x, dtype_of(x))
 
 
-def fresh(p: Any, dtype: Any = None) -> Any:
+def fresh(p: Tree, dtype: DType | None = None) -> Array:
     """A copy of a parameter in a buffer of its own; zeros for an abstract one."""
     dtype = dtype or dtype_of(p)
     return jnp.zeros(p.shape, dtype) if isinstance(p, jax.ShapeDtypeStruct) else jnp.array(p, dtype, copy=True)
 
 
-def on_the_mesh_of(params: Any, state: Any) -> Any:
+def on_the_mesh_of(params: Params, state: OptState) -> OptState:
     """The state, with arrays that are on one device put on every device of the parameters' mesh.
 
     There an update will leave counts and the like; if they began elsewhere, the second step would compile again.
@@ -52,12 +51,12 @@ def on_the_mesh_of(params: Any, state: Any) -> Any:
     return jax.tree.map(lambda x: jax.device_put(x, everywhere) if alone(x) else x, state)
 
 
-def flatten(tree: Any) -> tuple[list[Any], Any]:
+def flatten(tree: Tree) -> tuple[list[Tree], TreeDef]:
     """Leaves and structure, with gaps kept as leaves."""
     return jax.tree.flatten(tree, is_leaf=is_gap)
 
 
-def paths(tree: Any) -> list[str]:
+def paths(tree: Tree) -> list[str]:
     """A readable path for each leaf of `flatten(tree)`, such as `encoder/0/bias`."""
     with_path = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_gap)[0]
     return [jax.tree_util.keystr(path, simple=True, separator="/") or "(root)" for path, _ in with_path]

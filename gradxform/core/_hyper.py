@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, TypeGuard, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Schedule
+from gradxform._types import Array, ArrayLike, DType, Hyper, Schedule
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 NUMBERS = (int, float, np.number)
 
@@ -23,13 +26,13 @@ class Fraction:
 
     __slots__ = ("complement", "value")
 
-    def __init__(self, value: Any, complement: Any):
+    def __init__(self, value: Array | float, complement: Array | float):
         self.value, self.complement = value, complement
 
-    def __rsub__(self, other: Any) -> Any:
+    def __rsub__(self, other: Array | float) -> Array | float:
         return self.complement if isinstance(other, int) and other == 1 else other - self.value
 
-    def __jax_array__(self) -> Any:
+    def __jax_array__(self) -> Array:
         return jnp.asarray(self.value)
 
     def __repr__(self) -> str:
@@ -56,20 +59,24 @@ for _name in ("add", "mul", "truediv", "pow"):
     _delegate_reflected(_name)
 
 
-def is_schedule(value: Any) -> TypeGuard[Schedule]:
+def is_schedule(value: object) -> TypeIs[Schedule]:
     return callable(value) and not isinstance(value, (jax.Array, np.ndarray))
 
 
-def is_number(value: Any) -> TypeGuard[float | np.number]:
+def is_number(value: object) -> TypeGuard[float | np.number]:
     return isinstance(value, NUMBERS) and not isinstance(value, (bool, np.bool_))
 
 
-def evaluate(value: Any, k: Any) -> Any:
+@overload
+def evaluate(value: None, k: Array | int | None) -> None: ...
+@overload
+def evaluate(value: Hyper, k: Array | int | None) -> Array | float: ...
+def evaluate(value, k):
     """The value of a hyperparameter after `k` completed updates."""
     return value(k) if is_schedule(value) else value
 
 
-def as_coefficient(value: Any, fraction: bool, dtype: Any) -> Any:
+def as_coefficient(value: ArrayLike, fraction: bool, dtype: DType) -> Array | Fraction:
     """A traced or evaluated hyperparameter as a kernel sees it."""
-    value = jnp.asarray(value).astype(dtype)
-    return Fraction(value, 1 - value) if fraction else value
+    x = jnp.asarray(value).astype(dtype)
+    return Fraction(x, 1 - x) if fraction else x

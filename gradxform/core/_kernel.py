@@ -8,14 +8,15 @@ import inspect
 import itertools
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, Protocol
 
 from gradxform._errors import MissingArgumentError
-from gradxform._types import ArrayLike, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of
+from gradxform._types import Array, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import Layout
-from gradxform.core._transformation import GradientTransformation, frozen
+from gradxform.core._transformation import GradientTransformation, GradientTransformationExtraArgs, frozen
 
+P = ParamSpec("P")
 Arguments = Mapping[str, Any]
 OUTSIDE = 4  # g, s, p, c: the arguments that are not hyperparameters
 SCOPES = ("elementwise", "per_leaf", "per_tree")
@@ -49,7 +50,7 @@ class Kernel:
     view: Callable[..., Any] | None = None
     call: Callable[..., tuple[str, Mapping[str, Any]]] | None = None
     widens: bool = False
-    public: list[Callable[..., Any]] = dataclasses.field(default_factory=list)
+    public: list[Lifted[...]] = dataclasses.field(default_factory=list)
 
     def __reduce__(self):
         return (_kernel_of, (self.public[0],))
@@ -87,7 +88,7 @@ class Kernel:
         """Whether `total` looks at more than the incoming update."""
         return self.total is not None and len(names_of(self.total)) > 1
 
-    def at(self, k: ArrayLike, args: Arguments) -> dict[str, Any]:
+    def at(self, k: Array | int, args: Arguments) -> dict[str, Any]:
         """The arguments, schedules evaluated after k completed updates."""
         return {n: evaluate(v, k) if self.parameters[n].is_data else v for n, v in args.items()}
 
@@ -108,6 +109,15 @@ class Kernel:
         return tuple(chosen.pop(p.name) for p in first if p.name in chosen), chosen
 
 
+class Lifted(Protocol[P]):
+    """What a decorator makes of a kernel: a function of its hyperparameters, which returns a transformation."""
+
+    kernel: Kernel
+    scope: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> GradientTransformationExtraArgs: ...
+
+
 def missing(owner: str, name: str) -> MissingArgumentError:
     """The error of an extra argument that is needed and was not given."""
     if name == "params":
@@ -117,8 +127,8 @@ def missing(owner: str, name: str) -> MissingArgumentError:
     return MissingArgumentError(f"{owner}: needs {call}")
 
 
-def _kernel_of(public: Callable[..., Any]) -> Kernel:
-    return public.kernel  # type: ignore[attr-defined]
+def _kernel_of(public: Lifted[...]) -> Kernel:
+    return public.kernel
 
 
 def _differs(p: Parameter, value: Hyper | Tree) -> bool:

@@ -14,15 +14,19 @@ import dataclasses
 import difflib
 import fnmatch
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple, TypeGuard
 
 import jax
 
 from gradxform._errors import LabelError
+from gradxform._types import Array, MaskOrFn, Tree, TreeDef
 from gradxform.core._holes import flatten, is_gap, paths
 from gradxform.core._transformation import frozen, show
 from gradxform.tree._leafwise import MaskedNode
+
+Label = Hashable | Array
+"""What a leaf is called: True or False, the name of a group, a number."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,9 +34,9 @@ class Labels:
     """A rule (path, leaf) -> label. Use `by_path`, `by_ndim` or `by_leaf`."""
 
     maker: str
-    argument: Any
+    argument: Tree
 
-    def __call__(self, path: str, leaf: Any) -> Any:
+    def __call__(self, path: str, leaf: Tree) -> Label:
         if self.maker == "by_ndim":
             return len(leaf.shape) == self.argument
         if self.maker == "by_leaf":
@@ -59,7 +63,7 @@ class _Unmatched:
 _UNMATCHED = _Unmatched()
 
 
-def by_path(patterns: Mapping[str, Any]) -> Labels:
+def by_path(patterns: Mapping[str, Label]) -> Labels:
     """Label a leaf by the first shell pattern that matches its path, such as `encoder/0/bias`; `"default"` takes the rest.
 
     `*` also matches across `/`, and `*/bias` matches a `bias` at the root. Without a `"default"`, a leaf that matches nothing is
@@ -73,12 +77,12 @@ def by_ndim(ndim: int) -> Labels:
     return Labels("by_ndim", ndim)
 
 
-def by_leaf(predicate: Callable[[str, Any], Any]) -> Labels:
+def by_leaf(predicate: Callable[[str, Tree], Label]) -> Labels:
     """Label a leaf by a function of its path and of the leaf, of which shape and dtype may be used."""
     return Labels("by_leaf", predicate)
 
 
-def _is_patterns(spec: Any, tree: Any, partial: bool = False) -> bool:
+def _is_patterns(spec: Tree, tree: Tree, partial: bool = False) -> TypeGuard[Mapping[str, Label]]:
     """Whether a mapping is one from patterns. If `partial`, it need not name all leaves, so that plain paths are patterns too."""
     if not isinstance(spec, Mapping) or not all(isinstance(k, str) for k in spec):
         return False
@@ -87,7 +91,7 @@ def _is_patterns(spec: Any, tree: Any, partial: bool = False) -> bool:
     return partial or any(k == "default" or any(c in k for c in "*?[/") for k in spec)
 
 
-def _is_function(spec: Any) -> bool:
+def _is_function(spec: Tree) -> TypeGuard[Callable[..., Tree]]:
     """A function of the parameters, rather than a tree whose nodes happen to be callable."""
     if not callable(spec):
         return False
@@ -95,7 +99,7 @@ def _is_function(spec: Any) -> bool:
     return (len(leaves) == 1 and leaves[0] is spec) or (bool(leaves) and all(callable(x) for x in leaves))
 
 
-def resolve(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> list[Any]:
+def resolve(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) -> list[Label]:
     """One label per leaf of `tree` (gaps count as leaves; their labels are to be ignored).
 
     With a `default`, leaves that no pattern matches have that label.
@@ -107,19 +111,19 @@ def resolve(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> list
 class Cut(NamedTuple):
     """A tree in parts, with a label for each: leaves, or whole subtrees where the labels are a prefix."""
 
-    treedef: Any
-    labels: Sequence[Any]
+    treedef: TreeDef
+    labels: Sequence[Label]
 
-    def take(self, tree: Any) -> list[Any]:
+    def take(self, tree: Tree) -> list[Tree]:
         """The parts of a tree of the same structure."""
         return self.treedef.flatten_up_to(tree)
 
-    def keep(self, tree: Any, label: Any) -> Any:
+    def keep(self, tree: Tree, label: Label) -> Tree:
         """`tree` with a `MaskedNode` in place of each part that has another label."""
         parts = zip(self.take(tree), self.labels, strict=True)
         return self.treedef.unflatten([x if own == label or is_gap(x) else MaskedNode() for x, own in parts])
 
-    def put(self, tree: Any, label: Any, new: Any) -> Any:
+    def put(self, tree: Tree, label: Label, new: Tree) -> Tree:
         """`tree` with the parts of that label from `new`, which may have been kept."""
         parts = zip(self.take(tree), self.take(new), self.labels, strict=True)
         return self.treedef.unflatten([y if own == label and not is_gap(x) else x for x, y, own in parts])
@@ -128,12 +132,12 @@ class Cut(NamedTuple):
         """The same, to be hashed."""
         return self._replace(labels=tuple(self.labels))
 
-    def named(self) -> list[tuple[str, Any]]:
+    def named(self) -> list[tuple[str, Label]]:
         """Path and label of each part."""
         return list(zip(paths(self.treedef.unflatten(range(len(self.labels)))), self.labels, strict=True))
 
 
-def cut_by(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> Cut:
+def cut_by(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) -> Cut:
     """Cut a tree at the places where a specification has its labels."""
     if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
@@ -152,14 +156,14 @@ def cut_by(owner: str, spec: Any, tree: Any, default: Any = _UNMATCHED) -> Cut:
     return Cut(treedef, labels)
 
 
-def suggest(name: Any, candidates: Sequence[Any], shown: Sequence[Any] | None = None) -> str:
+def suggest(name: object, candidates: Sequence[object], shown: Sequence[object] | None = None) -> str:
     """ " Did you mean ...?", if one of the candidates is near."""
     texts = [str(c) for c in candidates]
     near = difflib.get_close_matches(str(name), texts, n=1, cutoff=0.6)
     return f" Did you mean {(shown or candidates)[texts.index(near[0])]!r}?" if near else ""
 
 
-def _takes_path(spec: Callable[..., Any]) -> bool:
+def _takes_path(spec: Callable[..., Label]) -> bool:
     try:
         needed = [
             p for p in inspect.signature(spec).parameters.values() if p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD
@@ -180,7 +184,7 @@ def _check_patterns_used(owner: str, spec: Labels, names: list[str]) -> None:
             raise LabelError(f"{owner}: the pattern {pattern!r} matches no leaf.{near} The paths are {_listed(names)}.")
 
 
-def _cut_by_tree(owner: str, prefix: Any, tree: Any) -> Cut:
+def _cut_by_tree(owner: str, prefix: Tree, tree: Tree) -> Cut:
     """Cut a tree by a tree of labels, which may be a prefix of it, go deeper where the tree has a gap, or have other containers."""
     pruned = _pruned(prefix, tree) if any(map(is_gap, flatten(tree)[0])) else prefix
     labels, treedef = flatten(pruned)
@@ -199,7 +203,7 @@ def _cut_by_tree(owner: str, prefix: Any, tree: Any) -> Cut:
     return Cut(treedef, labels)
 
 
-def _pruned(prefix: Any, tree: Any) -> Any:
+def _pruned(prefix: Tree, tree: Tree) -> Tree:
     """The labels without those of what is a gap in the tree."""
     gaps = {path for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_gap)[0] if is_gap(x)}
     return jax.tree.map_with_path(
@@ -210,7 +214,7 @@ def _pruned(prefix: Any, tree: Any) -> Any:
     )
 
 
-def _labels_by_name(prefix: Any, tree: Any) -> tuple[list[Any], list[str], list[str]]:
+def _labels_by_name(prefix: Tree, tree: Tree) -> tuple[list[Label], list[str], list[str]]:
     """The labels of the leaves by their paths alone, as where one is a `dict` and the other a `FrozenDict`; what has no partner."""
     labels, found, missing = dict(zip(paths(prefix), flatten(prefix)[0], strict=True)), [], []
     unused = dict.fromkeys(labels)

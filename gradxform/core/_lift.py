@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec, cast
 
 from gradxform._declare import declare
 from gradxform._errors import StructureError
 from gradxform._types import Extra
-from gradxform.core._kernel import OUTSIDE, Kernel
+from gradxform.core._kernel import OUTSIDE, Kernel, Lifted
 from gradxform.core._stage import Stage
 from gradxform.core._state import ScaleByScheduleState, layout
 from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
@@ -28,7 +28,6 @@ from gradxform.core._whole import of_lists
 
 P = ParamSpec("P")
 Function = Callable[Concatenate[Any, Any, Any, Any, P], Any]
-Maker = Callable[P, GradientTransformationExtraArgs]
 Needs = Sequence[str | Extra]
 
 
@@ -67,11 +66,11 @@ class Lift:
         total: Callable[..., Any] | None = None,
         advance: Callable[..., Any] | None = None,
         evaluate: Callable[..., Any] | None = None,
-    ) -> Callable[[Function[P]], Maker[P]]:
+    ) -> Callable[[Function[P]], Lifted[P]]:
         _check_use(self.scope, state)
         lists = self.scope == "per_tree" and total is None
 
-        def decorate(kernel: Function[P]) -> Maker[P]:
+        def decorate(kernel: Function[P]) -> Lifted[P]:
             function = of_lists(kernel) if lists else kernel
             return _public(kernel, Kernel(
                 _name(kernel), function, self.scope, layout(state), lists, _extras(needs), stack, total, advance, evaluate,
@@ -80,9 +79,9 @@ class Lift:
         return decorate
 
 
-elementwise = Lift("elementwise")
-per_leaf = Lift("per_leaf")
-per_tree = Lift("per_tree")
+elementwise: Lift = Lift("elementwise")
+per_leaf: Lift = Lift("per_leaf")
+per_tree: Lift = Lift("per_tree")
 
 
 def wrapper(
@@ -96,7 +95,7 @@ def wrapper(
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
     call: Callable[..., tuple[str, Mapping[str, Any]]] | None = None,
     widens: bool = False,
-) -> Callable[[Function[P]], Maker[P]]:
+) -> Callable[[Function[P]], Lifted[P]]:
     """A decorator for a kernel of whole trees, with other transformations inside or without.
 
         class AcceptedState(NamedTuple):
@@ -127,7 +126,7 @@ def wrapper(
     """
     _check_use("wrapper", state)
 
-    def decorate(kernel: Function[P]) -> Maker[P]:
+    def decorate(kernel: Function[P]) -> Lifted[P]:
         return _public(kernel, Kernel(
             _name(kernel), kernel, scope, layout(state), True, _extras(needs), evaluate=evaluate, inner_steps=inner_steps, view=view,
             call=call, widens=widens,
@@ -149,9 +148,7 @@ def _extras(needs: Needs) -> dict[str, Extra]:
     return {x.name: x for x in (Extra(x) if isinstance(x, str) else x for x in needs)}
 
 
-def _public(
-    fn: Callable[..., Any], kernel: Kernel, check: Callable[[str, Mapping[str, Any]], None] | None = None
-) -> Callable[..., GradientTransformationExtraArgs]:
+def _public(fn: Callable[..., Any], kernel: Kernel, check: Callable[[str, Mapping[str, Any]], None] | None = None) -> Lifted[...]:
     """The function of the hyperparameters that takes the kernel's name, signature and docstring."""
     names = list(inspect.signature(fn).parameters)[:OUTSIDE]
     if len(names) < OUTSIDE:
@@ -167,7 +164,8 @@ def _public(
         return transformation(Stage(kernel, bound.arguments))
 
     _check_fields(kernel)
-    public: Any = declare(fn, make, owner=kernel.name, skip=OUTSIDE, returns=GradientTransformationExtraArgs, check=check)
+    returns = GradientTransformationExtraArgs
+    public = cast(Lifted[...], declare(fn, make, owner=kernel.name, skip=OUTSIDE, returns=returns, check=check))
     public.kernel = kernel
     kernel.public.append(public)
     return public

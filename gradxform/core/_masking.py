@@ -45,7 +45,8 @@ class PartitionState(NamedTuple):
 
 def _mask(owner: str, mask: Tree, tree: Tree) -> Cut:
     cut = cut_by(owner, mask, tree)
-    flags = [bool(x) if np.ndim(x) == 0 and np.asarray(x).dtype.kind in "bi" else x for x in cut.labels]
+    is_flag = lambda x: np.ndim(x) == 0 and np.asarray(x).dtype.kind in "bi"
+    flags = [bool(x) if is_flag(x) else x for x in cut.labels]
     for (path, label), flag, part in zip(cut.named(), flags, cut.take(tree), strict=True) if set(map(type, flags)) - {bool} else ():
         if not (is_gap(part) or isinstance(flag, bool)):
             raise LabelError(f"{owner}: the mask must be True or False at every leaf, but at {path!r} it is {label!r}.")

@@ -7,48 +7,56 @@ alone is taken apart, at those fields whose names end in `state`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Optional, overload
+
+from gradxform._types import OptState
+
+if TYPE_CHECKING:
+    from gradxform.core._transformation import GradientTransformation
 
 Labels = tuple[str, ...]
+Known = Optional["GradientTransformation"]
+"""A transformation; None where it is not known, as in one of another library."""
 
 
 class Part(NamedTuple):
     """A transformation within another: the name that the user gave it, if any; itself, None where it is not known; its state."""
 
     label: str
-    tx: Any
-    state: Any
+    tx: Known
+    state: OptState
 
 
-def is_transformation(x: Any) -> bool:
+def is_transformation(x: object) -> bool:
     return isinstance(x, tuple) and callable(getattr(x, "init", None)) and callable(getattr(x, "update", None))
 
 
-def parts_of(tx: Any, state: Any) -> list[Part]:
+def parts_of(tx: Known, state: OptState) -> list[Part]:
     """The parts of a transformation."""
     parts = getattr(getattr(tx, "update", None), "parts", None)
     return parts(state) if parts is not None else _parts_of_state(state)
 
 
-def joined(tx: Any, state: Any, parts: Sequence[Part]) -> tuple[Any, Any]:
+def joined(tx: Known, state: OptState, parts: Sequence[Part]) -> tuple[Known, OptState]:
     """The transformation and its state with these parts in the place of those that `parts_of` gave."""
-    join = getattr(getattr(tx, "update", None), "joined", None)
+    update = getattr(tx, "update", None)
+    join = getattr(update, "joined", None)
     if join is None:
         return tx, _with_states(state, [p.state for p in parts])
     spec, state = join(state, parts)
-    return (tx if spec is tx.update else spec.public()), state
+    return (tx if spec is update else spec.public()), state
 
 
-def inner_fields(state: Any) -> list[str]:
+def inner_fields(state: OptState) -> list[str]:
     """The fields that hold a state, of a transformation of another library."""
     return [f for f in getattr(state, "_fields", ()) if f.endswith("state") and f != "skip_state"]
 
 
-def _is_plain(state: Any) -> bool:
+def _is_plain(state: OptState) -> bool:
     return isinstance(state, (tuple, list)) and not hasattr(state, "_fields")
 
 
-def _parts_of_state(state: Any) -> list[Part]:
+def _parts_of_state(state: OptState) -> list[Part]:
     if _is_plain(state):
         return [Part("", None, s) for s in state]
     if isinstance(state, Mapping):
@@ -58,7 +66,7 @@ def _parts_of_state(state: Any) -> list[Part]:
     return [Part("", None, getattr(state, f)) for f in inner_fields(state) if isinstance(getattr(state, f), (tuple, list, Mapping))]
 
 
-def _with_states(state: Any, states: Sequence[Any]) -> Any:
+def _with_states(state: OptState, states: Sequence[OptState]) -> OptState:
     if _is_plain(state):
         return list(states) if isinstance(state, list) else tuple(states)
     if isinstance(state, Mapping):
@@ -69,10 +77,16 @@ def _with_states(state: Any, states: Sequence[Any]) -> Any:
     return state._replace(**dict(zip(names, states, strict=True))) if names else state
 
 
-Visit = Callable[[Labels, Any, Any], tuple[Any, Any, bool]]
+Visit = Callable[[Labels, Known, OptState], tuple[Known, OptState, bool]]
 
 
-def walk(visit: Visit, tx: Any, state: Any, labels: Labels = ()) -> tuple[Any, Any]:
+@overload
+def walk(
+    visit: Visit, tx: GradientTransformation, state: OptState, labels: Labels = ()
+) -> tuple[GradientTransformation, OptState]: ...
+@overload
+def walk(visit: Visit, tx: Known, state: OptState, labels: Labels = ()) -> tuple[Known, OptState]: ...
+def walk(visit, tx, state, labels=()):
     """Visit a transformation, and then its parts, and put together what came of it.
 
     A visit is given the labels on the way there, the transformation and its state; it returns the latter two, changed or not, and

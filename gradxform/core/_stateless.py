@@ -44,7 +44,10 @@ def stateless_with_tree_map(g, s, p, c, f: Callable[[Array, Array | None], Array
     Differs  extra arguments are accepted; `elementwise` and `per_leaf` do more for a function of this kind: hyperparameters with ranges,
              schedules, wide arithmetic, a name.
     """
-    at = lambda g, p=None: g if is_gap(g) or not is_array(g) else f(g, p)
+
+    def at(g: Array, p: Params = None) -> Array:
+        return g if is_gap(g) or not is_array(g) else f(g, p)
+
     return jax.tree.map(at, g, *(() if p is None else (p,)), is_leaf=is_gap), s
 
 

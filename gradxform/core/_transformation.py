@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.core
@@ -13,8 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._types import OptState, Params
+from gradxform._types import OptState, Params, Tree, Updates
+from gradxform.core._clocks import InnerStep, Step
 from gradxform.core._parts import Part
+
+CallArguments = tuple[tuple[Tree, ...], Mapping[str, Tree]]
+"""What a function is to be called with: by position, and by name."""
 
 
 class GradientTransformation(NamedTuple):
@@ -28,7 +32,7 @@ class GradientTransformation(NamedTuple):
     """
 
     init: Callable[..., OptState]
-    update: Callable[..., tuple[Any, OptState]]
+    update: Callable[..., tuple[Updates, OptState]]
 
     def __repr__(self) -> str:
         if isinstance(self.update, Spec):
@@ -72,21 +76,21 @@ class Spec:
         return False
 
     @property
-    def members(self) -> Sequence[Any]:
+    def members(self) -> Sequence[GradientTransformation]:
         """The transformations inside."""
         return ()
 
     def init(self, params: Params) -> OptState:
         raise NotImplementedError
 
-    def __call__(self, updates: Any, state: OptState, params: Params | None = None, **extra: Any) -> tuple[Any, OptState]:
+    def __call__(self, updates: Updates, state: OptState, params: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         raise NotImplementedError
 
-    def eval_params(self, state: OptState, params: Params, after: Callable[[Any], Any]) -> Params:
+    def eval_params(self, state: OptState, params: Params, after: Callable[[Updates], Updates]) -> Params:
         del state, after
         return params
 
-    def resumed(self, state: OptState, step: Any, only_schedules: bool) -> tuple[OptState, Any]:
+    def resumed(self, state: OptState, step: Step, only_schedules: bool) -> tuple[OptState, InnerStep]:
         """The state with its own clocks as after `step` updates, of which `only_schedules` takes those that a schedule reads; and how many
         updates its parts have made by then: one number, or one for each part.
         """
@@ -110,10 +114,10 @@ class Spec:
     def name(self) -> str:
         raise NotImplementedError
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def arguments(self) -> CallArguments:
         raise NotImplementedError
 
-    def key(self) -> Any:
+    def key(self) -> Hashable:
         args, kwargs = self.arguments()
         return (type(self), self.name(), frozen(args), frozen(dict(kwargs)))
 
@@ -148,18 +152,18 @@ class Init:
         return f"init of {self.spec!r}"
 
 
-def check_transformation(tx: Any, where: str) -> None:
+def check_transformation(tx: object, where: str) -> None:
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
         hint = " Did you forget to call it?" if callable(tx) else ""
         raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
 
 
-def scope_of(tx: Any) -> str:
+def scope_of(tx: GradientTransformation) -> str:
     """How far information flows in a transformation; one of another library promises nothing."""
     return tx.update.scope if isinstance(tx.update, Spec) else "per_tree"
 
 
-def widens(tx: Any) -> bool:
+def widens(tx: GradientTransformation) -> bool:
     """Whether updates of narrow parameters may be float32 or wider."""
     spec = getattr(tx, "tx", tx).update  # a transformation that is bound in a wrapper, or one as it is
     return isinstance(spec, Spec) and (spec.widens or any(map(widens, spec.members)))
@@ -170,7 +174,7 @@ def transformation(spec: Spec) -> GradientTransformationExtraArgs:
     return GradientTransformationExtraArgs(Init(spec), spec)
 
 
-def extra_args_for(update: Callable[..., Any], extra: Mapping[str, Any]) -> Mapping[str, Any]:
+def extra_args_for(update: Callable[..., object], extra: Mapping[str, Tree]) -> Mapping[str, Tree]:
     """The part of `extra` that a transformation's `update`, ours or foreign, accepts."""
     if not extra or isinstance(update, Spec):
         return extra
@@ -183,7 +187,7 @@ def extra_args_for(update: Callable[..., Any], extra: Mapping[str, Any]) -> Mapp
 class _ByIdentity:
     """A hashable key for something that has no value to hash; it keeps that thing alive."""
 
-    def __init__(self, x: Any):
+    def __init__(self, x: object):
         self.x = x
 
     def __eq__(self, other: object) -> bool:
@@ -193,7 +197,7 @@ class _ByIdentity:
         return id(self.x)
 
 
-def frozen(x: Any) -> Any:
+def frozen(x: object) -> Hashable:
     """A hashable key of a value: arrays by their bytes, tracers and unhashable objects by identity."""
     if isinstance(x, jax.core.Tracer):
         return _ByIdentity(x)
@@ -215,7 +219,7 @@ def frozen(x: Any) -> Any:
     return x
 
 
-def show(x: Any) -> str:
+def show(x: object) -> str:
     """The text of an argument in a repr."""
     if isinstance(x, jax.core.Tracer):
         return f"<traced {x.aval.str_short()}>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -36,7 +35,7 @@ class Trees:
         """The leaves that are arrays with inexact numbers in them."""
         return [as_array(x) for x in self.pick(self.leaves)]
 
-    def take(self, what: str, tree: Tree) -> list[Any]:
+    def take(self, what: str, tree: Tree) -> list[Tree]:
         """The parts of `tree` that belong to the leaves of the updates."""
         try:
             return self.treedef.flatten_up_to(tree)
@@ -49,7 +48,7 @@ class Trees:
                 f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. Pass gradients of the parameters that `init` saw."
             ) from e
 
-    def like(self, what: str, tree: Tree) -> list[Any]:
+    def like(self, what: str, tree: Tree) -> list[Tree]:
         """As `take`, and each part must be an array of the update's shape."""
         parts = self.take(what, tree)
         if [getattr(x, "shape", None) for x in parts] == self.shapes:
@@ -64,11 +63,11 @@ class Trees:
                 )
         return parts
 
-    def pick(self, parts: list[Any]) -> list[Any]:
+    def pick(self, parts: list[Tree]) -> list[Tree]:
         """The parts at the present leaves."""
         return parts if len(self.present) == len(parts) else [parts[i] for i in self.present]
 
-    def put(self, parts: list[Any], new: Sequence[Any]) -> list[Any]:
+    def put(self, parts: list[Tree], new: Sequence[Tree]) -> list[Tree]:
         """The parts, with new ones at the present leaves."""
         if len(new) == len(parts):
             return list(new)
@@ -77,7 +76,7 @@ class Trees:
             parts[i] = x
         return parts
 
-    def together(self, parts: Sequence[Any]) -> Tree:
+    def together(self, parts: Sequence[Tree]) -> Tree:
         return self.treedef.unflatten(parts)
 
 

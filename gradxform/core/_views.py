@@ -7,7 +7,6 @@ in `init`, in `update` and in `eval_params`; a wrapper declares it (`wrapper(sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +43,7 @@ class View:
         """`after` (see `gradxform.core._evaluate`) for what is inside."""
         return after if self.is_plain else lambda seen: self.see(after(self.put(params, seen)))
 
-    def extra(self, extra: Mapping[str, Any], like: Tree, params: Tree) -> dict[str, Any]:
+    def extra(self, extra: Mapping[str, Tree], like: Tree, params: Tree) -> dict[str, Tree]:
         """Extra arguments as they are seen inside.
 
         Those with the structure of `like`, the updates, are seen as they are. A function of the parameters, such as `value_fn`, may be
@@ -73,14 +72,14 @@ class FilledIn:
     their part. It is a tree, so that a compiled caller takes the parameters as arguments.
     """
 
-    def __init__(self, f: Callable[..., Any], params: Tree, extra: Mapping[str, Any], view: View):
+    def __init__(self, f: Callable[..., Tree], params: Tree, extra: Mapping[str, Tree], view: View):
         self.__wrapped__, self.params, self.extra, self.view = f, params, extra, view
 
-    def tree_flatten(self) -> tuple[tuple[Any, ...], View]:
+    def tree_flatten(self) -> tuple[tuple[Callable[..., Tree], Tree, Mapping[str, Tree]], View]:
         return (self.__wrapped__, self.params, self.extra), self.view
 
     @classmethod
-    def tree_unflatten(cls, aux: View, children: tuple[Any, ...]) -> FilledIn:
+    def tree_unflatten(cls, aux: View, children: tuple[Callable[..., Tree], Tree, Mapping[str, Tree]]) -> FilledIn:
         f, params, extra = children
         return cls(f, params, extra, aux)
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import real_part, round_to, widen
-from gradxform._types import Array, DType, OptState, Params, Tree, Updates
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import as_array, dtype_of, is_array
-from gradxform.core._kernel import Kernel, missing, named
+from gradxform.core._kernel import Lifted, missing, named
 from gradxform.core._run import hypers
 from gradxform.core._transformation import GradientTransformation, extra_args_for
 from gradxform.core._trees import Trees, advance
@@ -32,12 +32,6 @@ if TYPE_CHECKING:
     from gradxform.core._stage import Stage
 
 Extras = Mapping[str, Any]
-
-
-class Lifted(Protocol):
-    """What a decorator makes of a leafwise kernel."""
-
-    kernel: Kernel
 
 
 class Bound:
@@ -97,7 +91,7 @@ class TreeContext(Context):
         results = [first.together(first.put(target, [row[i] for row in out])) for i, target in enumerate(targets)]
         return tuple(results) if like else results[0]
 
-    def lift(self, made: Lifted, g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
+    def lift(self, made: Lifted[...], g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
         return self.stage.stage_of(made.kernel)(g, s, p, **extra)
 
@@ -232,5 +226,5 @@ def _up(x: Tree) -> Tree:
     return jax.tree.map(lambda y: wide(as_array(y)), x)
 
 
-def _down(x: Array, dtype: DType) -> Array:
+def _down(x: Array, dtype: np.dtype) -> Array:
     return x if x.dtype == dtype else _round_leaf(x, dtype)

@@ -6,7 +6,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from gradxform import registry
 from gradxform._declare import declare
@@ -40,7 +40,7 @@ def dialect(
 
     def decorate(fn: F) -> F:
         call = lambda bound: fn(*bound.args, **bound.kwargs)
-        make: Any = declare(fn, call, owner=f"{system}.{fn.__name__}", check=check)
+        make = cast(F, declare(fn, call, owner=f"{system}.{fn.__name__}", check=check))
         registry.add(Entry(fn.__name__, make, "optimizer", system, example or {}, {}, None, {}, (), ndim, system=system, core=core))
         return make
 

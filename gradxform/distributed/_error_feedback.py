@@ -79,7 +79,7 @@ def _error_feedback(g, s, p, c, compressor: Compressor, axis_name: Hashable = No
 @wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: ("error_feedback", inner.update.args))
 def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
     """`error_feedback` with a residual for each device."""
-    return per_device.kernel.function(g, s, p, c, inner, axis_name)  # type: ignore[attr-defined]
+    return per_device.kernel.function(g, s, p, c, inner, axis_name)
 
 
 @transform(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, Field, Shared, Updates
+from gradxform._types import Array, Field, Shared, Tree, Updates
 from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
 from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Number, Point, check_number, number, scalar_dtype, violation
@@ -53,7 +53,7 @@ class BacktrackingLineSearch(LineSearch):
     def keeps_grad(self) -> bool:
         return self.args["store_grad"]
 
-    def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
+    def search(self, line: Line, start: Point, grads: list[Array], rate: Array) -> Found:
         x, most = self.numbers(line.dtype), self.args["max_backtracking_steps"]
         guess = jnp.where(rate > 0, jnp.minimum(x["increase_factor"] * rate, x["max_learning_rate"]), x["max_learning_rate"])
         far = jnp.full((), jnp.inf, line.dtype)
@@ -87,7 +87,7 @@ def _report(start: Point, end: _Search, atol: Array) -> None:
     )
 
 
-def _check(owner: str, given: Mapping[str, Any]) -> None:
+def _check(owner: str, given: Mapping[str, Tree]) -> None:
     check_number(owner, "max_backtracking_steps", given["max_backtracking_steps"], "[0, inf)", whole=True)
     for name in ("slope_rtol", "decrease_factor", "increase_factor", "max_learning_rate", "atol", "rtol"):
         check_number(owner, name, given[name], "[0, inf]")

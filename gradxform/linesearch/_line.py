@@ -14,7 +14,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact, real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, Field, Hyper, OptState, Parameter, Params, Range, Tree, Updates
+from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Parameter, Params, Range, Tree, TreeDef, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
 from gradxform.core._transformation import frozen
@@ -78,7 +78,7 @@ class Inputs(NamedTuple):
     """What a search reads. The lists hold the leaves that have an update."""
 
     value_fn: Callable[..., ArrayLike]
-    kwargs: Mapping[str, Any]
+    kwargs: Mapping[str, Tree]
     params: Params
     updates: Sequence[Array]
     grads: Sequence[Array]
@@ -92,11 +92,11 @@ class LineSearch:
     A subclass has the method `search`, and says whether the gradients at the step are kept.
     """
 
-    def __init__(self, name: str, **args: Any):
+    def __init__(self, name: str, **args: Tree):
         self.name, self.args = name, args
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()  # type: ignore[attr-defined]
+        return type(other) is type(self) and self._key() == other._key()
 
     def __hash__(self) -> int:
         return hash(self._key())
@@ -108,11 +108,11 @@ class LineSearch:
     def keeps_grad(self) -> bool:
         return True
 
-    def numbers(self, dtype: Any) -> dict[str, Any]:
+    def numbers(self, dtype: DType) -> dict[str, Array]:
         """The numeric arguments that are given, in this dtype."""
         return {k: jnp.asarray(v, dtype) for k, v in self.args.items() if isinstance(v, (int, float)) or hasattr(v, "dtype")}
 
-    def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
+    def search(self, line: Line, start: Point, grads: list[Array], rate: Array) -> Found:
         """Find a step, from the point at 0, the gradients there and the step of the last search."""
         raise NotImplementedError
 
@@ -150,7 +150,7 @@ def scalar_dtype(leaves: Sequence[Any]) -> np.dtype:
     return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
 
 
-def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Tree]) -> dict[str, Tree]:
     """The extra arguments that `value_fn` takes beside the parameters."""
     try:
         parameters = list(inspect.signature(fn).parameters.values())[1:]
@@ -187,7 +187,7 @@ def _is_data(x: Tree) -> bool:
 class _Fixed:
     """What a compiled search does not take as an argument; a key."""
 
-    def __init__(self, spec: LineSearch, present: tuple[int, ...], structure: Any, fixed: tuple[Any, ...], around: list[Any]):
+    def __init__(self, spec: LineSearch, present: tuple[int, ...], structure: TreeDef, fixed: tuple[Any, ...], around: list[Any]):
         self.spec, self.present, self.structure, self.fixed = spec, present, structure, fixed
         self.key = (spec, present, structure, frozen(fixed), tuple(id(x) for x in around))
         self.around = around  # keeps the objects alive, and with them their ids

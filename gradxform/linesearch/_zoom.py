@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -68,7 +68,7 @@ class _Search(NamedTuple):
 class ZoomLineSearch(LineSearch):
     """The search of `scale_by_zoom_linesearch`."""
 
-    def search(self, line: Line, start: Point, grads: list[Any], rate: Any) -> Found:
+    def search(self, line: Line, start: Point, grads: list[Array], rate: Array) -> Found:
         x = self.numbers(line.dtype)
         guess = jnp.where(rate > 0, rate, 1) if self.args["initial_guess_strategy"] == "keep" else jnp.ones((), line.dtype)
         no, far = jnp.asarray(False), jnp.full((), jnp.inf, line.dtype)
@@ -88,13 +88,13 @@ class ZoomLineSearch(LineSearch):
             jax.debug.callback(_report, start, end._replace(grads=None, safe_grads=None), a, x["stepsize_precision"])
         return Found(a, f, grads, {"num_linesearch_steps": end.k, "decrease_error": end.decrease, "curvature_error": end.curvature})
 
-    def _expand(self, s: _Search, guess: Any, x: Mapping[str, Any]) -> tuple[Any, Any]:
+    def _expand(self, s: _Search, guess: Array, x: Mapping[str, Array]) -> tuple[Array, Array]:
         """The next step while there is no bracket, and whether it is the largest that is allowed."""
         a = jnp.where(s.k == 0, guess, x["increase_factor"] * s.new.a)
         most = x.get("max_learning_rate")
         return (a, jnp.asarray(False)) if most is None else (jnp.minimum(a, most), a >= most)
 
-    def _decrease_error(self, new: Point, start: Point, x: Mapping[str, Any]) -> Any:
+    def _decrease_error(self, new: Point, start: Point, x: Mapping[str, Array]) -> Array:
         """Armijo's condition; near a minimum, where rounding hides the decrease, Hager and Zhang's in terms of slopes."""
         error = new.f - start.f - x["slope_rtol"] * new.a * start.df
         if "approx_dec_rtol" in x:
@@ -102,7 +102,9 @@ class ZoomLineSearch(LineSearch):
             error = jnp.minimum(error, jnp.maximum(slope, new.f - start.f - x["approx_dec_rtol"] * jnp.abs(start.f)))
         return violation(error)
 
-    def _judge(self, s: _Search, new: Point, grads: Any, decrease: Any, curvature: Any, last: Any, x: Mapping[str, Any]) -> _Search:
+    def _judge(
+        self, s: _Search, new: Point, grads: list[Array], decrease: Array, curvature: Array, last: Array, x: Mapping[str, Array]
+    ) -> _Search:
         """What the new point makes of the interval: Algorithm 3.5 until there is a bracket, then 3.6."""
         ok = jnp.maximum(decrease, curvature) <= x["tol"]
         decreased = decrease <= x["tol"]
@@ -165,7 +167,7 @@ def _report(start: Point, end: _Search, a: Array, precision: Array) -> None:
     )
 
 
-def _check(owner: str, given: Mapping[str, Any]) -> None:
+def _check(owner: str, given: Mapping[str, Tree]) -> None:
     check_number(owner, "max_linesearch_steps", given["max_linesearch_steps"], "[1, inf)", whole=True)
     for name in ("max_learning_rate", "approx_dec_rtol"):
         check_number(owner, name, given[name], "[0, inf]", nullable=True)

@@ -21,6 +21,10 @@ class ScaleByAdamState(NamedTuple):
     nu: RealUpdates
 
 
+def _product(product, c, b1, momentum_decay):
+    return product * momentum_at(c.t, b1, momentum_decay)
+
+
 class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the product of the momentum coefficients so far."""
 
@@ -65,10 +69,6 @@ def scale_by_adam(
 def momentum_at(t, b1, momentum_decay):
     """The coefficient of the t-th update; it grows from b1 / 2 to b1."""
     return b1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
-
-
-def _product(product, c, b1, momentum_decay):
-    return product * momentum_at(c.t, b1, momentum_decay)
 
 
 @transform(source="Dozat 2016, ICLR workshop; PyTorch", homogeneity=0, example={"eps": 1e-30})

@@ -12,6 +12,10 @@ from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
 
+def _first_scale(zero, eps):
+    return jnp.full_like(zero, eps)
+
+
 class COCOBState(NamedTuple):
     """The parameters as they began, the sum of -g, the largest |g|, the sum of |g|, and the money won."""
 
@@ -20,10 +24,6 @@ class COCOBState(NamedTuple):
     scale: Annotated[RealUpdates, Field(first=_first_scale)]
     subgradients: RealUpdates
     reward: RealUpdates
-
-
-def _first_scale(zero, eps):
-    return jnp.full_like(zero, eps)
 
 
 @transform(source="Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2", homogeneity=0, example={"eps": 1e-30})

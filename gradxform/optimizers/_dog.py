@@ -13,6 +13,13 @@ from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, identity, scale_by_learning_rate
 
 
+def _first_distance(params, init_step):
+    kind, value = init_step
+    if kind == "heuristic":
+        return value * (1 + jnp.sqrt(sum(sum_sq(p) for p in params)))
+    return value if kind == "distance" else 0.0
+
+
 class DoGState(NamedTuple):
     """Whether the first update is to come, the first parameters, the largest distance from them, and the sum of ||g||^2."""
 
@@ -20,6 +27,10 @@ class DoGState(NamedTuple):
     init_params: ParamsCopy
     max_dist: Annotated[Shared, Field(first=_first_distance, dtype="params")]
     sum_sq_norm_grads: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+
+
+def _first_sq_distance(init_estim_sq_dist, eps):
+    return eps if init_estim_sq_dist is None else init_estim_sq_dist
 
 
 class DoWGState(NamedTuple):
@@ -32,13 +43,6 @@ class DoWGState(NamedTuple):
 
 def _total(g, s, p, c):
     return sum_sq(p - s.init_params), sum_sq(g)
-
-
-def _first_distance(params, init_step):
-    kind, value = init_step
-    if kind == "heuristic":
-        return value * (1 + jnp.sqrt(sum(sum_sq(p) for p in params)))
-    return value if kind == "distance" else 0.0
 
 
 def _dog_advance(s, c, init_step, eps):
@@ -80,10 +84,6 @@ def scale_by_dog(
     Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind or < 0, eps < 0.
     """
     return c.eta * g, s
-
-
-def _first_sq_distance(init_estim_sq_dist, eps):
-    return eps if init_estim_sq_dist is None else init_estim_sq_dist
 
 
 def _dowg_advance(s, c, eps):

@@ -14,20 +14,20 @@ from gradxform.registry import optimizer
 LEAST_RATE = 1e-6  # the rate divides
 
 
-class FtrlState(NamedTuple):
-    """The linear term of the leader's problem, the sum of |g|^2, and the last learning rate."""
-
-    z: Updates
-    n: Annotated[RealUpdates, Field(first=_initial)]
-    rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate))]
+def _initial(zero, initial_accumulator_value):
+    return jnp.full_like(zero, initial_accumulator_value)
 
 
 def _rate(learning_rate):
     return jnp.maximum(learning_rate, LEAST_RATE)
 
 
-def _initial(zero, initial_accumulator_value):
-    return jnp.full_like(zero, initial_accumulator_value)
+class FtrlState(NamedTuple):
+    """The linear term of the leader's problem, the sum of |g|^2, and the last learning rate."""
+
+    z: Updates
+    n: Annotated[RealUpdates, Field(first=_initial)]
+    rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate))]
 
 
 @optimizer(

@@ -13,6 +13,10 @@ from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
 
+def _initial(zero, initial_accumulator_value):
+    return _row_means(zero) + initial_accumulator_value
+
+
 class ScaleByRowRssState(NamedTuple):
     """The sum so far of each row's mean of |g|^2, with axes of size 1 for those that the mean is over."""
 
@@ -23,10 +27,6 @@ class ScaleByRowRssState(NamedTuple):
 
 def _row_means(x):
     return jnp.mean(x, axis=tuple(range(1, x.ndim)), keepdims=True)
-
-
-def _initial(zero, initial_accumulator_value):
-    return _row_means(zero) + initial_accumulator_value
 
 
 @transform(source="MXNet 2, GroupAdaGrad", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})

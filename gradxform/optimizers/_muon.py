@@ -58,7 +58,12 @@ class MuonDimensionNumbers(NamedTuple):
 
 Dimensions = MuonDimensionNumbers | Tree | Callable[[Params], Tree] | None
 """One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
-LeafDimensions = Annotated[Dimensions, PerLeaf(MuonDimensionNumbers)]
+LeafDimensions = Annotated[Tree, PerLeaf(MuonDimensionNumbers)]
+"""The same, of which a kernel gets each leaf's own."""
+
+
+def _coeffs(ns_coeffs, ns_steps):
+    return _checked("scale_by_muon", ns_coeffs, ns_steps)
 
 
 class MuonState(NamedTuple):
@@ -115,10 +120,6 @@ def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Ar
         limit = "" if most is None else f" with n <= ns_steps={most}"
         raise HyperparameterError(f"{owner}: `ns_coeffs` must have shape (3,), or (n, 3){limit}, but has {coeffs.shape}.")
     return coeffs
-
-
-def _coeffs(ns_coeffs, ns_steps):
-    return _checked("scale_by_muon", ns_coeffs, ns_steps)
 
 
 @transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30}, ndim=2)

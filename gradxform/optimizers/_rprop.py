@@ -16,16 +16,16 @@ Smaller = Annotated[Value, Range("(0, 1)")]
 Larger = Annotated[Value, Range("(1, inf)")]
 
 
+def _initial(zero, learning_rate):
+    size = jnp.full_like(zero.real, learning_rate)
+    return jax.lax.complex(size, size) if jnp.iscomplexobj(zero) else size
+
+
 class ScaleByRpropState(NamedTuple):
     """The step size of each element, and its last step, 0 where the gradient's sign had changed."""
 
     step_sizes: Annotated[Updates, Field(first=_initial)]
     prev_updates: Updates
-
-
-def _initial(zero, learning_rate):
-    size = jnp.full_like(zero.real, learning_rate)
-    return jax.lax.complex(size, size) if jnp.iscomplexobj(zero) else size
 
 
 def _resilient(g, size, prev, eta_minus, eta_plus, least, most):

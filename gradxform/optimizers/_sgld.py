@@ -13,16 +13,16 @@ from gradxform.core import per_leaf
 from gradxform.registry import optimizer
 
 
+def _axes(shape, preconditioner_decay):
+    return () if preconditioner_decay is None else Axes(*range(len(shape)))
+
+
 class SgldState(NamedTuple):
     """The clock, the random key, and the running mean of |g|^2: () at each leaf without a preconditioner."""
 
     count: Clock
     rng_key: Key
     nu: Annotated[RealUpdates, Field(axes=_axes)]
-
-
-def _axes(shape, preconditioner_decay):
-    return () if preconditioner_decay is None else Axes(*range(len(shape)))
 
 
 def _normal(key, like):

@@ -15,6 +15,10 @@ from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
 
+def _axes(shape):
+    return [Axes(i) for i in range(len(shape))] or [Axes()]
+
+
 class ScaleBySM3State(NamedTuple):
     """For each leaf the list of covers, one vector per axis, of its sums of squares; and the running mean of the update."""
 
@@ -25,10 +29,6 @@ class ScaleBySM3State(NamedTuple):
 def _covers(x):
     """The maximum over all axes but one, for each axis in turn; a scalar is its own cover."""
     return [jnp.max(x, axis=tuple(j for j in range(x.ndim) if j != i)) for i in range(x.ndim)] or [x]
-
-
-def _axes(shape):
-    return [Axes(i) for i in range(len(shape))] or [Axes()]
 
 
 def _covered(covers, ndim):

@@ -87,7 +87,7 @@ def _estimate_if(due: Array, fn: GradientTransformation, g: Updates, s: OptState
     return treedef.unflatten(leaves), s
 
 
-def _print_win_rate(t: Array, us: Sequence[Array], clip_threshold: float, every: ArrayLike) -> None:
+def _print_win_rate(t: Array, us: Sequence[Array], clip_threshold: ArrayLike, every: ArrayLike) -> None:
     """Print the share of elements that are not clipped, in updates whose number the interval divides."""
     inside = sum(jnp.sum(jnp.abs(x) < clip_threshold) for x in us)
     rate = inside / max(sum(x.size for x in us), 1)
@@ -103,7 +103,7 @@ _HUTCHINSON = hutchinson_estimator_diag_hessian()
 def scale_by_sophia(
     g, s, p, c,
     b1: Decay[Hyper] = 0.965, b2: Decay[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
-    clip_threshold: NonNegative[Hyper] | None = 1.0, update_interval: Count = 10,
+    clip_threshold: NonNegative | None = 1.0, update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON, mu_dtype: DType | None = None, verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ):  # fmt: skip

@@ -57,10 +57,10 @@ class StatefulSchedule(Protocol):
     def init(self) -> Tree:
         """The first state."""
 
-    def update(self, state: Tree, **extra_args: Any) -> Tree:
+    def update(self, state: Tree, **extra_args: Tree) -> Tree:
         """The next state."""
 
-    def __call__(self, state: Tree, **extra_args: Any) -> ArrayLike:
+    def __call__(self, state: Tree, **extra_args: Tree) -> ArrayLike:
         """The value."""
         ...
 
@@ -192,9 +192,9 @@ def _injected(g, s, p, c, injection: Injection):
     return u, s._replace(hyperparams=hyper, hyperparams_states=states, inner_state=inner_state)
 
 
-def injection_of(spec: Any) -> Injection | None:
+def injection_of(spec: object) -> Injection | None:
     """What was injected, if that is what an `update` does."""
-    return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None  # type: ignore[attr-defined]
+    return spec.args["injection"] if isinstance(spec, Stage) and spec.kernel is _injected.kernel else None
 
 
 def _stateful(value: Schedule | StatefulSchedule) -> StatefulSchedule:

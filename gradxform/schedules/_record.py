@@ -22,7 +22,7 @@ from jax.core import Tracer
 from gradxform._declare import Bound, declaration_of, declare
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, Parameter, Range, signature_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, signature_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
@@ -79,7 +79,7 @@ def _widened(x: object) -> object:
     return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
-def admit(owner: str, parameter: Parameter, value: object) -> Any:
+def admit(owner: str, parameter: Parameter, value: object) -> Tree:
     """A hyperparameter as a record keeps it, or a `HyperparameterError`.
 
     NumPy's scalars become Python's, and 1 a 1.0 where it is a value. What counts must be known before tracing; 1e4 counts as 10000.

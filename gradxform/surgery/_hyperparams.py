@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
-from gradxform._types import Array, Hyper, OptState
+from gradxform._types import Array, Hyper, OptState, Updates
 from gradxform.core import GradientTransformation
 from gradxform.core._hyper import evaluate, is_schedule
-from gradxform.core._parts import Labels, walk
+from gradxform.core._parts import Known, Labels, walk
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation
 from gradxform.schedules import constant_schedule
@@ -31,8 +31,8 @@ class Found(NamedTuple):
 class Reader:
     """The hyperparameters that one transformation holds itself, by name."""
 
-    def __init__(self, tx: Any, state: OptState):
-        self.spec: Any = getattr(tx, "update", None)
+    def __init__(self, tx: Known, state: OptState):
+        self.spec = getattr(tx, "update", None)
         self.state = state
         self.in_state = isinstance(getattr(state, "hyperparams", None), Mapping)
 
@@ -52,31 +52,33 @@ class Reader:
         """The completed updates, None without a clock."""
         return self.spec.layout.completed(self.state) if isinstance(self.spec, Stage) else getattr(self.state, "count", None)
 
-    def used(self) -> dict[str, Any]:
+    def used(self) -> dict[str, Array | float]:
         """The values that the last update used; before the first, those that it will use."""
         values = self.values()
         k = None if not values or self.in_state else self.count()
         if k is None:
-            return {n: x for n, x in values.items() if not is_schedule(x)}
-        return {n: evaluate(x, jnp.maximum(k - 1, 0)) for n, x in values.items()}
+            values = {n: x for n, x in values.items() if not is_schedule(x)}
+        return {n: evaluate(x, None if k is None else jnp.maximum(k - 1, 0)) for n, x in values.items()}
 
-    def replaced(self, changes: Mapping[str, Any]) -> tuple[Any, OptState]:
+    def replaced(self, changes: Mapping[str, Hyper]) -> tuple[Callable[..., tuple[Updates, OptState]] | None, OptState]:
         """The transformation and its state with other values."""
         if self.in_state:
             return self.spec, self._with_state(changes)
-        old, declared, new = self.spec.args, self.spec.kernel.parameters, {}
+        was = self.spec
+        assert isinstance(was, Stage)  # nothing else has hyperparameters of its own
+        old, declared, new = was.args, was.kernel.parameters, {}
         for name, value in changes.items():
-            declared[name].check(self.spec.name(), value)
+            declared[name].check(was.name(), value)
             new[name] = constant_schedule(value) if is_schedule(old[name]) and not is_schedule(value) else value
-        spec = Stage(self.spec.kernel, {**old, **new})
-        if spec.layout is not self.spec.layout:
+        spec = Stage(was.kernel, {**old, **new})
+        if spec.layout is not was.layout:
             raise StructureError(
-                f"set_hyperparams: {self.spec!r:.200} with {', '.join(new)} so changed has a state of another layout (a schedule needs "
+                f"set_hyperparams: {was!r:.200} with {', '.join(new)} so changed has a state of another layout (a schedule needs "
                 "a clock). Make the new transformation, and carry the state over with `transfer_state`."
             )
         return spec, self.state
 
-    def _with_state(self, changes: Mapping[str, Any]) -> OptState:
+    def _with_state(self, changes: Mapping[str, Hyper]) -> OptState:
         injection = injection_of(self.spec)
         scheduled = injection.schedules if injection else getattr(self.state, "hyperparams_states", {})
         new = dict(self.state.hyperparams)
@@ -90,11 +92,11 @@ class Reader:
         return self.state._replace(hyperparams=new)
 
 
-def _found(tx: Any, state: Any) -> Iterator[Found]:
+def _found(tx: GradientTransformation, state: OptState) -> Iterator[Found]:
     met: list[tuple[str, ...]] = []
-    seen: list[tuple[tuple[str, ...], dict[str, Any]]] = []
+    seen: list[tuple[tuple[str, ...], dict[str, Array | float]]] = []
 
-    def visit(labels: Labels, tx: Any, state: Any) -> tuple[Any, Any, bool]:
+    def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
         reader = Reader(tx, state)
         used = reader.used()
         if used:
@@ -125,7 +127,7 @@ def _named(found: Sequence[Found]) -> list[str]:
     return shown
 
 
-def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, jax.Array | float]:
+def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Array | float]:
     """The hyperparameters that the last update used, by name.
 
         value = schedule(max(count - 1, 0))         count updates are complete
@@ -192,13 +194,13 @@ def set_hyperparams(
             raise UnknownNameError(_unknown(name, names))
     changes = iter([{f.name: values[n]} if n in values else {} for n, f in zip(names, found, strict=True)])
 
-    def visit(labels: Labels, tx: Any, state: Any) -> tuple[Any, Any, bool]:
+    def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
         reader, mine = Reader(tx, state), {}
         for _ in reader.used():
             mine |= next(changes)
         if mine:
             spec, state = reader.replaced(mine)
-            tx = spec.public() if isinstance(spec, Spec) and spec is not tx.update else tx
+            tx = spec.public() if isinstance(spec, Spec) and spec is not reader.spec else tx
         return tx, state, not reader.in_state
 
     return walk(visit, tx, state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import jax
 
@@ -37,7 +36,7 @@ def reset_group(tx: GradientTransformation, state: OptState, params: Params, lab
     check_transformation(tx, "reset_group")
     met: list[Hashable] = []
 
-    def at(old: Any, fresh: Any) -> Any:
+    def at(old: OptState, fresh: OptState) -> OptState:
         if not _is_partition(old):
             return old
         met.extend(old.inner_states)
@@ -49,7 +48,7 @@ def reset_group(tx: GradientTransformation, state: OptState, params: Params, lab
             )
         return old._replace(inner_states=groups)
 
-    def renew(old: Any, fresh: Any) -> Any:
+    def renew(old: OptState, fresh: OptState) -> OptState:
         olds, treedef = jax.tree.flatten(old, is_leaf=_is_partition)
         return treedef.unflatten(map(at, olds, jax.tree.leaves(fresh, is_leaf=_is_partition)))
 
@@ -61,5 +60,5 @@ def reset_group(tx: GradientTransformation, state: OptState, params: Params, lab
     return new
 
 
-def _is_partition(x: Any) -> bool:
+def _is_partition(x: object) -> bool:
     return getattr(x, "_fields", None) == ("inner_states",)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import OptState
+from gradxform._types import Array, OptState
 from gradxform.core import GradientTransformation
-from gradxform.core._parts import Part, joined, parts_of
+from gradxform.core._parts import Known, Part, joined, parts_of
 from gradxform.core._transformation import check_transformation
 
 CLOCKS = ("count", "step")
@@ -38,7 +38,7 @@ def _resumed_by_name(state: Any, step: Any, only_schedules: bool) -> tuple[Any, 
     return (_at_step(state, found, step) if found else state), step
 
 
-def _resumed(tx: Any, state: Any, step: Any, only_schedules: bool) -> Any:
+def _resumed(tx: Known, state: OptState, step: Array | int, only_schedules: bool) -> OptState:
     own = getattr(getattr(tx, "update", None), "resumed", _resumed_by_name)
     state, inner_step = own(state, step, only_schedules)
     parts = parts_of(tx, state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -14,14 +14,17 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to
-from gradxform._types import Array, OptState, Params, Tree
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation
-from gradxform.core._parts import Labels, inner_fields, joined, parts_of, walk
+from gradxform.core._parts import Known, Labels, inner_fields, joined, parts_of, walk
 from gradxform.core._stage import Stage
 from gradxform.core._state import Layout
 from gradxform.core._transformation import Spec, check_transformation, frozen
 from gradxform.schedules._inject import injection_of
 from gradxform.surgery._resume import resume_at
+
+Lanes = list[list[int]]
+"""The ways of a gradient through pieces, which are told by their positions."""
 
 
 class Transfer(NamedTuple):
@@ -41,7 +44,7 @@ class Piece(NamedTuple):
     """A transformation without its parts, and what its state holds beside theirs."""
 
     labels: Labels
-    spec: Any
+    spec: Callable[..., tuple[Updates, OptState]] | None
     record: str
     fields: Mapping[str, Any]
 
@@ -72,7 +75,7 @@ class Piece(NamedTuple):
         return 100 + 10 * names + (self.spec == other.spec)
 
 
-def _piece(labels: Labels, tx: Any, state: OptState) -> Piece:
+def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
     spec, record = getattr(tx, "update", None), state
     fields: dict[str, Tree] = {}
     if isinstance(spec, Stage):
@@ -85,7 +88,7 @@ def _piece(labels: Labels, tx: Any, state: OptState) -> Piece:
     return Piece(labels, spec, type(record).__name__, {f: x for f, x in fields.items() if jax.tree.leaves(x)})
 
 
-def _lanes(tx: Any, state: OptState, pieces: list[Piece], labels: Labels = ()) -> list[list[int]]:
+def _lanes(tx: Known, state: OptState, pieces: list[Piece], labels: Labels = ()) -> Lanes:
     """Adds all pieces, outer ones first, and returns the ways of a gradient through them: one for each label of a partition."""
     here = len(pieces)
     pieces.append(_piece(labels, tx, state))
@@ -114,7 +117,7 @@ def _aligned(old: Sequence[Piece], new: Sequence[Piece]) -> list[tuple[int, int]
     return pairs
 
 
-def _origins(old: list[Piece], old_lanes: Any, new: list[Piece], new_lanes: Any) -> list[list[int]]:
+def _origins(old: list[Piece], old_lanes: Lanes, new: list[Piece], new_lanes: Lanes) -> list[list[int]]:
     """For each new piece the old ones that it continues, the one under the same labels first."""
     found: list[list[int]] = [[] for _ in new]
     for a, b in itertools.product(old_lanes, new_lanes):
@@ -244,7 +247,7 @@ def transfer_state(
     origins = _origins(old, _lanes(old_tx, old_state, old), new, _lanes(new_tx, start, new))
     mover, todo = Mover(old, _clock_of(old)), iter(zip(new, origins, strict=True))
 
-    def visit(labels: Labels, tx: Any, state: OptState) -> tuple[Any, OptState, bool]:
+    def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
         piece, sources = next(todo)
         renewed = any(fnmatch.fnmatchcase(piece.path, pattern) for pattern in fresh)
         fields = mover.fill(piece, () if renewed else sources)
@@ -253,7 +256,7 @@ def transfer_state(
             state = piece.layout.write(state, fields, clock)
         elif fields:
             state = state._replace(**fields)
-        if injection_of(piece.spec) and not renewed:
+        if tx is not None and injection_of(piece.spec) and not renewed:
             parts = parts_of(tx, state)
             state = joined(tx, resume_at(tx, state, state.count), parts)[1]
         return tx, state, True

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +14,26 @@ import numpy as np
 
 from gradxform import registry
 from gradxform._errors import GradxformError
-from gradxform._types import Parameter
+from gradxform._types import Array, DType, Hyper, OptState, Parameter, Params, Shape, Tree, Updates
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
 from gradxform.core._stage import Stage
-from gradxform.core._transformation import Spec
+from gradxform.core._transformation import GradientTransformation, Spec
 
-SHAPES: Mapping[str, tuple[int, ...]] = {"w": (4, 6), "b": (3,), "s": ()}
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+SHAPES: Mapping[str, Shape] = {"w": (4, 6), "b": (3,), "s": ()}
 DTYPES = (jnp.bfloat16, jnp.float16, jnp.float32, jnp.complex64)
 """Of parameters, but for float64, which needs 64-bit mode."""
+Leaves = dict[str, Array]
+"""A tree to test on."""
+DTypes = DType | tuple[DType, ...]
+"""One for all leaves, or one for each."""
+Outcome = tuple[Updates, OptState]
+Arrays = list[np.ndarray]
+Oracle = Callable[..., Callable[[Arrays, Arrays], Arrays]]
+"""A float64 NumPy transcription: (hyperparameters) -> step(gs, ws) -> us."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,15 +50,15 @@ class Case:
     """
 
     name: str
-    make: Callable[..., Any]
+    make: Callable[..., GradientTransformation]
     parameters: Mapping[str, Parameter]
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Hyper | Tree]
     entry: registry.Entry | None = None
-    shapes: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=lambda: SHAPES)
-    oracle: Callable[..., Any] | None = None
+    shapes: Mapping[str, Shape] = dataclasses.field(default_factory=lambda: SHAPES)
+    oracle: Oracle | None = None
 
     @property
-    def tx(self) -> Any:
+    def tx(self) -> GradientTransformation:
         return self.make()
 
     @property
@@ -55,29 +66,30 @@ class Case:
         """How far information flows in it; None where it is written by hand."""
         return self.tx.update.scope if isinstance(self.tx.update, Spec) else None
 
-    def params(self, dtype: Any = jnp.float32, scale: float = 1.0) -> dict[str, Any]:
+    def params(self, dtype: DTypes = jnp.float32, scale: float = 1.0) -> Leaves:
         return self.noise(0, dtype, scale)
 
-    def grads(self, step: int, dtype: Any = jnp.float32, scale: float = 1.0) -> dict[str, Any]:
+    def grads(self, step: int, dtype: DTypes = jnp.float32, scale: float = 1.0) -> Leaves:
         """Noisy gradients, the same for the same step."""
         return self.noise(step + 1, dtype, scale)
 
-    def noise(self, seed: int, dtype: Any, scale: float) -> dict[str, Any]:
+    def noise(self, seed: int, dtype: DTypes, scale: float) -> Leaves:
         """A leaf of each shape; where a tuple of dtypes is given, a leaf of each dtype, the shapes taken in turn."""
         rng = np.random.default_rng(seed)
-        leaves = [(name, shape, dtype) for name, shape in sorted(self.shapes.items())]
         if isinstance(dtype, tuple):
             turns = zip(dtype, itertools.cycle(self.shapes.values()))
             leaves = [(jnp.dtype(d).name, shape, d) for d, shape in turns]
+        else:
+            leaves = [(name, shape, dtype) for name, shape in sorted(self.shapes.items())]
         return {name: jnp.asarray(_normal(rng, shape, d) * scale).astype(d) for name, shape, d in leaves}
 
     @functools.cached_property
-    def mixtures(self) -> Sequence[tuple[Any, ...]]:
+    def mixtures(self) -> Sequence[tuple[DType, ...]]:
         """Dtypes of the leaves of one tree: all that it takes, or one at a time if it wants leaves of one dtype."""
         taken = tuple(d for d in DTYPES if self.takes(d))
         return [taken] if self.takes(taken) else [(d,) for d in taken]
 
-    def takes(self, dtype: Any) -> bool:
+    def takes(self, dtype: DTypes) -> bool:
         """Whether parameters of that dtype, or of those dtypes in one tree, are not refused."""
         try:
             self.abstract(self.params(dtype), self.grads(0, dtype))
@@ -85,29 +97,37 @@ class Case:
             return False
         return True
 
-    def abstract(self, params: Any, grads: Any) -> tuple[Any, Any, Any]:
+    def abstract(self, params: Params, grads: Updates) -> tuple[OptState, Updates, OptState]:
         """The first state, and what one update from there gives, as shapes and dtypes: nothing is compiled."""
         tx = self.tx
         state = tx.init(params)
         return (state, *_compiled.eval_shape(tx, grads, state, params, self.extra(params, grads)))
 
-    def extra(self, params: Any, grads: Any) -> dict[str, Any]:
+    def extra(self, params: Params, grads: Updates) -> dict[str, Tree]:
         """The extra arguments that it declares to need."""
         if self.entry is not None and self.entry.needs:
             return {name: make(params, grads) for name, make in self.entry.needs.items()}
-        found: dict[str, Any] = {}
+        found: dict[str, Tree] = {}
         for stage in stages_of(self.tx.update):
             for name, argument in stage.kernel.needs.items():
                 if name != "params" and not argument.optional:
                     found[name] = jax.tree.map(jnp.ones_like, grads) if argument.per_leaf else jnp.float32(1)
         return found
 
-    def update(self, tx: Any, grads: Any, state: Any, params: Any, jit: bool = False) -> Any:
+    def update(self, tx: GradientTransformation, grads: Updates, state: OptState, params: Params, jit: bool = False) -> Outcome:
         """One update. Compiled steps are shared by all laws, because transformations compare by value."""
         step = _compiled if jit else _update
         return step(tx, grads, state, params, self.extra(params, grads))
 
-    def run(self, tx: Any, steps: int, dtype: Any = jnp.float32, scale: float = 1.0, jit: bool = True, move: float = 1e-2) -> Any:
+    def run(
+        self,
+        tx: GradientTransformation,
+        steps: int,
+        dtype: DTypes = jnp.float32,
+        scale: float = 1.0,
+        jit: bool = True,
+        move: float = 1e-2,
+    ) -> tuple[list[Updates], OptState, Params]:
         """Some steps from the start, the parameters moving by `move` times the updates: all updates, final state, parameters."""
         params = self.params(dtype)
         state, updates = tx.init(params), []
@@ -118,19 +138,21 @@ class Case:
         return updates, state, params
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _normal(rng: np.random.Generator, shape: Shape, dtype: DType) -> np.ndarray:
     x = rng.normal(size=shape)
     return x + 1j * rng.normal(size=shape) if jnp.issubdtype(dtype, jnp.complexfloating) else x
 
 
-def _update(tx: Any, grads: Any, state: Any, params: Any, extra: Any) -> Any:
+def _update(tx: GradientTransformation, grads: Updates, state: OptState, params: Params, extra: Mapping[str, Tree]) -> Outcome:
     return tx.update(grads, state, params, **extra)
 
 
 _compiled = jax.jit(_update, static_argnums=0)
+Subject = str | registry.Entry | GradientTransformation | Callable[[], GradientTransformation]
+"""What may be examined: a registered name, an entry, a transformation, or a function that makes one."""
 
 
-def stages_of(update: Any) -> Iterator[Stage]:
+def stages_of(update: Callable[..., Outcome]) -> Iterator[Stage]:
     if isinstance(update, Stage):
         yield update
     elif isinstance(update, Chain):
@@ -138,7 +160,11 @@ def stages_of(update: Any) -> Iterator[Stage]:
             yield from stages_of(inner)
 
 
-def case_for(subject: Any, oracle: Callable[..., Any] | None = None, params: Any = None) -> Case:
+def _is_made(subject: object) -> TypeIs[GradientTransformation]:
+    return hasattr(subject, "update")
+
+
+def case_for(subject: Subject, oracle: Oracle | None = None, params: Params = None) -> Case:
     """A case from a name, a registry entry, a function that makes transformations, or a transformation."""
     shapes = SHAPES if params is None else {f"p{i}": np.shape(x) for i, x in enumerate(jax.tree.leaves(params))}
     if isinstance(subject, str):
@@ -147,9 +173,8 @@ def case_for(subject: Any, oracle: Callable[..., Any] | None = None, params: Any
         if params is None and subject.ndim is not None:
             shapes = {"w": (4, 6, 5)[: subject.ndim], "v": (6, 4, 5)[: subject.ndim], "x": (4, 6, 5)[: subject.ndim]}
         return Case(subject.name, subject, subject.parameters, subject.example, subject, shapes, oracle)
-    if not hasattr(subject, "update"):
-        subject = subject()
-    update = subject.update
+    tx = subject if _is_made(subject) else subject()
+    update = tx.update
     if isinstance(update, Stage):
         make = update.kernel.public[0]
         return Case(
@@ -160,4 +185,4 @@ def case_for(subject: Any, oracle: Callable[..., Any] | None = None, params: Any
             shapes=shapes,
             oracle=oracle,
         )
-    return Case(repr(subject), lambda: subject, {}, {}, shapes=shapes, oracle=oracle)
+    return Case(repr(tx), lambda: tx, {}, {}, shapes=shapes, oracle=oracle)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import traceback
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from gradxform.testing._case import case_for
+from gradxform._types import Params
+from gradxform.testing._case import Oracle, Subject, case_for
 from gradxform.testing._laws import LAWS, Law, LawBroken, Skip
 
 
@@ -45,9 +45,7 @@ class Report:
         return "\n".join(lines)
 
 
-def examine(
-    subject: Any, *, oracle: Callable[..., Any] | None = None, params: Any = None, laws: Sequence[int] | None = None
-) -> Report:
+def examine(subject: Subject, *, oracle: Oracle | None = None, params: Params = None, laws: Sequence[int] | None = None) -> Report:
     """Examine a transformation under the laws (all, or those with the given numbers), and return the report.
 
     An error raised by the transformation counts as a broken law; the report has its text.
@@ -68,9 +66,7 @@ def examine(
     return Report(case.name, findings)
 
 
-def check(
-    subject: Any, *, oracle: Callable[..., Any] | None = None, params: Any = None, laws: Sequence[int] | None = None
-) -> Report:
+def check(subject: Subject, *, oracle: Oracle | None = None, params: Params = None, laws: Sequence[int] | None = None) -> Report:
     """Examine a transformation under the laws, print the report, and raise if one is broken.
 
     Args:

@@ -7,12 +7,20 @@ with the input and the numbers where it is broken.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from gradxform._types import Array, ArrayLike, Tree
+
+if TYPE_CHECKING:
+    from gradxform.testing._case import Case
+
+Aval = tuple[tuple[int, ...], str, bool]
+"""Shape, dtype, and whether the type is weak."""
 
 
 class LawBroken(AssertionError):
@@ -26,6 +34,9 @@ class Skip:
     reason: str
 
 
+Examine = Callable[["Case"], Skip | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class Law:
     """A numbered law and the function that examines it.
@@ -36,10 +47,10 @@ class Law:
 
     number: int
     title: str
-    examine: Callable[..., Any]
+    examine: Examine
     of_the_whole: bool = False
 
-    def __call__(self, case: Any) -> Skip | None:
+    def __call__(self, case: Case) -> Skip | None:
         return self.examine(case)
 
     def __repr__(self) -> str:
@@ -49,8 +60,8 @@ class Law:
 LAWS: list[Law] = []
 
 
-def law(number: int, title: str, of_the_whole: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def add(examine: Callable[..., Any]) -> Callable[..., Any]:
+def law(number: int, title: str, of_the_whole: bool = False) -> Callable[[Examine], Examine]:
+    def add(examine: Examine) -> Examine:
         LAWS.append(Law(number, title, examine, of_the_whole))
         LAWS.sort(key=lambda entry: entry.number)
         return examine
@@ -58,12 +69,12 @@ def law(number: int, title: str, of_the_whole: bool = False) -> Callable[[Callab
     return add
 
 
-def expect(holds: Any, message: str) -> None:
+def expect(holds: ArrayLike, message: str) -> None:
     if not holds:
         raise LawBroken(message)
 
 
-def same(a: Any, b: Any, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
     """Leaves of two trees agree; the message names the first that does not, and by how much."""
     pairs = zip(jax.tree_util.tree_flatten_with_path(a)[0], jax.tree_util.tree_flatten_with_path(b)[0], strict=True)
     for (path, x), (_, y) in pairs:
@@ -77,7 +88,7 @@ def same(a: Any, b: Any, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> N
             expect(False, f"{what}: at {where} they differ by up to {gap:.3g}: {_short(x)} and {_short(y)}.")
 
 
-def _comparable(x: Any) -> np.ndarray:
+def _comparable(x: ArrayLike) -> np.ndarray:
     x = np.asarray(x)
     return x if x.dtype.kind in "fcbiu" and x.dtype.itemsize > 2 else x.astype(np.float32)
 
@@ -86,20 +97,19 @@ def _short(x: np.ndarray) -> str:
     return np.array2string(x.ravel()[:6], precision=6, threshold=6)
 
 
-def finite(tree: Any, what: str) -> None:
+def finite(tree: Tree, what: str) -> None:
     for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]:
         x = np.asarray(x).astype(np.complex64)
         expect(np.isfinite(x).all(), f"{what}: at {jax.tree_util.keystr(path) or 'the leaf'} it is {_short(x)}.")
 
 
-def aval(x: Any) -> tuple[Any, ...]:
-    """Shape, dtype and weak type."""
+def aval(x: Array | jax.ShapeDtypeStruct) -> Aval:
     return (x.shape, str(x.dtype), bool(getattr(x, "weak_type", False)))
 
 
-def describe(tree: Any) -> dict[str, Any]:
+def describe(tree: Tree) -> dict[str, Aval]:
     return {jax.tree_util.keystr(path): aval(x) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
-def differences(a: dict[str, Any], b: dict[str, Any]) -> Sequence[str]:
+def differences(a: Mapping[str, Aval], b: Mapping[str, Aval]) -> Sequence[str]:
     return [f"{k or 'the leaf'}: {a.get(k)} became {b.get(k)}" for k in {**a, **b} if a.get(k) != b.get(k)]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._types import Params, Tree, Updates
 from gradxform.core._chain import chain, named_chain
 from gradxform.core._engine import ENGINES, engine
 from gradxform.core._masking import masked, partition, set_to_zero
+from gradxform.core._transformation import GradientTransformation
+from gradxform.testing._case import Case, Leaves
 from gradxform.testing._laws import Skip, describe, differences, expect, law, same
 from gradxform.tree._leafwise import MaskedNode
 
 
 @law(4, "the declared scope holds")
-def scope(case: Any) -> Skip | None:
+def scope(case: Case) -> Skip | None:
     if case.scope is None:
         return Skip("written by hand, without a declared scope")
     if case.scope == "per_tree":
@@ -44,7 +48,7 @@ def scope(case: Any) -> Skip | None:
     return None
 
 
-def _two_steps(case: Any, tx: Any, grads: Any, params: Any) -> Any:
+def _two_steps(case: Case, tx: GradientTransformation, grads: Sequence[Updates], params: Params) -> Updates:
     updates, state = None, tx.init(params)
     for g in grads:
         updates, state = case.update(tx, g, state, params)
@@ -52,7 +56,7 @@ def _two_steps(case: Any, tx: Any, grads: Any, params: Any) -> Any:
 
 
 @law(5, "every engine agrees")
-def engines(case: Any) -> None:
+def engines(case: Case) -> None:
     results = {}
     for name in ENGINES:
         with engine(name):
@@ -65,12 +69,12 @@ def engines(case: Any) -> None:
 
 
 class _Pair(NamedTuple):
-    first: Any
-    second: Any
+    first: Tree
+    second: Tree
 
 
 @law(6, "any tree will do")
-def trees(case: Any) -> None:
+def trees(case: Case) -> None:
     tx, p, g = case.tx, case.params(), case.grads(0)
     expected, _ = case.update(tx, g, tx.init(p), p)
     first, *rest = list(p)
@@ -87,7 +91,7 @@ def trees(case: Any) -> None:
     _gradient_holes(case, tx, p, g)
 
 
-def _gradient_holes(case: Any, tx: Any, p: Any, g: Any) -> None:
+def _gradient_holes(case: Case, tx: GradientTransformation, p: Leaves, g: Leaves) -> None:
     """A missing gradient leaves its update missing and its state alone, eagerly and under jit; integers are no parameters."""
     first = next(iter(p))
     state = tx.init(p)
@@ -103,7 +107,7 @@ def _gradient_holes(case: Any, tx: Any, p: Any, g: Any) -> None:
 
 
 @law(10, "masks leave other leaves untouched and store nothing for them")
-def masks(case: Any) -> None:
+def masks(case: Case) -> None:
     p, g = case.params(), case.grads(0)
     first = next(iter(p))
     tx = masked(case.tx, {k: k != first for k in p})
@@ -119,12 +123,12 @@ def masks(case: Any) -> None:
     same(alone, {k: updates[k] for k in rest}, "updates without the masked leaf, and with it masked")
 
 
-def _names(path: Any) -> list[Any]:
+def _names(path: Sequence[object]) -> list[Hashable]:
     return [getattr(k, "key", None) for k in path]
 
 
 @law(11, "it composes: chain, named_chain, partition, scan")
-def composes(case: Any) -> None:
+def composes(case: Case) -> None:
     tx, p, g = case.tx, case.params(), case.grads(0)
     expected, _ = case.update(tx, g, tx.init(p), p)
     wrapped = {
@@ -150,7 +154,7 @@ def composes(case: Any) -> None:
     13,
     "on eight devices the state shards like the parameters, the second step compiles nothing, an elementwise one has no collective",
 )
-def devices(case: Any) -> Skip | None:
+def devices(case: Case) -> Skip | None:
     if len(jax.devices()) < 8:
         return Skip(f"only {len(jax.devices())} devices here; force eight with XLA_FLAGS=--xla_force_host_platform_device_count=8")
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:8]), ("x",))
@@ -183,5 +187,5 @@ def devices(case: Any) -> Skip | None:
     return None
 
 
-def _shardings(tree: Any) -> list[str]:
+def _shardings(tree: Tree) -> list[str]:
     return [str(x.sharding) for x in jax.tree.leaves(tree)]

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import widen
+from gradxform._types import Array, Params, Updates
 from gradxform.core._apply import apply_updates
-from gradxform.core._transformation import widens
-from gradxform.testing._case import DTYPES
+from gradxform.core._transformation import GradientTransformation, widens
+from gradxform.testing._case import DTYPES, Case
 from gradxform.testing._laws import describe, differences, expect, law, same
 
 
 @law(1, "updates have the parameters' structure, shapes and dtypes, float32 for narrow ones if they are declared wide")
-def dtypes(case: Any) -> None:
+def dtypes(case: Case) -> None:
     for dtype in DTYPES:
         expect(dtype == jnp.complex64 or case.takes(dtype), f"{jnp.dtype(dtype)} parameters are refused.")
         if case.takes(dtype):
@@ -31,7 +31,7 @@ def dtypes(case: Any) -> None:
             _like_params(tx, params, updates)
 
 
-def _like_params(tx: Any, params: Any, updates: Any) -> None:
+def _like_params(tx: GradientTransformation, params: Params, updates: Updates) -> None:
     wide = widens(tx)
     expected = jax.tree.map(lambda p: p.astype(widen(p.dtype)), params) if wide else params
     changed = differences(describe(expected), describe(updates))
@@ -40,7 +40,7 @@ def _like_params(tx: Any, params: Any, updates: Any) -> None:
 
 
 @law(2, "the state is a fixed point of update")
-def fixed_point(case: Any) -> None:
+def fixed_point(case: Case) -> None:
     for dtype in (*filter(case.takes, DTYPES), jnp.float64):  # law 1 says which may be refused
         with jax.enable_x64(dtype == jnp.float64):
             state, _, after = case.abstract(case.params(dtype), case.grads(0, dtype))
@@ -56,7 +56,7 @@ def fixed_point(case: Any) -> None:
 
 
 @law(3, "jit equals eager, and the second call does not compile")
-def jit_equals_eager(case: Any) -> None:
+def jit_equals_eager(case: Case) -> None:
     tx, params = case.tx, case.params()
     for dtype in (jnp.float32, jnp.bfloat16):
         compiled, s1, _ = case.run(tx, 2, dtype)
@@ -79,7 +79,7 @@ def jit_equals_eager(case: Any) -> None:
 
 
 @law(12, "parameters and state can be donated")
-def donation(case: Any) -> None:
+def donation(case: Case) -> None:
     tx, params = case.tx, case.params()
     plain = case.update(tx, case.grads(0), tx.init(params), params)
     fresh = jax.tree.map(lambda x: jnp.array(x, copy=True), params)
@@ -95,12 +95,12 @@ def donation(case: Any) -> None:
     same((updates, state), plain, "update and state with donated buffers, and without")
 
 
-def _is_plain(x: Any) -> bool:
+def _is_plain(x: object) -> bool:
     return isinstance(x, jax.Array) and x.size > 0 and not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 @law(16, "save, kill, restore, continue equals never stopped")
-def resume(case: Any) -> None:
+def resume(case: Case) -> None:
     tx, params = case.tx, case.params()
     _, state = case.update(tx, case.grads(0), tx.init(params), params)
     straight = case.update(tx, case.grads(1), state, params)
@@ -113,10 +113,10 @@ def resume(case: Any) -> None:
     same(straight, again, "the next update after a restart, and without", rtol=0, atol=0)
 
 
-def _to_bytes(x: Any) -> np.ndarray:
+def _to_bytes(x: Array) -> np.ndarray:
     return np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
 
 
-def _from_bytes(saved: np.ndarray, like: Any) -> Any:
+def _from_bytes(saved: np.ndarray, like: Array) -> Array:
     x = jnp.asarray(saved)
     return jax.random.wrap_key_data(x) if jnp.issubdtype(like.dtype, jax.dtypes.prng_key) else x

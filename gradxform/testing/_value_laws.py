@@ -13,19 +13,21 @@ import numpy as np
 
 import gradxform
 from gradxform._errors import GradxformError, HyperparameterError
+from gradxform._types import Array, ArrayLike, Range
 from gradxform.core._apply import apply_updates
-from gradxform.testing._case import stages_of
+from gradxform.testing._case import Case, stages_of
 from gradxform.testing._laws import LawBroken, Skip, expect, finite, law, same
 
 HEADINGS = ("State", "Units", "Shapes", "Source", "Differs")
 
 
 @law(7, "each hyperparameter: constant schedule = constant, traced = concrete, out of range raises naming it", of_the_whole=True)
-def hyperparameters(case: Any) -> Skip | None:
+def hyperparameters(case: Case) -> Skip | None:
     data = [p for p in case.parameters.values() if p.is_data]
     if not data:
         return Skip("no declared hyperparameters")
     for p in data:
+        assert p.range is not None  # a number that is data has one
         for bad in _outside(p.range):
             _raises(case, p.name, bad)
     values = {p.name: case.arguments.get(p.name, p.default) for p in data}
@@ -39,7 +41,7 @@ def hyperparameters(case: Any) -> Skip | None:
     return None
 
 
-def _agree(case: Any, values: dict[str, float]) -> None:
+def _agree(case: Case, values: dict[str, float]) -> None:
     """The same updates whether the hyperparameters are numbers, schedules or traced."""
     shown = ", ".join(f"`{n}` = {v}" for n, v in values.items())
     expected = case.run(case.make(**values), 2)[0]
@@ -55,17 +57,17 @@ class _Constant:
 
     value: float
 
-    def __call__(self, k: Any) -> Any:
+    def __call__(self, k: ArrayLike) -> Array:
         return jnp.full(jnp.shape(k), self.value, jnp.float32)
 
 
-def _outside(interval: Any) -> list[Any]:
+def _outside(interval: Range) -> list[float | str]:
     low = [interval.low - 1] if math.isfinite(interval.low) else []
     high = [interval.high + 1] if math.isfinite(interval.high) else []
     return [*low, *high, math.nan, "fast", True]
 
 
-def _raises(case: Any, name: str, bad: Any) -> None:
+def _raises(case: Case, name: str, bad: float | str) -> None:
     try:
         case.make(**{name: bad})
     except HyperparameterError as e:
@@ -76,7 +78,7 @@ def _raises(case: Any, name: str, bad: Any) -> None:
 
 
 @law(8, "homogeneity: what the update does when all gradients double", of_the_whole=True)
-def homogeneity(case: Any) -> Skip | None:
+def homogeneity(case: Case) -> Skip | None:
     degree = case.entry.homogeneity if case.entry else None
     if degree is None:
         return Skip("no degree is declared")
@@ -87,7 +89,7 @@ def homogeneity(case: Any) -> Skip | None:
 
 
 @law(9, "zero, huge and tiny gradients give finite updates", of_the_whole=True)
-def extremes(case: Any) -> None:
+def extremes(case: Case) -> None:
     sizes = {jnp.float32: (0.0, 1e15, 1e-30), jnp.bfloat16: (0.0, 1e15, 1e-30), jnp.float16: (0.0, 1e3, 1e-7)}
     for dtype, scales in sizes.items():
         for scale in scales:
@@ -98,7 +100,7 @@ def extremes(case: Any) -> None:
 
 
 @law(14, "it converges", of_the_whole=True)
-def converges(case: Any) -> Skip | None:
+def converges(case: Case) -> Skip | None:
     if case.entry is None or case.entry.kind != "optimizer":
         return Skip("not a complete optimizer")
     rates = sorted((n for n in case.parameters if n.endswith("learning_rate")), key=len)
@@ -131,7 +133,7 @@ def converges(case: Any) -> Skip | None:
 
 
 @law(15, "an independent float64 transcription agrees", of_the_whole=True)
-def oracle(case: Any) -> Skip | None:
+def oracle(case: Case) -> Skip | None:
     if case.oracle is None:
         return Skip("no transcription was given")
     with jax.enable_x64(True):
@@ -156,7 +158,7 @@ def public_names() -> dict[str, Any]:
 
 
 @law(17, "declared identities hold", of_the_whole=True)
-def identities(case: Any) -> Skip | None:
+def identities(case: Case) -> Skip | None:
     pairs = case.entry.identities if case.entry else ()
     if not pairs:
         return Skip("no identities are declared")
@@ -167,7 +169,7 @@ def identities(case: Any) -> Skip | None:
 
 
 @law(18, "it is documented, exported, and a value: repr, equality, hash, pickle", of_the_whole=True)
-def value(case: Any) -> Skip | None:
+def value(case: Case) -> Skip | None:
     tx = case.tx
     if not (list(stages_of(tx.update)) or case.entry):
         return Skip("written by hand")
@@ -185,5 +187,5 @@ def value(case: Any) -> Skip | None:
     expect(again == tx, f"repr does not make an equal transformation: {tx!r} gave {again!r}.")
     missing = [heading for heading in HEADINGS if not case.entry.section(heading)]
     expect(not missing, f"the docstring has no {', '.join(missing)}.")
-    expect(case.entry.equation(), "the docstring has no equation, an indented block.")
+    expect(bool(case.entry.equation()), "the docstring has no equation, an indented block.")
     return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import abs_sq, is_inexact, round_to
-from gradxform._types import Array, DType, Tree, Updates
+from gradxform._types import Array, Tree, Updates
 from gradxform.core._holes import flatten, paths
 from gradxform.tree._leafwise import is_gap
 
@@ -16,7 +17,7 @@ def _wide(g: Array) -> Array:
     return g.astype(jnp.promote_types(g.dtype, jnp.float32))
 
 
-def _narrow(x: Array, dtype: DType) -> Array:
+def _narrow(x: Array, dtype: np.dtype) -> Array:
     return round_to(x, dtype) if is_inexact(dtype) else x
 
 

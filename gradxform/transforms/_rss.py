@@ -12,14 +12,14 @@ from gradxform.core import elementwise
 from gradxform.registry import transform
 
 
+def _initial(zero, initial_accumulator_value=0.0):
+    return jnp.full_like(zero, initial_accumulator_value)
+
+
 class ScaleByRssState(NamedTuple):
     """The sum of |g|^2 so far."""
 
     sum_of_squares: Annotated[RealUpdates, Field(first=_initial)]
-
-
-def _initial(zero, initial_accumulator_value=0.0):
-    return jnp.full_like(zero, initial_accumulator_value)
 
 
 @transform(source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})

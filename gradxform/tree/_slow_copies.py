@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from gradxform._numerics import is_inexact, round_to, widen
+from gradxform._types import Array, ArrayLike, Tree
 from gradxform.tree._leafwise import leafwise
 
 
 @leafwise("new_tensors", "old_tensors")
-def incremental_update(new_tensors: Any, old_tensors: Any, step_size: Any) -> Any:
+def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Array | float) -> Tree:
     """Move the old tensors a step towards the new ones: Polyak averaging.
 
         old + step_size (new - old)
@@ -29,7 +28,7 @@ def incremental_update(new_tensors: Any, old_tensors: Any, step_size: Any) -> An
     return round_to(step_size * new + (1 - step_size) * moved, old.dtype)
 
 
-def periodic_update(new_tensors: Any, old_tensors: Any, steps: Any, update_period: Any) -> Any:
+def periodic_update(new_tensors: Tree, old_tensors: Tree, steps: ArrayLike, update_period: ArrayLike) -> Tree:
     """Take the new tensors at every update_period-th step, and keep the old ones otherwise.
 
         new   if steps is a multiple of update_period
@@ -42,8 +41,8 @@ def periodic_update(new_tensors: Any, old_tensors: Any, steps: Any, update_perio
     due = jnp.asarray(steps) % update_period == 0
 
     @leafwise("new", "old")
-    def choose(new: Any, old: Any) -> Any:
-        old = jnp.asarray(old)
-        return jnp.where(due, round_to(jnp.asarray(new), old.dtype), old)
+    def choose(new: ArrayLike, old: ArrayLike) -> Array:
+        before = jnp.asarray(old)
+        return jnp.where(due, round_to(jnp.asarray(new), before.dtype), before)
 
     return choose(new_tensors, old_tensors)

@@ -34,7 +34,8 @@ def _split_leaf(x: Tree) -> Tree:
     if dtype is None or not jnp.issubdtype(dtype, jnp.complexfloating):
         return x
     if isinstance(x, jax.ShapeDtypeStruct):
-        return SplitRealAndImaginaryArrays(*[jax.ShapeDtypeStruct(x.shape, real_part(dtype), sharding=x.sharding)] * 2)
+        half: Tree = jax.ShapeDtypeStruct(x.shape, real_part(dtype), sharding=x.sharding)
+        return SplitRealAndImaginaryArrays(half, half)
     return SplitRealAndImaginaryArrays(jnp.real(x), jnp.imag(x))
 
 

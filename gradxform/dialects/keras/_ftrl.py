@@ -14,15 +14,15 @@ from gradxform.dialects.keras._keras import Common, keras_optimizer, optimizer
 NonPositive = Annotated[Value, Range("(-inf, 0]")]
 
 
+def _initial(zero, initial_accumulator_value):
+    return jnp.full_like(zero, initial_accumulator_value)
+
+
 class FtrlState(NamedTuple):
     """The sum of |g|^2, and the linear part of the sum of the losses so far."""
 
     accumulator: Annotated[RealUpdates, Field(first=_initial)]
     linear: Updates
-
-
-def _initial(zero, initial_accumulator_value):
-    return jnp.full_like(zero, initial_accumulator_value)
 
 
 def _clip(z, most):

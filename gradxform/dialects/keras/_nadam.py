@@ -14,6 +14,10 @@ from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, opti
 from gradxform.transforms import scale_by_learning_rate
 
 
+def _advance(u_product, c, b1):
+    return u_product * _momentum(c.t, b1)
+
+
 class NadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
@@ -25,10 +29,6 @@ class NadamState(NamedTuple):
 
 def _momentum(t, b1):
     return b1 * (1 - 0.5 * 0.96**t)
-
-
-def _advance(u_product, c, b1):
-    return u_product * _momentum(c.t, b1)
 
 
 @elementwise(NadamState)

@@ -57,7 +57,7 @@ class WarmUp:
     steps: int
     accumulate: bool
 
-    def __call__(self, k: Array) -> Array:
+    def __call__(self, k: Array) -> Array | float:
         n = self.batches.counted(k)
         seen = n - self.batches.before - 1 if self.accumulate else k
         return evaluate(self.learning_rate, seen) * self._factor(n)

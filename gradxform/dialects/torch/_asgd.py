@@ -13,20 +13,20 @@ from gradxform.dialects.torch._torch import torch_optimizer
 from gradxform.transforms import add_decayed_weights, scale
 
 
-class AsgdState(NamedTuple):
-    """The step size of the next update, and the average of the parameters."""
-
-    count: Clock
-    eta: Annotated[Shared, Field(first=_start, advance=_advance)]
-    ax: Updates
-
-
 def _start(lr):
     return lr * 1.0
 
 
 def _advance(eta, c, lr, lambd, alpha):
     return lr / (1 + lambd * lr * c.t) ** alpha
+
+
+class AsgdState(NamedTuple):
+    """The step size of the next update, and the average of the parameters."""
+
+    count: Clock
+    eta: Annotated[Shared, Field(first=_start, advance=_advance)]
+    ax: Updates
 
 
 @elementwise(AsgdState, needs=("params",))

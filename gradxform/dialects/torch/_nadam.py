@@ -13,6 +13,10 @@ from gradxform.dialects.torch._adam import moments
 from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 
 
+def _advance(momentum_product, c, b1, momentum_decay):
+    return momentum_product * _momentum(c.t, b1, momentum_decay)
+
+
 class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
@@ -24,10 +28,6 @@ class ScaleByNadamState(NamedTuple):
 
 def _momentum(t, b1, momentum_decay):
     return b1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
-
-
-def _advance(momentum_product, c, b1, momentum_decay):
-    return momentum_product * _momentum(c.t, b1, momentum_decay)
 
 
 @elementwise(ScaleByNadamState)
