@@ -1,0 +1,111 @@
+"""The first state of a stage, field by field as the state class declares it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeGuard
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import real_part, widen
+from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, on_the_mesh_of
+from gradxform.core._kernel import named, names_of
+from gradxform.tree._params import is_stand_in
+
+if TYPE_CHECKING:
+    from gradxform.core._stage import Stage
+
+
+def first_state(stage: Stage, params: Params) -> OptState:
+    """The state before the first update, on the devices of the parameters."""
+    leaves, treedef = flatten(params)
+    layout, fields = stage.layout, {}
+    for name, field in layout.fields.items():
+        if field.when is not None and not at_start(stage, field.when):
+            fields[name] = None
+        elif field.kind == "leaf":
+            fields[name] = treedef.unflatten([_of_leaf(stage, field, p) for p in leaves])
+        elif field.kind == "shared":
+            fields[name] = _of_all(stage, field, params, leaves)
+        elif field.kind == "key":
+            fields[name] = None if stage.args["key"] is None else as_key(stage.args["key"])
+        elif field.kind == "inner":
+            fields[name] = _of_inside(stage, name, field, params)
+    clock = jnp.full([], layout.start, jnp.int32) if layout.clock else None
+    return on_the_mesh_of(params, layout.make(fields, clock))
+
+
+def at_start(stage: Stage, fn: Callable[..., Tree], **given: Tree) -> Tree:
+    """What a declared function makes of what it names: of what is given, and of the arguments, schedules at 0."""
+    return fn(**named(fn, {**stage.kernel.at(0, stage.args), **given}))
+
+
+def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> Tree:
+    present, given, first = [p for p in leaves if is_array(p)], {}, field.first
+    assert callable(first)
+    if "params" in names_of(first):
+        given["params"] = params if stage.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
+    value, dtype = at_start(stage, first, **given), None
+    if field.dtype == "params" and present:
+        dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
+    return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
+
+
+def _of_leaf(stage: Stage, field: Field, p: Tree) -> Tree:
+    if is_gap(p):
+        return p
+    if callable(field.first) and "leaf" in names_of(field.first):
+        return at_start(stage, field.first, leaf=p)
+    if not is_array(p):
+        return (fresh(p) if field.dtype == "p" else jnp.zeros_like(p)) if hasattr(p, "shape") else None
+    dtype, first = _dtype_at(stage, field, p), field.first
+    if first is None and field.dtype == "p":
+        return fresh(p, dtype)
+    zero = jnp.zeros_like(p, dtype=dtype)
+    if not callable(first):
+        axes = axes_of(stage, field, zero.shape)
+        return zero if axes is None else jax.tree.map(lambda a: _along(zero, a), axes, is_leaf=lambda a: isinstance(a, Axes))
+    given = {"zero": zero, "p": fresh(p, widen(dtype_of(p)))} if "p" in names_of(first) else {"zero": zero}
+    return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, at_start(stage, first, **given))
+
+
+def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:
+    dtype = dtype_of(p) if field.dtype == "p" else widen(dtype_of(p))
+    if field.stored and stage.args.get(field.stored) is not None:
+        stored = jnp.dtype(stage.args[field.stored])
+        imaginary = jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.issubdtype(stored, jnp.complexfloating)
+        dtype = jnp.promote_types(stored, jnp.complex64) if imaginary and stage.kernel.whole else stored
+    return real_part(dtype) if field.dtype == "real" else dtype
+
+
+def axes_of(stage: Stage, field: Field, shape: Shape) -> Tree:
+    """The axes of a field at a leaf of that shape; None: those of the leaf."""
+    return at_start(stage, field.axes, shape=shape) if callable(field.axes) else field.axes
+
+
+def _along(zero: Array, axes: Axes) -> Array:
+    """Zeros with these axes, laid out over devices as what is computed from the leaf will be."""
+    kept = [i for i in axes if i is not None]
+    x = zero.sum([i for i in range(zero.ndim) if i not in kept]).transpose([sorted(kept).index(i) for i in kept])
+    return jnp.expand_dims(x, [i for i, axis in enumerate(axes) if axis is None])
+
+
+def _of_inside(stage: Stage, name: str, field: Field, params: Params) -> OptState:
+    if callable(field.first):
+        return at_start(stage, field.first, params=params)
+    seen = params if is_stand_in(params) else stage.view(params).see(params)
+    state = stage.each(lambda tx: tx.init(seen), name, field)
+    return field.through[1](None, state) if field.through else state
+
+
+def is_key(x: object) -> TypeGuard[Array]:
+    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def as_key(key: Array | int) -> Array:
+    """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
+    if isinstance(key, int):
+        return jax.random.key(key)
+    return jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)), impl=jax.random.key_impl(key) if is_key(key) else None)
