@@ -7,6 +7,7 @@ import pytest
 
 import gradxform as gx
 from gradxform import dialects, registry
+from gradxform.testing import case_for
 
 pytestmark = pytest.mark.fast
 
@@ -44,6 +45,11 @@ def test_the_dialects_are_in_the_same_table():
     assert gx.names("torch.adam*") == ["torch.adam", "torch.adamax", "torch.adamw"]
     assert [e.full_name for e in dialects.entries("torch")] == gx.names("torch.*")
     assert not any("." in name for name in gx.names(kind="*"))
+
+
+@pytest.mark.parametrize("name", [*gx.names(kind="*"), *(e.full_name for e in dialects.entries())])
+def test_every_entry_says_how_far_information_flows(name):
+    assert case_for(name).scope in ("elementwise", "per_leaf", "per_tree")
 
 
 def test_near_names_are_of_all_systems():

@@ -99,7 +99,11 @@ class TreeContext(Context):
 
     def lift(self, made: Lifted, g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
-        return self.stage.stage_of(made.kernel)(g, s, p, **extra)
+        stage = self.stage.stage_of(made.kernel)
+        if not stage.layout.boxed:
+            return stage(g, s, p, **extra)
+        u, state = stage(g, self.state._replace(inner_state=s), p, **extra)  # its clock stands around the record
+        return u, state.inner_state
 
 
 _programs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()

@@ -130,7 +130,7 @@ def _basis_at(due: ArrayLike, m: Array, old: Array) -> Array:
 _ADAM = scale_by_adam()
 
 
-@wrapper(GaLoreState)
+@wrapper(GaLoreState, scope="per_leaf")
 def _scale_by_galore(
     g, s, p, c,
     rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0, base_optimizer: GradientTransformation = _ADAM,
