@@ -321,6 +321,30 @@ def test_one_that_is_made():
     assert examine(tx, laws=[1, 2, 3, 4, 10, 12, 16, 18, 19]).ok
 
 
+class SeveralState(NamedTuple):
+    states: Annotated[Inner, Field(made=lambda txs: txs)]
+
+
+@wrapper(SeveralState, scope="elementwise")
+def in_turn(g, s, p, c, txs: tuple):
+    states = []
+    for tx, state in zip(map(c.bind, txs), s.states, strict=True):
+        g, state = tx.update(g, state, p)
+        states.append(state)
+    return g, s._replace(states=tuple(states))
+
+
+def test_several_in_one_field():
+    txs = (gx.trace(0.9), gx.schedule_free_sgd(SCHEDULE))
+    tx, other = in_turn(txs), gx.chain(*txs)
+    (u, state), (v, after) = run(tx), run(other)
+    same((u, state.states), (v, after))
+    same(gx.eval_params(tx, state, PARAMS), gx.eval_params(other, after, PARAMS), rtol=0)
+    same(gx.resume_at(tx, tx.init(PARAMS), 3).states, gx.resume_at(other, other.init(PARAMS), 3), rtol=0)
+    assert gx.transfer_state(other, after, tx, PARAMS).fresh == ()
+    assert tx == in_turn((gx.trace(0.9), gx.schedule_free_sgd(SCHEDULE)))
+
+
 # ---- a view
 
 

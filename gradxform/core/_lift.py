@@ -119,7 +119,7 @@ def wrapper(
       needs: as for a kernel; an extra argument that is a tree comes as it is.
       view: (tree, named arguments) -> `View`: what is inside sees only that of the trees.
       evaluate: (params, state, and named: `after`, `inside`, arguments) -> the parameters to evaluate with; `inside(params)` are those of
-        what is inside, which is also what holds without this.
+        what is inside, which is also what holds without this; `inside(params, after)` where `after` is not the wrapper's own.
       inner_steps: (named: `step`, `s`, arguments) -> the updates that what is inside has made after `step` ones; a tuple where they differ.
       check: (name, arguments) raises where the arguments do not fit together.
       call: (arguments) -> the function and its arguments by which an equal one is made, where that is another.

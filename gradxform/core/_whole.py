@@ -184,11 +184,11 @@ def leaf_as_before(new: Tree, old: Tree) -> Tree:
 def evaluate(stage: Stage, record: OptState, params: Params, after: After) -> Params:
     """The parameters to evaluate with: as declared, or as what is inside has them."""
 
-    def inside(params: Params) -> Params:
-        for name, tx in stage.inside(record, aside=False):
+    def inside(params: Params, after: After = after) -> Params:
+        for _, tx, state in stage.parts_of(record, aside=False):
             view = stage.view(params)
             seen = view.see(params)
-            found = evaluated(tx, record if stage.layout.cls is None else getattr(record, name), seen, view.after(after, params))
+            found = seen if tx is None else evaluated(tx, state, seen, view.after(after, params))
             params = params if found is seen else view.put(params, found)
         return params
 
