@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec
 from gradxform._declare import declare
 from gradxform._errors import StructureError
 from gradxform._types import Extra
-from gradxform.core._kernel import OUTSIDE, Kernel
+from gradxform.core._kernel import OUTSIDE, SCOPES, Kernel
 from gradxform.core._stage import Stage
 from gradxform.core._state import ScaleByScheduleState, layout
 from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
@@ -126,6 +126,8 @@ def wrapper(
       widens: whether updates of narrow parameters are float32 or wider, to be rounded only when they are added.
     """
     _check_use("wrapper", state)
+    if scope not in SCOPES:
+        raise StructureError(f"wrapper: `scope` is one of {', '.join(SCOPES)}, but got {scope!r}.")
 
     def decorate(kernel: Function[P]) -> Maker[P]:
         return _public(kernel, Kernel(
@@ -139,6 +141,8 @@ def wrapper(
 def _check_use(scope: str, state: object) -> None:
     if inspect.isfunction(state):
         raise StructureError(f"{scope}: it takes the state class, not the kernel. Write `@{scope}()` where there is no state.")
+    if not any(hasattr(state, name) for name in ("_fields", "fields", "__metadata__")):
+        raise StructureError(f"{scope}: the state is a NamedTuple with annotated fields, but got {state!r}.")
 
 
 def _name(kernel: Callable[..., Any]) -> str:
@@ -164,6 +168,11 @@ def _public(
             if bound.arguments[name] is not None or not kernel.parameters[name].nullable:
                 where = kernel.name if len(kernel.transformations) == 1 else f"{kernel.name}, {name}"
                 check_transformation(bound.arguments[name], where)
+        if kernel.layout.inner and not kernel.whole:
+            raise StructureError(
+                f"{kernel.name}: its state keeps that of a transformation inside ({', '.join(kernel.layout.inner)}), which only a kernel "
+                "of trees can call. Decorate it with `wrapper`, or run it within one: `c.lift`."
+            )
         return transformation(Stage(kernel, bound.arguments))
 
     _check_fields(kernel)
@@ -185,5 +194,6 @@ def _check_fields(kernel: Kernel) -> None:
     if kernel.whole and len(fields) != len(kernel.transformations):
         raise StructureError(
             f"{kernel.name}: the state has {len(fields)} `Inner` fields ({', '.join(fields)}), but {len(kernel.transformations)} arguments "
-            f"are annotated `GradientTransformation` ({', '.join(kernel.transformations)}). They belong together in order."
+            f"are annotated `GradientTransformation` ({', '.join(kernel.transformations)}). They belong together in order: annotate the "
+            "argument, `inner: GradientTransformation`, or say how it is made, `Annotated[Inner, Field(made=...)]`."
         )

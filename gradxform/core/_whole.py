@@ -19,7 +19,7 @@ import numpy as np
 
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Array, DType, OptState, Params, Tree, Updates
-from gradxform.core._engine import Context, wide_leaf
+from gradxform.core._engine import Context, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._kernel import Kernel, missing, named
@@ -139,7 +139,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
-    u, new = kernel.function(updates, record, params, c, **args)
+    u, new = returned(kernel, kernel.function(updates, record, params, c, **args))
     if layout.cls is None:
         return u, new
     fields: dict[str, Any] = {}
