@@ -25,7 +25,8 @@ Made = TypeVar("Made")
 Bound = inspect.BoundArguments
 WORDS = {  # the words of PyTorch and Keras, and ours
     "lr": ("learning_rate",), "betas": ("b1", "b2"), "beta1": ("b1",), "beta2": ("b2",), "beta_1": ("b1",), "beta_2": ("b2",),
-    "epsilon": ("eps",), "alpha": ("decay",), "rho": ("decay",), "momentum_decay": ("decay",),
+    "epsilon": ("eps",), "alpha": ("decay",), "rho": ("decay",), "momentum_decay": ("decay",), "learning_rate": ("lr",),
+    "b1": ("betas", "beta_1", "beta1"), "b2": ("betas", "beta_2", "beta2"), "eps": ("epsilon",), "weight_decay": ("wd",),
 }  # fmt: skip
 advisers: list[Callable[[str, str], str]] = []
 """Functions of (a function's name, a wrong argument) that know where such an argument is taken; the registry is one."""

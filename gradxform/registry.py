@@ -287,7 +287,8 @@ def _advice(owner: str, wrong: str) -> str:
     relatives = [e for e in _with_dialects().values() if e.name == owner or (not e.system and e.name.startswith(owner))]
     takers = [e.full_name for e in relatives if wrong in e.parameters and e.full_name != owner]
     places = [name if "." not in name else f"gradxform.dialects.{name}" for name in sorted(takers, key=lambda name: "." in name)]
-    return f"{places[0]} takes it." if places else ""
+    chosen = [*places[:1], *(name for name in places[1:] if name == f"gradxform.dialects.torch.{owner}")]
+    return f"{' and '.join(chosen)} {'takes' if len(chosen) == 1 else 'take'} it." if chosen else ""
 
 
 advisers.append(_advice)

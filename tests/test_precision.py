@@ -385,3 +385,65 @@ class TestMasterWeights:
     def test_laws(self, key):
         report = examine(gx.master_weights(gx.adam(1e-3), key=key))
         assert report.ok, report
+
+
+def last_master():
+    """A complete optimizer with a master copy at its end, one stage before it."""
+    return gx.chain(gx.clip(100.0), gx.master_weights(gx.sgd(0.003, 0.9)))
+
+
+BOTH = {"w": True, "b": True}
+GROUPS = {"m": last_master(), "s": gx.sgd(0.1)}
+AROUND = {
+    "chain": last_master(),
+    "named_chain": gx.named_chain(("one", gx.clip(9.0)), ("two", last_master())),
+    "masked": gx.masked(last_master(), BOTH),
+    "partition": gx.partition(GROUPS, {"w": "m", "b": "s"}),
+    "flatten": gx.flatten(last_master()),
+    "sam": gx.sam(last_master(), gx.sgd(0.01)),
+    "sam, partition": gx.sam(gx.partition(GROUPS, {"w": "m", "b": "s"}), gx.sgd(0.01)),
+    "sam, masked": gx.sam(gx.masked(last_master(), BOTH), gx.sgd(0.01)),
+    "sam, accumulate": gx.sam(gx.accumulate(last_master(), 2), gx.sgd(0.01)),
+    "flatten, sam": gx.flatten(gx.sam(last_master(), gx.sgd(0.01))),
+    "accumulate": gx.accumulate(last_master(), 2),
+    "accumulate, no branch": gx.accumulate(last_master(), 2, branch_free=True),
+    "MultiSteps": gx.MultiSteps(last_master(), 2).gradient_transformation(),
+    "apply_if_finite": gx.apply_if_finite(last_master(), 3),
+    "conditionally_mask": gx.conditionally_mask(last_master(), lambda k: k % 2 == 0),
+    "inject_hyperparams": gx.inject_hyperparams(lambda rate: gx.chain(gx.clip(9.0), gx.master_weights(gx.sgd(rate))))(0.003),
+    "split_real_and_imaginary": gx.split_real_and_imaginary(last_master()),
+    "with_extra_args_support": gx.with_extra_args_support(last_master()),
+}
+
+
+@pytest.mark.parametrize("name", AROUND)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "jit"])
+def test_the_parameter_is_the_rounded_copy_whatever_is_around(name, compiled):
+    """Nothing on the way out may round the difference of two narrow numbers to their own dtype."""
+    tx, params, moved = AROUND[name], start("bfloat16"), 0
+    state, update = tx.init(params), jax.jit(tx.update) if compiled else tx.update
+    for _ in range(8):
+        u, state = update(gradient(params), state, params)
+        before, params = params, gx.apply_updates(params, u)
+        moved += sum(int((x != y).sum()) for x, y in zip(jax.tree.leaves(before), jax.tree.leaves(params), strict=True))
+    [copy] = [x for _, x in gx.tree.get_all_with_path(state, "master")]
+    if "flatten" in name:
+        np.testing.assert_array_equal(bits(copy.astype("bfloat16")), bits(jnp.concatenate([params["b"], params["w"].ravel()])))
+    else:
+        kept = {k: x for k, x in copy.items() if isinstance(x, jax.Array)}
+        assert set(kept) == ({"w"} if "partition" in name else {"w", "b"})
+        assert_equal(jax.tree.map(lambda x: x.astype("bfloat16"), kept), {k: params[k] for k in kept})
+    assert moved > 50
+    if "partition" in name:
+        assert (u["w"].dtype, u["b"].dtype) == (jnp.float32, jnp.bfloat16)
+
+
+def test_lookahead_hands_wide_updates_on():
+    """Until it goes back to the slow parameters, which the copy does not hear of."""
+    tx, params = gx.lookahead(last_master(), 5, 0.5), gx.LookaheadParams.init_synced(start("bfloat16"))
+    state = tx.init(params)
+    for _ in range(4):
+        u, state = tx.update(gradient(params.fast), state, params)
+        params = gx.apply_updates(params, u)
+        assert_equal(params.fast, jax.tree.map(lambda x: x.astype("bfloat16"), state.fast_state[1].master))
+    assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(u))

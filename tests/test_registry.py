@@ -9,6 +9,7 @@ import pytest
 
 import gradxform as gx
 from gradxform import dialects, registry
+from gradxform.testing import case_for
 
 pytestmark = pytest.mark.fast
 
@@ -54,6 +55,11 @@ def test_every_function_says_in_one_attribute_what_it_declares():
         assert declaration.owner == entry.full_name
         assert list(declaration.parameters) == list(inspect.signature(entry.make).parameters)
     assert gx.cosine_decay_schedule.declaration.parameters["decay_steps"].range.text == "[1, inf)"
+
+
+@pytest.mark.parametrize("name", [*gx.names(kind="*"), *(e.full_name for e in dialects.entries())])
+def test_every_entry_says_how_far_information_flows(name):
+    assert case_for(name).scope in ("elementwise", "per_leaf", "per_tree")
 
 
 def test_near_names_are_of_all_systems():

@@ -217,3 +217,60 @@ def test_a_kernel_may_declare_any_other_parameters(x64):
 def test_what_is_not_a_transformation_is_refused():
     with pytest.raises(gx.StructureError, match="eval_params: expected a GradientTransformation"):
         gx.eval_params(gx.sgd, (), ())
+
+
+AVERAGE = gx.schedule_free_sgd(0.1)
+LOOKED_THROUGH = {
+    "flatten": gx.flatten,
+    "flatten in a chain": lambda tx: gx.chain(gx.scale(1.0), gx.flatten(gx.chain(gx.scale(1.0), tx))),
+    "per_device": lambda tx: gx.per_device(tx, None),
+    "beside a monitor": lambda tx: gx.chain(gx.monitor({"norm": gx.tree.norm}), tx),
+    "beside a plateau": lambda tx: gx.chain(gx.reduce_on_plateau(), tx),
+    "with_extra_args_support": gx.with_extra_args_support,
+    "inject_hyperparams": lambda tx: gx.inject_hyperparams(lambda k: gx.chain(gx.scale(k), tx))(1.0),
+    "conditionally_mask": lambda tx: gx.conditionally_mask(tx, lambda k: k >= 0),
+    "MultiSteps": lambda tx: gx.MultiSteps(tx, 1).gradient_transformation(),
+    "split_real_and_imaginary": gx.split_real_and_imaginary,
+    "sam": lambda tx: gx.sam(tx, gx.sgd(0.1), sync_period=1),
+}
+
+
+@pytest.mark.parametrize("tx", [AVERAGE, CONSTANT["sgd"]], ids=["schedule_free", "nesterov"])
+@pytest.mark.parametrize("name", LOOKED_THROUGH)
+def test_wrappers_are_looked_through(name, tx):
+    around = LOOKED_THROUGH[name](tx)
+    update = lambda g, s, p: around.update(g, s, p, value=1.0)
+    for (expected, stored, _), (found, params, _) in zip(train(tx, 4), train(around, 4, update=update), strict=True):
+        np.testing.assert_allclose(params, stored, rtol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.abs(found - params).max() > 1e-3
+
+
+def after_three(tx, params):
+    """The parameters to evaluate with, those stored, and the state, after three noisy updates."""
+    rng, state = np.random.default_rng(0), tx.init(params)
+    for _ in range(3):
+        g = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), jnp.float32), params)
+        u, state = tx.update(g, state, params)
+        params = gx.apply_updates(params, u)
+    return gx.eval_params(tx, state, params), params, state
+
+
+AHEAD = gx.chain(gx.nesterov(0.9), gx.scale(-0.1))
+
+
+def test_mechanize_scales_the_look_ahead_of_what_is_inside():
+    found, params, state = after_three(gx.mechanize(AHEAD, weight_decay=0.0, s_init=0.1), jnp.ones(3))
+    way = 0.09 * jnp.sum(state.s) * state.base_optimizer_state[0].trace
+    np.testing.assert_allclose(found, params + way, rtol=1e-6)
+    assert np.abs(way).max() > 1e-4
+
+
+def test_galore_turns_the_look_ahead_of_what_is_inside():
+    tx = gx.scale_by_galore(2, scale=lambda k: 1.0 / (k + 1), base_optimizer=AHEAD)
+    found, params, state = after_three(tx, {"w": jnp.ones((5, 3)), "wide": jnp.ones((2, 4)), "b": jnp.ones(3)})
+    low, basis = state.base_optimizer_state[0].trace, state.projector
+    way = {"w": basis["w"] @ low["w"] / 3, "wide": low["wide"] @ basis["wide"].T / 3, "b": low["b"]}
+    for name, x in way.items():
+        np.testing.assert_allclose(found[name], params[name] + 0.09 * x, rtol=1e-5)
+        assert np.abs(x).max() > 1e-3

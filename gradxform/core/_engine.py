@@ -170,9 +170,17 @@ class Program:
         for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
             seen, hyper = self._seen(i, g, p, read[i], numbers, common[i])
             with jax.named_scope(slot.kernel.name):
-                u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
-                g = round_to(jnp.asarray(u), g.dtype)
-                new = [getattr(record, f) for f in slot.layout.leaf]
+                try:
+                    u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
+                except TypeError as e:
+                    if Undeclared.__name__ in str(e):  # JAX's functions ask it nothing, but say what it is
+                        seen[2].refuse()
+                    raise
+                g = round_to(jnp.asarray(_shaped(slot.kernel, "the update", u, g)), g.dtype)
+                new = [
+                    _shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), old)
+                    for f, old in zip(slot.layout.leaf, fields, strict=True)
+                ]
                 new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
         return (g, *new_fields)
 
@@ -235,27 +243,37 @@ class Undeclared:
     def __init__(self, owner: str):
         self._owner = owner
 
-    def _refuse(self, *_: Tree) -> NoReturn:
+    def refuse(self, *_: Tree) -> NoReturn:
         raise MissingArgumentError(
             f'{self._owner}: the kernel reads `p`, which its decorator does not declare; add it: `needs=("params",)`.'
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = _refuse
-    __matmul__ = __rmatmul__ = __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __jax_array__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = refuse
+    __matmul__ = __rmatmul__ = __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = refuse
 
     def __getattr__(self, name: str) -> NoReturn:
-        self._refuse()
+        self.refuse()
 
 
 def returned(kernel: Kernel, out: Tree) -> tuple[Array, OptState]:
     """What a kernel returned, checked to be an update and a state."""
-    if isinstance(out, tuple) and len(out) == 2 and (hasattr(out[1], "_replace") or not kernel.layout.cls._fields):
+    fields = kernel.layout.cls._fields if kernel.layout.cls else ()
+    if isinstance(out, tuple) and len(out) == 2 and all(hasattr(out[1], name) for name in fields):
         return out
     came = f"a {type(out).__name__}" if not isinstance(out, tuple) else f"{len(out)} values"
     came = came if not isinstance(out, tuple) or len(out) != 2 else f"a {type(out[1]).__name__} for the state"
     raise StructureError(
         f"{kernel.name}: a kernel returns the update and the state, `return u, s` or `return u, s._replace(...)`, but this returned {came}."
     )
+
+
+def _shaped(kernel: Kernel, what: str, new: Tree, old: Tree) -> Tree:
+    """What a kernel made, checked to have the structure and the shapes of what was there."""
+    (xs, made), (ys, had) = jax.tree.flatten(new), jax.tree.flatten(old)
+    if made == had and list(map(jnp.shape, xs)) == list(map(jnp.shape, ys)):
+        return new
+    came, wanted = (jax.tree.map(jnp.shape, tree) for tree in (new, old))
+    raise StructureError(f"{kernel.name}: {what} must keep the shape {wanted}, but the kernel returns it with {came}.")
 
 
 def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:

@@ -56,6 +56,8 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
 def _of_leaf(stage: Stage, field: Field, p: Tree) -> Tree:
     if is_gap(p):
         return p
+    if callable(field.first) and "leaf" in names_of(field.first):
+        return at_start(stage, field.first, leaf=p)
     if not is_array(p):
         return (fresh(p) if field.dtype == "p" else jnp.zeros_like(p)) if hasattr(p, "shape") else None
     dtype, first = _dtype_at(stage, field, p), field.first

@@ -20,7 +20,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from gradxform._declare import declare
 from gradxform._errors import StructureError
 from gradxform._types import Extra
-from gradxform.core._kernel import OUTSIDE, Kernel, Lifted
+from gradxform.core._kernel import OUTSIDE, SCOPES, Kernel, Lifted
 from gradxform.core._stage import Stage
 from gradxform.core._state import ScaleByScheduleState, layout
 from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
@@ -118,13 +118,15 @@ def wrapper(
       needs: as for a kernel; an extra argument that is a tree comes as it is.
       view: (tree, named arguments) -> `View`: what is inside sees only that of the trees.
       evaluate: (params, state, and named: `after`, `inside`, arguments) -> the parameters to evaluate with; `inside(params)` are those of
-        what is inside, which is also what holds without this.
+        what is inside, which is also what holds without this; `inside(params, after)` where `after` is not the wrapper's own.
       inner_steps: (named: `step`, `s`, arguments) -> the updates that what is inside has made after `step` ones; a tuple where they differ.
       check: (name, arguments) raises where the arguments do not fit together.
       call: (arguments) -> the function and its arguments by which an equal one is made, where that is another.
       widens: whether updates of narrow parameters are float32 or wider, to be rounded only when they are added.
     """
     _check_use("wrapper", state)
+    if scope not in SCOPES:
+        raise StructureError(f"wrapper: `scope` is one of {', '.join(SCOPES)}, but got {scope!r}.")
 
     def decorate(kernel: Function[P]) -> Lifted[P]:
         return _public(kernel, Kernel(
@@ -138,6 +140,8 @@ def wrapper(
 def _check_use(scope: str, state: object) -> None:
     if inspect.isfunction(state):
         raise StructureError(f"{scope}: it takes the state class, not the kernel. Write `@{scope}()` where there is no state.")
+    if not any(hasattr(state, name) for name in ("_fields", "fields", "__metadata__")):
+        raise StructureError(f"{scope}: the state is a NamedTuple with annotated fields, but got {state!r}.")
 
 
 def _name(kernel: Callable[..., Any]) -> str:
@@ -161,6 +165,11 @@ def _public(fn: Callable[..., Any], kernel: Kernel, check: Callable[[str, Mappin
             if bound.arguments[name] is not None or not kernel.parameters[name].nullable:
                 where = kernel.name if len(kernel.transformations) == 1 else f"{kernel.name}, {name}"
                 check_transformation(bound.arguments[name], where)
+        if kernel.layout.inner and not kernel.whole:
+            raise StructureError(
+                f"{kernel.name}: its state keeps that of a transformation inside ({', '.join(kernel.layout.inner)}), which only a kernel "
+                "of trees can call. Decorate it with `wrapper`, or run it within one: `c.lift`."
+            )
         return transformation(Stage(kernel, bound.arguments))
 
     _check_fields(kernel)
@@ -183,5 +192,6 @@ def _check_fields(kernel: Kernel) -> None:
     if kernel.whole and len(fields) != len(kernel.transformations):
         raise StructureError(
             f"{kernel.name}: the state has {len(fields)} `Inner` fields ({', '.join(fields)}), but {len(kernel.transformations)} arguments "
-            f"are annotated `GradientTransformation` ({', '.join(kernel.transformations)}). They belong together in order."
+            f"are annotated `GradientTransformation` ({', '.join(kernel.transformations)}). They belong together in order: annotate the "
+            "argument, `inner: GradientTransformation`, or say how it is made, `Annotated[Inner, Field(made=...)]`."
         )

@@ -50,7 +50,8 @@ class Stage(Spec):
 
     @property
     def members(self) -> Sequence[Any]:
-        return [tx for _, tx in self.inside(None)]
+        inside = (_listed(self._within(name, self.layout.fields[name], None)) for name in self.layout.inner)
+        return [tx for several in inside for tx in several if tx is not None]
 
     @property
     def scope(self) -> str:
@@ -113,21 +114,16 @@ class Stage(Spec):
         tx = self._within(name, field, None)
         return _like(tx, [f(one) for one in _listed(tx)])
 
-    def inside(self, record: OptState | None, aside: bool = True) -> list[tuple[str, Any]]:
-        """The transformations inside, each with the name of its field; without `aside` only those whose updates go out."""
-        found = []
+    def parts(self, state: OptState) -> list[Part]:
+        return self.parts_of(self.layout.unbox(state))
+
+    def parts_of(self, record: OptState, aside: bool = True) -> list[Part]:
+        """The transformations inside with their states; without `aside` only those whose updates go out."""
+        parts = []
         for name in self.layout.inner:
             field = self.layout.fields[name]
             if field.aside and not aside:
                 continue
-            tx = self._within(name, field, record)
-            found += [(name, x) for x in _listed(tx)] if tx is not None else []
-        return found
-
-    def parts(self, state: OptState) -> list[Part]:
-        record, parts = self.layout.unbox(state), []
-        for name in self.layout.inner:
-            field = self.layout.fields[name]
             tx, inner = self._within(name, field, record), self._state_of(name, record)
             inner = field.through[0](inner) if field.through else inner
             if isinstance(tx, Mapping):

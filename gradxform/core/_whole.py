@@ -19,7 +19,7 @@ import numpy as np
 
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Array, OptState, Params, Tree, Updates
-from gradxform.core._engine import Context, wide_leaf
+from gradxform.core._engine import Context, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._kernel import Lifted, missing, named
@@ -93,7 +93,11 @@ class TreeContext(Context):
 
     def lift(self, made: Lifted[...], g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
-        return self.stage.stage_of(made.kernel)(g, s, p, **extra)
+        stage = self.stage.stage_of(made.kernel)
+        if not stage.layout.boxed:
+            return stage(g, s, p, **extra)
+        u, state = stage(g, self.state._replace(inner_state=s), p, **extra)  # its clock stands around the record
+        return u, state.inner_state
 
 
 _programs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
@@ -129,7 +133,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
-    u, new = kernel.function(updates, record, params, c, **args)
+    u, new = returned(kernel, kernel.function(updates, record, params, c, **args))
     if layout.cls is None:
         return u, new
     fields: dict[str, Any] = {}
@@ -174,11 +178,11 @@ def leaf_as_before(new: Tree, old: Tree) -> Tree:
 def evaluate(stage: Stage, record: OptState, params: Params, after: After) -> Params:
     """The parameters to evaluate with: as declared, or as what is inside has them."""
 
-    def inside(params: Params) -> Params:
-        for name, tx in stage.inside(record, aside=False):
+    def inside(params: Params, after: After = after) -> Params:
+        for _, tx, state in stage.parts_of(record, aside=False):
             view = stage.view(params)
             seen = view.see(params)
-            found = evaluated(tx, record if stage.layout.cls is None else getattr(record, name), seen, view.after(after, params))
+            found = seen if tx is None else evaluated(tx, state, seen, view.after(after, params))
             params = params if found is seen else view.put(params, found)
         return params
 

@@ -30,6 +30,7 @@ from gradxform._types import (
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
+from gradxform.core._hyper import evaluate
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
@@ -130,7 +131,21 @@ def _basis_at(due: ArrayLike, m: Array, old: Array) -> Array:
 _ADAM = scale_by_adam()
 
 
-@wrapper(GaLoreState)
+def _evaluated(params, s, after, inside, scale, weight_dimension_numbers):
+    leaves, treedef = flatten(params)
+    axes, bases = _axes(params, weight_dimension_numbers), treedef.flatten_up_to(s.projector)
+    factor = evaluate(scale, jnp.maximum(s.count - 1, 0))
+
+    def lifted(low):
+        parts = zip(treedef.flatten_up_to(low), bases, axes, leaves, strict=True)
+        return after(
+            treedef.unflatten([x if a is None else _lifted(x, b.astype(x.dtype), factor, a, p.shape) for x, b, a, p in parts])
+        )
+
+    return inside(params, lifted)
+
+
+@wrapper(GaLoreState, scope="per_leaf", evaluate=_evaluated)
 def _scale_by_galore(
     g, s, p, c,
     rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0, base_optimizer: GradientTransformation = _ADAM,

@@ -20,10 +20,13 @@ def _is_narrow(p: Tree, dtype: DType) -> bool:
     return is_array(p) and jnp.promote_types(dtype_of(p), dtype) != dtype_of(p)
 
 
-def _masters(params, dtype):
-    """Wide copies of narrow leaves, and a `MaskedNode` for each other."""
-    copy = lambda p: fresh(p, jnp.promote_types(dtype_of(p), dtype)) if _is_narrow(p, dtype) else p if is_gap(p) else MaskedNode()
-    return jax.tree.map(copy, params, is_leaf=is_gap)
+def _widened(leaf, dtype):
+    """A wide copy of a narrow leaf; another as it is."""
+    return fresh(leaf, jnp.promote_types(dtype_of(leaf), dtype)) if _is_narrow(leaf, dtype) else leaf
+
+
+def _master(leaf, dtype):
+    return _widened(leaf, dtype) if _is_narrow(leaf, dtype) else MaskedNode()
 
 
 def _either(params: Params, masters: Params) -> Params:
@@ -33,13 +36,13 @@ def _either(params: Params, masters: Params) -> Params:
 
 
 def _first(inner: GradientTransformation, params: Params, dtype: DType) -> OptState:
-    return inner.init(_either(params, _masters(params, dtype)))
+    return inner.init(jax.tree.map(lambda p: _widened(p, dtype), params, is_leaf=is_gap))
 
 
 class MasterWeightsState(NamedTuple):
     """The wide copy, with a `MaskedNode` for each leaf that is wide itself; the inner state; the key, if rounding is stochastic."""
 
-    master: Annotated[Updates, Field("shared", first=_masters)]
+    master: Annotated[Updates, Field(first=_master, stored="dtype")]
     inner_state: Annotated[Inner, Field(first=_first)]
     rng_key: Annotated[Key, Field(when=lambda key: key is not None)] = None
 

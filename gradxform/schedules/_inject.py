@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._declare import declaration_of
+from gradxform._declare import bind, declaration_of
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, round_to
 from gradxform._types import (
@@ -321,6 +321,11 @@ def inject_hyperparams(
              Dtypes and masks need not be named as static. The state's leaves are arrays of one dtype, first and last.
     Raises   ValueError: `static_args` names what is not an argument.
     """
+    if not callable(inner_factory):
+        raise HyperparameterError(
+            f"inject_hyperparams: expected a function of hyperparameters, but got {inner_factory!r:.200}. Give the function itself: "
+            "`inject_hyperparams(adam)(learning_rate=1e-3)`."
+        )
     static = frozenset([static_args] if isinstance(static_args, str) else static_args)
     signature = inspect.signature(inner_factory)
     if not static <= set(signature.parameters):
@@ -331,8 +336,7 @@ def inject_hyperparams(
 
     @functools.wraps(inner_factory)
     def make(*args: object, **kwargs: object) -> GradientTransformationExtraArgs:
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
+        bound = bind(getattr(inner_factory, "__name__", "inject_hyperparams"), inner_factory, args, kwargs)
         given = {}
         for name, value in bound.arguments.items():
             rest = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD

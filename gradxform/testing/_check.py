@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import traceback
 from collections.abc import Sequence
 
 from gradxform._types import Params
-from gradxform.testing._case import Oracle, Subject, case_for
+from gradxform.testing._case import Case, Oracle, Subject, case_for
 from gradxform.testing._laws import LAWS, Law, LawBroken, Skip
 
 
@@ -48,22 +47,40 @@ class Report:
 def examine(subject: Subject, *, oracle: Oracle | None = None, params: Params = None, laws: Sequence[int] | None = None) -> Report:
     """Examine a transformation under the laws (all, or those with the given numbers), and return the report.
 
-    An error raised by the transformation counts as a broken law; the report has its text.
+    An error raised by the transformation counts as a broken law; the report has its text. If the first call raises, nothing else is
+    examined.
     """
     case, findings = case_for(subject, oracle, params), []
-    for law in LAWS:
-        if laws is not None and law.number not in laws:
-            continue
+    asked = [law for law in LAWS if laws is None or law.number in laws]
+    problem = _at_the_first_call(case)
+    if problem and asked:
+        broken = Finding(asked[0], "broken", f"it raises at the first call: {problem}\n  Mend this first.")
+        return Report(case.name, [broken, *(Finding(law, "skipped", "not examined") for law in asked[1:])])
+    for law in asked:
         try:
             result = law(case)
         except LawBroken as e:
             findings.append(Finding(law, "broken", str(e)))
         except Exception as e:
-            last = traceback.format_exception_only(e)
-            findings.append(Finding(law, "broken", "it raised " + "".join(last).strip()))
+            findings.append(Finding(law, "broken", f"it raised {_told(e)}"))
         else:
             findings.append(Finding(law, "skipped", result.reason) if isinstance(result, Skip) else Finding(law, "holds"))
     return Report(case.name, findings)
+
+
+def _at_the_first_call(case: Case) -> str:
+    """What goes wrong with the first state or the first update; nothing if they can be made."""
+    try:
+        params = case.params()
+        case.update(case.tx, case.grads(0), case.tx.init(params), params)
+    except Exception as e:
+        return _told(e)
+    return ""
+
+
+def _told(e: Exception) -> str:
+    """An error without the notes that JAX adds."""
+    return f"{type(e).__name__}: {e}"
 
 
 def check(subject: Subject, *, oracle: Oracle | None = None, params: Params = None, laws: Sequence[int] | None = None) -> Report:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import inner, sum_sq
@@ -61,11 +62,16 @@ def _mechanize(
     return u, s._replace(x0=x0)
 
 
+def _evaluated(params, s, after, inside):
+    scale = jnp.sum(s.s)
+    return inside(params, lambda steps: after(jax.tree.map(lambda x: scale.astype(x.dtype) * x, steps)))
+
+
 @transform(
     source="Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1",
     example={"base_optimizer": sgd(1.0), "weight_decay": 0.0},
 )
-@wrapper(MechanicState, needs=("params",))
+@wrapper(MechanicState, needs=("params",), evaluate=_evaluated)
 def mechanize(
     g, s, p, c,
     base_optimizer: GradientTransformation, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6,

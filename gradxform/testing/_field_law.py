@@ -1,0 +1,99 @@
+"""The law about the fields of a state: 19."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._errors import GradxformError
+from gradxform._numerics import real_part, widen
+from gradxform._types import Axes, Field, Params, Shape
+from gradxform.core._first import axes_of
+from gradxform.core._holes import flatten, is_array, is_gap, paths
+from gradxform.core._masking import Partition
+from gradxform.core._stage import Stage
+from gradxform.core._transformation import Spec
+from gradxform.testing._case import DTYPES
+from gradxform.testing._laws import expect, law
+
+
+@law(19, "a field's shape and dtype follow from the parameter's, by the axes and the dtype that it declares")
+def fields(case: Any) -> None:
+    """Three sizes of every axis tell which of a field's axes are the parameter's. Every stage begins with what it sees of it."""
+    trees = [*itertools.product(_three(case.shapes), (jnp.float32,)), *((case.shapes, d) for d in DTYPES if d != jnp.float32)]
+    own: dict[Any, Shape] = {}
+    for i, (shapes, dtype) in enumerate(trees):
+        params = dataclasses.replace(case, shapes=shapes).params(dtype)
+        try:
+            jax.eval_shape(case.tx.init, params)
+        except GradxformError:  # law 1 says which dtypes may be refused, and the caller which shapes
+            if i == 0:
+                raise
+            continue
+        for number, (stage, seen) in enumerate(_stages(case.tx, params)):
+            _follow(number, stage, seen, own)
+
+
+def _three(shapes: Mapping[str, Shape]) -> list[Mapping[str, Shape]]:
+    """The leaves, taller ones, and ones with more of everything."""
+    taller, larger = lambda shape: tuple(n + 1 for n in reversed(shape)), lambda shape: tuple(n + 3 for n in shape)
+    return [{name: change(shape) for name, shape in shapes.items()} for change in (tuple, taller, larger)]
+
+
+def _stages(tx: Any, params: Params) -> Iterator[tuple[Stage, Params]]:
+    """The stages of a transformation, at any depth, each with what it sees of the parameters."""
+    spec = tx.update
+    if isinstance(spec, Stage):
+        yield spec, params
+        inside = [(one, spec.view(params)) for one in spec.members]
+    elif isinstance(spec, Partition):
+        inside = [(one, view) for _, one, view in spec.views(params)]
+    else:
+        inside = [(one, None) for one in spec.members] if isinstance(spec, Spec) else []
+    for one, view in inside:
+        yield from _stages(one, params if view is None else view.see(params))
+
+
+def _follow(number: int, stage: Stage, params: Params, own: dict[Any, Shape]) -> None:
+    """Compare the first state with the declaration; `own` collects the sizes of axes that are not the parameter's."""
+    record = stage.layout.unbox(jax.eval_shape(stage.init, params))
+    leaves, treedef = flatten(params)
+    for name in stage.layout.leaf:
+        field, tree = stage.layout.fields[name], getattr(record, name)
+        entries = [] if tree is None or field.codec is not None else treedef.flatten_up_to(tree)
+        for path, p, entry in zip(paths(params), leaves, entries, strict=False):
+            if not is_array(p) or is_gap(entry):
+                continue
+            where = f"{stage.name()}: the state's `{name}` at {path!r}"
+            axes = axes_of(stage, field, p.shape)
+            declared, structure = jax.tree.flatten(Axes(*range(p.ndim)) if axes is None else axes)
+            arrays, found = jax.tree.flatten(entry)
+            expect(structure == found, f"{where} is {found}, but its axes are declared for {structure}.")
+            for k, (a, x) in enumerate(zip(declared, arrays, strict=True)):
+                follows = len(a) == x.ndim and all(i is None or p.shape[i] == n for i, n in zip(a, x.shape, strict=True))
+                expect(
+                    follows, f"{where} has shape {x.shape} beside a parameter of shape {p.shape}, but its axes are declared as {a}."
+                )
+                sizes = tuple(n for i, n in zip(a, x.shape, strict=True) if i is None)
+                before = own.setdefault((number, name, path, k, a), sizes)
+                expect(
+                    sizes == before, f"{where}: axes of its own, declared as None in {a}, have sizes {sizes}, elsewhere {before}."
+                )
+                _of_dtype(where, stage, field, p, x)
+
+
+def _of_dtype(where: str, stage: Stage, field: Field, p: Any, x: Any) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        return
+    stored = stage.args.get(field.stored) if field.stored else None
+    declared = jnp.dtype(p.dtype if field.dtype == "p" else widen(p.dtype))
+    if stored is not None:
+        expect(real_part(x.dtype) == real_part(jnp.dtype(stored)), f"{where} is {x.dtype}, but `{field.stored}` is {stored!r}.")
+    else:
+        declared = real_part(declared) if field.dtype == "real" else declared
+        expect(x.dtype == declared, f"{where} is {x.dtype} beside a parameter of {p.dtype}, but is declared as {declared}.")
