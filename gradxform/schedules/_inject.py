@@ -24,8 +24,8 @@ from gradxform._types import (
     Field,
     Inner,
     OptState,
+    Parameter,
     Params,
-    Range,
     Schedule,
     Shared,
     Tree,
@@ -107,7 +107,7 @@ class Injection:
         self.static = {name: value for name, value in args.items() if kinds[name] == "static"}
         self.numbers = {name: value for name, value in args.items() if kinds[name] == "number"}
         self.schedules = {name: _stateful(value) for name, value in args.items() if kinds[name] == "schedule"}
-        check_arguments(self.call()[0], _declared(factory), self.numbers)
+        check_arguments(self.call()[0], _ranged(factory), self.numbers)
 
     def _key(self) -> tuple[Any, ...]:
         return (frozen(self.factory), self.static_args, frozen(self.dtype), frozen(self.args))
@@ -218,19 +218,18 @@ def _settled(value: ArrayLike, dtype: DType, copy: bool = False, scheduled: bool
     return jnp.array(value, dtype, copy=True) if copy else jnp.asarray(value, dtype)
 
 
-def _kind(name: str, value: object, factory: Callable[..., Any], static_args: frozenset[str]) -> str:
+def _kind(name: str, value: object, factory: Factory, static_args: frozenset[str]) -> str:
     """Whether an argument is a `number` for the state, a `schedule`, or `static`."""
-    hint = _hints(factory).get(name)
-    if name in static_args or value is None or isinstance(value, (bool, np.bool_, str, type, Labels)) or _is_key(value):
+    said = _annotated(factory).get(name)
+    plain = value is None or isinstance(value, (bool, np.bool_, str, type, Labels)) or _is_key(value)
+    if name in static_args or plain or said == "static":
         return "static"
     if is_schedule(value):
-        return "static" if _says(hint) == "static" else "schedule"
-    if not isinstance(value, (int, float, complex, np.number, np.ndarray, jax.Array)) or _says(hint) == "static":
-        return "static"
-    if isinstance(value, (int, np.integer)) and _says(hint) != "number":
-        default = inspect.signature(factory).parameters[name].default if name in inspect.signature(factory).parameters else None
-        return "number" if isinstance(default, float) else "static"
-    return "number"
+        return "schedule"
+    if isinstance(value, (int, np.integer)) and said != "number":
+        parameter = inspect.signature(factory).parameters.get(name)
+        return "number" if parameter is not None and isinstance(parameter.default, float) else "static"
+    return "number" if isinstance(value, (int, float, complex, np.number, np.ndarray, jax.Array)) else "static"
 
 
 def _is_key(value: object) -> bool:
@@ -240,47 +239,35 @@ def _is_key(value: object) -> bool:
     return jnp.issubdtype(value.dtype, jax.dtypes.prng_key) or (value.dtype == jnp.uint32 and value.shape[-1:] in ((2,), (4,)))
 
 
-def _declared(factory: Callable[..., Any]) -> Mapping[str, Any]:
+def _ranged(factory: Factory) -> Mapping[str, Parameter]:
     """The arguments that a factory declares by our annotations."""
-    return declaration_of(factory).parameters if any(_has_range(h) for h in _hints(factory).values()) else {}
+    try:
+        declared = declaration_of(factory).parameters
+    except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing
+        return {}
+    return declared if any(p.range for p in declared.values()) else {}
 
 
 @functools.cache
-def _hints(factory: Callable[..., Any]) -> Mapping[str, Any]:
-    """The annotations; ours of arguments without a range say that they are static."""
+def _annotated(factory: Factory) -> Mapping[str, str | None]:
+    """What the annotations say of the arguments: `number`, `static` (so is every one of ours without a range), or nothing."""
     if isinstance(factory, functools.partial):
-        return _hints(factory.func)
+        return _annotated(factory.func)
+    ranged = _ranged(factory)
+    if ranged:
+        return {n: "number" if p.is_data else "static" for n, p in ranged.items()}
     try:
-        hints = typing.get_type_hints(declaration_of(factory).function, include_extras=True)
-    except Exception:  # an annotation of a foreign function that cannot be evaluated says nothing
+        return {n: _says(hint) for n, hint in typing.get_type_hints(factory).items()}
+    except Exception:
         return {}
-    if any(_has_range(h) for h in hints.values()):
-        return {name: h if _has_range(h) else bool for name, h in hints.items()}
-    return hints
-
-
-def _has_range(hint: object) -> bool:
-    return any(isinstance(mark, Range) for part in _parts(hint) for mark in getattr(part, "__metadata__", ()))
-
-
-def _parts(hint: object) -> list[object]:
-    """The members of a union, at any depth."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [part for member in typing.get_args(hint) for part in _parts(member)]
-    return [hint]
 
 
 def _says(hint: object) -> str | None:
-    """What an annotation says of an argument: `number`, `static`, or nothing."""
-    parts = _parts(hint)
-    for part in parts:
-        if typing.get_origin(part) is Annotated:
-            return "static" if typing.get_args(part)[0] is int else "number"
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if any(part in (float, complex, jax.Array, np.ndarray) for part in parts):
         return "number"
-    if any(part in (int, bool, str) or typing.get_origin(part) is Callable for part in parts):
-        return "static"
-    return None
+    static = any(part in (int, bool, str) or typing.get_origin(part) is Callable for part in parts)
+    return "static" if static else None
 
 
 def inject_hyperparams(
