@@ -13,12 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._types import OptState, Params, Tree, Updates
-from gradxform.core._clocks import InnerStep, Step
+from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._parts import Part
 
 CallArguments = tuple[tuple[Tree, ...], Mapping[str, Tree]]
 """What a function is to be called with: by position, and by name."""
+
+
+Step = Array | int
+InnerStep = Step | tuple[Step, ...]
+"""The updates of what is inside, where they differ those of each part."""
 
 
 class GradientTransformation(NamedTuple):

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
+from gradxform._errors import StructureError
 from gradxform._numerics import increment, real_part
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Updates
 from gradxform.core import GradientTransformation, wrapper
-from gradxform.core._clocks import check_complete
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
@@ -53,6 +54,15 @@ def updates_after(owner: str, step: Array | int, every_k: Often) -> Array | int:
         begun = step - jnp.where(inner > 0, ends[jnp.maximum(inner - 1, 0)], 0)
     check_complete(owner, step, begun)
     return inner
+
+
+def check_complete(name: str, step: Array | int, begun: Array | int) -> None:
+    """Raise if `step` updates end within a round."""
+    if not isinstance(begun, jax.core.Tracer) and begun != 0:
+        raise StructureError(
+            f"resume_at: {step} updates end within a round of {name}, and what it holds then is not known. Give a number of updates after "
+            f"which a round is complete, such as {step - int(begun)}: with rounds of k, k times that of the inner updates."
+        )
 
 
 def collect(

@@ -13,12 +13,12 @@ from gradxform._errors import MissingArgumentError
 from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, ParamsCopy, Shared, Updates
 from gradxform.core import GradientTransformation, apply_updates, wrapper
-from gradxform.core._clocks import check_complete
 from gradxform.core._holes import dtype_of, is_array, is_gap
 from gradxform.core._transformation import widens
 from gradxform.core._whole import TreeContext
 from gradxform.registry import transform
 from gradxform.transforms import scale
+from gradxform.wrappers._accumulate import check_complete
 
 
 class SAMState(NamedTuple):
