@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 
-def doc_lines(thing: Any) -> list[str]:
+def doc_lines(thing: object) -> list[str]:
     """The lines of a docstring without its indentation."""
     return inspect.cleandoc(thing.__doc__ or "").split("\n")
 
 
-def section(thing: Any, heading: str) -> str:
+def section(thing: object, heading: str) -> str:
     """The text under a docstring's heading, such as `State` or `Source`, on one line; empty if it is not there."""
     taken: list[str] = []
     for line in doc_lines(thing):

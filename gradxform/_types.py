@@ -22,7 +22,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 import jax
 import jax.core
@@ -214,7 +214,7 @@ class Range:
     low: float = dataclasses.field(init=False)
     high: float = dataclasses.field(init=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.text[1:-1].split(",")
         object.__setattr__(self, "low", float(low))
         object.__setattr__(self, "high", float(high))
@@ -230,7 +230,12 @@ class Range:
         return (self.low, self.high) == (0.0, 1.0)
 
 
-Value = TypeVar("Value")  # what may be given; bare, it is anything
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    Value = TypeVar("Value", default=Any)  # what may be given; bare, it is anything
+else:
+    Value = TypeVar("Value")
 Decay = Annotated[Value, Range("[0, 1)")]
 Unit = Annotated[Value, Range("[0, 1]")]
 Positive = Annotated[Value, Range("(0, inf)")]

@@ -12,7 +12,7 @@ import functools
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, cast, overload
 
 from gradxform._declare import advisers, declaration_of, declare
 from gradxform._docs import doc_lines, section
@@ -21,9 +21,20 @@ from gradxform._lazy import load
 from gradxform._types import Parameter
 
 if TYPE_CHECKING:
+    from gradxform.core._kernel import Lifted
     from gradxform.core._transformation import GradientTransformationExtraArgs
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+
+
+class Registers(Protocol):
+    """A decorator that makes a function known, and leaves it as it is, with what else a kernel's decorator has given it."""
+
+    @overload
+    def __call__(self, fn: Lifted[P], /) -> Lifted[P]: ...
+    @overload
+    def __call__(self, fn: Callable[P, GradientTransformationExtraArgs], /) -> Callable[P, GradientTransformationExtraArgs]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +219,7 @@ def optimizer(
     rates: Mapping[str, float] | None = None,
     identities: Sequence[tuple[str, str]] = (),
     seeds: str = "",
-) -> Callable[[F], F]:
+) -> Registers:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
 
     def decorate(fn: F) -> F:
@@ -228,7 +239,7 @@ def transform(
     identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
     seeds: str = "",
-) -> Callable[[F], F]:
+) -> Registers:
     """Register a primitive: a lifted kernel, or a function that makes a transformation."""
 
     def decorate(fn: F) -> F:

@@ -35,7 +35,7 @@ class Chain(Spec):
     def members(self) -> tuple[Any, ...]:
         return self.given
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (Chain, (self.given, self.labels))
 
     def name(self) -> str:

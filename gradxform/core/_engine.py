@@ -53,6 +53,9 @@ class Context:
     """
 
     __slots__ = ("_named", "_owner", "dtype", "key", "t")
+    t: Array | None
+    key: Array | None
+    dtype: DType
 
     def __init__(self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType):
         self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype

@@ -52,7 +52,7 @@ class Kernel:
     widens: bool = False
     public: list[Lifted[...]] = dataclasses.field(default_factory=list)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (_kernel_of, (self.public[0],))
 
     @property

@@ -73,7 +73,7 @@ class Partition(Spec):
     def __init__(self, transforms: Mapping[Hashable, Any], param_labels: Tree):
         self.transforms, self.param_labels = dict(transforms), param_labels
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (*self.arguments()[0], *self.arguments()[1].values()))
 
     def name(self) -> str:
@@ -196,7 +196,8 @@ class Selective(Partition):
         return cut._replace(labels=["freeze" if frozen else "train" for frozen in cut.labels])
 
 
-MultiTransformState, multi_transform = PartitionState, partition
+MultiTransformState = PartitionState
+multi_transform = partition
 
 
 @elementwise()

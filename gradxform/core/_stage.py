@@ -25,10 +25,13 @@ from gradxform.core._views import View
 class Stage(Spec):
     """One kernel with the values of its arguments."""
 
+    kernel: Kernel
+    args: dict[str, Any]
+
     def __init__(self, kernel: Kernel, args: Arguments):
         self.kernel, self.args = kernel, dict(args)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (Stage, (self.kernel, self.args))
 
     @property

@@ -43,7 +43,7 @@ class GradientTransformation(NamedTuple):
             return repr(self.update)
         return f"GradientTransformation(init={self.init!r}, update={self.update!r})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.init, self.update))
 
 

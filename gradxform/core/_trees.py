@@ -10,7 +10,7 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import increment
-from gradxform._types import Array, Tree, Updates
+from gradxform._types import Array, Shape, Tree, TreeDef, Updates
 from gradxform.core._holes import as_array, flatten, is_array, is_gap, paths
 
 advance = jax.jit(lambda counts: [increment(t) for t in counts])
@@ -19,6 +19,13 @@ advance = jax.jit(lambda counts: [increment(t) for t in counts])
 
 class Trees:
     """The trees of one update, taken apart along the structure of the updates; gaps and non-arrays are skipped."""
+
+    owner: str
+    updates: Updates
+    leaves: list[Tree]
+    treedef: TreeDef
+    present: list[int]
+    shapes: list[Shape | None]
 
     def __init__(self, owner: str, updates: Updates):
         self.owner, self.updates = owner, updates

@@ -37,6 +37,11 @@ Extras = Mapping[str, Any]
 class Bound:
     """A transformation inside another, for one update of that: with its extra arguments, through its view."""
 
+    tx: GradientTransformation
+    owner: str
+    view: View
+    extra: Extras
+
     def __init__(self, tx: GradientTransformation, owner: str, view: View, extra: Extras):
         self.tx, self.owner, self.view, self.extra = tx, owner, view, extra
 
@@ -64,6 +69,10 @@ class TreeContext(Context):
     """
 
     __slots__ = ("_view", "extra", "stage", "state", "trees")
+    stage: Stage
+    state: OptState
+    trees: Trees
+    extra: Extras
 
     def __init__(self, stage: Stage, state: OptState, t: Array | None, needed: Extras, trees: Trees, extra: Extras):
         super().__init__(stage.kernel.name, t, needed, None, jnp.dtype(jnp.float32))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from gradxform import registry
 from gradxform._declare import declare
-from gradxform.registry import Entry
+from gradxform.registry import Entry, Registers
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ def dialect(
     example: Mapping[str, Any] | None = None,
     ndim: int | None = None,
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
-) -> Callable[[F], F]:
+) -> Registers:
     """Check a function's arguments against their annotations, as `system.function`, and register it.
 
     Args:

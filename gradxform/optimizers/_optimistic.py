@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._types import Decay, DType, Field, Hyper, NonNegative, Real, Shared, Updates
-from gradxform.core import chain, elementwise
+from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -110,7 +110,7 @@ def optimistic_adam(
     mu_dtype: DType | None = None,
     *,
     nesterov: bool = True,
-):
+) -> GradientTransformationExtraArgs:
     """Optimistic Adam with a rate for the direction and one for its change. Deprecated: use `optimistic_adam_v2`.
 
         u = -(learning_rate d + optimism (d - last d))              d as in `optimistic_adam_v2`; optimism=None: learning_rate

@@ -62,7 +62,7 @@ class Record:
         chosen = [p for p in parameters if p.required or frozen(self.args[p.name]) != frozen(p.default)]
         return f"{self.equation.__name__}({', '.join(f'{p.name}={show(self.args[p.name])}' for p in chosen)})"
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[object, ...]:
         return functools.partial(self.factory, **self.args), ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,12 @@ CLOCKS = ("count", "step")
 SCHEDULED = ("ScaleByScheduleState", "WrappedScheduleState")
 
 
-def _at_step(state: Any, names: Iterable[str], step: Any) -> Any:
+def _at_step(state: OptState, names: Iterable[str], step: Array | int) -> OptState:
     """The state with these fields at a step, in the dtype and on the devices where they are."""
     return state._replace(**{name: jnp.full_like(getattr(state, name), step) for name in names})
 
 
-def _resumed_by_name(state: Any, step: Any, only_schedules: bool) -> tuple[Any, Any]:
+def _resumed_by_name(state: OptState, step: Array | int, only_schedules: bool) -> tuple[OptState, Array | int]:
     """The state of a transformation that says nothing of itself, one of another library, by the names of its fields and classes."""
     schedules = getattr(state, "hyperparams_states", None)
     if schedules is not None:  # Optax's `inject_hyperparams`

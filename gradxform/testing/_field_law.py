@@ -12,18 +12,18 @@ import jax.numpy as jnp
 
 from gradxform._errors import GradxformError
 from gradxform._numerics import real_part, widen
-from gradxform._types import Axes, Field, Params, Shape
+from gradxform._types import Array, Axes, Field, Params, Shape
 from gradxform.core._first import axes_of
 from gradxform.core._holes import flatten, is_array, is_gap, paths
 from gradxform.core._masking import Partition
 from gradxform.core._stage import Stage
-from gradxform.core._transformation import Spec
-from gradxform.testing._case import DTYPES
+from gradxform.core._transformation import GradientTransformation, Spec
+from gradxform.testing._case import DTYPES, Case
 from gradxform.testing._laws import expect, law
 
 
 @law(19, "a field's shape and dtype follow from the parameter's, by the axes and the dtype that it declares")
-def fields(case: Any) -> None:
+def fields(case: Case) -> None:
     """Three sizes of every axis tell which of a field's axes are the parameter's. Every stage begins with what it sees of it."""
     trees = [*itertools.product(_three(case.shapes), (jnp.float32,)), *((case.shapes, d) for d in DTYPES if d != jnp.float32)]
     own: dict[Any, Shape] = {}
@@ -45,7 +45,7 @@ def _three(shapes: Mapping[str, Shape]) -> list[Mapping[str, Shape]]:
     return [{name: change(shape) for name, shape in shapes.items()} for change in (tuple, taller, larger)]
 
 
-def _stages(tx: Any, params: Params) -> Iterator[tuple[Stage, Params]]:
+def _stages(tx: GradientTransformation, params: Params) -> Iterator[tuple[Stage, Params]]:
     """The stages of a transformation, at any depth, each with what it sees of the parameters."""
     spec = tx.update
     if isinstance(spec, Stage):
@@ -87,7 +87,7 @@ def _follow(number: int, stage: Stage, params: Params, own: dict[Any, Shape]) ->
                 _of_dtype(where, stage, field, p, x)
 
 
-def _of_dtype(where: str, stage: Stage, field: Field, p: Any, x: Any) -> None:
+def _of_dtype(where: str, stage: Stage, field: Field, p: Array, x: Array | jax.ShapeDtypeStruct) -> None:
     if not jnp.issubdtype(x.dtype, jnp.inexact):
         return
     stored = stage.args.get(field.stored) if field.stored else None

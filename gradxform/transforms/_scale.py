@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gradxform._types import NonNegative, Real
-from gradxform.core import elementwise
+from gradxform._types import Hyper, NonNegative, Real
+from gradxform.core import GradientTransformationExtraArgs, elementwise
 from gradxform.registry import transform
 
 
@@ -61,7 +61,7 @@ def scale_by_learning_rate(g, s, p, c, learning_rate: NonNegative | None = None,
     return (-learning_rate * g if flip_sign else learning_rate * g), s
 
 
-def scale_by_schedule(step_size_fn):
+def scale_by_schedule(step_size_fn: Hyper) -> GradientTransformationExtraArgs:
     """Multiply updates by a schedule's value.
 
         u = step_size_fn(k) g            k updates are complete

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, ParamSpec, TypedDict
 
 from gradxform._errors import HyperparameterError
 from gradxform._types import Count, Hyper, NonNegative, Unit
@@ -13,7 +13,8 @@ from gradxform.dialects._pieces import is_zero, shrink
 from gradxform.dialects.keras._ema import track_params
 from gradxform.transforms import clip, clip_by_global_norm, clip_by_norm
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Optimizer = Callable[P, GradientTransformationExtraArgs]
 CLIPS = {"clipnorm": clip_by_norm, "clipvalue": clip, "global_clipnorm": clip_by_global_norm}
 
 
@@ -41,7 +42,7 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
         raise HyperparameterError(f"{owner}: only one of {', '.join(f'`{n}`' for n in CLIPS)} can be set, but got {shown}.")
 
 
-def keras_optimizer(*, core: str, example: Mapping[str, Any] | None = None) -> Callable[[F], F]:
+def keras_optimizer(*, core: str, example: Mapping[str, Any] | None = None) -> Callable[[Optimizer[P]], Optimizer[P]]:
     """Check a function's arguments, the common ones included, as `keras.function`, and register it."""
     decorate = dialect("keras", core=core, example=example, check=_check)
     return lambda fn: decorate(spelled_out(fn, DEFAULTS, by_position=True))

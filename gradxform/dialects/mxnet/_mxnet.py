@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict, TypeVar
+from typing import Any, ParamSpec, TypedDict
 
 from gradxform._numerics import clip_elements
 from gradxform._types import Array, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real
@@ -13,7 +13,8 @@ from gradxform.dialects._pieces import is_zero
 from gradxform.precision import master_weights
 from gradxform.transforms import clip, scale, scale_by_learning_rate, scale_by_multiplier
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Optimizer = Callable[P, GradientTransformationExtraArgs]
 Stages = list[GradientTransformationExtraArgs]
 
 
@@ -38,7 +39,7 @@ def mxnet_optimizer(
     core: str | None = None,
     example: Mapping[str, Any] | None = None,
     check: Callable[[str, Mapping[str, Any]], None] | None = None,
-) -> Callable[[F], F]:
+) -> Callable[[Optimizer[P]], Optimizer[P]]:
     """Check a function's arguments, the common ones included, as `mxnet.function`, and register it."""
     decorate = dialect("mxnet", core=core, example=example, check=check)
     return lambda fn: decorate(spelled_out(fn, DEFAULTS))
