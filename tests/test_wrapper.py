@@ -318,6 +318,8 @@ def test_one_that_is_made():
     assert moved.fresh == ("tuned.calls",)
     assert gx.get_hyperparams(tx, state)["tuned.decay"] == 0.5
     assert gx.set_hyperparams(tx, state, **{"tuned.decay": 0.25})[0] == tuned(0.25)
+    with pytest.raises(gx.StructureError, match=r"tuned\(0\.5\) makes what is inside from its own arguments"):
+        gx.set_hyperparams(tx, state, **{"trace.decay": 0.25})
     assert examine(tx, laws=[1, 2, 3, 4, 10, 12, 16, 18, 19]).ok
 
 

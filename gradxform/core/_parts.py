@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional, overload
 
+from gradxform._errors import StructureError
 from gradxform._types import OptState
 
 if TYPE_CHECKING:
@@ -96,4 +97,10 @@ def walk(visit, tx, state, labels=()):
     parts = parts_of(tx, state) if deeper else []
     new = [Part(p.label, *walk(visit, p.tx, p.state, (*labels, p.label) if p.label else labels)) for p in parts]
     same = all(a.tx is b.tx and a.state is b.state for a, b in zip(parts, new, strict=True))
-    return (tx, state) if same else joined(tx, state, new)
+    if same:
+        return tx, state
+    tx, state = joined(tx, state, new)
+    changed = [i for i, (a, b) in enumerate(zip(parts, new, strict=True)) if a.tx is not b.tx]
+    if changed and any(parts_of(tx, state)[i].tx != new[i].tx for i in changed):
+        raise StructureError(f"{tx!r:.200} makes what is inside from its own arguments: change those, not what it makes.")
+    return tx, state
