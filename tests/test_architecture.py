@@ -142,7 +142,9 @@ def test_adam_is_short():
 
 
 PAGE = (PACKAGE.parent / ".github" / "CONTRIBUTING.md").read_text()
-NEW_FILE, EXPORT, ORACLE = re.findall(r"```python\n(.*?)```", PAGE.partition("## Add an optimizer")[2], re.DOTALL)
+NEW_FILE, EXPORT, ORACLE = re.findall(
+    r"```python\n(.*?)```", PAGE.partition("## Add an optimizer")[2].partition("## Write a wrapper")[0], re.DOTALL
+)
 USE = """
 import gradxform as gx
 from gradxform.testing import examine
