@@ -22,7 +22,7 @@ from gradxform._errors import StructureError
 from gradxform._types import Extra
 from gradxform.core._kernel import OUTSIDE, SCOPES, Kernel, Lifted
 from gradxform.core._stage import Stage
-from gradxform.core._state import ScaleByScheduleState, layout
+from gradxform.core._state import STATELESS, layout
 from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
 from gradxform.core._whole import of_lists
 
@@ -59,7 +59,7 @@ class Lift:
 
     def __call__(
         self,
-        state: object = ScaleByScheduleState,
+        state: object = STATELESS,
         *,
         needs: Needs = (),
         stack: bool = False,
@@ -85,7 +85,7 @@ per_tree: Lift = Lift("per_tree")
 
 
 def wrapper(
-    state: object = ScaleByScheduleState,
+    state: object = STATELESS,
     *,
     scope: str = "per_tree",
     needs: Needs = (),

@@ -23,7 +23,7 @@ class EmptyState(NamedTuple):
 class ScaleByScheduleState(NamedTuple):
     """The state of a stateless transformation with a scheduled hyperparameter."""
 
-    count: Annotated[Clock, Field(absent=EmptyState)]
+    count: Clock
 
 
 class CountedState(NamedTuple):
@@ -177,3 +177,7 @@ def like_before(new: Tree, old: Tree) -> Tree:
     if hasattr(new, "_fields"):
         return type(old)(*map(like_before, new, old))
     return jnp.full_like(old, new) if hasattr(old, "dtype") and jnp.shape(new) == () else new
+
+
+STATELESS = layout(ScaleByScheduleState, count=Field(absent=EmptyState))
+"""The layout of a transformation that keeps nothing but a clock, and that only for a scheduled hyperparameter."""
