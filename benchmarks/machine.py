@@ -5,10 +5,11 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-import tomllib
 from pathlib import Path
 
 import jax
+
+import gradxform
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +49,7 @@ def version(package: str) -> str | None:
 
 def our_version() -> str:
     """That of the tree under test, installed or not."""
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return gradxform.__version__
 
 
 def commit() -> str | None:
