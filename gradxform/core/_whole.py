@@ -175,8 +175,9 @@ def as_before(new: Tree, old: Tree) -> Tree:
 
 
 def leaf_as_before(new: Tree, old: Tree) -> Tree:
-    """A leaf in the dtype that it had, never of weak type; what was of weak type itself sets no dtype."""
-    if getattr(old, "weak_type", not hasattr(old, "dtype")):
+    """A leaf in the dtype that it had, never of weak type; what was of weak type, or whole where this is not, sets no dtype."""
+    whole_before = jnp.issubdtype(jnp.result_type(old), jnp.integer) and not jnp.issubdtype(jnp.result_type(new), jnp.integer)
+    if whole_before or getattr(old, "weak_type", not hasattr(old, "dtype")):
         return new
     if getattr(new, "dtype", None) == old.dtype and not getattr(new, "weak_type", False):
         return new
