@@ -20,7 +20,6 @@ EXEMPT: dict[str, str] = {
     "schedules/_schedule_test.py::ExponentialTest::test_nonvalid_transition_steps*": "transition_steps < 1 raises; Optax is constant",
     "schedules/_schedule_test.py::ExponentialTest::test_nonvalid_decay_rate*": "decay_rate = 0 raises; Optax is constant",
     "_src/transform_test.py::TransformTest::test_lion_invalid_mode_raises": "an unknown mode raises when the transformation is made",
-    "transforms/_adding_test.py::AddingTest::test_none_argument": "a state that no `init` returned, here 0, is refused",
     "schedules/_inject_test.py::InjectHyperparamsTest::test_hyperparam_default_dtype_bf16": "hyperparameters are float32 or wider (#1414)",
     "schedules/_inject_test.py::InjectHyperparamsTest::test_inject_hyperparams_starts_with_step_count_zero": "its gradients are integers, "
     "which are passed on; tests/test_surgery_hyperparams.py has it with floats",
