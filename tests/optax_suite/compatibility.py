@@ -93,17 +93,22 @@ def render() -> str:
 def suite() -> list[str]:
     """How Optax's tests went when the whole suite was last run, and each test that does not pass."""
     result = json.loads((HERE / "result.json").read_text())
-    passed, exempt, skipped = (sum(file[kind] for file in result["files"].values()) for kind in ("passed", "exempt", "skipped"))
-    share = passed / (passed + exempt)
+    kinds = ("passed", "exempt", "failed", "skipped")
+    passed, exempt, failed, skipped = (sum(file[kind] for file in result["files"].values()) for kind in kinds)
+    total = passed + exempt + failed
+    share = passed / total
     lines = [
-        f"Optax's own tests in scope, run against gradxform (`python -m tests.optax_suite -n 2`): {passed:,} of {passed + exempt:,} pass "
+        f"Optax's own tests in scope, run against gradxform (`python -m tests.optax_suite -n 2`): {passed:,} of {total:,} pass "
         f"({share:.1%}; {skipped} more skip themselves). Not counted: "
         f"{'; '.join(f'`{name}` ({why})' for name, why in OUT_OF_SCOPE.items())}. The others:",
         "",
         "| tests | number | why |",
         "|---|---:|---|",
     ]
-    return lines + [f"| `{e['tests']}` | {e['number']} | {e['why']} |" for e in result["exempt"]]
+    lines += [f"| `{e['tests']}` | {e['number']} | {e['why']} |" for e in result["exempt"]]
+    return lines + [
+        f"| `{name}` | {file['failed']} | failed in this run |" for name, file in result["files"].items() if file["failed"]
+    ]
 
 
 def write(readme: pathlib.Path) -> None:
