@@ -103,6 +103,7 @@ from gradxform.core._lift import per_leaf as per_leaf
 from gradxform.core._lift import per_tree as per_tree
 from gradxform.core._lift import wrapper as wrapper
 from gradxform.core._state import layout as layout
+from gradxform.core._update_if import update_if as update_if
 from gradxform.core._views import View as View
 from gradxform.core._whole import TreeContext as TreeContext
 from gradxform.registry import entry as entry
@@ -112,4 +113,3 @@ from gradxform.registry import transform as transform
 from gradxform.schedules._record import schedule as schedule
 from gradxform.tree._leafwise import MaskedNode as MaskedNode
 from gradxform.tree._leafwise import is_gap as is_gap
-from gradxform.wrappers._update_if import update_if as update_if

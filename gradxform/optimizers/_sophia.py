@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import jax
-import jax.core
 import jax.numpy as jnp
 
 from gradxform._numerics import clip_elements
@@ -23,13 +22,12 @@ from gradxform._types import (
     Inner,
     MaskOrFn,
     NonNegative,
-    OptState,
-    Params,
     RealUpdates,
     Updates,
 )
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._update_if import update_if
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.transforms._hutchinson import hutchinson_estimator_diag_hessian, objective
@@ -63,28 +61,6 @@ def _scale_by_sophia(
     u = u if clip_threshold is None else clip_elements(u, clip_threshold)
     nu = jnp.where(c.due, b2 * s.nu + (1 - b2) * c.hessian_diag.real, s.nu)
     return u, s._replace(mu=mu, nu=nu)
-
-
-def _estimate_if(due: Array, fn: GradientTransformation, g: Updates, s: OptState, p: Params) -> tuple[Updates, OptState]:
-    """An estimate if it is due, else zeros, and the state of the estimator."""
-    leaves, treedef = flatten(g)
-    present = [i for i, x in enumerate(leaves) if is_array(x)]
-
-    def estimate(s: OptState) -> tuple[list[Array], OptState]:
-        h, s = fn.update(g, s, p)
-        hs = treedef.flatten_up_to(h)
-        return [jnp.asarray(hs[i]) for i in present], s
-
-    def leave(s: OptState) -> tuple[list[Array], OptState]:
-        return [jnp.zeros(x.shape, x.dtype) for x in jax.eval_shape(estimate, s)[0]], s
-
-    if isinstance(due, jax.core.Tracer):
-        hs, s = jax.lax.cond(due, estimate, leave, s)
-    else:
-        hs, s = (estimate if due else leave)(s)
-    for i, h in zip(present, hs, strict=True):
-        leaves[i] = h
-    return treedef.unflatten(leaves), s
 
 
 def _print_win_rate(t: Array, us: Sequence[Array], clip_threshold: ArrayLike, every: ArrayLike) -> None:
@@ -133,7 +109,7 @@ def scale_by_sophia(
              < 0, update_interval < 1.
     """
     due = jnp.asarray(s.count % update_interval == 0)
-    h, hessian_fn_state = _estimate_if(due, hessian_diagonal_fn, g, s.hessian_fn_state, p)
+    h, hessian_fn_state = update_if(due, hessian_diagonal_fn, g, s.hessian_fn_state, p)
     u, s = c.lift(_scale_by_sophia, g, s, hessian_diag=h, due=due)
     if verbose and clip_threshold is not None:
         us = [x for x in flatten(u)[0] if is_array(x)]

@@ -13,10 +13,10 @@ from gradxform._errors import StructureError
 from gradxform._numerics import increment, real_part
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Updates
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
-from gradxform.wrappers._update_if import update_if
 
 Often = Count | Callable[[Array], ArrayLike]
 """How many gradients make an update: a number, or a function of the number of updates so far."""

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from gradxform._types import Field, Inner, Shared
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._update_if import update_if
 from gradxform.numerics import safe_increment
 from gradxform.registry import transform
 from gradxform.transforms import scale
-from gradxform.wrappers._update_if import update_if
 
 Number = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32))]
 

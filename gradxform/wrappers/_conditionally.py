@@ -11,11 +11,11 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._types import Array, ArrayLike, Clock, ConditionFn, Inner
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
 from gradxform.schedules import piecewise_constant_schedule
-from gradxform.wrappers._update_if import update_if
 
 
 class ConditionallyTransformState(NamedTuple):

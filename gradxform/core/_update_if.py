@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Updates
-from gradxform.core import GradientTransformation
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._transformation import GradientTransformation
 from gradxform.core._whole import as_before
 
 
