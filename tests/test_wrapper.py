@@ -562,3 +562,18 @@ def test_a_wrapper_is_a_case_as_a_kernel_is():
     case = case_for(damped(gx.adam(0.1), 0.25))
     assert case.make(factor=0.75) == damped(gx.adam(0.1), 0.75)
     assert not is_gap(case.tx)
+
+
+@pytest.mark.parametrize(("begin", "after", "dtype"), [(0, 0.5, "float32"), (0, True, "int32"), (0.0, 1, "float32")])
+def test_a_whole_number_becomes_a_fraction_but_no_fraction_or_flag_takes_another_dtype(begin, after, dtype):
+    class NumberState(NamedTuple):
+        x: Annotated[Shared, Field(first=lambda: jnp.asarray(begin))]
+
+    @wrapper(NumberState)
+    def numbered(g, s, p, c):
+        return g, s._replace(x=jnp.asarray(after))
+
+    _, s = numbered().update(jnp.ones(2), numbered().init(jnp.ones(2)))
+    assert s.x == after
+    assert s.x.dtype == dtype
+    assert not s.x.weak_type

@@ -133,8 +133,7 @@ def _kernel_of(public: Lifted[...]) -> Kernel:
 
 def _differs(p: Parameter, value: Hyper | Tree) -> bool:
     """Whether an argument must be said: it is required, or not the default, or a number that is not plainly 0 where None is usual."""
-    plain = value is None or (isinstance(value, (bool, int, float)) and not value)
-    return p.required or not (plain or not p.is_data) or not is_same(value, p.default)
+    return p.required or (p.is_data and _is_used(value)) or not is_same(value, p.default)
 
 
 def _is_used(value: Hyper | None) -> bool:

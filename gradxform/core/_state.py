@@ -143,9 +143,8 @@ def _field(hint: object) -> Field:
 
 @functools.cache
 def _layout_of(cls: type) -> Layout:
-    hints = typing.get_type_hints(
-        cls, vars(sys.modules[cls.__module__]), include_extras=True
-    )  # there its functions find their names
+    names = vars(sys.modules[cls.__module__])  # there its functions find their names
+    hints = typing.get_type_hints(cls, names, include_extras=True)
     fields = {name: _field(hints.get(name)) for name in cls._fields}
     for name, field in fields.items():
         if field.kind is None:

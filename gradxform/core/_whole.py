@@ -175,13 +175,14 @@ def as_before(new: Tree, old: Tree) -> Tree:
 
 
 def leaf_as_before(new: Tree, old: Tree) -> Tree:
-    """A leaf in the dtype that it had, never of weak type; what was of weak type, or whole where this is not, sets no dtype."""
-    whole_before = jnp.issubdtype(jnp.result_type(old), jnp.integer) and not jnp.issubdtype(jnp.result_type(new), jnp.integer)
-    if whole_before or getattr(old, "weak_type", not hasattr(old, "dtype")):
+    """A leaf in the dtype that it had, or its own where that was for whole numbers only, never of weak type; weak ones set none."""
+    if getattr(old, "weak_type", not hasattr(old, "dtype")):
         return new
     if getattr(new, "dtype", None) == old.dtype and not getattr(new, "weak_type", False):
         return new
     dtype = jnp.result_type(old)
+    if jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(jnp.result_type(new), jnp.inexact):
+        dtype = jnp.result_type(new)
     return round_to(jnp.asarray(new), dtype).astype(dtype)  # astype: never of weak type
 
 
