@@ -225,6 +225,8 @@ LOOKED_THROUGH = {
     "flatten in a chain": lambda tx: gx.chain(gx.scale(1.0), gx.flatten(gx.chain(gx.scale(1.0), tx))),
     "per_device": lambda tx: gx.per_device(tx, None),
     "beside a monitor": lambda tx: gx.chain(gx.monitor({"norm": gx.tree.norm}), tx),
+    "before a monitor": lambda tx: gx.chain(tx, gx.monitor({"norm": gx.tree.norm, "mean": gx.measure_with_ema(gx.tree.norm, 0.9)})),
+    "before a snapshot, masked": lambda tx: gx.chain(tx, gx.masked(gx.snapshot("norm", gx.tree.norm), True)),
     "beside a plateau": lambda tx: gx.chain(gx.reduce_on_plateau(), tx),
     "with_extra_args_support": gx.with_extra_args_support,
     "inject_hyperparams": lambda tx: gx.inject_hyperparams(lambda k: gx.chain(gx.scale(k), tx))(1.0),
