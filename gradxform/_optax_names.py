@@ -54,3 +54,13 @@ ONCE_OPTIMIZERS = {"gradxform.transforms": "HutchinsonState hutchinson_estimator
 ONCE_WRAPPERS = {
     "gradxform.surgery": "Transfer eval_params get_hyperparams reset_group resume_at set_hyperparams transfer_state",
 }
+
+# For `as_optax`: the Optax whose names and numbers ours are, its public modules, its private ones under `optax._src`, and the modules of
+# JAX that come with it, which some of its users take for granted.
+MATCHED = "0.2.8"
+MODULES = "contrib losses tree tree_utils schedules transforms projections assignment microbatching numerics"
+PRIVATE = (
+    "alias base clipping combine constrain factorized linear_algebra linesearch lookahead numerics privacy schedule sharding transform "
+    "update utils wrappers"
+)
+LOADED = "jax.flatten_util jax.scipy.special jax.scipy.stats"
