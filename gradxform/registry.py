@@ -288,7 +288,7 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
 def create(name: str, **arguments: object) -> GradientTransformationExtraArgs:
     """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
 
-    Raises `UnknownNameError` with the nearest names, and `TypeError` for arguments that it does not take.
+    Raises   UnknownNameError: no such name (it lists the nearest). HyperparameterError: an argument that it does not take.
     """
     return entry(name).make(**arguments)
 

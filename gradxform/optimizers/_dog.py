@@ -81,7 +81,7 @@ def scale_by_dog(
     Shapes   any, scalars and complex included.
     Source   Ivgi et al. 2023, arXiv:2302.12022, equation 1 and section 4.1.
     Differs  r and G of narrow parameters are float32; the state can be donated together with the parameters.
-    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind or < 0, eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind, eps < 0.
     """
     return c.eta * g, s
 

@@ -135,7 +135,7 @@ def lbfgs(
     Shapes   any, scalars and complex included; complex gradients are the conjugates of `jax.grad`.
     Source   Liu & Nocedal 1989; Nocedal & Wright 1999, Algorithm 7.5.
     Differs  as `scale_by_lbfgs` and `scale_by_zoom_linesearch`.
-    Raises   as these; MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate < 0.
+    Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate < 0.
     """
     scaling = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), scaling, identity() if linesearch is None else linesearch)

@@ -145,7 +145,8 @@ def scale_by_muon(
              function of the updates that returns one. Leaves of one shape are iterated on as one batch.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), ns_coeffs, preconditioning.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), ns_coeffs of
+             another shape, an unknown preconditioning.
     """
     if preconditioning not in PRECONDITIONINGS:
         raise HyperparameterError(

@@ -73,7 +73,7 @@ def warmup_cosine_decay_schedule(
     Units    those of init_value, peak_value and end_value; exponent has none.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
     Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value may be traced.
-    Raises   HyperparameterError: warmup_steps < 0, decay_steps <= warmup_steps or exponent < 0.
+    Raises   HyperparameterError: warmup_steps < 0, decay_steps <= warmup_steps, exponent < 0.
     """
     rise = (linear, warmup_steps, peak_value)
     fall = (lambda q: cosine(q) ** exponent, decay_steps - warmup_steps, end_value)

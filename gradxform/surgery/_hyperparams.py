@@ -183,8 +183,8 @@ def set_hyperparams(
       (tx, state).
 
     Source   the wish of optax #577, #353.
-    Raises   UnknownNameError: no hyperparameter, or more than one, has that name. HyperparameterError: out of range, or a schedule that is
-             kept in the state. StructureError: a schedule where the state has no clock for it; `transfer_state` gives it one.
+    Raises   UnknownNameError: no hyperparameter has that name, or more than one has. HyperparameterError: out of range, or a schedule that
+             is kept in the state. StructureError: a schedule where the state has no clock for it (`transfer_state` gives it one).
     """
     check_transformation(tx, "set_hyperparams")
     found = list(_found(tx, state))

@@ -92,8 +92,7 @@ def check(subject: Subject, *, oracle: Oracle | None = None, params: Params = No
       params: parameters whose leaf shapes to test on, for a transformation that does not take every shape.
       laws: numbers of the laws to examine; all if None.
 
-    Raises:
-      LawBroken: with the report as its text.
+    Raises   LawBroken: a law does not hold (its text is the report).
     """
     report = examine(subject, oracle=oracle, params=params, laws=laws)
     print(report)

@@ -171,7 +171,7 @@ def schedule_free_sgd(
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
     Differs  as `schedule_free`.
-    Raises   as `schedule_free`, and HyperparameterError: warmup_steps < 1, weight_decay < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], learning_rate < 0, warmup_steps < 1, weight_decay < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
@@ -208,7 +208,8 @@ def schedule_free_adamw(
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
     Differs  as `schedule_free`.
-    Raises   as `schedule_free`, and HyperparameterError: warmup_steps < 1, b2 outside [0, 1), eps or weight_decay < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], learning_rate < 0, warmup_steps < 1, b2 outside
+             [0, 1), eps or weight_decay < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)

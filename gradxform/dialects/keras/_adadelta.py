@@ -31,7 +31,7 @@ def adadelta(
     Source   Keras 3.15, `keras.optimizers.Adadelta`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_adadelta(rho, epsilon),

@@ -73,7 +73,7 @@ def adafactor(
     Source   Keras 3.15, `keras.optimizers.Adafactor`.
     Differs  relative_step changes nothing, as in Keras 3.15: min(learning_rate, 1 / sqrt(t)) is taken either way.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     del relative_step
     return optimizer(

@@ -28,7 +28,7 @@ def adagrad(
     Source   Keras 3.15, `keras.optimizers.Adagrad`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_rss(initial_accumulator_value, epsilon),

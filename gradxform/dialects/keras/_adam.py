@@ -105,7 +105,7 @@ def adam(
     Source   Keras 3.15, `keras.optimizers.Adam`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return _adam(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, common)
 
@@ -131,6 +131,6 @@ def adamw(
     Source   Keras 3.15, `keras.optimizers.AdamW`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return _adam(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay, common)

@@ -55,7 +55,7 @@ def adamax(
     Source   Keras 3.15, `keras.optimizers.Adamax`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_keras_adamax(beta_1, beta_2, epsilon),

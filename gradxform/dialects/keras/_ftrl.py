@@ -73,8 +73,8 @@ def ftrl(
     Shapes   any, scalars and complex included: complex z are clipped by their size.
     Source   Keras 3.15, `keras.optimizers.Ftrl`; McMahan et al. 2013, Algorithm 1.
     Differs  0 where nothing is known yet and the quotient is 0 / 0, NaN in Keras.
-    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range; more than one of clipnorm, clipvalue and
-             global_clipnorm.
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range; more than one
+             clip argument.
     """
     return optimizer(
         keras_ftrl_step(

@@ -52,7 +52,7 @@ def lamb(
     Source   Keras 3.15, `keras.optimizers.Lamb`.
     Differs  the decay is not part of d, as it is in the paper and in `gradxform.lamb`: Keras applies it before the step.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_adam(beta_1, beta_2, epsilon),

@@ -31,7 +31,7 @@ def lion(
     Source   Keras 3.15, `keras.optimizers.Lion`.
     Differs  beta_1 < 1; at 1 the gradient would never count.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_lion(beta_1, beta_2),

@@ -76,7 +76,7 @@ def nadam(
     Source   Keras 3.15, `keras.optimizers.Nadam`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_keras_nadam(beta_1, beta_2, epsilon),

@@ -34,7 +34,7 @@ def rmsprop(
     Source   Keras 3.15, `keras.optimizers.RMSprop`.
     Differs  the centered form stays finite where Keras's difference turns negative (`scale_by_stddev`).
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         (scale_by_stddev if centered else scale_by_rms)(rho, epsilon),

@@ -29,7 +29,7 @@ def sgd(
     Source   Keras 3.15, `keras.optimizers.SGD`.
     Differs  no.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one
-             of clipnorm, clipvalue and global_clipnorm.
+             clip argument.
     """
     return optimizer(
         scale_by_learning_rate(learning_rate),

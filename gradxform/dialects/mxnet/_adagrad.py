@@ -23,7 +23,7 @@ def adagrad(learning_rate: NonNegative[Hyper] = 0.1, eps: NonNegative[Hyper] = 1
     Shapes   any, scalars and complex included.
     Source   MXNet's optimizer guide; MXNet 1, `AdaGrad`.
     Differs  errata E1 and E2 of the guide are mended: it divides, and by the sum with the new g. MXNet 2 has wd p in g, eps outside.
-    Raises   HyperparameterError: an argument < 0. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """
     return decoupled(scale_by_rss(0.0, eps), *decay(common), *rate(learning_rate, common), common=common)
 
@@ -41,6 +41,6 @@ def group_adagrad(learning_rate: NonNegative[Hyper] = 0.01, epsilon: NonNegative
     Shapes   any, complex included; vectors and scalars have rows of one element.
     Source   MXNet 2, `GroupAdaGrad`.
     Differs  MXNet refuses wd, and takes matrices only.
-    Raises   HyperparameterError: an argument < 0. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """
     return coupled(scale_by_row_rss(0.0, epsilon), *rate(learning_rate, common), common=common)

@@ -57,7 +57,7 @@ def ftrl(
     Source   MXNet 2, `Ftrl`; McMahan et al. 2013, Algorithm 1.
     Differs  erratum E3 is mended: the guide's z lacks + g and has the other sign. From `gradxform.ftrl`: with a schedule, both roots are
              divided by the new rate, so that all weights shrink as it falls. A rate below 1e-6 counts as 1e-6.
-    Raises   HyperparameterError: learning_rate <= 0, another argument < 0. MissingArgumentError: no params. LabelError: lr_mult or
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or
              wd_mult.
     """
     given = filled(common)

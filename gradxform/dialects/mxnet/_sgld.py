@@ -42,7 +42,7 @@ def sgld(learning_rate: NonNegative[Hyper] = 0.1, seed: Array | int = 0, **commo
     Source   MXNet's optimizer guide; MXNet 2, `SGLD`; Welling & Teh 2011, equation 4.
     Differs  erratum E17: the guide credits Patterson & Teh, whose method is the Riemannian one. E19: the documentation of MXNet's class has
              another default than its code, 0.1. `seed`, an integer or a random key, stands for MXNet's global generator.
-    Raises   HyperparameterError: learning_rate or another argument < 0. MissingArgumentError: no params, with wd. LabelError: lr_mult or
+    Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or
              wd_mult.
     """
     lr_mult = filled(common)["lr_mult"]

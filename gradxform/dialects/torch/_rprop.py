@@ -30,7 +30,7 @@ def rprop(
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
     Source   PyTorch 2.13, `torch.optim.Rprop`; Riedmiller & Braun 1993.
     Differs  g prev cannot underflow: its sign is the product of two signs. A step size of 0, as by lr=0, stays 0.
-    Raises   HyperparameterError: lr < 0, etas not in (0, 1), (1, inf), step_sizes < 0.
+    Raises   HyperparameterError: lr < 0, an eta out of range, a step size < 0.
     """
     (eta_minus, eta_plus), (least, most) = etas, step_sizes
     return chain(scale_by_rprop(lr, eta_minus, eta_plus, least, most), scale(1.0 if maximize else -1.0))

@@ -1,0 +1,341 @@
+"""Every clause of every `Raises` part is provoked: by its own words where `raises` knows them, else by a row of the table here."""
+
+import fnmatch
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from raises import clauses, make, rule_for
+
+import gradxform as gx
+from gradxform import assignment, linear_algebra, losses, microbatching, projections, testing
+from gradxform.dialects import keras, mxnet, neon, torch
+
+P = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+X, Y = jnp.ones((2, 3)), jnp.ones((2, 3))
+WHOLE, ODD = jnp.ones((2, 3), int), jnp.ones((5, 7))
+six = jnp.ones((2,) * 6)
+NOT_A_TREE = {"w": P["w"], "c": P["b"]}
+
+
+def update(tx, g=P, state=None, p=P, **extra):
+    return tx.update(g, tx.init(p) if state is None else state, p, **extra)
+
+
+def after_a_round(tx, steps=1):
+    state = tx.init(P)
+    for _ in range(steps):
+        _, state = update(tx, state=state)
+    return tx, state
+
+
+NESTEROV = gx.sgd(0.1, 0.9, nesterov=True)
+SCHEDULE = gx.linear_schedule(0.1, 0.0, 10)
+DP = {"l2_norm_clip": 1.0, "noise_multiplier": 0.1}
+LABELS = jnp.zeros(2, int)
+SEARCH = {"value": jnp.ones(()), "grad": P, "value_fn": lambda p: p["b"].sum()}
+HALF = jnp.full((2, 3), 0.5)
+
+
+class Growing:
+    """A measurement whose shape changes."""
+
+    def __init__(self):
+        self.n = 0
+
+    def __call__(self, u):
+        self.n += 1
+        return jnp.zeros(self.n)
+
+
+def twice_in_a_chain(make, **arguments):
+    return gx.chain(make(**arguments), make(**arguments))
+
+
+# "function: phrase" -> what raises; the function may be a pattern, and several calls a list.
+CALLS = {
+    "adaptive_grad_clip: more than 5 axes, and no `axis`": lambda: update(gx.adaptive_grad_clip(0.1), six, p=six),
+    "add_regularizer: penalty does not return one real number": lambda: update(gx.add_regularizer(lambda p: p, 0.1)),
+    "add_regularizer: penalty is not a function": lambda: gx.add_regularizer(3.0, 0.1),
+    "apply_updates*: structures or shapes differ": [
+        lambda: gx.apply_updates(P, NOT_A_TREE), lambda: gx.apply_updates(P, {**P, "b": jnp.ones(4)}),
+    ],
+    "chain: a member is not a transformation": lambda: gx.chain(gx.sgd),
+    "named_chain: a member is not a transformation": lambda: gx.named_chain(("a", gx.sgd)),
+    "named_chain: two have one name": lambda: gx.named_chain(("a", gx.sgd(0.1)), ("a", gx.sgd(0.1))),
+    "compensate_delay: delayed_params is no such tree": lambda: update(gx.compensate_delay(), delayed_params=NOT_A_TREE),
+    "dcasgd: delayed_params is no such tree": lambda: update(gx.dcasgd(0.1), delayed_params=NOT_A_TREE),
+    "compressed_mean: compressor is not a compressor": lambda: update(gx.compressed_mean(3)),
+    "error_feedback: compressor is not a compressor": lambda: update(gx.error_feedback(3)),
+    "conditionally_*: the condition is not a scalar": lambda: [
+        update(f(gx.sgd(0.1), lambda step: jnp.ones(2, bool))) for f in (gx.conditionally_mask, gx.conditionally_transform)
+    ],
+    "constant_schedule: value is not a number or scalar array": lambda: gx.constant_schedule("a"),
+    "*_onecycle_schedule: a factor <= 0": [
+        lambda f=f, n=n: f(10, 1.0, **{n: 0.0})
+        for f in (gx.cosine_onecycle_schedule, gx.linear_onecycle_schedule)
+        for n in ("div_factor", "final_div_factor")
+    ],
+    "linear_onecycle_schedule: a part outside [0, 1]": [
+        lambda n=n: gx.linear_onecycle_schedule(10, 1.0, **{n: 1.5}) for n in ("pct_start", "pct_final")
+    ],
+    "linear_onecycle_schedule: pct_final < pct_start": lambda: gx.linear_onecycle_schedule(10, 1.0, 0.5, 0.4),
+    "ctc_loss*: shapes that do not belong together": [
+        lambda f=f: f(jnp.ones((2, 5, 4)), jnp.zeros((2, 4)), LABELS[:, None], jnp.zeros((2, 1)))
+        for f in (losses.ctc_loss, losses.ctc_loss_with_forward_probs)
+    ],
+    "*dice_loss: shapes differ": [
+        lambda f=f: f(HALF, jnp.ones((2, 4))) for f in (losses.dice_loss, losses.binary_dice_loss, losses.multiclass_generalized_dice_loss)
+    ],
+    "dice_loss: predictions are no probabilities": lambda: losses.dice_loss(3 * X, Y, apply_softmax=False),
+    "*: a leaf has no first axis": [
+        lambda: gx.per_example_global_norm_clip({"s": jnp.ones(())}, 1.0), lambda: gx.per_example_layer_norm_clip({"s": jnp.ones(())}, 1.0),
+        lambda: update(gx.differentially_private_aggregate(**DP, key=0), jnp.ones(()), p=jnp.ones(())),
+        lambda: update(gx.dpsgd(0.1, **DP, key=0), jnp.ones(()), p=jnp.ones(())),
+    ],
+    "*: one of another length": [
+        lambda: gx.per_example_global_norm_clip({"s": jnp.ones(2), "t": jnp.ones(3)}, 1.0),
+        lambda: gx.per_example_layer_norm_clip({"s": jnp.ones(2), "t": jnp.ones(3)}, 1.0),
+        lambda: update(gx.dpsgd(0.1, **DP, key=0), {"s": jnp.ones(2), "t": jnp.ones(3)}, p={"s": jnp.ones(()), "t": jnp.ones(())}),
+    ],
+    "differentially_private_aggregate: an argument < 0": [
+        lambda n=n: gx.differentially_private_aggregate(**{**DP, n: -1.0}, key=0) for n in DP
+    ],
+    "differentially_private_aggregate: a schedule": [
+        lambda n=n: gx.differentially_private_aggregate(**{**DP, n: SCHEDULE}, key=0) for n in DP
+    ],
+    "*dog: an init_step of another kind": [
+        lambda f=f, step=step: f(init_step=step) for f in (gx.dog, gx.scale_by_dog) for step in ("a", ("speed", 0.1), -1.0)
+    ],
+    "eval_params: what comes after the momentum does more than scale the updates": lambda: gx.eval_params(
+        *after_a_round(gx.chain(NESTEROV, gx.clip(1.0))), P
+    ),
+    "eval_params: two members of a chain declare something": lambda: gx.eval_params(
+        *after_a_round(twice_in_a_chain(gx.schedule_free_sgd, learning_rate=0.1)), P
+    ),
+    "flatten: not elementwise": lambda: gx.flatten(gx.lamb(0.1)),
+    "flatten: the update of a parameter is None": lambda: update(gx.flatten(gx.adam(0.1)), {**P, "b": None}),
+    "freeze: the mask does not fit the tree": lambda: update(gx.freeze({"w": True, "c": False})),
+    "masked: the mask does not fit the tree": lambda: update(gx.masked(gx.sgd(0.1), {"w": True, "c": False})),
+    "masked: is not True or False at some leaf": lambda: update(gx.masked(gx.sgd(0.1), {"w": True, "b": "no"})),
+    "selective_transform: the mask does not fit the tree": lambda: update(
+        gx.selective_transform(gx.sgd(0.1), freeze_mask={"w": True, "c": False})
+    ),
+    "selective_transform: is not True or False at some leaf": lambda: update(
+        gx.selective_transform(gx.sgd(0.1), freeze_mask={"w": True, "b": "no"})
+    ),
+    "multi_transform: a leaf has no label": lambda: update(gx.multi_transform({"a": gx.sgd(0.1)}, {"w": "a"})),
+    "multi_transform: one without a transformation": lambda: update(gx.multi_transform({"a": gx.sgd(0.1)}, {"w": "a", "b": "c"})),
+    "inject_hyperparams: `static_args` names what is not an argument": lambda: gx.inject_hyperparams(gx.sgd, static_args="b3")(0.1),
+    "join_schedules: a schedule is not callable": lambda: gx.join_schedules([SCHEDULE, 3.0], [5]),
+    "join_schedules: a boundary is not a whole number": lambda: gx.join_schedules([SCHEDULE, SCHEDULE], [5.5]),
+    "join_schedules: their number or order is wrong": [
+        lambda: gx.join_schedules([SCHEDULE, SCHEDULE], []), lambda: gx.join_schedules([SCHEDULE] * 3, [5, 2]),
+    ],
+    "keep_params_in_box: a bound is not a number": lambda: gx.keep_params_in_box("a", 1.0),
+    "keep_params_in_box: low > high": lambda: gx.keep_params_in_box(2.0, 1.0),
+    "lamb: a bound < 0": [lambda n=n: gx.lamb(0.1, **{n: -1.0}) for n in ("lower_bound", "upper_bound")],
+    "lookahead: params is no LookaheadParams": lambda: gx.lookahead(gx.sgd(0.1), 3, 0.5).update(
+        P, gx.lookahead(gx.sgd(0.1), 3, 0.5).init(gx.LookaheadParams.init_synced(P)), P
+    ),
+    "lookahead: no params": lambda: gx.lookahead(gx.sgd(0.1), 3, 0.5).update(
+        P, gx.lookahead(gx.sgd(0.1), 3, 0.5).init(gx.LookaheadParams.init_synced(P))
+    ),
+    "master_weights: dtype is not float32 or wider": lambda: gx.master_weights(gx.sgd(0.1), jnp.bfloat16),
+    "matrix_inverse_pth_root: not a square matrix": lambda: linear_algebra.matrix_inverse_pth_root(X, 2),
+    "matrix_inverse_pth_root: p is not a positive integer": [
+        lambda p=p: linear_algebra.matrix_inverse_pth_root(jnp.eye(2), p) for p in (0, -1, 1.5, np.nan)
+    ],
+    "micro*: batch axes of several lengths": lambda: microbatching.microbatch(lambda x, y: x.sum() + y.sum(), (0, 1), 2)(
+        jnp.ones(4), jnp.ones(6)
+    ),
+    "micro*: not divisible": [
+        lambda: microbatching.microbatch(lambda x: x.sum(), 0, 3)(jnp.ones(4)),
+        lambda: microbatching.micro_grad(lambda p, x: (p * x).sum(), microbatch_size=3)(1.0, jnp.ones(4)),
+        lambda: microbatching.micro_vmap(lambda x: x, microbatch_size=3)(jnp.ones(4)),
+    ],
+    "micro*: a mean of whole numbers": lambda: microbatching.microbatch(
+        lambda x: x.sum(), 0, 2, microbatching.AccumulationType.MEAN
+    )(jnp.ones(4, int)),
+    "reshape_batch_axis: the batch is not divisible by microbatch_size": lambda: microbatching.reshape_batch_axis(jnp.ones(4), 3),
+    "micro_vmap: out_axes is not 0": lambda: microbatching.micro_vmap(lambda x: x, out_axes=1, microbatch_size=2)(jnp.ones((4, 2))),
+    "minimize: fun does not return one real number": lambda: gx.minimize(lambda p: p, jnp.ones(2)),
+    "monitor: a measure is neither a transformation nor a function": lambda: gx.monitor({"a": 3}),
+    "monitor: the shape of a measurement changes": lambda: update(gx.monitor({"a": Growing()})),
+    "snapshot: the shape of the measurement changes": lambda: update(gx.snapshot("a", Growing())),
+    "nnls: shapes that do not fit": lambda: linear_algebra.nnls(X, jnp.ones(5), 3),
+    "orthogonalize_via_newton_schulz: not a matrix, and no dimension numbers": lambda: gx.orthogonalize_via_newton_schulz(
+        jnp.ones(3), (3.4445, -4.775, 2.0315)
+    ),
+    "piecewise_*_schedule: a step is not a whole number >= 0": [
+        lambda: gx.piecewise_constant_schedule(1.0, {-1: 0.5}), lambda: gx.piecewise_interpolate_schedule("linear", 1.0, {-1: 0.5}),
+    ],
+    "piecewise_*_schedule: a scale is negative": [
+        lambda: gx.piecewise_constant_schedule(1.0, {1: -0.5}), lambda: gx.piecewise_interpolate_schedule("linear", 1.0, {1: -0.5}),
+    ],
+    "piecewise_interpolate_schedule: interpolate_type is unknown": lambda: gx.piecewise_interpolate_schedule("cubic", 1.0, {1: 0.5}),
+    "power_iteration: a function without v0": lambda: linear_algebra.power_iteration(lambda x: x),
+    "power_iteration: not a square matrix": lambda: linear_algebra.power_iteration(X),
+    "*: both key and seed": [
+        lambda f=f, given=given: f(**given, key=0, seed=0)
+        for f, given in (
+            (gx.add_noise, {"eta": 0.1, "gamma": 0.1}), (gx.noisy_sgd, {"learning_rate": 0.1}),
+            (gx.differentially_private_aggregate, DP), (gx.dpsgd, {"learning_rate": 0.1, **DP}),
+        )
+    ],
+    "reduce_on_plateau: rtol and atol both 0": lambda: gx.reduce_on_plateau(rtol=0.0, atol=0.0),
+    "reset_group: no partition in tx has that label": lambda: gx.reset_group(*after_a_round(gx.adam(0.1)), P, "a"),
+    "resume_at: the step ends within a round of `accumulate` or `sam`": lambda: gx.resume_at(
+        *after_a_round(gx.sam(gx.sgd(0.1), gx.sgd(0.1))), 3
+    ),
+    "resume_at: clocks depend on more than the step": lambda: gx.resume_at(
+        *after_a_round(gx.conditionally_transform(gx.adam(0.1), lambda step, **extra: True, forward_extra_args=True)), 4
+    ),
+    "safe_increment: count is neither whole nor floating-point": lambda: gx.safe_increment(jnp.array(1j)),
+    "sam: no grad_fn in opaque_mode": lambda: update(gx.sam(gx.sgd(0.1), gx.sgd(0.1), opaque_mode=True)),
+    "sam: not a transformation": [lambda: gx.sam(gx.sgd, gx.sgd(0.1)), lambda: gx.sam(gx.sgd(0.1), gx.sgd)],
+    "scale_by_galore: axes that do not fit": lambda: update(
+        gx.scale_by_galore(1, weight_dimension_numbers=gx.GaLoreDimensionNumbers(0, 5)), {"w": X}, p={"w": X}
+    ),
+    "scale_by_galore: base_optimizer needs the parameters": lambda: gx.scale_by_galore(2, base_optimizer=gx.lamb(0.1)).update(
+        P, gx.scale_by_galore(2, base_optimizer=gx.lamb(0.1)).init(P)
+    ),
+    "scale_by_galore: scale not finite": lambda: gx.scale_by_galore(2, scale=np.nan),
+    "scale_by_multiplier: a pattern matches no leaf": lambda: update(gx.scale_by_multiplier({"c": 2.0})),
+    "scale_by_multiplier: a tree does not fit": lambda: update(gx.scale_by_multiplier({"w": {"x": 1.0}, "b": 2.0})),
+    "scale_by_multiplier: a multiplier is not a number": lambda: update(gx.scale_by_multiplier({"w": "a", "b": 2.0})),
+    "*: a leaf is not a matrix": [
+        lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
+    ],
+    "scale_by_muon: ns_coeffs of another shape": lambda: gx.scale_by_muon(ns_coeffs=(1.0,)).init({"w": X}),
+    "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
+    "scale_by_*_linesearch: an argument is out of its range": [
+        lambda n=n, x=x: gx.scale_by_zoom_linesearch(**{"max_linesearch_steps": 5, n: x})
+        for n, x in {"max_linesearch_steps": 0, "tol": -1.0, "increase_factor": 0.0, "curv_rtol": -1.0}.items()
+    ],
+    "scale_by_*_linesearch: value_fn returns no scalar": lambda: update(
+        gx.scale_by_zoom_linesearch(5), value=jnp.ones(()), grad=P, value_fn=lambda p: p["b"]
+    ),
+    "schedule_free_eval_params: not the state of `schedule_free`": lambda: gx.schedule_free_eval_params((), P),
+    "set_hyperparams: no hyperparameter has that name": lambda: gx.set_hyperparams(*after_a_round(gx.adam(0.1)), rate=0.1),
+    "set_hyperparams: more than one has": [
+        lambda: gx.set_hyperparams(*after_a_round(twice_in_a_chain(gx.trace, decay=0.9)), decay=0.1),
+    ],
+    "set_hyperparams: out of range": lambda: gx.set_hyperparams(*after_a_round(gx.adam(0.1)), b1=1.5),
+    "set_hyperparams: a schedule that is kept in the state": lambda: gx.set_hyperparams(
+        *after_a_round(gx.inject_hyperparams(gx.sgd)(0.1)), learning_rate=SCHEDULE
+    ),
+    "set_hyperparams: a schedule where the state has no clock for it (`transfer_state` gives it one)": lambda: gx.set_hyperparams(
+        *after_a_round(gx.sgd(0.1)), learning_rate=SCHEDULE
+    ),
+    "sgdr_schedule: there is no cycle": lambda: gx.sgdr_schedule([]),
+    "sgdr_schedule: one's arguments do not fit": lambda: gx.sgdr_schedule([{"steps": 3}]),
+    "smooth_labels: `where` does not fit": lambda: losses.smooth_labels(HALF, 0.1, where=ODD > 0),
+    "softmax_cross_entropy_with_integer_labels: a dtype or a shape does not fit": [
+        lambda: losses.softmax_cross_entropy_with_integer_labels(WHOLE, LABELS),
+        lambda: losses.softmax_cross_entropy_with_integer_labels(X, jnp.ones(2)),
+        lambda: losses.softmax_cross_entropy_with_integer_labels(X, jnp.zeros(5, int)),
+    ],
+    "softmax_cross_entropy_with_integer_labels: axis is not an int or a tuple": lambda: (
+        losses.softmax_cross_entropy_with_integer_labels(X, LABELS, axis="a")
+    ),
+    "stochastic_round: x or dtype is not of floating point": [
+        lambda: gx.stochastic_round(WHOLE, jnp.bfloat16, jax.random.key(0)), lambda: gx.stochastic_round(X, jnp.int8, jax.random.key(0)),
+    ],
+    "transfer_state: an array has another shape in the new state": lambda: gx.transfer_state(
+        *after_a_round(gx.adam(0.1)), gx.adam(0.1), {**P, "b": jnp.ones(4)}
+    ),
+    "unitwise_clip: the shapes differ": lambda: gx.unitwise_clip(X, X, ODD),
+    "unitwise_norm: more than 5 axes, and no `axis`": lambda: gx.unitwise_norm(six),
+    "value_and_grad_from_state: the state has no value and gradient": lambda: gx.value_and_grad_from_state(lambda p: p["b"].sum())(
+        P, state=gx.sgd(0.1).init(P)
+    ),
+    "value_and_grad_from_state: it has several": lambda: gx.value_and_grad_from_state(lambda p: p["b"].sum())(
+        P, state=twice_in_a_chain(gx.scale_by_zoom_linesearch, max_linesearch_steps=5).init(P)
+    ),
+    "wsd_schedule: decay is unknown": lambda: gx.wsd_schedule(0.0, 1.0, 5, 5, 5, decay="cubic"),
+    "projection_*: the trees have different structures": [
+        lambda: projections.projection_box(P, NOT_A_TREE, 1.0), lambda: projections.projection_hypercube(P, NOT_A_TREE),
+    ],
+    "*hungarian_algorithm: not a matrix": [
+        lambda: assignment.base_hungarian_algorithm(jnp.ones(3)), lambda: assignment.hungarian_algorithm(jnp.ones(3)),
+    ],
+    "create: no such name (it lists the nearest)": lambda: gx.create("adma"),
+    "create: an argument that it does not take": lambda: gx.create("adam", learning_rate=0.1, rho=0.9),
+    "check: a law does not hold (its text is the report)": lambda: testing.check(gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (P, s))),
+    "lbfgs: value, grad or value_fn": [
+        lambda n=n: update(gx.lbfgs(), **{k: x for k, x in SEARCH.items() if k != n}) for n in SEARCH
+    ],
+    "scale_by_*_linesearch: value, grad, value_fn, an argument of value_fn": [
+        *(lambda n=n: update(gx.scale_by_zoom_linesearch(5), **{k: x for k, x in SEARCH.items() if k != n}) for n in SEARCH),
+        lambda: update(gx.scale_by_zoom_linesearch(5), **{**SEARCH, "value_fn": lambda p, batch: p["b"].sum()}),
+    ],
+    "keras.*: more than one clip argument": [
+        lambda f=f, one=one, two=two: make(f, **{one: 1.0, two: 1.0})
+        for f in (c.function for c in clauses() if c.phrase == "more than one clip argument")
+        for one, two in (("clipnorm", "clipvalue"), ("clipvalue", "global_clipnorm"), ("clipnorm", "global_clipnorm"))
+    ],
+    "mxnet.*: lr_mult or wd_mult": [
+        lambda f=f, n=n: update(make(f, wd=0.1, **{n: {"nothing": 2.0}}))
+        for f in (c.function for c in clauses() if c.phrase == "lr_mult or wd_mult")
+        for n in ("lr_mult", "wd_mult")
+    ],
+    "keras.ema_params: no such average is in the state": lambda: keras.ema_params(gx.adam(0.1).init(P)),
+    "keras.ema_params: more than one": lambda: keras.ema_params(twice_in_a_chain(keras.adam, use_ema=True).init(P)),
+    "mxnet.multi_factor_scheduler: `step` not increasing": lambda: mxnet.multi_factor_scheduler([5, 3]),
+    "neon.gradient_descent_momentum: nesterov without momentum": lambda: neon.gradient_descent_momentum(0.1, 0.0, nesterov=True),
+    "neon.multi_optimizer: no default": lambda: neon.multi_optimizer({"Bias": gx.sgd(0.1)}),
+    "neon.multi_optimizer: a value is not a transformation": lambda: neon.multi_optimizer({"default": gx.sgd}),
+    "neon.multi_optimizer: a key is in no path": lambda: update(neon.multi_optimizer({"default": gx.sgd(0.1), "nothing": gx.sgd(0.1)})),
+    "neon.*schedule: step_config is not an increasing list": [
+        lambda: neon.schedule(0.1, [5, 3], 0.5), lambda: neon.step_schedule(0.1, [5, 3], [0.5, 0.5]),
+    ],
+    "neon.step_schedule: change is not as long": lambda: neon.step_schedule(0.1, [3, 5], [0.5]),
+    "torch.rprop: an eta out of range": [lambda e=e: torch.rprop(etas=e) for e in ((1.0, 1.2), (0.5, 1.0), (0.0, 1.2), (0.5,))],
+    "torch.rprop: a step size < 0": [lambda e=e: torch.rprop(step_sizes=e) for e in ((-1.0, 50.0), (1e-6, -1.0))],
+    "torch.sgd: nesterov without momentum or with dampening": [
+        lambda: torch.sgd(0.1, nesterov=True), lambda: torch.sgd(0.1, momentum=0.9, dampening=0.1, nesterov=True),
+    ],
+}  # fmt: skip
+
+
+@functools.cache
+def phrases():
+    found = {}
+    for clause in clauses():
+        found.setdefault(clause.function, []).append(clause.phrase)
+    return found
+
+
+def calls_for(clause):
+    """(what to call, whether it must raise) for a clause."""
+    known = rule_for(clause, phrases()[clause.function])
+    if known is not None:
+        return known
+    keys = [key for key in CALLS if fits(clause, key)]
+    assert keys, f"nothing provokes the clause `{clause}`: add a row, or word it as the rules of `raises` know it"
+    return [(call, True) for key in keys for call in ([CALLS[key]] if callable(CALLS[key]) else CALLS[key])]
+
+
+def fits(clause, key):
+    function, _, phrase = key.partition(": ")
+    return fnmatch.fnmatchcase(clause.function, function) and phrase == clause.phrase
+
+
+@pytest.mark.filterwarnings("ignore:.*without a .key. it is 0:UserWarning", "ignore:optimistic_adam is:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*seed. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("clause", clauses(), ids=str)
+def test_it_raises_what_it_says(clause):
+    for call, must in calls_for(clause):
+        if not must:
+            call()
+            continue
+        with pytest.raises(Exception) as e:
+            call()
+        assert clause.error in [kind.__name__ for kind in type(e.value).__mro__], e.value
+
+
+def test_every_row_has_a_clause():
+    assert not [key for key in CALLS if not any(fits(clause, key) for clause in clauses())]
