@@ -10,11 +10,11 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -100,11 +100,19 @@ def declare(
 
 
 def _admit(owner: str, parameter: Parameter, value: object) -> object:
-    """The value, if it is in range; a whole number that an array holds as Python's, where numbers are counted."""
+    """The value, if it is in range, or one of the choices."""
     counts = parameter.range is not None and not parameter.is_data
-    if counts and isinstance(value, (np.integer, np.ndarray, jax.Array)) and not isinstance(value, Tracer):
-        value = int(value) if value.shape == () and jnp.issubdtype(value.dtype, jnp.integer) else value
+    value = whole(value) if counts else value
     parameter.check(owner, value)
+    return value
+
+
+def whole(value: object) -> object:
+    """What counts as Python's whole number: one of NumPy's or in an array, or a float that is one but for rounding, as 0.1 * 70 is."""
+    if isinstance(value, (np.generic, np.ndarray, jax.Array)) and not isinstance(value, Tracer) and value.shape == ():
+        value = value.item()
+    if isinstance(value, float) and math.isfinite(value) and abs(value - round(value)) <= 1e-6 * abs(value):
+        return round(value)
     return value
 
 

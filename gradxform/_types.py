@@ -5,10 +5,11 @@ State fields     `Updates` (one array per leaf, like the parameter), `RealUpdate
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
                  `Clock` (the number of updates so far), `Key` (a shared random key; the kernel sees `c.key`), `Inner` (the state of a
                  transformation inside). `Annotated[Updates, Field(...)]` says what is special about one.
-Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`: data, a number, scalar array or schedule, with its range. In a
+Hyperparameters  `Decay`, `Unit`, `Positive`, `NonNegative`, `Real`, `Momentum`, `Bound`: data, a number, scalar array or schedule, with
+                 its range, which catches what cannot mean anything, not what is unusual: a rate may be negative, a bound infinite. In a
                  kernel they stand bare, since its body computes with what a schedule has become; where a caller's value is only
                  handed on, `Decay[Hyper]` says what may be given.
-                 `Count`: a static whole number with its range. Anything else in a kernel's signature is static; a `Literal` lists
+                 `Count`, `Whole`: a static whole number from 1 or 0. Anything else in a kernel's signature is static; a `Literal` lists
                  its possible values, and of a `tuple[...]` each part is checked: `Decay[Hyper]` may be a schedule there, `Decay` not.
 """
 
@@ -241,7 +242,10 @@ Unit = Annotated[Value, Range("[0, 1]")]
 Positive = Annotated[Value, Range("(0, inf)")]
 NonNegative = Annotated[Value, Range("[0, inf)")]
 Real = Annotated[Value, Range("(-inf, inf)")]
+Momentum = Annotated[Value, Range("[-1, 1]")]
+Bound = Annotated[Value, Range("[0, inf]")]
 Count = Annotated[int, Range("[1, inf)")]
+Whole = Annotated[int, Range("[0, inf)")]
 
 
 _checked: contextvars.ContextVar[bool] = contextvars.ContextVar("checked", default=True)
@@ -350,15 +354,16 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
     """The declared arguments of `fn`, without its first `skip`."""
     hints = typing.get_type_hints(fn.func if isinstance(fn, functools.partial) else fn, include_extras=True)
     arguments = list(inspect.signature(fn).parameters.values())[skip:]
-    return {p.name: _parameter(p.name, p.default, hints.get(p.name), p.kind is p.KEYWORD_ONLY) for p in arguments}
+    return {p.name: parameter_for(p.name, hints.get(p.name), p.default, p.kind is p.KEYWORD_ONLY) for p in arguments}
 
 
-def _parameter(name: str, default: object, hint: object, keyword_only: bool = False) -> Parameter:
+def parameter_for(name: str, hint: object, default: object = inspect.Parameter.empty, keyword_only: bool = False) -> Parameter:
+    """An argument of that annotation."""
     base, interval = _annotation(hint)
     is_data, inside = interval is not None and base is not int, typing.get_args(hint)
     parts = ()
     if typing.get_origin(hint) is tuple and Ellipsis not in inside:
-        parts = tuple(_parameter(f"{name}[{i}]", inspect.Parameter.empty, x) for i, x in enumerate(inside))
+        parts = tuple(parameter_for(f"{name}[{i}]", x) for i, x in enumerate(inside))
     marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks

@@ -54,7 +54,7 @@ def test_every_function_says_in_one_attribute_what_it_declares():
         declaration = entry.make.declaration
         assert declaration.owner == entry.full_name
         assert list(declaration.parameters) == list(inspect.signature(entry.make).parameters)
-    assert gx.cosine_decay_schedule.declaration.parameters["decay_steps"].range.text == "[1, inf)"
+    assert gx.cosine_decay_schedule.declaration.parameters["decay_steps"].range.text == "(0, inf]"
 
 
 @pytest.mark.parametrize("name", [*gx.names(kind="*"), *(e.full_name for e in dialects.entries())])

@@ -18,6 +18,7 @@ import pytest
 
 import gradxform.schedules
 from gradxform._errors import HyperparameterError
+from gradxform.dialects import mxnet
 
 pytestmark = pytest.mark.fast
 S = gradxform.schedules
@@ -376,17 +377,17 @@ def test_stairs_are_exact_for_large_counts():
 
 whole = "must be a whole number in"
 ERRORS = [
-    (lambda: S.linear_schedule(1, 0, 0), f"linear_schedule: `transition_steps` {whole} [1, inf), but got 0"),
-    (lambda: S.polynomial_schedule(1, 0, 2, -5), f"polynomial_schedule: `transition_steps` {whole} [1, inf), but got -5"),
-    (lambda: S.exponential_decay(1, 0, 0.9), f"exponential_decay: `transition_steps` {whole} [1, inf), but got 0"),
-    (lambda: S.exponential_decay(1, 9, 0), "exponential_decay: `decay_rate` must be"),
-    (lambda: S.exponential_decay(1, 9, 0.9, -1), f"`transition_begin` {whole} [0, inf), but got -1"),
-    (lambda: S.cosine_decay_schedule(1, 10.5), f"cosine_decay_schedule: `decay_steps` {whole} [1, inf), but got 10.5 (a float)"),
+    (lambda: S.linear_schedule(1, 0, math.nan), "linear_schedule: `transition_steps` must be a number"),
+    (lambda: S.polynomial_schedule(1, 0, 2, "5"), "polynomial_schedule: `transition_steps` must be a number"),
+    (lambda: S.exponential_decay(1, 9, -0.5), "exponential_decay: `decay_rate` must be"),
+    (lambda: S.exponential_decay(1, 9, 0.9, 1j), "`transition_begin` must be a number"),
+    (lambda: S.cosine_decay_schedule(1, 0), "cosine_decay_schedule: `decay_steps` must be a number"),
+    (lambda: mxnet.factor_scheduler(10.5), f"factor_scheduler: `step` {whole} [1, inf), but got 10.5 (a float)"),
     (lambda: S.cosine_decay_schedule(1, True), "got True (a flag"),
     (lambda: S.cosine_decay_schedule("1", 10), "cosine_decay_schedule: `init_value` must be a number"),
     (lambda: S.cosine_decay_schedule(math.nan, 10), "`init_value` must be a number"),
     (lambda: S.constant_schedule(S.constant_schedule(1)), "but got the schedule constant_schedule(value=1.0)"),
-    (lambda: jax.jit(lambda n: S.linear_schedule(1, 0, n)(0))(5), "`transition_steps` must be a whole number that is known before"),
+    (lambda: jax.jit(lambda n: mxnet.factor_scheduler(n)(0))(5), "`step` must be a whole number that is known before"),
     (lambda: S.rsqrt_schedule(0, 1, 0), "rsqrt_schedule: `warmup_steps`"),
     (
         lambda: S.wsd_schedule(0, 1, 0, 0, 5, decay="exp"),
@@ -394,7 +395,10 @@ ERRORS = [
     ),
     (lambda: S.piecewise_interpolate_schedule("cubic", 1), "`interpolate_type` must be one of 'linear', 'cosine', but got 'cubic'"),
     (lambda: S.piecewise_interpolate_schedule("linear", 1, {5: -1}), "piecewise_interpolate_schedule: `boundaries_and_scales[5]`"),
-    (lambda: S.piecewise_constant_schedule(1, {-5: 1}), f"piecewise_constant_schedule: `a step of boundaries_and_scales` {whole}"),
+    (
+        lambda: S.piecewise_constant_schedule(1, {"5": 1}),
+        "piecewise_constant_schedule: `a step of boundaries_and_scales` must be a number",
+    ),
     (lambda: S.piecewise_constant_schedule(1, [5]), "must be a dictionary {step: factor}, but got [5]"),
     (lambda: S.linear_onecycle_schedule(9, 1, 0.9), "`pct_final` must be at least `pct_start` = 0.9, but got 0.85"),
     (lambda: S.linear_onecycle_schedule(9, 1, 1.5), "linear_onecycle_schedule: `pct_start` must be"),
@@ -402,8 +406,7 @@ ERRORS = [
     (lambda: S.sgdr_schedule([]), "sgdr_schedule: `cosine_kwargs` must have the arguments of at least one cycle"),
     (lambda: S.join_schedules([S.constant_schedule(1)], [5]), "got 1 schedules and 1 boundaries, (5,)"),
     (lambda: S.join_schedules([], []), "join_schedules: one boundary is needed between"),
-    (lambda: S.join_schedules([S.constant_schedule(1)] * 3, [5, 5]), "`boundaries` must increase, but got (5, 5)"),
-    (lambda: S.join_schedules([S.constant_schedule(1)] * 2, [0.5]), f"join_schedules: `boundaries[0]` {whole}"),
+    (lambda: S.join_schedules([S.constant_schedule(1)] * 2, [None]), "join_schedules: `boundaries[0]` must be a number"),
     (
         lambda: S.join_schedules([S.constant_schedule(1), 1], [5]),
         "`schedules[1]` must be a function of the update count, but got 1",

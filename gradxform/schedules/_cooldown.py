@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Count, Real
-from gradxform.schedules._path import one_minus_sqrt, progress
-from gradxform.schedules._record import Whole, schedule
+from gradxform._types import Array, Real
+from gradxform.schedules._path import held, one_minus_sqrt
+from gradxform.schedules._record import AnySteps, schedule
 
 
 @schedule
-def one_minus_sqrt_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+def one_minus_sqrt_schedule(
+    k: Array, init_value: Real, end_value: Real, transition_steps: AnySteps, transition_begin: AnySteps = 0
+):
     """Cool down quickly at first, then ever more slowly.
 
         p = (k - transition_begin) / transition_steps, in [0, 1]
         v = end_value + (init_value - end_value) (1 - sqrt(p))
 
-    Units    those of init_value and end_value.
+    Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Hägele et al. 2024, arXiv:2405.18392, the (1-sqrt) cooldown.
     Differs  the paper cools down to 0. Optax has none.
-    Raises   HyperparameterError: transition_steps < 1 or transition_begin < 0.
+    Raises   HyperparameterError: an argument is not a number, or NaN.
     """
-    p = progress(k, transition_steps, transition_begin)
+    p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * one_minus_sqrt(p)
 
 
 @schedule
-def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: Count, transition_begin: Whole = 0):
+def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: AnySteps, transition_begin: AnySteps = 0):
     """Fall slowly at first, then ever faster: the reflected exponential.
 
         p = (k - transition_begin) / transition_steps, in [0, 1]
         v = end_value + (init_value - end_value) (1 - p) / (1/2 + (1 - p) / 2)
 
-    Units    those of init_value and end_value.
+    Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Chen et al. 2021, arXiv:2107.04197.
     Differs  the paper falls to 0. Optax has none.
-    Raises   HyperparameterError: transition_steps < 1 or transition_begin < 0.
+    Raises   HyperparameterError: an argument is not a number, or NaN.
     """
-    p = progress(k, transition_steps, transition_begin)
+    p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * (1 - p) / (1 / 2 + (1 - p) / 2)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Count, NonNegative, Real
+from gradxform._types import Array, Real
 from gradxform.schedules._path import cosine, progress
-from gradxform.schedules._record import schedule
+from gradxform.schedules._record import Length, schedule
 
 
 @schedule
-def cosine_decay_schedule(k: Array, init_value: Real, decay_steps: Count, alpha: Real = 0.0, exponent: NonNegative = 1.0):
+def cosine_decay_schedule(k: Array, init_value: Real, decay_steps: Length, alpha: Real = 0.0, exponent: Real = 1.0):
     """Decay along half a period of a cosine to the part `alpha` of the first value, then stay.
 
         p = k / decay_steps, in [0, 1]
         v = init_value (alpha + (1 - alpha) ((1 + cos(pi p)) / 2)^exponent)
 
-    Units    those of init_value; alpha and exponent have none.
+    Units    those of init_value; alpha and exponent have none. decay_steps may be fractional or infinite.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5; exponent is Optax's.
-    Differs  exponent < 0, infinite at the end, raises.
-    Raises   HyperparameterError: decay_steps < 1 or exponent < 0.
+    Differs  decay_steps may be traced.
+    Raises   HyperparameterError: decay_steps <= 0.
     """
     p = progress(k, decay_steps)
     return init_value * (alpha + (1 - alpha) * cosine(p) ** exponent)

@@ -9,10 +9,10 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, Positive, Real
+from gradxform._types import Array, Positive, Real
 from gradxform.schedules._join import join_schedules
-from gradxform.schedules._path import capped
-from gradxform.schedules._record import schedule
+from gradxform.schedules._path import alike, real
+from gradxform.schedules._record import Length, schedule
 from gradxform.schedules._warmup import warmup_cosine_decay_schedule
 
 
@@ -41,19 +41,19 @@ def sgdr_schedule(k: Array, cosine_kwargs: Iterable[Mapping[str, Any]]):
 
 
 @schedule
-def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, transition_steps: Count, decay_rate: Positive = 1.0):
+def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, transition_steps: Length, decay_rate: Positive = 1.0):
     """Rise and fall in straight lines, again and again.
 
         x = |(k mod 2 transition_steps) / transition_steps - 1|
         n = floor(k / (2 transition_steps))
         v = init_value + (peak_value - init_value) (1 - x) decay_rate^n
 
-    Units    those of init_value and peak_value; decay_rate has none.
+    Units    those of init_value and peak_value; decay_rate has none. transition_steps may be fractional or infinite.
     Source   Smith 2017, arXiv:1506.01186, 'triangular'; decay_rate = 0.5 is his 'triangular2'. transition_steps is his stepsize.
     Differs  Optax has none.
-    Raises   HyperparameterError: transition_steps < 1 or decay_rate <= 0.
+    Raises   HyperparameterError: transition_steps <= 0 or decay_rate <= 0.
     """
-    cycle = capped(2 * transition_steps)
-    x = jnp.abs(k % cycle / float(transition_steps) - 1)
+    k, cycle = alike(k, 2 * transition_steps)
+    x = jnp.abs(real(k % cycle) / real(transition_steps) - 1)
     n = k // cycle
     return init_value + (peak_value - init_value) * (1 - x) * jnp.power(decay_rate, n)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, Count, Positive, Real
-from gradxform.schedules._path import capped, since
-from gradxform.schedules._record import Whole, schedule
+from gradxform._types import Array, NonNegative, Real
+from gradxform.schedules._path import nonnegative, positive, quotient, real, since
+from gradxform.schedules._record import AnySteps, Extended, schedule
 
 
 @schedule
 def exponential_decay(
     k: Array,
     init_value: Real,
-    transition_steps: Count,
-    decay_rate: Positive,
-    transition_begin: Whole = 0,
+    transition_steps: AnySteps,
+    decay_rate: NonNegative,
+    transition_begin: AnySteps = 0,
     staircase: bool = False,
-    end_value: Real | None = None,
+    end_value: Extended | None = None,
 ):
     """Multiply by `decay_rate` every `transition_steps` steps, gradually or at once.
 
@@ -25,16 +25,17 @@ def exponential_decay(
         n = floor(e / transition_steps) if staircase, else e / transition_steps
         v = init_value decay_rate^n
         v = max(v, end_value) if decay_rate < 1, else min(v, end_value)         (with an end_value)
+        v = init_value                                                          transition_steps <= 0 or decay_rate = 0
+        transition_begin < 0 is 0
 
-    Units    init_value and end_value alike; decay_rate has none.
+    Units    init_value and end_value alike; decay_rate has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
-    Differs  transition_steps <= 0, decay_rate = 0 and transition_begin < 0 raise; Optax holds init_value, respectively begins at 0.
-             decay_rate may be traced; with `staircase` the division is one of integers, exact for every count.
-    Raises   HyperparameterError: transition_steps < 1, decay_rate <= 0 or transition_begin < 0.
+    Differs  decay_rate and numbers of steps may be traced; with `staircase` the division of whole numbers is exact for every count.
+    Raises   HyperparameterError: decay_rate < 0.
     """
-    e = since(k, transition_begin)
-    n = e // capped(transition_steps) if staircase else e / float(transition_steps)
+    e = since(k, nonnegative(transition_begin))
+    n = quotient(e, transition_steps) if staircase else real(e) / positive(transition_steps)
     v = init_value * jnp.power(decay_rate, n)
-    if end_value is None:
-        return v
-    return jnp.where(decay_rate < 1, jnp.maximum(v, end_value), jnp.minimum(v, end_value))
+    if end_value is not None:
+        v = jnp.where(decay_rate < 1, jnp.maximum(v, end_value), jnp.minimum(v, end_value))
+    return jnp.where((transition_steps > 0) & (decay_rate > 0), v, init_value)

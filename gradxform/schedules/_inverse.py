@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, Count, NonNegative, Real
-from gradxform.schedules._record import schedule
+from gradxform._types import Array, NonNegative, Real
+from gradxform.schedules._path import real
+from gradxform.schedules._record import Length, schedule
 
 
 @schedule
@@ -23,16 +24,16 @@ def inverse_time_schedule(k: Array, init_value: Real, decay_rate: NonNegative):
 
 
 @schedule
-def rsqrt_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Count):
+def rsqrt_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Length):
     """Warm up in a straight line, then decay as one over the square root of the time.
 
         q = k / warmup_steps
         v = (init_value + (peak_value - init_value) min(q, 1)) / sqrt(max(q, 1))
 
-    Units    those of init_value and peak_value.
+    Units    those of init_value and peak_value. warmup_steps may be fractional or infinite.
     Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3: init_value 0, peak_value (d_model warmup_steps)^(-1/2).
     Differs  the paper numbers the updates from 1, so that its first is not 0. Optax has none.
-    Raises   HyperparameterError: warmup_steps < 1.
+    Raises   HyperparameterError: warmup_steps <= 0.
     """
-    q = k / float(warmup_steps)
+    q = real(k) / real(warmup_steps)
     return (init_value + (peak_value - init_value) * jnp.minimum(q, 1)) / jnp.sqrt(jnp.maximum(q, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,14 +9,14 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, Schedule
-from gradxform.schedules._path import capped
-from gradxform.schedules._record import admit_count, schedule
+from gradxform._types import Array, ArrayLike, Schedule
+from gradxform.schedules._path import alike, before, since
+from gradxform.schedules._record import AnySteps, admit_part, schedule
 
 
-def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Mapping[str, Any]:
+def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[ArrayLike]) -> Mapping[str, Any]:
     name, schedules = "join_schedules", tuple(schedules)
-    boundaries = tuple(admit_count(name, f"boundaries[{i}]", b) for i, b in enumerate(boundaries))
+    boundaries = tuple(admit_part(name, f"boundaries[{i}]", b, AnySteps) for i, b in enumerate(boundaries))
     for i, f in enumerate(schedules):
         if not callable(f):
             raise HyperparameterError(
@@ -29,27 +28,32 @@ def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Mappi
             f"{name}: one boundary is needed between each schedule and the next, but got {len(schedules)} schedules "
             f"and {len(boundaries)} boundaries, {boundaries}."
         )
-    if any(b >= later for b, later in itertools.pairwise(boundaries)):
-        raise HyperparameterError(f"{name}: `boundaries` must increase, but got {boundaries}.")
     return {"schedules": schedules, "boundaries": boundaries}
 
 
 @schedule(settle=_in_order)
-def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence[int]):
+def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence[ArrayLike]):
     """Run schedules one after another, each counting from its own beginning.
 
-        v = schedules[i](k - boundaries[i - 1])         boundaries[i - 1] <= k < boundaries[i]
+        v = schedules[i](k - boundaries[i - 1])         for the last i with boundaries[i - 1] <= k; schedules[0](k) before all
 
-    Units    those of the schedules, which must agree.
+    Units    those of the schedules, which must agree. Boundaries may be fractional, infinite or traced.
     Source   Optax.
-    Differs  boundaries that do not increase, or are not one fewer than the schedules, raise. No schedule is asked for a count
-             before its beginning or after its end, where it might be infinite and make the gradient of the whole NaN.
-    Raises   HyperparameterError: a schedule is not callable, a boundary is not a whole number, their number or order is wrong.
+    Differs  boundaries that are not one fewer than the schedules raise. No schedule is asked for a count before its beginning or after
+             the next one's, where it might be infinite and make the gradient of the whole NaN.
+    Raises   HyperparameterError: a schedule is not callable, a boundary is not a number, or there are too many or too few.
     """
-    begins = [0, *map(capped, boundaries)]
-    ends = [*begins[1:], INT32_MAX]
-    turns = [f(jnp.clip(k, begin, end) - begin) for f, begin, end in zip(schedules, begins, ends, strict=True)]
+    begins = [0, *boundaries]
+    turns = [f(since(_until(k, begins[i + 1 :]), begin)) for i, (f, begin) in enumerate(zip(schedules, begins, strict=True))]
     value = turns[0]
-    for begin, turn in zip(begins[1:], turns[1:], strict=True):
-        value = jnp.where(k < begin, value, turn)
+    for begin, turn in zip(boundaries, turns[1:], strict=True):
+        value = jnp.where(before(k, begin), value, turn)
     return value
+
+
+def _until(k: Array, ends: Sequence[ArrayLike]) -> Array:
+    """The count, and no more than that once the first of these is reached."""
+    for end in ends:
+        k, end = alike(k, int(min(end, INT32_MAX)) if isinstance(end, float) else end)
+        k = jnp.minimum(k, end)
+    return k

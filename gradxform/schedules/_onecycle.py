@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import jax
+import jax.numpy as jnp
+
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, Positive, Range, Real, Value
+from gradxform._types import Array, ArrayLike, Range, Real, Value
 from gradxform.schedules._path import cosine, linear, path
-from gradxform.schedules._record import schedule
+from gradxform.schedules._record import Duration, schedule
 
 Part = Annotated[Value, Range("[0, 1]")]
-"""A static part of the whole."""
+"""A part of the whole."""
+Finite = Annotated[Value, Duration("(0, inf)")]
+Divisor = Annotated[Value, Range("(0, inf]")]
+
+
+def _part(pct: float, steps: ArrayLike) -> ArrayLike:
+    """A part of a number of steps, whole."""
+    return jnp.floor(pct * steps) if isinstance(steps, jax.Array) else int(pct * steps)
 
 
 def _start_before_final(pct_start: float, pct_final: float) -> Mapping[str, Any]:
@@ -26,12 +36,12 @@ def _start_before_final(pct_start: float, pct_final: float) -> Mapping[str, Any]
 @schedule(settle=_start_before_final)
 def linear_onecycle_schedule(
     k: Array,
-    transition_steps: Count,
+    transition_steps: Finite,
     peak_value: Real,
     pct_start: Part = 0.3,
     pct_final: Part = 0.85,
-    div_factor: Positive = 25.0,
-    final_div_factor: Positive = 1e4,
+    div_factor: Divisor = 25.0,
+    final_div_factor: Divisor = 1e4,
 ):
     """Rise to a peak, return, and fall far below, in three straight lines.
 
@@ -44,10 +54,10 @@ def linear_onecycle_schedule(
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120.
     Differs  where two of these steps are one step (short cycles) the values are still these; Optax loses a factor.
-    Raises   HyperparameterError: transition_steps < 1, a part outside [0, 1], pct_final < pct_start, or a factor <= 0.
+    Raises   HyperparameterError: transition_steps <= 0, a part outside [0, 1], pct_final < pct_start, or a factor <= 0.
     """
     init = peak_value / div_factor
-    up, down = int(pct_start * transition_steps), int(pct_final * transition_steps)
+    up, down = _part(pct_start, transition_steps), _part(pct_final, transition_steps)
     rise = (linear, up, peak_value)
     fall = (linear, down - up, init)
     tail = (linear, transition_steps - down, init / final_div_factor)
@@ -57,11 +67,11 @@ def linear_onecycle_schedule(
 @schedule
 def cosine_onecycle_schedule(
     k: Array,
-    transition_steps: Count,
+    transition_steps: Finite,
     peak_value: Real,
     pct_start: Part = 0.3,
-    div_factor: Positive = 25.0,
-    final_div_factor: Positive = 1e4,
+    div_factor: Divisor = 25.0,
+    final_div_factor: Divisor = 1e4,
 ):
     """Rise to a peak and fall far below, each along half a period of a cosine.
 
@@ -73,10 +83,10 @@ def cosine_onecycle_schedule(
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120; the cosine is Optax's and PyTorch's.
     Differs  pct_start = 1 ends with a fall at once; Optax loses the peak.
-    Raises   HyperparameterError: transition_steps < 1, pct_start outside [0, 1], or a factor <= 0.
+    Raises   HyperparameterError: transition_steps <= 0, pct_start outside [0, 1], or a factor <= 0.
     """
     init = peak_value / div_factor
-    up = int(pct_start * transition_steps)
+    up = _part(pct_start, transition_steps)
     rise = (cosine, up, peak_value)
-    fall = (cosine, transition_steps - up, init / final_div_factor)
+    fall = (cosine, _part(1, transition_steps) - up, init / final_div_factor)
     return path(k, init, rise, fall)

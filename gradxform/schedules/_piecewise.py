@@ -9,9 +9,9 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, Real
-from gradxform.schedules._path import SHAPES, capped, path
-from gradxform.schedules._record import admit_count, admit_factor, schedule
+from gradxform._types import Array, ArrayLike, NonNegative, Real
+from gradxform.schedules._path import SHAPES, before, path
+from gradxform.schedules._record import AnySteps, admit_part, schedule
 
 
 def _in_order(name: str, boundaries_and_scales: Mapping[Any, Any] | None) -> Mapping[str, Any]:
@@ -21,27 +21,27 @@ def _in_order(name: str, boundaries_and_scales: Mapping[Any, Any] | None) -> Map
     if not isinstance(boundaries_and_scales, Mapping):
         raise HyperparameterError(f"{name}: `{argument}` must be a dictionary {{step: factor}}, but got {boundaries_and_scales!r}.")
     scales = {
-        admit_count(name, f"a step of {argument}", b): admit_factor(name, f"{argument}[{b!r}]", scale)
+        admit_part(name, f"a step of {argument}", b, AnySteps): admit_part(name, f"{argument}[{b!r}]", scale, NonNegative)
         for b, scale in boundaries_and_scales.items()
     }
     return {argument: dict(sorted(scales.items()))}
 
 
 @schedule(settle=functools.partial(_in_order, "piecewise_constant_schedule"))
-def piecewise_constant_schedule(k: Array, init_value: Real, boundaries_and_scales: Mapping[int, ArrayLike] | None = None):
+def piecewise_constant_schedule(k: Array, init_value: Real, boundaries_and_scales: Mapping[float, ArrayLike] | None = None):
     """Multiply by a factor at each given step.
 
         v = init_value
         v = scale v     for each b, scale of boundaries_and_scales in order of b, once k >= b
 
-    Units    those of init_value; the scales have none.
+    Units    those of init_value; the scales have none. A step may be fractional, or infinite and never come.
     Source   Optax.
-    Differs  a negative or fractional step raises.
-    Raises   HyperparameterError: a step is not a whole number >= 0, or a scale is negative.
+    Differs  no.
+    Raises   HyperparameterError: a step is not a number, or a scale is negative.
     """
     v = init_value
     for b, scale in (boundaries_and_scales or {}).items():
-        v = jnp.where(k < capped(b), v, scale * v)
+        v = jnp.where(before(k, b), v, scale * v)
     return v
 
 
@@ -50,7 +50,7 @@ def piecewise_interpolate_schedule(
     k: Array,
     interpolate_type: Literal["linear", "cosine"],
     init_value: Real,
-    boundaries_and_scales: Mapping[int, ArrayLike] | None = None,
+    boundaries_and_scales: Mapping[float, ArrayLike] | None = None,
 ):
     """Move from each value to the next, the values being multiplied by a factor at each given step.
 
@@ -58,10 +58,10 @@ def piecewise_interpolate_schedule(
         v   = v_i + (v_(i-1) - v_i) shape(p)                    p = (k - b_(i-1)) / (b_i - b_(i-1)), in [0, 1]
         shape(p) = 1 - p, or (1 + cos(pi p)) / 2
 
-    Units    those of init_value; the scales have none.
+    Units    those of init_value; the scales have none. A step may be fractional.
     Source   Optax.
-    Differs  a negative or fractional step raises.
-    Raises   HyperparameterError: a step is not a whole number >= 0, a scale is negative, or interpolate_type is unknown.
+    Differs  no.
+    Raises   HyperparameterError: a step is not a number, a scale is negative, or interpolate_type is unknown.
     """
     value, begin, stretches = init_value, 0, []
     for b, scale in (boundaries_and_scales or {}).items():

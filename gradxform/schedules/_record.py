@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Concatenate, ParamSpec, overload
 
@@ -19,16 +18,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from gradxform._declare import Bound, declaration_of, declare
+from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, signature_of
+from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, Value, parameter_for, signature_of
 from gradxform.core._transformation import frozen, show
 
 P = ParamSpec("P")
 Equation = Callable[Concatenate[Array, P], ArrayLike]
-Whole = Annotated[int, Range("[0, inf)")]
-"""A static whole number, 0 included."""
+
+
+class Duration(Range):
+    """An interval of numbers of steps, which are whole or not, or infinite. A whole one stays whole, so that it is counted exactly."""
+
+
+Steps = Annotated[Value, Duration("[0, inf]")]
+Length = Annotated[Value, Duration("(0, inf]")]
+Extended = Annotated[Value, Range("[-inf, inf]")]
+AnySteps = Annotated[Value, Duration("[-inf, inf]")]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -44,8 +51,8 @@ class Record:
     args: Mapping[str, Any]
 
     def __call__(self, k: ArrayLike) -> Array:
-        k = _clock(k)
-        value = jnp.asarray(self.equation(k, **{name: _widened(x) for name, x in self.args.items()}))
+        k, declared = _clock(k), declaration_of(self.factory).parameters
+        value = jnp.asarray(self.equation(k, **{name: _seen(declared[name], x) for name, x in self.args.items()}))
         return jnp.broadcast_to(value, k.shape).astype(jnp.promote_types(value.dtype, jnp.float32))
 
     def __eq__(self, other: object) -> bool:
@@ -72,9 +79,10 @@ def _clock(k: ArrayLike) -> Array:
     return k.astype(jnp.promote_types(k.dtype, jnp.int32))
 
 
-def _widened(x: object) -> object:
-    """An array as float32 or wider, anything else as it is. Not done sooner, so that no record holds a tracer it was not given."""
-    if not isinstance(x, (jax.Array, np.ndarray)):
+def _seen(parameter: Parameter, x: object) -> object:
+    """An array as float32 or wider, a number of steps and anything else as it is. Not done sooner, so that no record holds a tracer it was
+    not given."""
+    if not isinstance(x, (jax.Array, np.ndarray)) or isinstance(parameter.range, Duration):
         return x
     return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
 
@@ -82,35 +90,32 @@ def _widened(x: object) -> object:
 def admit(owner: str, parameter: Parameter, value: object) -> Tree:
     """A hyperparameter as a record keeps it, or a `HyperparameterError`.
 
-    NumPy's scalars become Python's, and 1 a 1.0 where it is a value. What counts must be known before tracing; 1e4 counts as 10000.
+    NumPy's scalars become Python's, and 1 a 1.0 where it is a value; 1e4 steps are 10000. What is not data must be known before tracing.
     """
-    counts = parameter.range is not None and not parameter.is_data
+    counts, lasts = parameter.range is not None and not parameter.is_data, isinstance(parameter.range, Duration)
     if counts and isinstance(value, Tracer):
         raise HyperparameterError(
             f"{owner}: `{parameter.name}` must be a whole number that is known before tracing, but got {show(value)}. "
             "Pass it to the traced function as a static argument."
         )
-    if isinstance(value, np.generic) or (counts and isinstance(value, (np.ndarray, jax.Array)) and value.ndim == 0):
+    array = isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, Tracer)
+    if isinstance(value, np.generic) or (lasts and array and value.ndim == 0):
         value = value.item()
-    if counts and isinstance(value, float) and value.is_integer():
+    if lasts and isinstance(value, float) and value.is_integer():
         value = int(value)
+    value = whole(value) if counts else value
     if parameter.is_data and callable(value):
         raise HyperparameterError(
             f"{owner}: `{parameter.name}` must be a number or a scalar array, but got the schedule {show(value)}. "
             "To run one schedule after another use `join_schedules`."
         )
     parameter.check(owner, value)
-    return float(value) if parameter.is_data and type(value) is int else value
+    return float(value) if parameter.is_data and not lasts and type(value) is int else value
 
 
-def admit_count(owner: str, name: str, value: object) -> int:
-    """An element of a list of counts, admitted as an argument of its own."""
-    return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=False, keyword_only=False), value)
-
-
-def admit_factor(owner: str, name: str, value: object) -> float | Array:
-    """An element of a list of factors, admitted as an argument of its own."""
-    return admit(owner, Parameter(name, inspect.Parameter.empty, Range("[0, inf)"), is_data=True, keyword_only=False), value)
+def admit_part(owner: str, name: str, value: object, hint: object) -> Tree:
+    """An element of a list or a dictionary, admitted as an argument of its own with that annotation."""
+    return admit(owner, parameter_for(name, hint), value)
 
 
 @overload

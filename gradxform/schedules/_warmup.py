@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from jax.core import Tracer
+
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Positive, Real
+from gradxform._types import Array, ArrayLike, NonNegative, Positive, Real
 from gradxform.schedules._exponential import exponential_decay
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import SHAPES, cosine, linear, path
-from gradxform.schedules._record import Whole, schedule
+from gradxform.schedules._record import AnySteps, Extended, Length, Steps, schedule
 
 
 @schedule
-def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Whole):
+def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Steps):
     """Rise to a peak in a straight line, then stay.
 
         p = k / warmup_steps, in [0, 1]
@@ -29,7 +31,7 @@ def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmu
 
 
 @schedule
-def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Whole, power: Positive):
+def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: Steps, power: Positive):
     """Rise to a peak along a power of the time, then stay.
 
         p = k / warmup_steps, in [0, 1]
@@ -44,8 +46,9 @@ def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_s
     return path(k, init_value, (lambda p: 1 - p**power, warmup_steps, peak_value))
 
 
-def _outlasts_the_warmup(warmup_steps: int, decay_steps: int) -> Mapping[str, Any]:
-    if decay_steps <= warmup_steps:
+def _outlasts_the_warmup(warmup_steps: ArrayLike, decay_steps: ArrayLike) -> Mapping[str, Any]:
+    known = not any(isinstance(n, Tracer) for n in (warmup_steps, decay_steps))
+    if known and decay_steps <= warmup_steps:
         raise HyperparameterError(
             f"warmup_cosine_decay_schedule: `decay_steps` must be more than `warmup_steps` = {warmup_steps}, but got "
             f"{decay_steps}. It is the length of the whole schedule, the warm-up included."
@@ -58,10 +61,10 @@ def warmup_cosine_decay_schedule(
     k: Array,
     init_value: Real,
     peak_value: Real,
-    warmup_steps: Whole,
-    decay_steps: Count,
+    warmup_steps: Steps,
+    decay_steps: Length,
     end_value: Real = 0.0,
-    exponent: NonNegative = 1.0,
+    exponent: Real = 1.0,
 ):
     """Rise to a peak in a straight line, then decay along half a period of a cosine. `decay_steps` includes the warm-up.
 
@@ -72,8 +75,8 @@ def warmup_cosine_decay_schedule(
 
     Units    those of init_value, peak_value and end_value; exponent has none.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
-    Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value may be traced.
-    Raises   HyperparameterError: warmup_steps < 0, decay_steps <= warmup_steps, exponent < 0.
+    Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value and numbers of steps may be traced.
+    Raises   HyperparameterError: warmup_steps < 0, decay_steps <= warmup_steps.
     """
     rise = (linear, warmup_steps, peak_value)
     fall = (lambda q: cosine(q) ** exponent, decay_steps - warmup_steps, end_value)
@@ -85,12 +88,12 @@ def warmup_exponential_decay_schedule(
     k: Array,
     init_value: Real,
     peak_value: Real,
-    warmup_steps: Whole,
-    transition_steps: Count,
-    decay_rate: Positive,
-    transition_begin: Whole = 0,
+    warmup_steps: Steps,
+    transition_steps: AnySteps,
+    decay_rate: NonNegative,
+    transition_begin: AnySteps = 0,
     staircase: bool = False,
-    end_value: Real | None = None,
+    end_value: Extended | None = None,
 ):
     """Rise to a peak in a straight line, then decay exponentially.
 
@@ -101,7 +104,7 @@ def warmup_exponential_decay_schedule(
     Units    those of init_value, peak_value and end_value; decay_rate has none.
     Source   Optax.
     Differs  as `exponential_decay`.
-    Raises   HyperparameterError: warmup_steps < 0, transition_steps < 1, decay_rate <= 0 or transition_begin < 0.
+    Raises   HyperparameterError: warmup_steps < 0 or decay_rate < 0.
     """
     rise = warmup_constant_schedule(init_value, peak_value, warmup_steps)
     fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
@@ -113,9 +116,9 @@ def wsd_schedule(
     k: Array,
     init_value: Real,
     peak_value: Real,
-    warmup_steps: Whole,
-    stable_steps: Whole,
-    decay_steps: Count,
+    warmup_steps: Steps,
+    stable_steps: Steps,
+    decay_steps: Steps,
     end_value: Real = 0.0,
     decay: Literal["linear", "cosine", "one_minus_sqrt"] = "linear",
 ):
@@ -129,7 +132,7 @@ def wsd_schedule(
     Units    those of init_value, peak_value and end_value.
     Source   Hu et al. 2024 (MiniCPM), arXiv:2404.06395; the shapes of the decay from Hägele et al. 2024, arXiv:2405.18392.
     Differs  MiniCPM decays exponentially: `join_schedules` with `exponential_decay`. Optax has none.
-    Raises   HyperparameterError: warmup_steps < 0, stable_steps < 0, decay_steps < 1, or decay is unknown.
+    Raises   HyperparameterError: warmup_steps < 0, stable_steps < 0, decay_steps < 0, or decay is unknown.
     """
     rise = (linear, warmup_steps, peak_value)
     stay = (linear, stable_steps, peak_value)

@@ -8,12 +8,11 @@ from typing import Literal, Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Array, Count, Hyper, LeafNumbers, NonNegative, Real, Unit
+from gradxform._types import Array, Bound, Count, Hyper, LeafNumbers, NonNegative, Real, Unit, Whole
 from gradxform.core import chain, per_leaf
 from gradxform.core._hyper import evaluate
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, clipped, clips, decay, filled, finished, mxnet_optimizer, rate, rescaled
-from gradxform.schedules._record import Whole
 from gradxform.transforms import scale, trace
 from gradxform.wrappers import accumulate as accumulated
 
@@ -60,7 +59,7 @@ class WarmUp:
     def __call__(self, k: Array) -> Array | float:
         n = self.batches.counted(k)
         seen = n - self.batches.before - 1 if self.accumulate else k
-        return evaluate(self.learning_rate, seen) * self._factor(n)
+        return evaluate(self.learning_rate, seen, "mxnet.lbsgd", "learning_rate") * self._factor(n)
 
     def _factor(self, n: Array) -> Array | float:
         if self.strategy == "lars":
@@ -74,7 +73,7 @@ class WarmUp:
 @per_leaf(needs=("params",))
 def scale_by_lbsgd_ratio(
     g, s, p, c,
-    rescale_grad: Real = 1.0, clip_gradient: NonNegative | None = None, wd: NonNegative = 0.0, wd_mult: LeafNumbers = None,
+    rescale_grad: Real = 1.0, clip_gradient: Bound | None = None, wd: NonNegative = 0.0, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The direction of `lbsgd` with the strategy "lars": see there."""
     decay, above = wd * c.wd_mult, jnp.sum(abs_sq(p))
@@ -84,7 +83,7 @@ def scale_by_lbsgd_ratio(
 
 @mxnet_optimizer(core="lars", example={"momentum": 0.9, "batch_scale": 2, "updates_per_epoch": 4, "warmup_epochs": 2})
 def lbsgd(
-    learning_rate: NonNegative[Hyper] = 0.01,
+    learning_rate: Real[Hyper] = 0.01,
     momentum: Unit[Hyper] = 0.0,
     warmup_strategy: Literal["linear", "power2", "sqrt", "lars"] = "linear",
     warmup_epochs: Whole = 5,

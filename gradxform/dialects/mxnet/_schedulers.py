@@ -12,10 +12,10 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Unit
+from gradxform._types import Array, Count, NonNegative, Unit, Whole
 from gradxform.core._hyper import is_number
 from gradxform.schedules._path import capped, cosine
-from gradxform.schedules._record import Whole, admit_count, schedule
+from gradxform.schedules._record import admit_part, schedule
 
 Mode = Literal["linear", "constant"]
 
@@ -89,7 +89,7 @@ def _settle_multi(step: Sequence[int], base_lr: float | Array, warmup_begin_lr: 
     _ordered(owner, base_lr, warmup_begin_lr)
     if not isinstance(step, (list, tuple)) or not step:
         raise HyperparameterError(f"{owner}: `step` must be a list of increasing numbers of updates, but got {step!r}.")
-    steps = tuple(admit_count(owner, f"step[{i}]", s) for i, s in enumerate(step))
+    steps = tuple(admit_part(owner, f"step[{i}]", s, Whole) for i, s in enumerate(step))
     if steps[0] < 1 or any(a >= b for a, b in itertools.pairwise(steps)):
         raise HyperparameterError(f"{owner}: `step` must be increasing and begin with 1 or more, but got {step!r}.")
     return {"step": steps}

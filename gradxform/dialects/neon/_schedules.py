@@ -12,9 +12,9 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Positive, Real
+from gradxform._types import Array, Count, NonNegative, Positive, Real, Whole
 from gradxform.schedules._path import capped
-from gradxform.schedules._record import admit_count, admit_factor
+from gradxform.schedules._record import admit_part
 from gradxform.schedules._record import schedule as record
 
 
@@ -25,7 +25,7 @@ def _epochs(k: Array, updates_per_epoch: int) -> Array:
 def _milestones(owner: str, step_config: Sequence[int]) -> tuple[int, ...]:
     if not isinstance(step_config, (list, tuple)):
         raise HyperparameterError(f"{owner}: `step_config` must be a list of epochs, but got {step_config!r}.")
-    epochs = tuple(admit_count(owner, f"step_config[{i}]", e) for i, e in enumerate(step_config))
+    epochs = tuple(admit_part(owner, f"step_config[{i}]", e, Whole) for i, e in enumerate(step_config))
     if any(a >= b for a, b in itertools.pairwise(epochs)):
         raise HyperparameterError(f"{owner}: `step_config` must be increasing, but got {step_config!r}.")
     return epochs
@@ -64,7 +64,7 @@ def _settle_step(step_config: Sequence[int], change: Sequence[float | Array]) ->
         raise HyperparameterError(
             f"{owner}: `change` must be a list of learning rates, one for each of `step_config` = {step_config!r}, but got {change!r}."
         )
-    return {"step_config": epochs, "change": tuple(admit_factor(owner, f"change[{i}]", x) for i, x in enumerate(change))}
+    return {"step_config": epochs, "change": tuple(admit_part(owner, f"change[{i}]", x, NonNegative) for i, x in enumerate(change))}
 
 
 @record(settle=_settle_step)
