@@ -61,9 +61,13 @@ class Context:
         self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
 
     def debias(self, x: Array, b: Any, ahead: int = 0) -> Array:
-        """x / (1 - b^t): the average behind an EMA that started at zero. `ahead` counts further updates."""
+        """x / (1 - b^t): the average behind an EMA that started at zero; that which has never left it, for b = 1, as it is.
+
+        `ahead` counts further updates.
+        """
         assert self.t is not None
-        return x / (1 - b ** (self.t + ahead).astype(self.dtype))
+        rest = 1 - b ** (self.t + ahead).astype(self.dtype)
+        return x / jnp.where(rest > 0, rest, 1)
 
     def __getattr__(self, name: str) -> Tree:
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeGuard, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, ArrayLike, DType, Hyper, Schedule
+from gradxform._errors import HyperparameterError
+from gradxform._types import Array, ArrayLike, DType, Hyper, Schedule, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -67,13 +69,41 @@ def is_number(value: object) -> TypeGuard[float | np.number]:
     return isinstance(value, NUMBERS) and not isinstance(value, (bool, np.bool_))
 
 
+UNTRACEABLE = (
+    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError,
+)  # fmt: skip
+
+
+def called(owner: str, name: str, f: Callable[..., Tree], *args: Tree, **kwargs: Tree) -> Tree:
+    """What a function of the number of updates returns, or an error that says how to write one that can be traced."""
+    try:
+        return f(*args, **kwargs)
+    except UNTRACEABLE as e:
+        raise HyperparameterError(
+            f"{owner}: `{name}` is {f!r:.200}, which takes a traced value, such as the number of updates under `jit`, for a number of "
+            "Python's. Instead of `if` write `jnp.where(k < n, a, b)`, or put schedules one after another with `join_schedules`; instead "
+            "of `math` and `numpy` use `jax.numpy`, such as `jnp.cos(k)`; instead of `float(k)` or a list's element, the array as it is."
+        ) from e
+
+
+def real_value(owner: str, name: str, value: Tree) -> ArrayLike:
+    """What a schedule returned, if it is a real number or an array of them. A NaN is seen where it is not computed on a device."""
+    kind = getattr(value, "dtype", None) or (type(value) if isinstance(value, (int, float)) else None)
+    real = kind is not None and jnp.issubdtype(kind, jnp.number) and not jnp.issubdtype(kind, jnp.complexfloating)
+    if not (real or kind in (bool, jnp.bool_)) or (isinstance(value, (float, np.floating, np.ndarray)) and np.isnan(value).any()):
+        raise HyperparameterError(
+            f"{owner}: `{name}` is a schedule, which must return a real number or an array of them, but returned {value!r:.200}."
+        )
+    return value
+
+
 @overload
-def evaluate(value: None, k: Array | int | None) -> None: ...
+def evaluate(value: None, k: Array | int | None, owner: str, name: str) -> None: ...
 @overload
-def evaluate(value: Hyper, k: Array | int | None) -> Array | float: ...
-def evaluate(value, k):
-    """The value of a hyperparameter after `k` completed updates."""
-    return value(k) if is_schedule(value) else value
+def evaluate(value: Hyper, k: Array | int | None, owner: str, name: str) -> Array | float: ...
+def evaluate(value, k, owner, name):
+    """The value of a hyperparameter, which is called so in messages, after `k` completed updates."""
+    return real_value(owner, name, called(owner, name, value, k)) if is_schedule(value) else value
 
 
 def as_coefficient(value: ArrayLike, fraction: bool, dtype: DType) -> Array | Fraction:

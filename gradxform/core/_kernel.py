@@ -90,7 +90,7 @@ class Kernel:
 
     def at(self, k: Array | int, args: Arguments) -> dict[str, Any]:
         """The arguments, schedules evaluated after k completed updates."""
-        return {n: evaluate(v, k) if self.parameters[n].is_data else v for n, v in args.items()}
+        return {n: evaluate(v, k, self.name, n) if self.parameters[n].is_data else v for n, v in args.items()}
 
     def layout_for(self, args: Arguments) -> Layout:
         """The layout with these arguments: with a clock if one of them reads it."""

@@ -103,7 +103,7 @@ def wrapper(
             inner_state: Inner
 
         @wrapper(AcceptedState)
-        def accepted(g, s, p, c, inner: GradientTransformation, most: NonNegative = 1.0):
+        def accepted(g, s, p, c, inner: GradientTransformation, most: Bound = 1.0):
             u, inner_state = inner.update(g, s.inner_state, p)
             return jax.tree.map(lambda x: jnp.clip(x, -most, most), u), s._replace(inner_state=inner_state)
 

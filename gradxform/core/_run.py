@@ -68,7 +68,7 @@ def hypers(stage: Stage, count: Array | None) -> dict[str, Any]:
             if is_number(value):
                 value = Fraction(float(value), 1.0 - float(value)) if fraction else float(value)
             else:
-                value = as_coefficient(evaluate(value, count), fraction, jnp.result_type(float))
+                value = as_coefficient(evaluate(value, count, stage.kernel.name, name), fraction, jnp.result_type(float))
         args[name] = value
     return args
 
@@ -113,7 +113,7 @@ class Column:
             self.next[layout.key], sample = jax.random.split(getattr(record, layout.key))
             n = len(trees.present)
             self.columns.append(list(jax.random.split(sample, max(n, 1)))[:n])
-        values = [jnp.asarray(evaluate(stage.args[p.name], k)) for p in stage.slot.traced]
+        values = [jnp.asarray(evaluate(stage.args[p.name], k, stage.kernel.name, p.name)) for p in stage.slot.traced]
         self.common = Common(values, t, {f: getattr(record, f) for f in layout.shared}, shared)
         self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.kernel.leaf_args else None
 

@@ -234,5 +234,5 @@ def show(x: object) -> str:
     if type(x) is dict:
         return f"{{{', '.join(f'{k!r}: {show(v)}' for k, v in x.items())}}}"
     if inspect.isfunction(x):
-        return ("tree." if x.__module__.startswith("gradxform.tree.") else "") + x.__qualname__
+        return ("tree." if (x.__module__ or "").startswith("gradxform.tree.") else "") + x.__qualname__
     return repr(x)

@@ -9,22 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq
-from gradxform._types import (
-    Axes,
-    Clock,
-    Count,
-    Decay,
-    DType,
-    Field,
-    Hyper,
-    MaskOrFn,
-    NonNegative,
-    Positive,
-    Real,
-    RealUpdates,
-    Shape,
-)
+from gradxform._types import Axes, Bound, Clock, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shape, Unit, Whole
 from gradxform.core import chain, per_leaf
+from gradxform.core._hyper import called
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import (
     add_decayed_weights,
@@ -70,7 +57,7 @@ class FactoredState(NamedTuple):
 @per_leaf(FactoredState)
 def scale_by_factored_rms(
     g, s, p, c,
-    factored: bool = True, decay_rate: NonNegative = 0.8, step_offset: Real = 0, min_dim_size_to_factor: Count = 128,
+    factored: bool = True, decay_rate: NonNegative = 0.8, step_offset: Real = 0, min_dim_size_to_factor: Whole = 128,
     epsilon: NonNegative = 1e-30, decay_rate_fn: Callable[[Any, Any], Any] | None = None,
 ):  # fmt: skip
     """Divide updates by a running root mean square that is kept only for the rows and columns of a leaf.
@@ -88,12 +75,12 @@ def scale_by_factored_rms(
     Shapes   any, scalars and complex included.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4.
     Differs  a step_offset > 0 on a fresh state does not give NaN; params are not needed.
-    Raises   HyperparameterError: decay_rate < 0, epsilon < 0, min_dim_size_to_factor < 1.
+    Raises   HyperparameterError: decay_rate < 0, epsilon < 0, min_dim_size_to_factor < 0.
     """
     if decay_rate_fn is None:
         b = 1 - jnp.maximum(c.t.astype(c.dtype) - step_offset, 1) ** -decay_rate
     else:
-        b = decay_rate_fn(c.t - 1 - step_offset, decay_rate)
+        b = called("scale_by_factored_rms", "decay_rate_fn", decay_rate_fn, c.t - 1 - step_offset, decay_rate)
     sq = abs_sq(g) + epsilon
     axes = factored_axes(g.shape, factored, min_dim_size_to_factor)
     if axes is None:
@@ -114,13 +101,13 @@ def scale_by_factored_rms(
     rates={"default": 1e-2, "digits": 1e-1},
 )
 def adafactor(
-    learning_rate: NonNegative[Hyper] | None = None,
-    min_dim_size_to_factor: Count = 128,
+    learning_rate: Real[Hyper] | None = None,
+    min_dim_size_to_factor: Whole = 128,
     decay_rate: NonNegative[Hyper] = 0.8,
     decay_offset: Real[Hyper] = 0,
     multiply_by_parameter_scale: bool = True,
-    clipping_threshold: Positive[Hyper] | None = 1.0,
-    momentum: Decay[Hyper] | None = None,
+    clipping_threshold: Bound[Hyper] | None = 1.0,
+    momentum: Unit[Hyper] | None = None,
     dtype_momentum: DType | None = jnp.float32,
     weight_decay_rate: Real[Hyper] | None = None,
     eps: NonNegative[Hyper] = 1e-30,

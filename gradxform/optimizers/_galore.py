@@ -12,22 +12,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
-from gradxform._types import (
-    Array,
-    ArrayLike,
-    Clock,
-    Count,
-    Field,
-    Hyper,
-    Inner,
-    MaskOrFn,
-    NonNegative,
-    Params,
-    Real,
-    Shape,
-    Shared,
-    Tree,
-)
+from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Params, Real, Shape, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
 from gradxform.core._hyper import evaluate
@@ -134,7 +119,7 @@ _ADAM = scale_by_adam()
 def _evaluated(params, s, after, inside, scale, weight_dimension_numbers):
     leaves, treedef = flatten(params)
     axes, bases = _axes(params, weight_dimension_numbers), treedef.flatten_up_to(s.projector)
-    factor = evaluate(scale, jnp.maximum(s.count - 1, 0))
+    factor = evaluate(scale, jnp.maximum(s.count - 1, 0), "scale_by_galore", "scale")
 
     def lifted(low):
         parts = zip(treedef.flatten_up_to(low), bases, axes, leaves, strict=True)
@@ -212,12 +197,12 @@ def scale_by_galore(
     identities=[("galore(0.1, rank=4, update_proj_gap=1, base_optimizer=identity())", "sgd(0.1)")],
 )
 def galore(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     rank: Count = 128,
     update_proj_gap: Count = 200,
     scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
     weight_dimension_numbers: Dimensions = None,
 ):
@@ -231,7 +216,7 @@ def galore(
     Shapes   any, scalars and complex included; only matrices are projected.
     Source   Zhao et al. 2024, arXiv:2403.03507, Algorithm 2.
     Differs  as `scale_by_galore`.
-    Raises   MissingArgumentError: no params. HyperparameterError: rank < 1, update_proj_gap < 1, learning_rate < 0, weight_decay < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: rank < 1, update_proj_gap < 1.
     """
     return chain(
         scale_by_galore(rank, update_proj_gap, scale, base_optimizer, weight_dimension_numbers),

@@ -34,7 +34,7 @@ from gradxform._types import (
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import dtype_of, flatten, is_array
-from gradxform.core._hyper import is_schedule
+from gradxform.core._hyper import called, is_schedule, real_value
 from gradxform.core._labels import Labels
 from gradxform.core._stage import Stage
 from gradxform.core._state import like_before
@@ -103,11 +103,13 @@ class Injection:
 
     def __init__(self, factory: Factory, static_args: frozenset[str], dtype: DType | None, args: Mapping[str, Any]):
         self.factory, self.static_args, self.dtype, self.args = factory, static_args, dtype, dict(args)
+        self.owner = f"inject_hyperparams({getattr(factory, '__name__', repr(factory))})"
         kinds = {name: _kind(name, value, factory, static_args) for name, value in args.items()}
         self.static = {name: value for name, value in args.items() if kinds[name] == "static"}
         self.numbers = {name: value for name, value in args.items() if kinds[name] == "number"}
         self.schedules = {name: _stateful(value) for name, value in args.items() if kinds[name] == "schedule"}
-        check_arguments(self.call()[0], _ranged(factory), self.numbers)
+        self.ranged = {name: p for name, p in _ranged(factory).items() if p.range}
+        check_arguments(self.owner, self.ranged, self.numbers)
 
     def _key(self) -> tuple[Any, ...]:
         return (frozen(self.factory), self.static_args, frozen(self.dtype), frozen(self.args))
@@ -123,7 +125,7 @@ class Injection:
         parameters = inspect.signature(self.factory).parameters
         default = lambda name: frozen(parameters[name].default) if name in parameters else inspect.Parameter.empty
         shown = {name: value for name, value in self.args.items() if frozen(value) != default(name)}
-        return f"inject_hyperparams({getattr(self.factory, '__name__', repr(self.factory))})", shown
+        return self.owner, shown
 
     def inner(self, hyperparams: Mapping[str, Any]) -> GradientTransformation:
         """The inner transformation with these hyperparameters."""
@@ -145,7 +147,12 @@ class Injection:
         """The first hyperparameters."""
         dtype, states = self.dtype_for(params), self.states()
         values = {name: _settled(x, dtype, copy=True) for name, x in self.numbers.items()}
-        return values | {name: _settled(f(states[name]), dtype, scheduled=True) for name, f in self.schedules.items()}
+        return values | {name: _settled(self.scheduled(name, states[name]), dtype, scheduled=True) for name in self.schedules}
+
+    def scheduled(self, name: str, state: OptState, **extra: Tree) -> ArrayLike:
+        """The value of a schedule."""
+        value = called(self.owner, name, self.schedules[name], state, **extra)
+        return real_value(self.owner, name, value) if name in self.ranged else value
 
 
 def _first(params, injection):
@@ -185,7 +192,7 @@ def _injected(g, s, p, c, injection: Injection):
     for name, old in s.hyperparams.items():
         hyper[name] = _settled(old, dtype)
     for name, f in injection.schedules.items():
-        value = _settled(f(s.hyperparams_states[name], **c.extra), dtype, scheduled=True)
+        value = _settled(injection.scheduled(name, s.hyperparams_states[name], **c.extra), dtype, scheduled=True)
         hyper[name] = round_to(value, jnp.result_type(s.hyperparams[name]))
         states[name] = f.update(s.hyperparams_states[name], **c.extra)
     u, inner_state = c.bind(injection.inner(hyper)).update(g, s.inner_state, p)

@@ -58,7 +58,7 @@ class Reader:
         k = None if not values or self.in_state else self.count()
         if k is None:
             values = {n: x for n, x in values.items() if not is_schedule(x)}
-        return {n: evaluate(x, None if k is None else jnp.maximum(k - 1, 0)) for n, x in values.items()}
+        return {n: evaluate(x, None if k is None else jnp.maximum(k - 1, 0), self.title(), n) for n, x in values.items()}
 
     def replaced(self, changes: Mapping[str, Hyper]) -> tuple[Callable[..., tuple[Updates, OptState]] | None, OptState]:
         """The transformation and its state with other values."""

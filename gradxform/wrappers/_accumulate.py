@@ -13,6 +13,7 @@ from gradxform._errors import StructureError
 from gradxform._numerics import increment, real_part
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Updates
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._hyper import evaluate
 from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
@@ -34,11 +35,12 @@ class AccumulateState(NamedTuple):
     acc_grads: Means
 
 
-def gradients_for(every_k: Often, gradient_step: Array) -> ArrayLike:
+def gradients_for(owner: str, every_k: Often, gradient_step: Array) -> ArrayLike:
     """How many gradients make the next update."""
     if not callable(every_k):
         return every_k
-    return jnp.maximum(jnp.rint(every_k(gradient_step)).astype(jnp.int32), 1)
+    k = evaluate(every_k, gradient_step, owner, "every_k")
+    return jnp.maximum(jnp.rint(k).astype(jnp.int32), 1)
 
 
 def updates_after(owner: str, step: Array | int, every_k: Often) -> Array | int:
@@ -48,7 +50,7 @@ def updates_after(owner: str, step: Array | int, every_k: Often) -> Array | int:
         begun = step - inner * every_k
     else:
         ends = jnp.cumsum(
-            jax.vmap(lambda i: gradients_for(every_k, i))(jnp.arange(int(step) + 1))
+            jax.vmap(lambda i: gradients_for(owner, every_k, i))(jnp.arange(int(step) + 1))
         )  # inner update i ends at ends[i]
         inner = jnp.sum(ends <= step)
         begun = step - jnp.where(inner > 0, ends[jnp.maximum(inner - 1, 0)], 0)
@@ -71,7 +73,7 @@ def collect(
 ) -> tuple[Updates, OptState]:  # fmt: skip
     """Include a gradient, unless it is skipped; hand on what is collected every k-th time, and begin anew."""
     (means,) = c.map(include, g, s.acc_grads, like=(s.acc_grads,), n=s.mini_step, skip=skip)
-    emit, step = s.mini_step >= gradients_for(every_k, s.gradient_step) - 1, increment(s.mini_step)
+    emit, step = s.mini_step >= gradients_for(c.stage.name(), every_k, s.gradient_step) - 1, increment(s.mini_step)
     if skip is not None:
         emit, step = emit & ~skip, jnp.where(skip, s.mini_step, step)
     u, inner_state = update_if(emit, inner, c.map(_mean, g, means), s.inner_opt_state, p, branch_free=branch_free)

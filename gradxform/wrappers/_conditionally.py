@@ -11,6 +11,7 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._types import Array, ArrayLike, Clock, ConditionFn, Inner
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._hyper import called
 from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
@@ -33,7 +34,7 @@ class ConditionallyMaskState(NamedTuple):
 
 
 def _holds(c: TreeContext, step: Array, should_transform_fn: ConditionFn, forward_extra_args: bool) -> ArrayLike:
-    wanted = should_transform_fn(step, **(c.extra if forward_extra_args else {}))
+    wanted = called(c.stage.name(), "should_transform_fn", should_transform_fn, step, **(c.extra if forward_extra_args else {}))
     return as_condition(wanted, f"{c.stage.name()}: `should_transform_fn`")
 
 

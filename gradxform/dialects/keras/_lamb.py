@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Unpack
 
-from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform._types import Array, Decay, Hyper, NonNegative, Real
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
@@ -21,7 +21,9 @@ class Remainder:
     weight_decay: Hyper
 
     def __call__(self, k: Array | int) -> Array | float:
-        return 1 - evaluate(self.learning_rate, k) * evaluate(self.weight_decay, k)
+        return 1 - evaluate(self.learning_rate, k, "keras.lamb", "learning_rate") * evaluate(
+            self.weight_decay, k, "keras.lamb", "weight_decay"
+        )
 
 
 def _remainder(learning_rate: Hyper, weight_decay: Hyper | None) -> Hyper:
@@ -33,7 +35,7 @@ def _remainder(learning_rate: Hyper, weight_decay: Hyper | None) -> Hyper:
 
 @keras_optimizer(core="lamb")
 def lamb(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-7,
