@@ -5,14 +5,14 @@ A kernel is an optimizer's equation for one array. Its decorator makes a functio
 
     >>> from typing import NamedTuple
     >>> import gradxform as gx, jax.numpy as jnp
-    >>> from gradxform.kernels import Decay, NonNegative, Updates, elementwise, register
+    >>> from gradxform.kernels import Decay, Real, Updates, elementwise, register
     >>>
     >>> class SignedAverageState(NamedTuple):
     ...     mu: Updates
     >>>
     >>> @register
     ... @elementwise(SignedAverageState)
-    ... def signed_average(g, s, p, c, learning_rate: NonNegative, b: Decay = 0.9):
+    ... def signed_average(g, s, p, c, learning_rate: Real, b: Decay = 0.9):
     ...     """Step by the sign of a running mean."""
     ...     mu = b * s.mu + (1 - b) * g
     ...     return -learning_rate * jnp.sign(mu), s._replace(mu=mu)
@@ -38,8 +38,9 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
               it for one kernel of several that share a class.
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`.
-Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Positive`, `NonNegative`, `Real`;
-              `Decay[Hyper]` where a plain function only hands it on. `Count`: a static whole number from 1. Without a range it is static.
+Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Momentum` [-1, 1], `Positive`,
+              `NonNegative`, `Real`, `Bound` [0, inf]; `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static
+              whole number from 1 or 0. Without a range it is static.
 Holes         a leaf may be absent: None, or a `MaskedNode`. `is_gap` tells; `is_array` tells a leaf with inexact numbers from the rest.
 Wrappers      are kernels of trees, with transformations inside (`wrapper`):
 
@@ -71,6 +72,7 @@ Registry      `register` makes a name known to `names`, `create`, the laws and t
 
 from gradxform._types import READS_CLOCK as READS_CLOCK
 from gradxform._types import Axes as Axes
+from gradxform._types import Bound as Bound
 from gradxform._types import Clock as Clock
 from gradxform._types import Count as Count
 from gradxform._types import Decay as Decay
@@ -80,6 +82,7 @@ from gradxform._types import Hyper as Hyper
 from gradxform._types import Inner as Inner
 from gradxform._types import Key as Key
 from gradxform._types import LeafNumbers as LeafNumbers
+from gradxform._types import Momentum as Momentum
 from gradxform._types import NonNegative as NonNegative
 from gradxform._types import OptState as OptState
 from gradxform._types import Params as Params
@@ -95,6 +98,7 @@ from gradxform._types import Tree as Tree
 from gradxform._types import Unit as Unit
 from gradxform._types import Updates as Updates
 from gradxform._types import Value as Value
+from gradxform._types import Whole as Whole
 from gradxform.core._engine import Context as Context
 from gradxform.core._engine import engine as engine
 from gradxform.core._holes import is_array as is_array

@@ -291,7 +291,7 @@ class TestMultiOptimizer:
 
 
 ERRORS = [
-    (mxnet.sgd, {"learning_rate": -1.0}, "mxnet.sgd: `learning_rate` must be a number, a scalar array or a schedule in [0, inf), but"),
+    (mxnet.sgd, {"learning_rate": math.inf}, "mxnet.sgd: `learning_rate` must be a number, a scalar array or a schedule in (-inf, inf)"),
     (mxnet.adam, {"wd": -0.1}, "mxnet.adam: `wd` must be a number, a scalar array or a schedule in [0, inf), but got -0.1"),
     (mxnet.adam, {"clip_gradient": -1.0}, "mxnet.adam: `clip_gradient` must be"),
     (mxnet.adam, {"beta2": 1.0}, "mxnet.adam: `beta2` must be a number, a scalar array or a schedule in [0, 1), but got 1.0"),

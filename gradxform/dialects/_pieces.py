@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, Field, Hyper, NonNegative
+from gradxform._types import Array, Field, Hyper, NonNegative, Real
 from gradxform.core import GradientTransformationExtraArgs, elementwise, layout
 from gradxform.core._hyper import Fraction, is_number
 from gradxform.optimizers import FactoredState
@@ -30,7 +30,7 @@ def one_minus_power(b: float | Array | Fraction, t: Array) -> Array:
 
 
 @elementwise(needs=("params",))
-def shrink(g, s, p, c, learning_rate: NonNegative, weight_decay: NonNegative):
+def shrink(g, s, p, c, learning_rate: Real, weight_decay: NonNegative):
     """Let the parameters shrink by themselves, whatever the step.
 
         u = g - learning_rate weight_decay p

@@ -88,7 +88,7 @@ def _report(start: Point, end: _Search, atol: Array) -> None:
 
 
 def _check(owner: str, given: Mapping[str, Tree]) -> None:
-    check_number(owner, "max_backtracking_steps", given["max_backtracking_steps"], "[0, inf)", whole=True)
+    check_number(owner, "max_backtracking_steps", given["max_backtracking_steps"], "[0, inf)")
     for name in ("slope_rtol", "decrease_factor", "increase_factor", "max_learning_rate", "atol", "rtol"):
         check_number(owner, name, given[name], "[0, inf]")
 

@@ -253,11 +253,12 @@ def violation(error: Array) -> Array:
     return jnp.where(jnp.isnan(error), jnp.inf, jnp.maximum(error, 0)).astype(error.dtype)
 
 
-def check_number(owner: str, name: str, value: Hyper | None, interval: str, whole: bool = False, nullable: bool = False) -> None:
+def check_number(owner: str, name: str, value: Hyper | None, interval: str, nullable: bool = False) -> None:
     """Raise unless the value is a number of the interval, or an array of one; a schedule has no clock here."""
     if callable(value) and not hasattr(value, "dtype"):
         raise HyperparameterError(
             f"{owner}: `{name}` must be a number in {interval}, but got {value!r}: a search has no schedules."
         )
-    whole = whole and not hasattr(value, "dtype")
-    Parameter(name, inspect.Parameter.empty, Range(interval), not whole, False, nullable).check(owner, value)
+    Parameter(name, inspect.Parameter.empty, Range(interval), is_data=True, keyword_only=False, nullable=nullable).check(
+        owner, value
+    )

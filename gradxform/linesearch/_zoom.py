@@ -168,7 +168,7 @@ def _report(start: Point, end: _Search, a: Array, precision: Array) -> None:
 
 
 def _check(owner: str, given: Mapping[str, Tree]) -> None:
-    check_number(owner, "max_linesearch_steps", given["max_linesearch_steps"], "[1, inf)", whole=True)
+    check_number(owner, "max_linesearch_steps", given["max_linesearch_steps"], "[1, inf)")
     for name in ("max_learning_rate", "approx_dec_rtol"):
         check_number(owner, name, given[name], "[0, inf]", nullable=True)
     for name in ("tol", "increase_factor", "slope_rtol", "curv_rtol", "stepsize_precision"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative
+from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative, Real
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adabelief import ScaleByBeliefState
 from gradxform.registry import optimizer, transform
@@ -47,12 +47,12 @@ def scale_by_acprop(
     identities=[("acprop(0.1)", "chain(scale_by_acprop(), scale(-0.1))")],
 )
 def acprop(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-16,
     eps_root: NonNegative[Hyper] = 1e-16,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
 ):
     """ACProp: the gradient, divided by the running size of its earlier surprises.
@@ -67,7 +67,7 @@ def acprop(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2021, arXiv:2110.05454, Algorithm 2.
     Differs  as `scale_by_acprop`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     return chain(
         scale_by_acprop(b1, b2, eps, eps_root),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -57,7 +57,7 @@ def scale_by_belief(
     rates={"default": 1e-3, "digits": 1e-3},
 )
 def adabelief(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-16,
@@ -76,6 +76,6 @@ def adabelief(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
     Differs  as `scale_by_belief`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))

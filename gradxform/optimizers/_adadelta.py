@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative, Real, RealUpdates
+from gradxform._types import Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Unit
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -22,7 +22,7 @@ class ScaleByAdaDeltaState(NamedTuple):
 
 @transform(source="Zeiler 2012, arXiv:1212.5701, Algorithm 1")
 @elementwise(ScaleByAdaDeltaState)
-def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
+def scale_by_adadelta(g, s, p, c, rho: Unit = 0.9, eps: NonNegative = 1e-6):
     """Multiply updates by the ratio of the running sizes of past updates and of gradients.
 
         e_g = rho e_g + (1 - rho) |g|^2
@@ -34,7 +34,7 @@ def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
     Shapes   any, scalars and complex included.
     Source   Zeiler 2012, arXiv:1212.5701, Algorithm 1.
     Differs  float32 averages for narrow parameters; 0 / 0 is 0, also with eps=0.
-    Raises   HyperparameterError: rho outside [0, 1), eps < 0.
+    Raises   HyperparameterError: rho outside [0, 1], eps < 0.
     """
     e_g = rho * s.e_g + (1 - rho) * abs_sq(g)
     d = e_g + eps
@@ -50,8 +50,8 @@ def scale_by_adadelta(g, s, p, c, rho: Decay = 0.9, eps: NonNegative = 1e-6):
     rates={"default": 1.0, "digits": 10.0},
 )
 def adadelta(
-    learning_rate: NonNegative[Hyper] = 1.0,
-    rho: Decay[Hyper] = 0.9,
+    learning_rate: Real[Hyper] = 1.0,
+    rho: Unit[Hyper] = 0.9,
     eps: NonNegative[Hyper] = 1e-6,
     weight_decay: Real[Hyper] = 0.0,
     weight_decay_mask: MaskOrFn = None,
@@ -69,7 +69,7 @@ def adadelta(
     Shapes   any, scalars and complex included.
     Source   Zeiler 2012, arXiv:1212.5701, Algorithm 1.
     Differs  learning_rate is 1 by default. Optax's default, None, leaves out the minus sign and climbs.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, rho outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: rho outside [0, 1], eps < 0.
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradxform._types import Hyper, NonNegative
+from gradxform._types import Hyper, NonNegative, Real
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rss
@@ -18,7 +18,7 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rss
     rates={"default": 0.1, "digits": 0.1},
 )
 def adagrad(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     initial_accumulator_value: NonNegative[Hyper] = 0.1,
     eps: NonNegative[Hyper] = 1e-7,
     eps_in_sqrt: Literal[True, False, "both"] = True,
@@ -35,7 +35,7 @@ def adagrad(
     Shapes   any, scalars and complex included.
     Source   Duchi et al. 2011, JMLR 12, figure 1.
     Differs  as `scale_by_rss`.
-    Raises   HyperparameterError: learning_rate < 0, initial_accumulator_value < 0, eps < 0, an unknown
+    Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0, an unknown
              eps_in_sqrt.
     """
     return chain(scale_by_rss(initial_accumulator_value, eps, eps_in_sqrt), scale_by_learning_rate(learning_rate))

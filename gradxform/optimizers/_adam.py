@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -113,7 +113,7 @@ def scale_by_nadam(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def adam(
-    learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8,
+    learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0, mu_dtype: DType | None = None, *, nesterov: bool = False,
 ):  # fmt: skip
     """Adam: momentum, divided by the running root mean square of the gradient.
@@ -127,7 +127,7 @@ def adam(
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1.
     Differs  as `scale_by_adam`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     return chain(scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate))
 
@@ -141,13 +141,13 @@ def adam(
     identities=[("adamw(0.1, weight_decay=0.0)", "adam(0.1)")],
 )
 def adamw(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
     mu_dtype: DType | None = None,
-    weight_decay: NonNegative[Hyper] = 1e-4,
+    weight_decay: Real[Hyper] = 1e-4,
     mask: MaskOrFn = None,
     *,
     nesterov: bool = False,
@@ -163,7 +163,7 @@ def adamw(
     Shapes   any, scalars and complex included.
     Source   Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2; the decay is multiplied by the rate, as in PyTorch.
     Differs  as `scale_by_adam`.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -181,7 +181,7 @@ def adamw(
     identities=[("nadam(0.1)", "adam(0.1, nesterov=True)")],
 )
 def nadam(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
@@ -206,7 +206,7 @@ def nadam(
     Shapes   any, scalars and complex included.
     Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", with a constant b1 and no further factor b2.
     Differs  as `scale_by_adam`; `momentum_decay` is new.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
     if nesterov and momentum_decay is not None:
         direction = scale_by_nadam(b1, b2, eps, eps_root, momentum_decay, mu_dtype)
@@ -222,13 +222,13 @@ def nadam(
     identities=[("nadamw(0.1, weight_decay=0.0)", "nadam(0.1)")],
 )
 def nadamw(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
     mu_dtype: DType | None = None,
-    weight_decay: NonNegative[Hyper] = 1e-4,
+    weight_decay: Real[Hyper] = 1e-4,
     mask: MaskOrFn = None,
     *,
     nesterov: bool = True,
@@ -243,6 +243,6 @@ def nadamw(
     Shapes   any, scalars and complex included.
     Source   Dozat 2016; Loshchilov & Hutter 2019, arXiv:1711.05101.
     Differs  as `scale_by_adam`.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)

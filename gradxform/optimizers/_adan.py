@@ -63,7 +63,7 @@ def scale_by_adan(
     identities=[("adan(0.1, weight_decay=0.0)", "adan(0.1, mask=True)")],
 )
 def adan(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.98,
     b2: Decay[Hyper] = 0.92,
     b3: Decay[Hyper] = 0.99,
@@ -86,7 +86,7 @@ def adan(
     Masks    decays where True; see `masked`.
     Source   Xie et al. 2022, arXiv:2208.06677, Algorithm 1; the decay as in AdamW, where the paper divides by 1 + learning_rate decay.
     Differs  as `scale_by_adan`.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, b1, b2 or b3 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1, b2 or b3 outside [0, 1), eps < 0.
     """
     return chain(
         scale_by_adan(b1, b2, b3, eps, eps_root),

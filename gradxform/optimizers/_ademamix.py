@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Unit, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -38,7 +38,7 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 )
 def scale_by_ademamix(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, b3: Decay = 0.9999, alpha: NonNegative = 6.0, eps: NonNegative = 1e-8,
+    b1: Decay = 0.9, b2: Decay = 0.999, b3: Unit = 0.9999, alpha: Real = 6.0, eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide a fast running mean of the gradient, and alpha times a slow one, by its running root mean square.
@@ -56,7 +56,7 @@ def scale_by_ademamix(
     Source   Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1.
     Differs  mu_dtype stays over updates, and is not that of nu; with bfloat16 the slow mean stalls, as 1 - b3 is below its resolution.
              Schedules read `count`. Float32 averages for narrow parameters. The default alpha here is 6.0, that of `ademamix` 5.0.
-    Raises   HyperparameterError: b1, b2 or b3 outside [0, 1), another argument < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), b3 outside [0, 1], eps < 0, eps_root < 0.
     """
     m1 = b1 * s.m1 + (1 - b1) * g
     m2 = b3 * s.m2 + (1 - b3) * g
@@ -73,15 +73,15 @@ def scale_by_ademamix(
     identities=[("ademamix(0.1, alpha=0.0)", "adam(0.1)")],
 )
 def ademamix(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
-    b3: Decay[Hyper] = 0.9999,
-    alpha: NonNegative[Hyper] = 5.0,
+    b3: Unit[Hyper] = 0.9999,
+    alpha: Real[Hyper] = 5.0,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
     mu_dtype: DType | None = None,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
 ):
     """AdEMAMix: AdamW with a second momentum that remembers ten thousand updates.
@@ -96,7 +96,7 @@ def ademamix(
     Shapes   any, scalars and complex included.
     Source   Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1; the decay is multiplied by the rate, as in the paper's program.
     Differs  as `scale_by_ademamix`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1, b2 or b3 outside [0, 1), another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), b3 outside [0, 1], eps < 0, eps_root < 0.
     """
     return chain(
         scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
@@ -109,7 +109,7 @@ def ademamix(
 @elementwise(ScaleBySimplifiedAdEMAMixState)
 def scale_by_simplified_ademamix(
     g, s, p, c,
-    b1: Decay = 0.99, b2: Decay = 0.95, alpha: Real = 0.0, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
+    b1: Unit = 0.99, b2: Decay = 0.95, alpha: Real = 0.0, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
 ):  # fmt: skip
     """Divide the gradient's decaying sum, and alpha times the gradient, by its running root mean square.
 
@@ -124,7 +124,7 @@ def scale_by_simplified_ademamix(
     Shapes   any, scalars and complex included.
     Source   Morwani et al. 2025, arXiv:2502.02431, Simplified-AdEMAMix.
     Differs  float32 averages for narrow parameters. Complex gradients: n is the mean of |g|^2, where Optax averages g^2.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), alpha not finite, eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside [0, 1], b2 outside [0, 1), alpha not finite, eps < 0, eps_root < 0.
     """
     m = b1 * s.m + g
     n = b2 * s.n + (1 - b2) * abs_sq(g)
@@ -139,13 +139,13 @@ def scale_by_simplified_ademamix(
     rates={"default": 1e-3, "digits": 1e-4},
 )
 def simplified_ademamix(
-    learning_rate: NonNegative[Hyper],
-    b1: Decay[Hyper] = 0.99,
+    learning_rate: Real[Hyper],
+    b1: Unit[Hyper] = 0.99,
     b2: Decay[Hyper] = 0.95,
     alpha: Real[Hyper] = 0.0,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
 ):
     """Simplified AdEMAMix: one momentum, a sum, with alpha times the gradient for the fast one.
@@ -159,7 +159,8 @@ def simplified_ademamix(
     Shapes   any, scalars and complex included.
     Source   Morwani et al. 2025, arXiv:2502.02431, Simplified-AdEMAMix.
     Differs  as `scale_by_simplified_ademamix`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), alpha not finite, another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [0, 1], b2 outside [0, 1), alpha not finite, eps < 0,
+             eps_root < 0.
     """
     return chain(
         scale_by_simplified_ademamix(b1, b2, alpha, eps, eps_root),

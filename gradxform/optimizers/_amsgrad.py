@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, DType, Field, Hyper, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, DType, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -61,7 +61,7 @@ def scale_by_amsgrad(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def amsgrad(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
@@ -84,7 +84,7 @@ def amsgrad(
     Shapes   any, scalars and complex included.
     Source   Reddi et al. 2018, arXiv:1904.09237, Algorithm 2, which has no bias corrections.
     Differs  as `scale_by_amsgrad`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
     """
     direction = scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu)
     return chain(direction, scale_by_learning_rate(learning_rate))

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, RealUpdates, Updates
+from gradxform._types import Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -28,7 +28,7 @@ class COCOBState(NamedTuple):
 
 @transform(source="Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
 @elementwise(COCOBState, needs=("params",))
-def scale_by_cocob(g, s, p, c, alpha: Positive = 100.0, eps: Positive = 1e-8):
+def scale_by_cocob(g, s, p, c, alpha: NonNegative = 100.0, eps: Positive = 1e-8):
     """Bet on the sign of each gradient element; the parameter is where it began, plus the money at stake.
 
         L = max(L, |g|)                         the first L is eps
@@ -44,7 +44,7 @@ def scale_by_cocob(g, s, p, c, alpha: Positive = 100.0, eps: Positive = 1e-8):
     Source   Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2.
     Differs  p0, C, G and R are buffers of their own, so that state and parameters can be donated. L of float16 parameters is float32,
              where eps is not 0. Complex parameters, for which Optax's comparison has no meaning.
-    Raises   MissingArgumentError: no params. HyperparameterError: alpha <= 0, eps <= 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: alpha < 0, eps <= 0.
     """
     size = jnp.abs(g)
     L = jnp.maximum(s.scale, size)
@@ -63,10 +63,10 @@ def scale_by_cocob(g, s, p, c, alpha: Positive = 100.0, eps: Positive = 1e-8):
     identities=[("cocob()", "scale_by_cocob()")],
 )
 def cocob(
-    learning_rate: NonNegative[Hyper] = 1.0,
-    alpha: Positive[Hyper] = 100.0,
+    learning_rate: Real[Hyper] = 1.0,
+    alpha: NonNegative[Hyper] = 100.0,
     eps: Positive[Hyper] = 1e-8,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
 ):
     """COCOB: coin betting, without a learning rate to tune.
@@ -82,7 +82,7 @@ def cocob(
     Shapes   any, scalars and complex included.
     Source   Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2.
     Differs  as `scale_by_cocob`.
-    Raises   MissingArgumentError: no params. HyperparameterError: alpha <= 0, eps <= 0, another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: alpha < 0, eps <= 0.
     """
     return chain(
         add_decayed_weights(weight_decay, mask),

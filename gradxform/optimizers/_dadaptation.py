@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, inner
-from gradxform._types import Clock, Decay, Field, NonNegative, ParamsCopy, Positive, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, Field, NonNegative, ParamsCopy, Positive, Real, RealUpdates, Shared, Updates
 from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
@@ -74,8 +74,8 @@ def _dadapt_advance(s, c, learning_rate, betas):
 @per_tree(DAdaptAdamWState, needs=("params",), total=_dadapt_total, advance=_dadapt_advance)
 def dadapt_adamw(
     g, s, p, c,
-    learning_rate: NonNegative = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), eps: NonNegative = 1e-8, estim_lr0: Positive = 1e-6,
-    weight_decay: NonNegative = 0.0,
+    learning_rate: Real = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), eps: NonNegative = 1e-8, estim_lr0: Positive = 1e-6,
+    weight_decay: Real = 0.0,
 ):  # fmt: skip
     """AdamW with a learning rate found by D-Adaptation: d, a growing lower bound on the distance to the solution.
 
@@ -92,7 +92,7 @@ def dadapt_adamw(
     Shapes   any, scalars and complex included.
     Source   Defazio & Mishchenko 2023, arXiv:2301.07733, Algorithm 5, with the bias correction of the authors' code.
     Differs  zero gradients at the start leave d as it is, where Optax divides 0 by 0; d and r of narrow parameters are float32.
-    Raises   MissingArgumentError: no params. HyperparameterError: a beta outside [0, 1), estim_lr0 <= 0, another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: a beta outside [0, 1), estim_lr0 <= 0, eps < 0.
     """
     b1, b2 = betas
     m = b1 * s.exp_avg + (1 - b1) * c.rate * g
@@ -128,8 +128,8 @@ def _prodigy_advance(s, c, learning_rate, betas, beta3, estim_lr0, estim_lr_coef
 @per_tree(ProdigyState, needs=("params",), total=_prodigy_total, advance=_prodigy_advance)
 def prodigy(
     g, s, p, c,
-    learning_rate: NonNegative = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), beta3: Decay | None = None, eps: NonNegative = 1e-8,
-    estim_lr0: Positive = 1e-6, estim_lr_coef: Positive = 1.0, weight_decay: NonNegative = 0.0, safeguard_warmup: bool = False,
+    learning_rate: Real = 1.0, betas: tuple[Decay, Decay] = (0.9, 0.999), beta3: Decay | None = None, eps: NonNegative = 1e-8,
+    estim_lr0: Positive = 1e-6, estim_lr_coef: Positive = 1.0, weight_decay: Real = 0.0, safeguard_warmup: bool = False,
 ):  # fmt: skip
     """Prodigy: AdamW with a learning rate found from the distance that the parameters have come, faster than by D-Adaptation.
 
@@ -150,8 +150,7 @@ def prodigy(
     Source   Mishchenko & Defazio 2023, arXiv:2306.06101, Algorithm 4, with the bias correction of the authors' code.
     Differs  zero gradients at the start leave d as it is, where Optax divides 0 by 0; d and r of narrow parameters are float32; the
              state can be donated together with the parameters.
-    Raises   MissingArgumentError: no params. HyperparameterError: a beta outside [0, 1), estim_lr0 or estim_lr_coef <= 0, eps or
-             another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: a beta outside [0, 1), estim_lr0 or estim_lr_coef <= 0, eps < 0.
     """
     b1, b2 = betas
     m = b1 * s.exp_avg + (1 - b1) * s.estim_lr * g

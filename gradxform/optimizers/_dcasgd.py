@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Extra, Hyper, NonNegative, Positive, Unit, Updates
+from gradxform._types import Bound, Clock, Extra, Hyper, Momentum, NonNegative, Real, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import identity, scale_by_learning_rate, trace
@@ -21,7 +21,7 @@ class CompensateDelayState(NamedTuple):
 
 @transform(source="Zheng et al. 2017, arXiv:1609.08326, equation 10")
 @elementwise(CompensateDelayState, needs=("params", Extra("delayed_params", per_leaf=True, optional=True)))
-def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Positive | None = 10.0):
+def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Bound | None = 10.0):
     """Move gradients that were computed at earlier parameters to where the parameters are now.
 
         x = lamda |g| (p - delayed_params)
@@ -37,7 +37,7 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Positive | No
     Differs  Optax has no such transformation. `limit`, which the paper has not, bounds the compensation at limit |g|: the expansion
              means nothing there, and the cube of a large gradient overflows.
     Raises   MissingArgumentError: no params. StructureError: delayed_params is no such tree.
-             HyperparameterError: lamda < 0, limit <= 0.
+             HyperparameterError: lamda < 0, limit < 0.
     """
     here = jnp.where(c.t == 1, p, s.previous) if c.delayed_params is None else c.delayed_params
     x = lamda * jnp.abs(g) * (p - here)
@@ -53,10 +53,10 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Positive | No
     identities=[("dcasgd(0.1, lamda=0.0)", "sgd(0.1)"), ("dcasgd(0.1, 0.9, lamda=0.0)", "sgd(0.1, 0.9)")],
 )
 def dcasgd(
-    learning_rate: NonNegative[Hyper],
-    momentum: Unit[Hyper] | None = None,
+    learning_rate: Real[Hyper],
+    momentum: Momentum[Hyper] | None = None,
     lamda: NonNegative[Hyper] = 0.04,
-    limit: Positive[Hyper] | None = 10.0,
+    limit: Bound[Hyper] | None = 10.0,
 ):
     """DC-ASGD: descent with delayed gradients, compensated to first order.
 
@@ -74,7 +74,7 @@ def dcasgd(
     Source   Zheng et al. 2017, arXiv:1609.08326, Algorithm 2 (DC-ASGD-c) and equation 10; momentum as in MXNet: the rate stands inside.
     Differs  Optax has no such optimizer. As `compensate_delay`.
     Raises   MissingArgumentError: no params. StructureError: delayed_params is no such tree.
-             HyperparameterError: learning_rate < 0, momentum outside [0, 1], lamda < 0, limit <= 0.
+             HyperparameterError: momentum outside [-1, 1], lamda < 0, limit < 0.
     """
     return chain(
         compensate_delay(lamda, limit),

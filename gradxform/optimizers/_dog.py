@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import ArrayLike, Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, Shared
+from gradxform._types import ArrayLike, Field, Hyper, MaskOrFn, NonNegative, ParamsCopy, Positive, Real, Shared
 from gradxform.core import chain, per_tree
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, identity, scale_by_learning_rate
@@ -133,10 +133,10 @@ def _descent(direction, learning_rate, weight_decay, mask):
     rates={"default": 1.0, "digits": 1.0},
 )
 def dog(
-    learning_rate: NonNegative[Hyper] = 1.0,
+    learning_rate: Real[Hyper] = 1.0,
     init_step: tuple[Literal["distance", "learning_rate", "heuristic"], NonNegative[ArrayLike]] = ("heuristic", 1e-6),
     eps: NonNegative[Hyper] = 1e-8,
-    weight_decay: NonNegative[Hyper] | None = None,
+    weight_decay: Real[Hyper] | None = None,
     mask: MaskOrFn = None,
 ):
     """DoG, distance over gradients: gradient descent with a step size that needs no tuning.
@@ -154,7 +154,7 @@ def dog(
     Masks    weight_decay is left out where the mask is False; see `masked`.
     Source   Ivgi et al. 2023, arXiv:2302.12022, equation 1 and section 4.1.
     Differs  as `scale_by_dog`.
-    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind, another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind or < 0, eps < 0.
     """
     return _descent(scale_by_dog(init_step, eps), learning_rate, weight_decay, mask)
 
@@ -166,10 +166,10 @@ def dog(
     rates={"default": 1.0, "digits": 1.0},
 )
 def dowg(
-    learning_rate: NonNegative[Hyper] = 1.0,
+    learning_rate: Real[Hyper] = 1.0,
     init_estim_sq_dist: NonNegative[Hyper] | None = None,
     eps: Positive[Hyper] = 1e-4,
-    weight_decay: NonNegative[Hyper] | None = None,
+    weight_decay: Real[Hyper] | None = None,
     mask: MaskOrFn = None,
 ):
     """DoWG, distance over weighted gradients: gradient descent with a step size that needs no tuning and grows faster than DoG's.
@@ -185,6 +185,6 @@ def dowg(
     Masks    weight_decay is left out where the mask is False; see `masked`.
     Source   Khaled et al. 2023, arXiv:2305.16284, Algorithm 1.
     Differs  as `scale_by_dowg`.
-    Raises   MissingArgumentError: no params. HyperparameterError: eps <= 0, another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: eps <= 0, init_estim_sq_dist < 0.
     """
     return _descent(scale_by_dowg(init_estim_sq_dist, eps), learning_rate, weight_decay, mask)

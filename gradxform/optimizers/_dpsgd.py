@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, ArrayLike, Decay, Hyper, NonNegative, check_arguments, parameters_of
+from gradxform._types import Array, ArrayLike, Hyper, Momentum, NonNegative, Real, check_arguments, parameters_of
 from gradxform.core import GradientTransformationExtraArgs, chain
 from gradxform.transforms import differentially_private_aggregate, identity, scale_by_learning_rate, trace
 from gradxform.transforms._seed import seed_or_key
 
 
 def dpsgd(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     l2_norm_clip: NonNegative[ArrayLike],
     noise_multiplier: NonNegative[ArrayLike],
     key: Array | int | None = None,
-    momentum: Decay[Hyper] | None = None,
+    momentum: Momentum[Hyper] | None = None,
     nesterov: bool = False,
     *,
     seed: int | None = None,

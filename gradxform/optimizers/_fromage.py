@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Hyper, NonNegative, Schedule
+from gradxform._types import Array, Hyper, NonNegative, Real, Schedule
 from gradxform.core import chain
 from gradxform.core._hyper import is_schedule
 from gradxform.registry import optimizer
@@ -39,7 +39,7 @@ def fromage_growth(k: Array, learning_rate: Schedule):
     homogeneity=0,
     rates={"default": 0.01, "digits": 0.1},
 )
-def fromage(learning_rate: NonNegative[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
+def fromage(learning_rate: Real[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
     """Fromage: each leaf moves by a fraction of its norm, and then shrinks so that the norm does not grow.
 
         r = max(||p||, min_norm) / max(||g||, min_norm)             1 where one of the norms is 0
@@ -50,7 +50,7 @@ def fromage(learning_rate: NonNegative[Hyper], min_norm: NonNegative[Hyper] = 1e
     Shapes   any, scalars and complex included; the norms are over whole leaves.
     Source   Bernstein et al. 2020, arXiv:2002.03432, Algorithm 1.
     Differs  no.
-    Raises   MissingArgumentError: no params. HyperparameterError: learning_rate < 0, min_norm < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: min_norm < 0.
     """
     if is_schedule(learning_rate):
         rate, growth = fromage_rate(learning_rate), fromage_growth(learning_rate)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative
+from gradxform._types import Decay, NonNegative, Real
 from gradxform.core import elementwise
 from gradxform.registry import optimizer
 from gradxform.transforms import ScaleByRmsWithCountState
@@ -22,7 +22,7 @@ from gradxform.transforms import ScaleByRmsWithCountState
     identities=[("ftml(0.1, 0.0)", "chain(scale_by_rms(0.999, eps_in_sqrt=False, bias_correction=True), scale(-0.1))")],
 )
 @elementwise(ScaleByRmsWithCountState)
-def ftml(g, s, p, c, learning_rate: NonNegative = 2.5e-3, b1: Decay = 0.6, b2: Decay = 0.999, eps: NonNegative = 1e-8):
+def ftml(g, s, p, c, learning_rate: Real = 2.5e-3, b1: Decay = 0.6, b2: Decay = 0.999, eps: NonNegative = 1e-8):
     """FTML: RMSProp with a rate that falls from learning_rate to (1 - b1) learning_rate.
 
         nu = b2 nu + (1 - b2) |g|^2
@@ -41,7 +41,7 @@ def ftml(g, s, p, c, learning_rate: NonNegative = 2.5e-3, b1: Decay = 0.6, b2: D
     Shapes   any, scalars and complex included.
     Source   Zheng & Kwok 2017, "Follow the moving leader in deep learning", Algorithm 1.
     Differs  Optax has no such optimizer. MXNet's keeps z and d: 3 x params.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
     u = -learning_rate * c.debias((1 - b1) * g, b1) / (jnp.sqrt(c.debias(nu, b2)) + eps)

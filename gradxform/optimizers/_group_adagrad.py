@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Field, Hyper, NonNegative, RealUpdates
+from gradxform._types import Axes, Field, Hyper, NonNegative, Real, RealUpdates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -57,9 +57,7 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
     homogeneity=0,
     rates={"default": 0.1, "digits": 0.1},
 )
-def group_adagrad(
-    learning_rate: NonNegative[Hyper], initial_accumulator_value: NonNegative[Hyper] = 0.0, eps: NonNegative[Hyper] = 1e-6
-):
+def group_adagrad(learning_rate: Real[Hyper], initial_accumulator_value: NonNegative[Hyper] = 0.0, eps: NonNegative[Hyper] = 1e-6):
     """AdaGrad with one rate for each row of a parameter; for embeddings, whose rows are seldom used.
 
         G = G + mean over the row of |g|^2
@@ -70,6 +68,6 @@ def group_adagrad(
     Shapes   any, complex included; vectors and scalars have rows of one element, and get AdaGrad.
     Source   MXNet 2, GroupAdaGrad.
     Differs  Optax has no such optimizer.
-    Raises   HyperparameterError: learning_rate < 0, initial_accumulator_value < 0, eps < 0.
+    Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0.
     """
     return chain(scale_by_row_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))

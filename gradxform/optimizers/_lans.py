@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, RealUpdates, Updates
+from gradxform._types import Bound, Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -31,8 +31,8 @@ def _ratio(above, below):
 @per_leaf(ScaleByLansState, needs=("params",))
 def scale_by_lans(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: NonNegative = 0.0, mask: LeafNumbers = None,
-    lower_bound: NonNegative | None = None, upper_bound: NonNegative | None = None,
+    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: Real = 0.0, mask: LeafNumbers = None,
+    lower_bound: Bound | None = None, upper_bound: Bound | None = None,
 ):  # fmt: skip
     """Give a leaf's normalized momentum and its normalized gradient, both as in Adam, the norm of the parameter, and mix them.
 
@@ -51,7 +51,7 @@ def scale_by_lans(
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2.
     Differs  Optax has no such transformation.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, a bound < 0.
     """
     g = g / jnp.where(norm(g) > 0, norm(g), 1)
     mu = b1 * s.mu + (1 - b1) * g
@@ -71,14 +71,14 @@ def scale_by_lans(
     rates={"default": 1e-2, "digits": 3e-2},
 )
 def lans(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-6,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
-    lower_bound: NonNegative[Hyper] | None = None,
-    upper_bound: NonNegative[Hyper] | None = None,
+    lower_bound: Bound[Hyper] | None = None,
+    upper_bound: Bound[Hyper] | None = None,
 ):
     """LANS: LAMB with normalized gradients and Nesterov's momentum.
 
@@ -92,7 +92,7 @@ def lans(
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2; the bounds are MXNet's, on ||p||.
     Differs  Optax has no such optimizer. MXNet decays the second part by the parameters that the first has moved.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, a bound < 0.
     """
     direction = scale_by_lans(b1, b2, eps, weight_decay, mask, lower_bound, upper_bound)
     return chain(direction, scale_by_learning_rate(learning_rate))

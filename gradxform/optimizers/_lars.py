@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Hyper, MaskOrFn, NonNegative, Unit
+from gradxform._types import Hyper, MaskOrFn, Momentum, NonNegative, Real
 from gradxform.core import chain, masked
 from gradxform.registry import optimizer
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, scale_by_trust_ratio, trace
@@ -16,13 +16,13 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
     rates={"default": 1.0, "digits": 10.0},
 )
 def lars(
-    learning_rate: NonNegative[Hyper],
-    weight_decay: NonNegative[Hyper] = 0.0,
+    learning_rate: Real[Hyper],
+    weight_decay: Real[Hyper] = 0.0,
     weight_decay_mask: MaskOrFn = True,
-    trust_coefficient: NonNegative[Hyper] = 0.001,
+    trust_coefficient: Real[Hyper] = 0.001,
     eps: NonNegative[Hyper] = 0.0,
     trust_ratio_mask: MaskOrFn = True,
-    momentum: Unit[Hyper] = 0.9,
+    momentum: Momentum[Hyper] = 0.9,
     nesterov: bool = False,
 ):
     """LARS: momentum over gradients that were given the norm of the parameter leaf by leaf.
@@ -38,7 +38,7 @@ def lars(
     Masks    the decay and the ratio are left out where their mask is False; see `masked`. Usually for biases and norms.
     Source   You et al. 2017, arXiv:1708.03888, Algorithm 1, with ||g + weight_decay p|| for ||g|| + weight_decay ||p||.
     Differs  the momentum of narrow parameters is float32.
-    Raises   MissingArgumentError: no params. HyperparameterError: an argument < 0, momentum outside [0, 1].
+    Raises   MissingArgumentError: no params. HyperparameterError: eps < 0, momentum outside [-1, 1].
     """
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),

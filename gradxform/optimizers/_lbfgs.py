@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Array, Axes, Clock, Count, Field, Hyper, NonNegative, Shared, Updates
+from gradxform._types import Array, Axes, Clock, Count, Field, Hyper, Real, Shared, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, per_tree
 from gradxform.linesearch import scale_by_zoom_linesearch
 from gradxform.linesearch._example import bowl
@@ -116,7 +116,7 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
     rates={"default": 1.0},
 )
 def lbfgs(
-    learning_rate: NonNegative[Hyper] | None = None,
+    learning_rate: Real[Hyper] | None = None,
     memory_size: Count = 10,
     scale_init_precond: bool = True,
     linesearch: GradientTransformation | None = scale_by_zoom_linesearch(20, initial_guess_strategy="one"),  # noqa: B008
@@ -135,7 +135,7 @@ def lbfgs(
     Shapes   any, scalars and complex included; complex gradients are the conjugates of `jax.grad`.
     Source   Liu & Nocedal 1989; Nocedal & Wright 1999, Algorithm 7.5.
     Differs  as `scale_by_lbfgs` and `scale_by_zoom_linesearch`.
-    Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate < 0.
+    Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate is not a finite number.
     """
     scaling = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
     return chain(scale_by_lbfgs(memory_size, scale_init_precond), scaling, identity() if linesearch is None else linesearch)

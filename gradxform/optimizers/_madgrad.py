@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, ParamsCopy, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, NonNegative, ParamsCopy, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights
@@ -39,7 +39,8 @@ def scale_by_madgrad(g, s, p, c, learning_rate: NonNegative, momentum: Decay = 0
     Units    those of p: scaling every gradient by k > 0 scales z - x0 by k^(1/3) (eps -> 0).
     Shapes   any, scalars and complex included.
     Source   Defazio & Jelassi 2021, arXiv:2101.11075, Algorithm 1.
-    Differs  x0 is a copy, so that state and parameters can be donated. Float32 sums for narrow parameters.
+    Differs  x0 is a copy, so that state and parameters can be donated. Float32 sums for narrow parameters. A negative rate, with which
+             Optax descends as well, raises.
     Raises   MissingArgumentError: no params. HyperparameterError: momentum outside [0, 1), learning_rate < 0, eps < 0.
     """
     lamb = (learning_rate + eps) * jnp.sqrt(c.t.astype(c.dtype))
@@ -60,7 +61,7 @@ def scale_by_madgrad(g, s, p, c, learning_rate: NonNegative, momentum: Decay = 0
 def madgrad(
     learning_rate: NonNegative[Hyper],
     momentum: Decay[Hyper] = 0.9,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     eps: NonNegative[Hyper] = 1e-6,
 ):
     """MADGRAD: dual averaging with a cube root in place of AdaGrad's square root, and momentum by averaging.
@@ -76,6 +77,6 @@ def madgrad(
     Shapes   any, scalars and complex included.
     Source   Defazio & Jelassi 2021, arXiv:2101.11075, Algorithm 1.
     Differs  as `scale_by_madgrad`.
-    Raises   MissingArgumentError: no params. HyperparameterError: momentum outside [0, 1), another argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: momentum outside [0, 1), learning_rate < 0, eps < 0.
     """
     return chain(add_decayed_weights(weight_decay), scale_by_madgrad(learning_rate, momentum, eps))

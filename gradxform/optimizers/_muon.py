@@ -16,7 +16,6 @@ from gradxform._types import (
     Array,
     ArrayLike,
     Clock,
-    Count,
     Decay,
     DType,
     Field,
@@ -25,9 +24,11 @@ from gradxform._types import (
     NonNegative,
     Params,
     PerLeaf,
+    Real,
     Shared,
     Tree,
     Updates,
+    Whole,
 )
 from gradxform.core import chain, partition, per_leaf
 from gradxform.linear_algebra._newton_schulz import PRECONDITIONINGS, newton_schulz
@@ -129,7 +130,7 @@ def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Ar
 )
 def scale_by_muon(
     g, s, p, c,
-    ns_coeffs: Coefficients = JORDAN, ns_steps: Count = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
+    ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: LeafDimensions = None,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
@@ -216,12 +217,12 @@ class MuonLabels:
     rates={"default": 2e-2, "digits": 3e-2},
 )
 def muon(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     ns_coeffs: Coefficients = JORDAN,
-    ns_steps: Count = 5,
+    ns_steps: Whole = 5,
     beta: Decay[Hyper] = 0.95,
     eps: NonNegative[Hyper] = 1e-8,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     weight_decay_mask: MaskOrFn = None,
     mu_dtype: DType | None = None,
     *,
@@ -231,8 +232,8 @@ def muon(
     adam_b1: Decay[Hyper] = 0.9,
     adam_b2: Decay[Hyper] = 0.999,
     adam_eps_root: NonNegative[Hyper] = 0.0,
-    adam_weight_decay: NonNegative[Hyper] = 0.0,
-    adam_learning_rate: NonNegative[Hyper] | None = None,
+    adam_weight_decay: Real[Hyper] = 0.0,
+    adam_learning_rate: Real[Hyper] | None = None,
     muon_weight_dimension_numbers: Dimensions = None,
     consistent_rms: NonNegative[Hyper] | None = None,
 ):

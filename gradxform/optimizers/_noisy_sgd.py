@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Hyper, NonNegative
+from gradxform._types import Array, Hyper, NonNegative, Real
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import add_noise, scale_by_learning_rate
@@ -15,9 +15,9 @@ from gradxform.transforms import add_noise, scale_by_learning_rate
     identities=[("noisy_sgd(0.1, eta=0.0, key=0)", "sgd(0.1)")],
 )
 def noisy_sgd(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     eta: NonNegative[Hyper] = 0.01,
-    gamma: NonNegative[Hyper] = 0.55,
+    gamma: Real[Hyper] = 0.55,
     key: Array | int | None = None,
     *,
     seed: int | None = None,
@@ -31,6 +31,6 @@ def noisy_sgd(
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
     Differs  as `add_noise`.
-    Raises   HyperparameterError: learning_rate < 0, eta < 0, gamma < 0, both key and seed.
+    Raises   HyperparameterError: eta < 0, gamma < 0, both key and seed.
     """
     return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))

@@ -46,7 +46,7 @@ def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0
     rates={"default": 0.1, "digits": 0.1},
     identities=[("optimistic_gradient_descent(0.1, beta=0.0)", "sgd(0.1)")],
 )
-def optimistic_gradient_descent(learning_rate: NonNegative[Hyper], alpha: Real[Hyper] = 1.0, beta: Real[Hyper] = 1.0):
+def optimistic_gradient_descent(learning_rate: Real[Hyper], alpha: Real[Hyper] = 1.0, beta: Real[Hyper] = 1.0):
     """Descend along the gradient, extrapolated by its last change.
 
         u = -learning_rate (alpha g + beta (g - last g))            -learning_rate alpha g at the first update
@@ -56,7 +56,7 @@ def optimistic_gradient_descent(learning_rate: NonNegative[Hyper], alpha: Real[H
     Shapes   any, scalars and complex included.
     Source   Mokhtari et al. 2020, arXiv:1901.08511, the generalized optimistic gradient.
     Differs  as `scale_by_optimistic_gradient`; alpha and beta may be schedules, at which Optax fails.
-    Raises   HyperparameterError: learning_rate < 0, alpha or beta is not a finite number.
+    Raises   HyperparameterError: alpha or beta is not a finite number.
     """
     return chain(scale_by_optimistic_gradient(alpha, beta), scale_by_learning_rate(learning_rate))
 
@@ -69,7 +69,7 @@ def optimistic_gradient_descent(learning_rate: NonNegative[Hyper], alpha: Real[H
     identities=[("optimistic_adam_v2(0.1, beta=0.0)", "nadam(0.1)")],
 )
 def optimistic_adam_v2(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     *,
     alpha: Real[Hyper] = 1.0,
     beta: Real[Hyper] = 1.0,
@@ -91,7 +91,7 @@ def optimistic_adam_v2(
     Shapes   any, scalars and complex included.
     Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
     Differs  as `scale_by_adam`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, alpha or beta is not a finite number.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, alpha or beta is not a finite number.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -101,7 +101,7 @@ def optimistic_adam_v2(
 
 
 def optimistic_adam(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     optimism: Real[Hyper] | None = None,
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,

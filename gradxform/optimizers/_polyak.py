@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Hyper, NonNegative, Real
+from gradxform._types import Bound, Hyper, NonNegative, Real
 from gradxform.core import chain, per_tree
 from gradxform.optimizers._sgd import sgd
 from gradxform.registry import optimizer, transform
@@ -17,7 +17,7 @@ from gradxform.registry import optimizer, transform
 @per_tree(total=sum_sq, needs=("value",))
 def scale_by_polyak(
     g, s, p, c,
-    f_min: Real = 0.0, max_learning_rate: NonNegative = 1.0, eps: NonNegative = 0.0, variant: Literal["sps", "sps+"] = "sps",
+    f_min: Real = 0.0, max_learning_rate: Bound = 1.0, eps: NonNegative = 0.0, variant: Literal["sps", "sps+"] = "sps",
 ):  # fmt: skip
     """Scale by the step that would reach the minimum of a function that is as steep all the way.
 
@@ -49,8 +49,8 @@ def scale_by_polyak(
     rates={"default": 1.0, "digits": 3.0},
 )
 def polyak_sgd(
-    max_learning_rate: NonNegative[Hyper] = 1.0,
-    scaling: NonNegative[Hyper] = 1.0,
+    max_learning_rate: Bound[Hyper] = 1.0,
+    scaling: Real[Hyper] = 1.0,
     f_min: Real[Hyper] = 0.0,
     eps: NonNegative[Hyper] = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
@@ -69,6 +69,6 @@ def polyak_sgd(
     Shapes   any, scalars and complex included.
     Source   Polyak 1987, "Introduction to Optimization"; Loizou et al. 2021, arXiv:2002.10542, SPS_max.
     Differs  as `scale_by_polyak`; max_learning_rate may be a schedule.
-    Raises   MissingArgumentError: no value. HyperparameterError: max_learning_rate, scaling or eps < 0, an unknown variant.
+    Raises   MissingArgumentError: no value. HyperparameterError: max_learning_rate or eps < 0, an unknown variant.
     """
     return chain(sgd(scaling), scale_by_polyak(f_min, max_learning_rate, eps, variant))

@@ -7,13 +7,13 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, NonNegative, Range, Value
+from gradxform._types import Decay, Hyper, NonNegative, Range, Real, Value
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
 
-Threshold = Annotated[Value, Range("[4, inf)")]
+Threshold = Annotated[Value, Range("[4, inf]")]
 
 _TERMS = 14  # of the continued fraction; more than float64 needs for |z| <= 2
 
@@ -86,7 +86,7 @@ def scale_by_radam(
     rates={"default": 1e-3, "digits": 3e-2},
 )
 def radam(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
@@ -106,7 +106,7 @@ def radam(
     Shapes   any, scalars and complex included.
     Source   Liu et al. 2020, arXiv:1908.03265, Algorithm 2.
     Differs  as `scale_by_radam`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, threshold < 4.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, threshold < 4.
     """
     direction = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
     return chain(direction, scale_by_learning_rate(learning_rate))

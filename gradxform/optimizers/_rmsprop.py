@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gradxform._types import Decay, Hyper, NonNegative, Unit
+from gradxform._types import Hyper, Momentum, NonNegative, Real, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms, scale_by_stddev, trace
@@ -18,13 +18,13 @@ from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms,
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def rmsprop(
-    learning_rate: NonNegative[Hyper],
-    decay: Decay[Hyper] = 0.9,
+    learning_rate: Real[Hyper],
+    decay: Unit[Hyper] = 0.9,
     eps: NonNegative[Hyper] = 1e-8,
     initial_scale: NonNegative[Hyper] = 0.0,
     eps_in_sqrt: Literal[True, False, "both"] = True,
     centered: bool = False,
-    momentum: Unit[Hyper] | None = None,
+    momentum: Momentum[Hyper] | None = None,
     nesterov: bool = False,
     bias_correction: bool = False,
 ):
@@ -43,7 +43,7 @@ def rmsprop(
     Shapes   any, scalars and complex included.
     Source   Tieleman & Hinton 2012, lecture 6.5; centered, with momentum: Graves 2013, arXiv:1308.0850.
     Differs  the centered form stays finite on constant gradients (`scale_by_stddev`); float32 averages for narrow parameters.
-    Raises   HyperparameterError: learning_rate < 0, decay outside [0, 1), momentum outside [0, 1], eps < 0, an unknown
+    Raises   HyperparameterError: decay outside [0, 1], momentum outside [-1, 1], eps < 0, an unknown
              eps_in_sqrt.
     """
     precondition = scale_by_stddev if centered else scale_by_rms

@@ -7,13 +7,13 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Field, Hyper, NonNegative, Range, Updates, Value
+from gradxform._types import Bound, Field, Hyper, NonNegative, Range, Updates, Value
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale
 
-Smaller = Annotated[Value, Range("(0, 1)")]
-Larger = Annotated[Value, Range("(1, inf)")]
+Smaller = Annotated[Value, Range("[0, 1]")]
+Larger = Annotated[Value, Range("[1, inf)")]
 
 
 def _initial(zero, learning_rate):
@@ -41,7 +41,7 @@ def _resilient(g, size, prev, eta_minus, eta_plus, least, most):
 def scale_by_rprop(
     g, s, p, c,
     learning_rate: NonNegative, eta_minus: Smaller = 0.5, eta_plus: Larger = 1.2,
-    min_step_size: NonNegative = 1e-6, max_step_size: NonNegative = 50.0,
+    min_step_size: NonNegative = 1e-6, max_step_size: Bound = 50.0,
 ):  # fmt: skip
     """Step by a size that grows while an element's gradient keeps its sign, and shrinks when the sign changes.
 
@@ -55,8 +55,9 @@ def scale_by_rprop(
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
     Source   Riedmiller & Braun 1993, ICNN; without taking a step back, as in PyTorch: Igel & Huesken 2000, iRprop-.
     Differs  Optax 0.2.8 gives the last update in the place of this one, at first 0 (its pull request 1725). g prev cannot underflow:
-             its sign is the product of two signs. A learning_rate outside of the bounds is clipped, as in PyTorch.
-    Raises   HyperparameterError: eta_minus outside (0, 1), eta_plus <= 1, another argument < 0.
+             its sign is the product of two signs. A learning_rate outside of the bounds is clipped, as in PyTorch; it is
+             a size, so that a negative one, which Optax clips too, raises.
+    Raises   HyperparameterError: eta_minus outside [0, 1], eta_plus < 1, another argument < 0.
     """
     numbers = jnp.asarray(eta_minus), eta_plus, min_step_size, max_step_size
     if jnp.iscomplexobj(g):
@@ -79,7 +80,7 @@ def rprop(
     eta_minus: Smaller[Hyper] = 0.5,
     eta_plus: Larger[Hyper] = 1.2,
     min_step_size: NonNegative[Hyper] = 1e-6,
-    max_step_size: NonNegative[Hyper] = 50.0,
+    max_step_size: Bound[Hyper] = 50.0,
 ):
     """Rprop: only the signs of gradients count, and whether they change.
 
@@ -93,6 +94,6 @@ def rprop(
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
     Source   Riedmiller & Braun 1993, ICNN; without taking a step back, as in PyTorch: Igel & Huesken 2000, iRprop-.
     Differs  as `scale_by_rprop`.
-    Raises   HyperparameterError: eta_minus outside (0, 1), eta_plus <= 1, another argument < 0.
+    Raises   HyperparameterError: eta_minus outside [0, 1], eta_plus < 1, another argument < 0.
     """
     return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))

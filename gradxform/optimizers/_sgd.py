@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import DType, Hyper, NonNegative, Unit
+from gradxform._types import DType, Hyper, Momentum, Real, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import identity, scale_by_learning_rate, trace
@@ -16,8 +16,8 @@ from gradxform.transforms import identity, scale_by_learning_rate, trace
     rates={"default": 0.1, "digits": 0.1},
 )
 def sgd(
-    learning_rate: NonNegative[Hyper],
-    momentum: Unit[Hyper] | None = None,
+    learning_rate: Real[Hyper],
+    momentum: Momentum[Hyper] | None = None,
     nesterov: bool = False,
     accumulator_dtype: DType | None = None,
     dampening: Unit[Hyper] | None = None,
@@ -35,7 +35,7 @@ def sgd(
     Shapes   any, scalars and complex included.
     Source   Robbins & Monro 1951; momentum Polyak 1964; nesterov Sutskever et al. 2013. The rate stands outside the momentum.
     Differs  `dampening`, as in PyTorch, is new; the momentum of narrow parameters is float32.
-    Raises   HyperparameterError: learning_rate < 0, momentum or dampening outside [0, 1].
+    Raises   HyperparameterError: momentum outside [-1, 1], dampening outside [0, 1].
     """
     direction = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype, dampening)
     return chain(direction, scale_by_learning_rate(learning_rate))

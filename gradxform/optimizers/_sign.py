@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Decay, DType, Hyper, NonNegative
+from gradxform._types import DType, Hyper, Real, Unit
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rate, scale_by_sign
@@ -16,7 +16,7 @@ from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rat
     rates={"default": 1e-3, "digits": 1e-3},
     identities=[("sign_sgd(0.1)", "lion(0.1, b1=0.0, b2=0.0, weight_decay=0.0)")],
 )
-def sign_sgd(learning_rate: NonNegative[Hyper]):
+def sign_sgd(learning_rate: Real[Hyper]):
     """SignSGD: descend along the sign of the gradient.
 
         u = -learning_rate sign(g)              complex: g / |g|
@@ -26,7 +26,7 @@ def sign_sgd(learning_rate: NonNegative[Hyper]):
     Shapes   any, scalars and complex included.
     Source   Bernstein et al. 2018, arXiv:1802.04434, Algorithm 1. The paper also transmits nothing but signs; that is not done here.
     Differs  no.
-    Raises   HyperparameterError: learning_rate < 0.
+    Raises   HyperparameterError: learning_rate is not a finite number.
     """
     return chain(scale_by_sign(), scale_by_learning_rate(learning_rate))
 
@@ -43,10 +43,10 @@ def sign_sgd(learning_rate: NonNegative[Hyper]):
     ],
 )
 def signum(
-    learning_rate: NonNegative[Hyper],
-    beta: Decay[Hyper] = 0.9,
+    learning_rate: Real[Hyper],
+    beta: Unit[Hyper] = 0.9,
     accumulator_dtype: DType | None = None,
-    weight_decay: NonNegative[Hyper] | None = None,
+    weight_decay: Real[Hyper] | None = None,
 ):
     """Signum: descend along the sign of the gradient's running mean.
 
@@ -59,7 +59,7 @@ def signum(
     Source   Bernstein et al. 2018, arXiv:1802.04434, Algorithm 2; weight_decay is decoupled, MXNet's `wd_lh`.
     Differs  `weight_decay` is new; the average of narrow parameters is float32.
     Raises   MissingArgumentError: no params with weight_decay.
-             HyperparameterError: learning_rate < 0, beta outside [0, 1), weight_decay < 0.
+             HyperparameterError: beta outside [0, 1].
     """
     decay = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
     average = ema(beta, debias=False, accumulator_dtype=accumulator_dtype)

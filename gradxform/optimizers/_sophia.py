@@ -12,6 +12,7 @@ from gradxform._numerics import clip_elements
 from gradxform._types import (
     Array,
     ArrayLike,
+    Bound,
     Clock,
     Count,
     Decay,
@@ -22,7 +23,9 @@ from gradxform._types import (
     Inner,
     MaskOrFn,
     NonNegative,
+    Real,
     RealUpdates,
+    Unit,
     Updates,
 )
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
@@ -49,10 +52,10 @@ def _scale_by_sophia(
     p,
     c,
     b1: Decay,
-    b2: Decay,
+    b2: Unit,
     eps: NonNegative,
     gamma: NonNegative,
-    clip_threshold: NonNegative | None,
+    clip_threshold: Bound | None,
     mu_dtype: DType | None,
 ):  # fmt: skip
     """Momentum, divided by the curvature and clipped, given an estimate of the curvature where one is due."""
@@ -78,8 +81,8 @@ _HUTCHINSON = hutchinson_estimator_diag_hessian()
 @wrapper(SophiaState, needs=("params",))
 def scale_by_sophia(
     g, s, p, c,
-    b1: Decay[Hyper] = 0.965, b2: Decay[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
-    clip_threshold: NonNegative | None = 1.0, update_interval: Count = 10,
+    b1: Decay[Hyper] = 0.965, b2: Unit[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
+    clip_threshold: Bound | None = 1.0, update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON, mu_dtype: DType | None = None, verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
 ):  # fmt: skip
@@ -105,8 +108,8 @@ def scale_by_sophia(
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3; there nu is used at once.
     Differs  float32 averages for narrow parameters; nu is real; complex updates, which Optax cannot clip. Optax shows this under `sophia`
              only.
-    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 or b2 outside [0, 1), eps, gamma or clip_threshold
-             < 0, update_interval < 1.
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps, gamma or
+             clip_threshold < 0, update_interval < 1.
     """
     due = jnp.asarray(s.count % update_interval == 0)
     h, hessian_fn_state = update_if(due, hessian_diagonal_fn, g, s.hessian_fn_state, p)
@@ -124,14 +127,14 @@ def scale_by_sophia(
     rates={"default": 1e-3, "digits": 1e-3},
 )
 def sophia(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     b1: Decay[Hyper] = 0.965,
-    b2: Decay[Hyper] = 0.99,
+    b2: Unit[Hyper] = 0.99,
     eps: NonNegative[Hyper] = 1e-8,
-    weight_decay: NonNegative[Hyper] = 1e-4,
+    weight_decay: Real[Hyper] = 1e-4,
     weight_decay_mask: MaskOrFn = None,
     gamma: NonNegative[Hyper] = 0.01,
-    clip_threshold: NonNegative[Hyper] | None = 1.0,
+    clip_threshold: Bound[Hyper] | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON,
     mu_dtype: DType | None = None,
@@ -151,8 +154,8 @@ def sophia(
     Shapes   any, scalars and complex included.
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3.
     Differs  as `scale_by_sophia`.
-    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 or b2 outside [0, 1), update_interval < 1, another
-             argument < 0.
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps, gamma or
+             clip_threshold < 0, update_interval < 1.
     """
     direction = scale_by_sophia(
         b1, b2, eps, gamma, clip_threshold, update_interval, hessian_diagonal_fn, mu_dtype, verbose, print_win_rate_every_n_steps

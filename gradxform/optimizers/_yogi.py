@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Field, Hyper, NonNegative
+from gradxform._types import Decay, Field, Hyper, NonNegative, Real
 from gradxform.core import chain, elementwise, layout
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -51,7 +51,7 @@ def scale_by_yogi(
     example={"learning_rate": 1e-2},
     rates={"default": 1e-2, "digits": 1e-2},
 )
-def yogi(learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-3):
+def yogi(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-3):
     """Yogi: Adam whose second moment grows and shrinks by steps of the gradient's square.
 
         mu = b1 mu + (1 - b1) g
@@ -65,6 +65,6 @@ def yogi(learning_rate: NonNegative[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hy
     Shapes   any, scalars and complex included.
     Source   Zaheer et al. 2018, NeurIPS 31, Algorithm 2.
     Differs  as `scale_by_yogi`.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
     """
     return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._numerics import abs_sq
-from gradxform._types import Array, NonNegative
+from gradxform._types import Array, Bound, NonNegative
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -60,7 +60,7 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 
 @transform(source="Brock et al. 2021, arXiv:2102.06171", example={"clipping": 0.1})
 @per_leaf(needs=("params",))
 def adaptive_grad_clip(
-    g, s, p, c, clipping: NonNegative, eps: NonNegative = 1e-3, axis: int | tuple[int, ...] | None = None
+    g, s, p, c, clipping: Bound, eps: NonNegative = 1e-3, axis: int | tuple[int, ...] | None = None
 ):  # fmt: skip
     """Clip the norm of each unit of an update to a fraction of the parameters' norm there.
 
@@ -75,7 +75,7 @@ def adaptive_grad_clip(
     Shapes   up to 5 axes, any with `axis`; complex included.
     Source   Brock et al. 2021, arXiv:2102.06171, equation 3.
     Differs  norms are in float32 or wider.
-    Raises   MissingArgumentError: no params. StructureError: more than 5 axes, and no `axis`. HyperparameterError: an argument < 0.
+    Raises   MissingArgumentError: no params. StructureError: more than 5 axes, and no `axis`. HyperparameterError: clipping < 0, eps < 0.
     """
     most = clipping * jnp.maximum(unitwise_norm(p, axis), eps)
     return unitwise_clip(unitwise_norm(g, axis), most, g), s

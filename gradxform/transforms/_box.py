@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Hyper, Real
+from gradxform._types import Hyper, Range, Value
 from gradxform.core import elementwise
 from gradxform.core._hyper import is_number
 from gradxform.registry import transform
 
+Extended = Annotated[Value, Range("[-inf, inf]")]
+
 
 @elementwise(needs=("params",))
-def _keep_params_in_box(g, s, p, c, low: Real | None = None, high: Real | None = None):
+def _keep_params_in_box(g, s, p, c, low: Extended | None = None, high: Extended | None = None):
     """Change updates so that they leave the parameters in [low, high]."""
     clip = lambda x: jnp.clip(x, low, high)
     new_p = jax.lax.complex(clip((p + g).real), clip((p + g).imag)) if jnp.iscomplexobj(p + g) else clip(p + g)
@@ -21,7 +25,7 @@ def _keep_params_in_box(g, s, p, c, low: Real | None = None, high: Real | None =
 
 
 @transform(source="projected gradient descent, Goldstein 1964", seeds="MXNet, neon", example={"low": -1.0, "high": 1.0})
-def keep_params_in_box(low: Real[Hyper] | None = None, high: Real[Hyper] | None = None):
+def keep_params_in_box(low: Extended[Hyper] | None = None, high: Extended[Hyper] | None = None):
     """Change updates so that they leave the parameters in [low, high].
 
         u = min(max(p + g, low), high) - p

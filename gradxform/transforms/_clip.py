@@ -5,14 +5,14 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, clip_elements, sum_sq
-from gradxform._types import NonNegative, Positive
+from gradxform._types import Bound
 from gradxform.core import elementwise, per_leaf, per_tree
 from gradxform.registry import transform
 
 
 @transform(source="Optax", seeds="MXNet, neon, slides", example={"max_delta": 1.0})
 @elementwise()
-def clip(g, s, p, c, max_delta: NonNegative):
+def clip(g, s, p, c, max_delta: Bound):
     """Clip every element to [-max_delta, max_delta].
 
         u = min(max(g, -max_delta), max_delta)
@@ -31,7 +31,7 @@ def clip(g, s, p, c, max_delta: NonNegative):
 
 @transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", seeds="slides", example={"max_norm": 1.0})
 @per_leaf()
-def clip_by_norm(g, s, p, c, max_norm: NonNegative):
+def clip_by_norm(g, s, p, c, max_norm: Bound):
     """Clip the norm of each leaf's update to max_norm.
 
         u = g min(1, max_norm / ||g||)
@@ -49,7 +49,7 @@ def clip_by_norm(g, s, p, c, max_norm: NonNegative):
 
 @transform(source="Shazeer & Stern 2018, arXiv:1804.04235", example={"threshold": 1.0})
 @per_leaf()
-def clip_by_block_rms(g, s, p, c, threshold: Positive):
+def clip_by_block_rms(g, s, p, c, threshold: Bound):
     """Clip the root mean square of each leaf's update to a threshold.
 
         u = g / max(1, rms(g) / threshold)      rms(g) = sqrt(mean |g|^2)
@@ -59,14 +59,14 @@ def clip_by_block_rms(g, s, p, c, threshold: Positive):
     Shapes   any, complex included; the mean is over the whole leaf.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, section 6.
     Differs  no.
-    Raises   HyperparameterError: threshold <= 0.
+    Raises   HyperparameterError: threshold < 0.
     """
     return g / jnp.maximum(1, jnp.sqrt(jnp.mean(abs_sq(g))) / threshold), s
 
 
 @transform(source="Pascanu et al. 2013, arXiv:1211.5063", seeds="neon", example={"max_norm": 1.0})
 @per_tree(total=sum_sq)
-def clip_by_global_norm(g, s, p, c, max_norm: NonNegative):
+def clip_by_global_norm(g, s, p, c, max_norm: Bound):
     """Clip the norm of the whole tree of updates to max_norm.
 
         ||g|| = sqrt(sum over all leaves of |g|^2)

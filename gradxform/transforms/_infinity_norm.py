@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, NonNegative, RealUpdates
+from gradxform._types import NonNegative, RealUpdates, Unit
 from gradxform.core import elementwise
 from gradxform.registry import transform
 
@@ -19,7 +19,7 @@ class ScaleByInfinityNormState(NamedTuple):
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1", seeds="slides", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByInfinityNormState)
-def scale_by_infinity_norm(g, s, p, c, decay: Decay = 0.999, eps: NonNegative = 1e-8):
+def scale_by_infinity_norm(g, s, p, c, decay: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide updates by their exponentially weighted infinity norm.
 
         nu = max(decay nu, |g|)
@@ -30,7 +30,7 @@ def scale_by_infinity_norm(g, s, p, c, decay: Decay = 0.999, eps: NonNegative = 
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, section 7.1: the denominator of Adamax as a primitive of its own.
     Differs  Optax has it only inside `scale_by_adamax`.
-    Raises   HyperparameterError: decay outside [0, 1), eps < 0.
+    Raises   HyperparameterError: decay outside [0, 1], eps < 0.
     """
     nu = jnp.maximum(decay * s.nu, jnp.abs(g))
     return g / (nu + eps), s._replace(nu=nu)

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import READS_CLOCK, Clock, Decay, DType, Field, Unit, Updates
+from gradxform._types import READS_CLOCK, Clock, DType, Field, Momentum, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.registry import transform
 from gradxform.tree import scale, sub
@@ -34,7 +34,7 @@ def _behind(p, s, after, decay, nesterov=True):
 @elementwise(TraceState, evaluate=_behind)
 def trace(
     g, s, p, c,
-    decay: Unit, nesterov: bool = False, accumulator_dtype: DType | None = None, dampening: Annotated[Unit, READS_CLOCK] | None = None,
+    decay: Momentum, nesterov: bool = False, accumulator_dtype: DType | None = None, dampening: Annotated[Unit, READS_CLOCK] | None = None,
 ):  # fmt: skip
     """Accumulate a decaying sum of the updates: heavy-ball momentum.
 
@@ -49,7 +49,7 @@ def trace(
     Shapes   any, scalars and complex included.
     Source   Polyak 1964; the nesterov form Sutskever et al. 2013, section 7; dampening: PyTorch's SGD.
     Differs  `dampening` is new; the trace of bfloat16 and float16 parameters is float32.
-    Raises   HyperparameterError: decay or dampening outside [0, 1].
+    Raises   HyperparameterError: decay outside [-1, 1], dampening outside [0, 1].
     """
     fresh = g if c.t is None or dampening is None else jnp.where(c.t > 1, 1 - dampening, 1) * g  # no clock: dampening is 0
     trace = fresh + decay * s.trace
@@ -60,7 +60,7 @@ def trace(
     source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", seeds="MXNet, blog, slides", example={"decay": 0.9}, homogeneity=1
 )
 @elementwise(TraceState, evaluate=_behind)
-def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: DType | None = None):
+def nesterov(g, s, p, c, decay: Momentum, accumulator_dtype: DType | None = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.
 
         trace = g + decay trace
@@ -74,7 +74,7 @@ def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: DType | None = None):
     Shapes   any, scalars and complex included.
     Source   Nesterov 1983; in this form Bengio et al. 2013, arXiv:1212.0901, equation 7.
     Differs  no. It is `trace(decay, nesterov=True)` under its own name.
-    Raises   HyperparameterError: decay outside [0, 1).
+    Raises   HyperparameterError: decay outside [-1, 1].
     """
     trace = g + decay * s.trace
     return g + decay * trace, s._replace(trace=trace)
@@ -82,18 +82,21 @@ def nesterov(g, s, p, c, decay: Decay, accumulator_dtype: DType | None = None):
 
 @transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
 @elementwise(EmaState)
-def ema(g, s, p, c, decay: Decay, debias: bool = True, accumulator_dtype: DType | None = None):
+def ema(g, s, p, c, decay: Unit, debias: bool = True, accumulator_dtype: DType | None = None):
     """Replace updates by their exponential moving average.
 
         ema = decay ema + (1 - decay) g
         u   = ema / (1 - decay^t)              debias=False: ema
+
+    With decay = 1 the average stays 0, and there is nothing to correct: u = 0.
 
     State    count; ema: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.
     Source   Optax.
     Differs  the average of bfloat16 and float16 parameters is float32 (in bfloat16, 0.999 rounds to 1 and nothing decays).
-    Raises   HyperparameterError: decay outside [0, 1).
+             With decay = 1 Optax's u is NaN.
+    Raises   HyperparameterError: decay outside [0, 1].
     """
     ema = decay * s.ema + (1 - decay) * g
     return (c.debias(ema, decay) if debias else ema), s._replace(ema=ema)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Array, Clock, Hyper, Key, NonNegative
+from gradxform._types import Array, Clock, Hyper, Key, NonNegative, Real
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 from gradxform.transforms._seed import seed_or_key
@@ -21,14 +21,14 @@ class AddNoiseState(NamedTuple):
 
 
 @per_leaf(AddNoiseState)
-def _add_noise(g, s, p, c, eta: NonNegative, gamma: NonNegative, key: Array | int):
+def _add_noise(g, s, p, c, eta: NonNegative, gamma: Real, key: Array | int):
     """Add Gaussian noise whose variance falls with time."""
     n = jax.random.normal(c.key, g.shape, g.dtype)
     return g + jnp.sqrt(eta / c.t.astype(c.dtype) ** gamma) * n, s
 
 
 @transform(source="Neelakantan et al. 2015, arXiv:1511.06807", example={"eta": 0.01, "gamma": 0.55, "key": 0})
-def add_noise(eta: NonNegative[Hyper], gamma: NonNegative[Hyper], key: Array | int | None = None, *, seed: int | None = None):
+def add_noise(eta: NonNegative[Hyper], gamma: Real[Hyper], key: Array | int | None = None, *, seed: int | None = None):
     """Add Gaussian noise whose variance falls with time.
 
         u = g + sqrt(eta / t^gamma) n           n standard normal (complex: real and imaginary part of variance 1/2)
@@ -41,6 +41,6 @@ def add_noise(eta: NonNegative[Hyper], gamma: NonNegative[Hyper], key: Array | i
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
     Differs  noise for narrow updates is drawn in float32.
-    Raises   HyperparameterError: eta < 0, gamma < 0, both key and seed.
+    Raises   HyperparameterError: eta < 0, gamma is not a finite number, both key and seed.
     """
     return _add_noise(eta, gamma, seed_or_key("add_noise", key, seed))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, root
-from gradxform._types import READS_CLOCK, Clock, Decay, Field, NonNegative, RealUpdates, Updates
+from gradxform._types import READS_CLOCK, Clock, Field, NonNegative, RealUpdates, Unit, Updates
 from gradxform.core import elementwise, layout
 from gradxform.registry import transform
 
@@ -48,7 +48,7 @@ class ScaleByRStdDevWithCountState(NamedTuple):
 @elementwise(layout(ScaleByRmsWithCountState, count=Field(absent=ScaleByRmsState)))
 def scale_by_rms(
     g, s, p, c,
-    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
+    decay: Unit = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
     eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: Annotated[bool, READS_CLOCK] = False,
 ):  # fmt: skip
     """Divide updates by their running root mean square.
@@ -63,7 +63,7 @@ def scale_by_rms(
     Shapes   any, scalars and complex included.
     Source   Tieleman & Hinton 2012, lecture 6.5; eps outside the root: PyTorch; both: neon.
     Differs  eps_in_sqrt="both" is new. Float32 nu for narrow parameters: a zero float16 gradient gives 0, bfloat16 averages decay.
-    Raises   HyperparameterError: decay outside [0, 1), eps < 0, an unknown eps_in_sqrt.
+    Raises   HyperparameterError: decay outside [0, 1], eps < 0, an unknown eps_in_sqrt.
     """
     nu = decay * s.nu + (1 - decay) * abs_sq(g)
     nu_hat = c.debias(nu, decay) if bias_correction else nu
@@ -74,7 +74,7 @@ def scale_by_rms(
 @elementwise(layout(ScaleByRStdDevWithCountState, count=Field(absent=ScaleByRStdDevState)))
 def scale_by_stddev(
     g, s, p, c,
-    decay: Decay = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
+    decay: Unit = 0.9, eps: NonNegative = 1e-8, initial_scale: NonNegative = 0.0,
     eps_in_sqrt: Literal[True, False, "both"] = True, bias_correction: Annotated[bool, READS_CLOCK] = False,
 ):  # fmt: skip
     """Divide updates by their running standard deviation.
@@ -93,7 +93,7 @@ def scale_by_stddev(
     Source   Graves 2013, arXiv:1308.0850, equations 38-41.
     Differs  var is never negative; Optax becomes NaN on constant gradients. Float32 averages for narrow parameters. With bias_correction
              the first var is 0, so that the first update is g / sqrt(eps): give eps the size of g^2, or warm up.
-    Raises   HyperparameterError: decay outside [0, 1), eps < 0.
+    Raises   HyperparameterError: decay outside [0, 1], eps < 0.
     """
     var = decay * (jnp.maximum(s.nu - abs_sq(s.mu), 0) + (1 - decay) * abs_sq(g - s.mu))
     mu = decay * s.mu + (1 - decay) * g

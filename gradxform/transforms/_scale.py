@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Hyper, NonNegative, Real
+from gradxform._types import Hyper, Real
 from gradxform.core import GradientTransformationExtraArgs, elementwise
 from gradxform.registry import transform
 
@@ -42,7 +42,7 @@ def scale(g, s, p, c, step_size: Real):
 
 @transform(source="Optax", example={"learning_rate": 0.1}, homogeneity=1)
 @elementwise()
-def scale_by_learning_rate(g, s, p, c, learning_rate: NonNegative | None = None, *, flip_sign: bool = True):
+def scale_by_learning_rate(g, s, p, c, learning_rate: Real | None = None, *, flip_sign: bool = True):
     """Turn a direction of ascent into a step of descent.
 
         u = -learning_rate g
@@ -54,7 +54,7 @@ def scale_by_learning_rate(g, s, p, c, learning_rate: NonNegative | None = None,
     Shapes   any.
     Source   Optax.
     Differs  the rate is not rounded to the update's dtype.
-    Raises   HyperparameterError: learning_rate < 0.
+    Raises   HyperparameterError: learning_rate is not a finite number.
     """
     if learning_rate is None:
         return g, s

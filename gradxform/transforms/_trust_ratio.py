@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import NonNegative
+from gradxform._types import Bound, NonNegative, Real
 from gradxform.core import per_leaf
 from gradxform.registry import transform
 
@@ -14,8 +14,8 @@ from gradxform.registry import transform
 @per_leaf(needs=("params",))
 def scale_by_trust_ratio(
     g, s, p, c,
-    min_norm: NonNegative = 0.0, trust_coefficient: NonNegative = 1.0, eps: NonNegative = 0.0,
-    lower_bound: NonNegative | None = None, upper_bound: NonNegative | None = None,
+    min_norm: NonNegative = 0.0, trust_coefficient: Real = 1.0, eps: NonNegative = 0.0,
+    lower_bound: Bound | None = None, upper_bound: Bound | None = None,
 ):  # fmt: skip
     """Give each leaf's update the norm of its parameter.
 
@@ -29,7 +29,7 @@ def scale_by_trust_ratio(
     Shapes   any, complex included; the norm is over the whole leaf.
     Source   You et al. 2017, arXiv:1708.03888; You et al. 2020, arXiv:1904.00962, with bounds for its function phi.
     Differs  the bounds are new.
-    Raises   MissingArgumentError: no params. HyperparameterError: an argument < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: min_norm < 0, eps < 0, a bound < 0.
     """
     p_norm, g_norm = jnp.clip(jnp.maximum(norm(p), min_norm), lower_bound, upper_bound), jnp.maximum(norm(g), min_norm)
     defined = (p_norm > 0) & (g_norm > 0)

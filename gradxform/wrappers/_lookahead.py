@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, Count, Field, Inner, OptState, Params, Shared, Unit
+from gradxform._types import Array, Count, Field, Inner, OptState, Params, Real, Shared
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._whole import leaf_as_before
 
@@ -54,7 +54,7 @@ def _synced(u: Array, fast: Array, slow: Array, sync: Array, step: Array) -> tup
 
 @wrapper(LookaheadState, scope="elementwise", needs=("params",), evaluate=_slow, inner_steps=_inner_steps)
 def lookahead(
-    g, s, p, c, fast_optimizer: GradientTransformation, sync_period: Count, slow_step_size: Unit, reset_state: bool = False
+    g, s, p, c, fast_optimizer: GradientTransformation, sync_period: Count, slow_step_size: Real, reset_state: bool = False
 ):  # fmt: skip
     """Let fast parameters go k steps ahead, move the slow ones a part of the way, and begin again from there.
 
@@ -77,7 +77,7 @@ def lookahead(
     Source   Zhang et al. 2019, arXiv:1907.08610, Algorithm 1.
     Differs  extra arguments reach fast_optimizer (Optax drops them in a chain); a state of flags, keys or NaN can be reset; `init` with
              plain parameters is allowed without a warning.
-    Raises   HyperparameterError: sync_period < 1, slow_step_size outside [0, 1]. StructureError: params is no LookaheadParams.
+    Raises   HyperparameterError: sync_period < 1, slow_step_size is not a finite number. StructureError: params is no LookaheadParams.
              MissingArgumentError: no params.
     """
     if not (hasattr(p, "fast") and hasattr(p, "slow")):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import inner, sum_sq
-from gradxform._types import Clock, Count, Extra, Field, Inner, NonNegative, ParamsCopy, Positive, Shared
+from gradxform._types import Clock, Count, Extra, Field, Inner, NonNegative, ParamsCopy, Positive, Real, Shared
 from gradxform.core import GradientTransformation, per_tree, wrapper
 from gradxform.optimizers import sgd
 from gradxform.registry import transform
@@ -54,7 +54,7 @@ def _advance(s, c, weight_decay, eps, s_init, num_betas):
 
 @per_tree(MechanicState, needs=("params", Extra("step", per_leaf=True)), total=_total, advance=_advance)
 def _mechanize(
-    g, s, p, c, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6, num_betas: Count = 6
+    g, s, p, c, weight_decay: Real = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6, num_betas: Count = 6
 ):  # fmt: skip
     """The scale of the inner updates so far, applied to them all: p moves to x0 - sum(s) moved."""
     x0, moved = _moved(s, p, c, eps)
@@ -74,7 +74,7 @@ def _evaluated(params, s, after, inside):
 @wrapper(MechanicState, needs=("params",), evaluate=_evaluated)
 def mechanize(
     g, s, p, c,
-    base_optimizer: GradientTransformation, weight_decay: NonNegative = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6,
+    base_optimizer: GradientTransformation, weight_decay: Real = 1e-2, eps: NonNegative = 1e-8, s_init: Positive = 1e-6,
     num_betas: Count = 6,
 ):  # fmt: skip
     """Mechanic: learn the scale of another optimizer's updates, and so its learning rate.
@@ -97,7 +97,7 @@ def mechanize(
     Source   Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1; the bound on h is the authors', after the paper.
     Differs  r, m, v and s of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: s_init <= 0,
-             num_betas < 1, weight_decay or eps < 0.
+             num_betas < 1, eps < 0.
     """
     step, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
     u, s = c.lift(_mechanize, g, s, p, step=step)

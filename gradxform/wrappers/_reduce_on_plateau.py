@@ -11,13 +11,13 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, widen
-from gradxform._types import Array, Field, NonNegative, Params, Range, Shared, Unit, Value
+from gradxform._types import Array, Bound, Field, NonNegative, Params, Range, Shared, Unit, Value
 from gradxform.core import wrapper
 from gradxform.core._holes import dtype_of, is_array
 from gradxform.registry import transform
 
 Factor = Annotated[Value, Range("(0, 1)")]
-Several = Annotated[Value, Range("[1, inf)")]
+Several = Annotated[Value, Range("[1, inf]")]
 Count = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32))]
 
 
@@ -79,7 +79,7 @@ def _scaled(g: Array, scale: Array) -> Array:
 @wrapper(ReduceLROnPlateauState, scope="elementwise", needs=("value",), check=_check)
 def reduce_on_plateau(
     g, s, p, c,
-    factor: Factor = 0.1, patience: NonNegative = 10, rtol: Unit = 1e-4, atol: NonNegative = 0.0, cooldown: NonNegative = 0,
+    factor: Factor = 0.1, patience: Bound = 10, rtol: Unit = 1e-4, atol: NonNegative = 0.0, cooldown: Bound = 0,
     accumulation_size: Several = 1, min_scale: NonNegative = 0.0,
 ):  # fmt: skip
     """Scale updates down when a value, the loss or a metric to be small, has stopped improving.

@@ -12,7 +12,6 @@ from gradxform._numerics import round_to, widen
 from gradxform._types import (
     Array,
     Clock,
-    Count,
     Decay,
     DType,
     Field,
@@ -26,6 +25,7 @@ from gradxform._types import (
     Real,
     Shared,
     Value,
+    Whole,
 )  # fmt: skip
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import dtype_of, is_array, is_gap
@@ -52,7 +52,7 @@ class ScheduleFreeState(NamedTuple):
 
 
 def _advance(s, c, learning_rate, b1, weight_lr_power):
-    max_lr = jnp.maximum(s.max_lr, learning_rate)
+    max_lr = jnp.maximum(s.max_lr, jnp.abs(learning_rate))
     weight = max_lr**weight_lr_power
     total = s.weight_sum + weight
     return s._replace(b1=b1 * jnp.ones_like(s.b1), weight_sum=total, max_lr=max_lr), {
@@ -67,7 +67,7 @@ def _average(y, z, b1):
 
 @elementwise(ScheduleFreeState, needs=("params",), advance=_advance)
 def _schedule_free(
-    g, s, p, c, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0, state_dtype: DType | None = None
+    g, s, p, c, learning_rate: Real, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0, state_dtype: DType | None = None
 ):  # fmt: skip
     """y' - y for y = b1 x + (1 - b1) z, where z moves by g and x by ck of its way to z."""
     x, z = _average(p, s.z, s.b1), s.z + g
@@ -110,14 +110,14 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
 @wrapper(ScheduleFreeState, scope="elementwise", needs=("params",), evaluate=lambda params, s: schedule_free_eval_params(s, params))
 def schedule_free(
     g, s, p, c,
-    base_optimizer: GradientTransformation, learning_rate: NonNegative, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0,
+    base_optimizer: GradientTransformation, learning_rate: Real, b1: Interpolation = 0.9, weight_lr_power: Real = 2.0,
     state_dtype: DType | None = None,
 ):  # fmt: skip
     """Schedule-Free: let an optimizer without momentum move z, average z into x, and take gradients in between, at the parameters y.
 
         x  = (y - (1 - b1) z) / b1
         z  = z + base_optimizer(g)
-        w  = max(learning_rate so far)^weight_lr_power
+        w  = max(|learning_rate| so far)^weight_lr_power
         W  = W + w
         x  = (1 - w/W) x + w/W z
         u  = b1 x + (1 - b1) z - y
@@ -133,7 +133,7 @@ def schedule_free(
     Differs  a schedule starts with its value at 0, together with that of the base optimizer (Optax: at 1). b1 may be a schedule. b1,
              weight_sum and max_lr of narrow parameters are float32.
     Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: b1 outside
-             (0, 1], learning_rate < 0.
+             (0, 1].
     """
     step, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
     u, s = c.lift(_schedule_free, step, s, p)
@@ -151,17 +151,17 @@ def _warmed_up(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
     rates={"default": 0.1, "digits": 1.0},
 )
 def schedule_free_sgd(
-    learning_rate: NonNegative[Hyper] = 1.0,
-    warmup_steps: Count | None = None,
+    learning_rate: Real[Hyper] = 1.0,
+    warmup_steps: Whole | None = None,
     b1: Interpolation[Hyper] = 0.9,
-    weight_decay: NonNegative[Hyper] | None = None,
+    weight_decay: Real[Hyper] | None = None,
     weight_lr_power: Real[Hyper] = 2.0,
     state_dtype: DType | None = None,
 ):
     """Schedule-Free gradient descent.
 
         z  = z - learning_rate (g + weight_decay y)
-        x  = (1 - w/W) x + w/W z                        w = max(learning_rate so far)^weight_lr_power, W its sum
+        x  = (1 - w/W) x + w/W z                        w = max(|learning_rate| so far)^weight_lr_power, W its sum
         u  = b1 x + (1 - b1) z - y                      y the parameters, where gradients are taken
 
     The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
@@ -171,7 +171,7 @@ def schedule_free_sgd(
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
     Differs  as `schedule_free`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], learning_rate < 0, warmup_steps < 1, weight_decay < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], warmup_steps < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     base = sgd(rate) if weight_decay is None else chain(add_decayed_weights(weight_decay), sgd(rate))
@@ -185,12 +185,12 @@ def schedule_free_sgd(
     rates={"default": 0.0025, "digits": 0.01},
 )
 def schedule_free_adamw(
-    learning_rate: NonNegative[Hyper] = 0.0025,
-    warmup_steps: Count | None = None,
+    learning_rate: Real[Hyper] = 0.0025,
+    warmup_steps: Whole | None = None,
     b1: Interpolation[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
-    weight_decay: NonNegative[Hyper] = 0.0,
+    weight_decay: Real[Hyper] = 0.0,
     weight_lr_power: Real[Hyper] = 2.0,
     state_dtype: DType | None = None,
 ):
@@ -198,7 +198,7 @@ def schedule_free_adamw(
 
         nu = b2 nu + (1 - b2) |g|^2
         z  = z - learning_rate (g / (sqrt(nu / (1 - b2^t)) + eps) + weight_decay y)
-        x  = (1 - w/W) x + w/W z                        w = max(learning_rate so far)^weight_lr_power, W its sum
+        x  = (1 - w/W) x + w/W z                        w = max(|learning_rate| so far)^weight_lr_power, W its sum
         u  = b1 x + (1 - b1) z - y                      y the parameters, where gradients are taken
 
     The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
@@ -208,8 +208,7 @@ def schedule_free_adamw(
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
     Differs  as `schedule_free`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], learning_rate < 0, warmup_steps < 1, b2 outside
-             [0, 1), eps or weight_decay < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], warmup_steps < 0, b2 outside [0, 1), eps < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
     direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)

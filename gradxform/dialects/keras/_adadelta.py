@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_adadelta
 from gradxform.transforms import scale_by_learning_rate
@@ -12,7 +12,7 @@ from gradxform.transforms import scale_by_learning_rate
 
 @keras_optimizer(core="adadelta", example={"learning_rate": 1.0})
 def adadelta(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     rho: Decay[Hyper] = 0.95,
     epsilon: NonNegative[Hyper] = 1e-7,
     weight_decay: NonNegative[Hyper] | None = None,

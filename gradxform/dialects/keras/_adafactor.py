@@ -7,7 +7,7 @@ from typing import Annotated, Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Hyper, NonNegative, Positive, Range, Value
+from gradxform._types import Hyper, NonNegative, Positive, Range, Real, Value
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import LAST_TWO_AXES
 from gradxform.dialects.keras._keras import Common, keras_optimizer, optimizer
@@ -22,7 +22,7 @@ def _rms(x):
 @per_leaf(LAST_TWO_AXES, needs=("params",))
 def keras_adafactor_step(
     g, s, p, c,
-    learning_rate: NonNegative, beta_2_decay: NonPositive, epsilon_1: NonNegative, epsilon_2: NonNegative,
+    learning_rate: Real, beta_2_decay: NonPositive, epsilon_1: NonNegative, epsilon_2: NonNegative,
     clip_threshold: Positive, weight_decay: NonNegative,
 ):  # fmt: skip
     """The step of `adafactor`, of the size of the parameter: see there."""
@@ -45,7 +45,7 @@ def keras_adafactor_step(
 
 @keras_optimizer(core="adafactor")
 def adafactor(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_2_decay: NonPositive[Hyper] = -0.8,
     epsilon_1: Positive[Hyper] = 1e-30,
     epsilon_2: NonNegative[Hyper] = 1e-3,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Hyper, NonNegative
+from gradxform._types import Hyper, NonNegative, Real
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rss
 
 
 @keras_optimizer(core="adagrad", example={"learning_rate": 0.1})
 def adagrad(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     initial_accumulator_value: NonNegative[Hyper] = 0.1,
     epsilon: NonNegative[Hyper] = 1e-7,
     weight_decay: NonNegative[Hyper] | None = None,

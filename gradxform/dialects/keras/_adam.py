@@ -7,7 +7,7 @@ from typing import NamedTuple, Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import GradientTransformationExtraArgs, elementwise
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
@@ -83,7 +83,7 @@ def _adam(
 
 @keras_optimizer(core="adam")
 def adam(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-7,
@@ -112,7 +112,7 @@ def adam(
 
 @keras_optimizer(core="adamw")
 def adamw(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     weight_decay: NonNegative[Hyper] = 0.004,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.core import elementwise
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
@@ -35,7 +35,7 @@ def scale_by_keras_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: N
 
 @keras_optimizer(core="adamax")
 def adamax(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-7,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypedDict
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Count, Hyper, NonNegative, Unit
+from gradxform._types import Bound, Count, Hyper, Unit
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
 from gradxform.dialects._dialect import dialect, spelled_out
 from gradxform.dialects._pieces import is_zero, shrink
@@ -21,9 +21,9 @@ CLIPS = {"clipnorm": clip_by_norm, "clipvalue": clip, "global_clipnorm": clip_by
 class Common(TypedDict, total=False):
     """The arguments that every function takes after its own."""
 
-    clipnorm: NonNegative[Hyper] | None
-    clipvalue: NonNegative[Hyper] | None
-    global_clipnorm: NonNegative[Hyper] | None
+    clipnorm: Bound[Hyper] | None
+    clipvalue: Bound[Hyper] | None
+    global_clipnorm: Bound[Hyper] | None
     use_ema: bool
     ema_momentum: Unit[Hyper]
     ema_overwrite_frequency: Count | None

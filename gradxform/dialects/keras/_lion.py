@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative, Range, Value
+from gradxform._types import Decay, Hyper, NonNegative, Range, Real, Value
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import scale_by_lion
 from gradxform.transforms import scale_by_learning_rate
@@ -14,7 +14,7 @@ Open = Annotated[Value, Range("(0, 1)")]
 
 @keras_optimizer(core="lion")
 def lion(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Open[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.99,
     weight_decay: NonNegative[Hyper] | None = None,

@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, RealUpdates, Shared, Updates
+from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.keras._adam import moments
@@ -57,7 +57,7 @@ def scale_by_keras_nadam(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: No
 
 @keras_optimizer(core="nadam")
 def nadam(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-7,

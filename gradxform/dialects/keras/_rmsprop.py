@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Real, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rms, scale_by_stddev, trace
@@ -12,7 +12,7 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rms, scale_by_
 
 @keras_optimizer(core="rmsprop")
 def rmsprop(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     rho: Decay[Hyper] = 0.9,
     momentum: Unit[Hyper] = 0.0,
     epsilon: NonNegative[Hyper] = 1e-7,

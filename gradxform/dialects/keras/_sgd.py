@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Hyper, NonNegative, Unit
+from gradxform._types import Hyper, NonNegative, Real, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, trace
@@ -12,7 +12,7 @@ from gradxform.transforms import scale_by_learning_rate, trace
 
 @keras_optimizer(core="sgd", example={"momentum": 0.9})
 def sgd(
-    learning_rate: NonNegative[Hyper] = 0.01,
+    learning_rate: Real[Hyper] = 0.01,
     momentum: Unit[Hyper] = 0.0,
     nesterov: bool = False,
     weight_decay: NonNegative[Hyper] | None = None,

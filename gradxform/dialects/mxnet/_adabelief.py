@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.core import elementwise
 from gradxform.dialects._folded import correction
 from gradxform.dialects.mxnet._mxnet import Common, clips, decay, finished, mxnet_optimizer, rate, rescaled
@@ -27,7 +27,7 @@ def scale_by_folded_belief(
 
 @mxnet_optimizer(core="adabelief", example={"wd": 0.01})
 def adabelief(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-6,

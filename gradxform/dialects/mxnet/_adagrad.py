@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Hyper, NonNegative
+from gradxform._types import Hyper, NonNegative, Real
 from gradxform.dialects.mxnet._mxnet import Common, coupled, decay, decoupled, mxnet_optimizer, rate
 from gradxform.optimizers import scale_by_row_rss
 from gradxform.transforms import scale_by_rss
 
 
 @mxnet_optimizer(core="adagrad", example={"wd": 0.01})
-def adagrad(learning_rate: NonNegative[Hyper] = 0.1, eps: NonNegative[Hyper] = 1e-7, **common: Unpack[Common]):
+def adagrad(learning_rate: Real[Hyper] = 0.1, eps: NonNegative[Hyper] = 1e-7, **common: Unpack[Common]):
     """MXNet's `AdaGrad`: eps inside the root, sums from 0, and a decay that is not divided by them.
 
         g = clip(rescale_grad g)
@@ -29,7 +29,7 @@ def adagrad(learning_rate: NonNegative[Hyper] = 0.1, eps: NonNegative[Hyper] = 1
 
 
 @mxnet_optimizer(core="group_adagrad")
-def group_adagrad(learning_rate: NonNegative[Hyper] = 0.01, epsilon: NonNegative[Hyper] = 1e-6, **common: Unpack[Common]):
+def group_adagrad(learning_rate: Real[Hyper] = 0.01, epsilon: NonNegative[Hyper] = 1e-6, **common: Unpack[Common]):
     """MXNet's `GroupAdaGrad`: AdaGrad with one rate per row, for embeddings.
 
         g = clip(rescale_grad g) + wd p

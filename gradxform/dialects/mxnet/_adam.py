@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, LeafNumbers, NonNegative
+from gradxform._types import Decay, Hyper, LeafNumbers, NonNegative, Real
 from gradxform.core import elementwise
 from gradxform.dialects._folded import correction, scale_by_folded_adam
 from gradxform.dialects.mxnet._mxnet import Common, coupled, decoupled, filled, mxnet_optimizer, rate
@@ -16,7 +16,7 @@ from gradxform.optimizers import ScaleByAdamState
 
 @mxnet_optimizer(core="adam")
 def adam(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-8,
@@ -42,7 +42,7 @@ def adam(
 @elementwise(ScaleByAdamState, needs=("params",))
 def mxnet_adamw_step(
     g, s, p, c,
-    learning_rate: NonNegative, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative, correct_bias: bool = True,
+    learning_rate: Real, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative, correct_bias: bool = True,
     lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `adamw`: see there."""
@@ -55,7 +55,7 @@ def mxnet_adamw_step(
 
 @mxnet_optimizer(core="adamw", example={"wd": 0.01})
 def adamw(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-6,

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
@@ -35,7 +35,7 @@ def scale_by_mxnet_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: N
 
 @mxnet_optimizer(core="adamax")
 def adamax(
-    learning_rate: NonNegative[Hyper] = 0.002,
+    learning_rate: Real[Hyper] = 0.002,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-8,

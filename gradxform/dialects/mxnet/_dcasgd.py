@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Hyper, NonNegative, Unit
+from gradxform._types import Hyper, NonNegative, Real, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import compensate_delay
@@ -13,7 +13,7 @@ from gradxform.transforms import trace
 
 @mxnet_optimizer(core="dcasgd", example={"momentum": 0.9})
 def dcasgd(
-    learning_rate: NonNegative[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, lamda: NonNegative[Hyper] = 0.04, **common: Unpack[Common]
+    learning_rate: Real[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, lamda: NonNegative[Hyper] = 0.04, **common: Unpack[Common]
 ):
     """MXNet's `DCASGD`: descent with delayed gradients, compensated to first order.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.dialects.mxnet._mxnet import Common, coupled, multiplied, mxnet_optimizer
 from gradxform.optimizers import ftml as core_ftml
 
 
 @mxnet_optimizer(core="ftml")
 def ftml(
-    learning_rate: NonNegative[Hyper] = 0.0025,
+    learning_rate: Real[Hyper] = 0.0025,
     beta1: Decay[Hyper] = 0.6,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-8,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Bound, Decay, Hyper, NonNegative, Real
 from gradxform.dialects.mxnet._mxnet import Common, decay, decoupled, mxnet_optimizer, rate
 from gradxform.optimizers import scale_by_adam
 from gradxform.transforms import scale_by_trust_ratio
@@ -12,12 +12,12 @@ from gradxform.transforms import scale_by_trust_ratio
 
 @mxnet_optimizer(core="lamb", example={"wd": 0.01})
 def lamb(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-6,
-    lower_bound: NonNegative[Hyper] | None = None,
-    upper_bound: NonNegative[Hyper] | None = None,
+    lower_bound: Bound[Hyper] | None = None,
+    upper_bound: Bound[Hyper] | None = None,
     bias_correction: bool = True,
     **common: Unpack[Common],
 ):

@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Decay, Hyper, LeafNumbers, NonNegative
+from gradxform._types import Bound, Decay, Hyper, LeafNumbers, NonNegative, Real
 from gradxform.core import per_leaf
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rescaled
 from gradxform.optimizers import ScaleByLansState
@@ -22,8 +22,8 @@ def _with_norm(size, r):
 @per_leaf(ScaleByLansState, needs=("params",))
 def mxnet_lans_step(
     g, s, p, c,
-    learning_rate: NonNegative, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative,
-    lower_bound: NonNegative | None, upper_bound: NonNegative | None, clip_gradient: NonNegative | None,
+    learning_rate: Real, b1: Decay, b2: Decay, eps: NonNegative, wd: NonNegative,
+    lower_bound: Bound | None, upper_bound: Bound | None, clip_gradient: Bound | None,
     lr_mult: LeafNumbers = None, wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The step of `lans`: see there."""
@@ -39,12 +39,12 @@ def mxnet_lans_step(
 
 @mxnet_optimizer(core="lans", example={"wd": 0.01})
 def lans(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-6,
-    lower_bound: NonNegative[Hyper] | None = None,
-    upper_bound: NonNegative[Hyper] | None = None,
+    lower_bound: Bound[Hyper] | None = None,
+    upper_bound: Bound[Hyper] | None = None,
     **common: Unpack[Common],
 ):
     """MXNet's `LANS`: LAMB with normalized gradients, in two steps: along the momentum, then along the gradient.

@@ -7,7 +7,7 @@ from typing import Unpack
 import jax.numpy as jnp
 
 from gradxform._numerics import norm
-from gradxform._types import Hyper, LeafNumbers, NonNegative, Unit
+from gradxform._types import Bound, Hyper, LeafNumbers, NonNegative, Real, Unit
 from gradxform.core import per_leaf
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, clipped, filled, finished, mxnet_optimizer, rate, rescaled
@@ -17,7 +17,7 @@ from gradxform.transforms import trace
 @per_leaf(needs=("params",))
 def scale_by_lars_ratio(
     g, s, p, c,
-    eta: NonNegative = 0.001, epsilon: NonNegative = 1e-8, wd: NonNegative = 0.0, clip_gradient: NonNegative | None = None,
+    eta: NonNegative = 0.001, epsilon: NonNegative = 1e-8, wd: NonNegative = 0.0, clip_gradient: Bound | None = None,
     wd_mult: LeafNumbers = None,
 ):  # fmt: skip
     """The direction of `lars`: see there."""
@@ -30,7 +30,7 @@ def scale_by_lars_ratio(
 
 @mxnet_optimizer(core="lars", example={"momentum": 0.9, "wd": 0.01})
 def lars(
-    learning_rate: NonNegative[Hyper] = 0.1,
+    learning_rate: Real[Hyper] = 0.1,
     momentum: Unit[Hyper] = 0.0,
     eta: NonNegative[Hyper] = 0.001,
     epsilon: NonNegative[Hyper] = 1e-8,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypedDict
 
 from gradxform._numerics import clip_elements
-from gradxform._types import Array, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real
+from gradxform._types import Array, Bound, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, elementwise
 from gradxform.dialects._dialect import dialect, spelled_out
 from gradxform.dialects._pieces import is_zero
@@ -22,7 +22,7 @@ class Common(TypedDict, total=False):
     """The arguments that every function takes, by keyword."""
 
     rescale_grad: Real[Hyper]
-    clip_gradient: NonNegative[Hyper] | None
+    clip_gradient: Bound[Hyper] | None
     wd: NonNegative[Hyper]
     lr_mult: MaskOrFn
     wd_mult: MaskOrFn

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import scale_by_nadam
 
 
 @mxnet_optimizer(core="nadam")
 def nadam(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta1: Decay[Hyper] = 0.9,
     beta2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-8,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Decay, Hyper, NonNegative, Positive, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Positive, Real, Unit
 from gradxform.core._hyper import is_schedule
 from gradxform.dialects._pieces import Number, box
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
@@ -20,7 +20,7 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
 
 @mxnet_optimizer(core="rmsprop", check=_check)
 def rmsprop(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     gamma1: Decay[Hyper] = 0.9,
     gamma2: Unit[Hyper] = 0.9,
     epsilon: NonNegative[Hyper] = 1e-7,

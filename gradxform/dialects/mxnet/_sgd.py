@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Hyper, NonNegative, Unit
+from gradxform._types import Hyper, Real, Unit
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.transforms import trace
 
 
 @mxnet_optimizer(core="sgd", example={"momentum": 0.9, "wd": 0.01})
-def sgd(learning_rate: NonNegative[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, **common: Unpack[Common]):
+def sgd(learning_rate: Real[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, **common: Unpack[Common]):
     """MXNet's `SGD`: momentum with the rate inside, coupled decay.
 
         g = clip(rescale_grad g) + wd p
@@ -29,7 +29,7 @@ def sgd(learning_rate: NonNegative[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, **
 
 
 @mxnet_optimizer(core="sgd", example={"wd": 0.01})
-def nag(learning_rate: NonNegative[Hyper] = 0.1, momentum: Unit[Hyper] = 0.9, **common: Unpack[Common]):
+def nag(learning_rate: Real[Hyper] = 0.1, momentum: Unit[Hyper] = 0.9, **common: Unpack[Common]):
     """MXNet's `NAG`: Nesterov's momentum with the rate inside; the parameters are the look-ahead point.
 
         g = clip(rescale_grad g) + wd p

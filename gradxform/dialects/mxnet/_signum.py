@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from gradxform._types import Decay, Hyper, NonNegative
+from gradxform._types import Decay, Hyper, NonNegative, Real
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, coupled, decay, finished, mxnet_optimizer, rate
 from gradxform.transforms import add_decayed_weights, ema, scale_by_sign
@@ -12,7 +12,7 @@ from gradxform.transforms import add_decayed_weights, ema, scale_by_sign
 
 @mxnet_optimizer(core="signum", example={"wd_lh": 0.01, "wd": 0.01})
 def signum(
-    learning_rate: NonNegative[Hyper] = 0.01,
+    learning_rate: Real[Hyper] = 0.01,
     momentum: Decay[Hyper] = 0.9,
     wd_lh: NonNegative[Hyper] = 0.0,
     **common: Unpack[Common],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform._types import Array, Bound, Decay, Hyper, NonNegative
 from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import finished, neon_optimizer
 from gradxform.optimizers import scale_by_adadelta
@@ -14,7 +14,7 @@ def adadelta(
     decay: Decay[Hyper] = 0.95,
     epsilon: NonNegative[Hyper] = 1e-6,
     *,
-    param_clip_value: NonNegative[Number] | None = None,
+    param_clip_value: Bound[Number] | None = None,
     stochastic_round: bool = False,
     key: Array | int = 0,
 ):

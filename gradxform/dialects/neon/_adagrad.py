@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Hyper, NonNegative
+from gradxform._types import Array, Bound, Hyper, NonNegative, Real
 from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rss
@@ -10,12 +10,12 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rss
 
 @neon_optimizer(core="adagrad", example={"gradient_clip_norm": 1.0})
 def adagrad(
-    learning_rate: NonNegative[Hyper] = 0.01,
+    learning_rate: Real[Hyper] = 0.01,
     epsilon: NonNegative[Hyper] = 1e-6,
     *,
-    gradient_clip_value: NonNegative[Hyper] | None = None,
-    gradient_clip_norm: NonNegative[Number] | None = None,
-    param_clip_value: NonNegative[Number] | None = None,
+    gradient_clip_value: Bound[Hyper] | None = None,
+    gradient_clip_norm: Bound[Number] | None = None,
+    param_clip_value: Bound[Number] | None = None,
     stochastic_round: bool = False,
     key: Array | int = 0,
 ):

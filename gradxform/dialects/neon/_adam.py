@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform._types import Array, Bound, Decay, Hyper, NonNegative, Real
 from gradxform.dialects._folded import scale_by_folded_adam
 from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
@@ -11,14 +11,14 @@ from gradxform.transforms import scale_by_learning_rate
 
 @neon_optimizer(core="adam", example={"gradient_clip_norm": 1.0})
 def adam(
-    learning_rate: NonNegative[Hyper] = 0.001,
+    learning_rate: Real[Hyper] = 0.001,
     beta_1: Decay[Hyper] = 0.9,
     beta_2: Decay[Hyper] = 0.999,
     epsilon: NonNegative[Hyper] = 1e-8,
     *,
-    gradient_clip_value: NonNegative[Hyper] | None = None,
-    gradient_clip_norm: NonNegative[Number] | None = None,
-    param_clip_value: NonNegative[Number] | None = None,
+    gradient_clip_value: Bound[Hyper] | None = None,
+    gradient_clip_norm: Bound[Number] | None = None,
+    param_clip_value: Bound[Number] | None = None,
     stochastic_round: bool = False,
     key: Array | int = 0,
 ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform import tree
-from gradxform._types import Array, Inner, NonNegative
+from gradxform._types import Array, Bound, Inner
 from gradxform.core import GradientTransformation, wrapper
 
 
@@ -14,7 +14,7 @@ def _times(u: Array, factor: Array) -> Array:
 
 
 @wrapper(Inner)
-def clip_step_by_gradient_norm(g, s, p, c, inner: GradientTransformation, max_norm: NonNegative):
+def clip_step_by_gradient_norm(g, s, p, c, inner: GradientTransformation, max_norm: Bound):
     """Make the step of `inner` smaller where the norm of the gradients exceeds max_norm, by the factor that would bring them down to it.
 
         u = max_norm / max(||g||, max_norm) inner(g)

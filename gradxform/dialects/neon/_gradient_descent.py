@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Hyper, NonNegative, Unit
+from gradxform._types import Array, Bound, Hyper, NonNegative, Real, Unit
 from gradxform.core import chain
 from gradxform.dialects._dialect import dialect
 from gradxform.dialects._pieces import Number, is_zero
@@ -24,15 +24,15 @@ def _check(owner: str, arguments: Mapping[str, Any]) -> None:
 
 @dialect("neon", core="sgd", example={"learning_rate": 0.1, "momentum_coef": 0.9, "wdecay": 0.01}, check=_check)
 def gradient_descent_momentum(
-    learning_rate: NonNegative[Hyper],
+    learning_rate: Real[Hyper],
     momentum_coef: Unit[Hyper],
     wdecay: NonNegative[Hyper] = 0.0,
     nesterov: bool = False,
-    gradient_clip_value: NonNegative[Hyper] | None = None,
-    gradient_clip_norm: NonNegative[Number] | None = None,
+    gradient_clip_value: Bound[Hyper] | None = None,
+    gradient_clip_norm: Bound[Number] | None = None,
     stochastic_round: bool = False,
     *,
-    param_clip_value: NonNegative[Number] | None = None,
+    param_clip_value: Bound[Number] | None = None,
     key: Array | int = 0,
 ):
     """neon's `GradientDescentMomentum`: momentum with the rate inside, coupled decay.

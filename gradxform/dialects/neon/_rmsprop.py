@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Decay, Hyper, NonNegative
+from gradxform._types import Array, Bound, Decay, Hyper, NonNegative, Real
 from gradxform.dialects._pieces import Number
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rms
@@ -10,13 +10,13 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rms
 
 @neon_optimizer(core="rmsprop", example={"gradient_clip_norm": 1.0})
 def rmsprop(
-    learning_rate: NonNegative[Hyper] = 2e-3,
+    learning_rate: Real[Hyper] = 2e-3,
     decay_rate: Decay[Hyper] = 0.95,
     epsilon: NonNegative[Hyper] = 1e-6,
     *,
-    gradient_clip_value: NonNegative[Hyper] | None = None,
-    gradient_clip_norm: NonNegative[Number] | None = None,
-    param_clip_value: NonNegative[Number] | None = None,
+    gradient_clip_value: Bound[Hyper] | None = None,
+    gradient_clip_norm: Bound[Number] | None = None,
+    param_clip_value: Bound[Number] | None = None,
     stochastic_round: bool = False,
     key: Array | int = 0,
 ):
