@@ -64,7 +64,7 @@ def public():
 
 
 PUBLIC = public()
-CONDITION = r"(?:<|<=|>|>=) -?[\d.]+|outside [\[(]\S+, \S+[\])]|is not a finite number|not finite|is not a whole number >= 1"
+CONDITION = r"(?:<|<=|>|>=) -?[\d.]+|outside [\[(]\S+, \S+[\])]|is not a (?:finite )?number|not finite|is not a whole number >= 1"
 ERROR = r"\w+(?:Error|Broken)(?=:|, with)"
 OUTSIDE_BRACKETS = r"(?![^\[(]*[\])])"
 
@@ -148,6 +148,7 @@ def around(condition):
         return refused, accepted
     return {
         "is not a finite number": ([np.nan, np.inf, "a"], [-1.0]),
+        "is not a number": ([np.nan, "a"], []),
         "not finite": ([np.nan, np.inf], [-1.0]),
         "is not a whole number >= 1": ([0, -1, 1.5, "a"], [1]),
         "out of range": ([np.nan], []),
@@ -234,9 +235,10 @@ def rule_for(clause, all_phrases):
             assert named or rest, f"{name}: which argument is that?"
             refused, _ = around(m[2])
             return list(of_names(name, [*named, *(n for n in rest if n not in named)], m[2]))[: None if refused else 0]
-        if m := re.fullmatch(rf"a beta ({CONDITION})", phrase):
-            betas = [n for n in inspect.signature(PUBLIC[name]).parameters if re.fullmatch(r"b\d|beta\d*|beta_\d", n)]
-            return list(of_names(name, betas, m[1])) or [(lambda b=b: make(name, betas=b), True) for b in ((1.0, 0.9), (0.9, -0.1))]
+        if m := re.fullmatch(rf"an? (beta|bound|factor) ({CONDITION})", phrase):
+            alike = r"b\d|beta_?\d?" if m[1] == "beta" else rf"\w*{m[1]}"
+            names = [n for n in inspect.signature(PUBLIC[name]).parameters if re.fullmatch(alike, n)]
+            return list(of_names(name, names, m[2])) or [(lambda b=b: make(name, betas=b), True) for b in ((1.0, 0.9), (0.9, -0.1))]
         if m := re.fullmatch(r"(\w+) (<|<=|>) ([a-z]\w+)", phrase):
             return list(of_two(name, m[1], m[2], m[3]))
         if m := re.fullmatch(r"an unknown (\w+)", phrase):

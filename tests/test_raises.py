@@ -73,11 +73,6 @@ CALLS = {
         update(f(gx.sgd(0.1), lambda step: jnp.ones(2, bool))) for f in (gx.conditionally_mask, gx.conditionally_transform)
     ],
     "constant_schedule: value is not a number or scalar array": lambda: gx.constant_schedule("a"),
-    "*_onecycle_schedule: a factor <= 0": [
-        lambda f=f, n=n: f(10, 1.0, **{n: 0.0})
-        for f in (gx.cosine_onecycle_schedule, gx.linear_onecycle_schedule)
-        for n in ("div_factor", "final_div_factor")
-    ],
     "linear_onecycle_schedule: a part outside [0, 1]": [
         lambda n=n: gx.linear_onecycle_schedule(10, 1.0, **{n: 1.5}) for n in ("pct_start", "pct_final")
     ],
@@ -130,13 +125,12 @@ CALLS = {
     "multi_transform: one without a transformation": lambda: update(gx.multi_transform({"a": gx.sgd(0.1)}, {"w": "a", "b": "c"})),
     "inject_hyperparams: `static_args` names what is not an argument": lambda: gx.inject_hyperparams(gx.sgd, static_args="b3")(0.1),
     "join_schedules: a schedule is not callable": lambda: gx.join_schedules([SCHEDULE, 3.0], [5]),
-    "join_schedules: a boundary is not a whole number": lambda: gx.join_schedules([SCHEDULE, SCHEDULE], [5.5]),
-    "join_schedules: their number or order is wrong": [
-        lambda: gx.join_schedules([SCHEDULE, SCHEDULE], []), lambda: gx.join_schedules([SCHEDULE] * 3, [5, 2]),
+    "join_schedules: a boundary is not a number": lambda: gx.join_schedules([SCHEDULE, SCHEDULE], ["a"]),
+    "join_schedules: there are too many or too few": [
+        lambda: gx.join_schedules([SCHEDULE, SCHEDULE], []), lambda: gx.join_schedules([SCHEDULE], [5]),
     ],
     "keep_params_in_box: a bound is not a number": lambda: gx.keep_params_in_box("a", 1.0),
     "keep_params_in_box: low > high": lambda: gx.keep_params_in_box(2.0, 1.0),
-    "lamb: a bound < 0": [lambda n=n: gx.lamb(0.1, **{n: -1.0}) for n in ("lower_bound", "upper_bound")],
     "lookahead: params is no LookaheadParams": lambda: gx.lookahead(gx.sgd(0.1), 3, 0.5).update(
         P, gx.lookahead(gx.sgd(0.1), 3, 0.5).init(gx.LookaheadParams.init_synced(P)), P
     ),
@@ -169,8 +163,8 @@ CALLS = {
     "orthogonalize_via_newton_schulz: not a matrix, and no dimension numbers": lambda: gx.orthogonalize_via_newton_schulz(
         jnp.ones(3), (3.4445, -4.775, 2.0315)
     ),
-    "piecewise_*_schedule: a step is not a whole number >= 0": [
-        lambda: gx.piecewise_constant_schedule(1.0, {-1: 0.5}), lambda: gx.piecewise_interpolate_schedule("linear", 1.0, {-1: 0.5}),
+    "piecewise_*_schedule: a step is not a number": [
+        lambda: gx.piecewise_constant_schedule(1.0, {"a": 0.5}), lambda: gx.piecewise_interpolate_schedule("linear", 1.0, {"a": 0.5}),
     ],
     "piecewise_*_schedule: a scale is negative": [
         lambda: gx.piecewise_constant_schedule(1.0, {1: -0.5}), lambda: gx.piecewise_interpolate_schedule("linear", 1.0, {1: -0.5}),
@@ -264,7 +258,9 @@ CALLS = {
     ],
     "create: no such name (it lists the nearest)": lambda: gx.create("adma"),
     "create: an argument that it does not take": lambda: gx.create("adam", learning_rate=0.1, rho=0.9),
-    "check: a law does not hold (its text is the report)": lambda: testing.check(gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (P, s))),
+    "check: a law does not hold (its text is the report)": lambda: testing.check(
+        gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (P, s))
+    ),
     "lbfgs: value, grad or value_fn": [
         lambda n=n: update(gx.lbfgs(), **{k: x for k, x in SEARCH.items() if k != n}) for n in SEARCH
     ],
@@ -293,7 +289,7 @@ CALLS = {
         lambda: neon.schedule(0.1, [5, 3], 0.5), lambda: neon.step_schedule(0.1, [5, 3], [0.5, 0.5]),
     ],
     "neon.step_schedule: change is not as long": lambda: neon.step_schedule(0.1, [3, 5], [0.5]),
-    "torch.rprop: an eta out of range": [lambda e=e: torch.rprop(etas=e) for e in ((1.0, 1.2), (0.5, 1.0), (0.0, 1.2), (0.5,))],
+    "torch.rprop: an eta out of range": [lambda e=e: torch.rprop(etas=e) for e in ((1.5, 1.2), (0.5, 0.9), (-0.1, 1.2), (0.5,))],
     "torch.rprop: a step size < 0": [lambda e=e: torch.rprop(step_sizes=e) for e in ((-1.0, 50.0), (1e-6, -1.0))],
     "torch.sgd: nesterov without momentum or with dampening": [
         lambda: torch.sgd(0.1, nesterov=True), lambda: torch.sgd(0.1, momentum=0.9, dampening=0.1, nesterov=True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import jax.numpy as jnp
 
 from gradxform._types import Array
@@ -19,7 +21,7 @@ def frobenius(x: Array) -> Array:
     return largest * jnp.sqrt(jnp.sum(jnp.abs(x / unit) ** 2, (-2, -1), keepdims=True))
 
 
-def _first_scale(x: Array, preconditioning: str, eps: Array | float) -> Array:
+def _first_scale(x: Array, preconditioning: Preconditioning, eps: Array | float) -> Array:
     """What to multiply x with so that its spectral norm is at most about 1."""
     axes = (-2, -1)
     if preconditioning == "frobenius":
@@ -32,10 +34,12 @@ def _first_scale(x: Array, preconditioning: str, eps: Array | float) -> Array:
     return 1 / jnp.sqrt(jnp.maximum(jnp.sqrt(jnp.sum(jnp.abs(a) ** 2, axes, keepdims=True)), eps))
 
 
-PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
+Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
 
 
-def newton_schulz(x: Array, coeffs: Array, steps: int, preconditioning: str = "frobenius", eps: Array | float = 1e-8) -> Array:
+def newton_schulz(
+    x: Array, coeffs: Array, steps: int, preconditioning: Preconditioning = "frobenius", eps: Array | float = 1e-8
+) -> Array:
     """The nearest semi-orthogonal matrix, roughly, by a polynomial iteration.
 
         x = x scale(x)                          so that its singular values are at most 1

@@ -154,7 +154,7 @@ def dog(
     Masks    weight_decay is left out where the mask is False; see `masked`.
     Source   Ivgi et al. 2023, arXiv:2302.12022, equation 1 and section 4.1.
     Differs  as `scale_by_dog`.
-    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind or < 0, eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind, eps < 0.
     """
     return _descent(scale_by_dog(init_step, eps), learning_rate, weight_decay, mask)
 

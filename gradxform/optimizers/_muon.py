@@ -31,7 +31,7 @@ from gradxform._types import (
     Whole,
 )
 from gradxform.core import chain, partition, per_leaf
-from gradxform.linear_algebra._newton_schulz import PRECONDITIONINGS, newton_schulz
+from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
 from gradxform.registry import optimizer, transform
@@ -95,7 +95,7 @@ def orthogonalize_via_newton_schulz(
     x: Array,
     ns_coeffs: Coefficients,
     ns_steps: int = 5,
-    preconditioning: str = "frobenius",
+    preconditioning: Preconditioning = "frobenius",
     eps: float | Array = 1e-8,
     dimension_numbers: MuonDimensionNumbers | None = None,
 ) -> Array:
@@ -131,7 +131,8 @@ def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Ar
 def scale_by_muon(
     g, s, p, c,
     ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
-    *, nesterov: bool = True, adaptive: bool = False, preconditioning: str = "frobenius", weight_dimension_numbers: LeafDimensions = None,
+    *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
+    weight_dimension_numbers: LeafDimensions = None,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
@@ -149,10 +150,6 @@ def scale_by_muon(
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), ns_coeffs of
              another shape, an unknown preconditioning.
     """
-    if preconditioning not in PRECONDITIONINGS:
-        raise HyperparameterError(
-            f"scale_by_muon: `preconditioning` must be one of {', '.join(PRECONDITIONINGS)}, but got {preconditioning!r}."
-        )
     mu = beta * s.mu + (1 - beta) * g
     m = beta * c.debias(mu, beta, ahead=1) + (1 - beta) * c.debias(g, beta) if nesterov else c.debias(mu, beta)
     coeffs = s.ns_coeffs.astype(c.dtype)[-ns_steps:] if s.ns_coeffs.ndim == 2 else s.ns_coeffs.astype(c.dtype)
@@ -228,7 +225,7 @@ def muon(
     *,
     nesterov: bool = True,
     adaptive: bool = False,
-    preconditioning: str = "frobenius",
+    preconditioning: Preconditioning = "frobenius",
     adam_b1: Decay[Hyper] = 0.9,
     adam_b2: Decay[Hyper] = 0.999,
     adam_eps_root: NonNegative[Hyper] = 0.0,

@@ -31,6 +31,6 @@ def noisy_sgd(
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
     Differs  as `add_noise`.
-    Raises   HyperparameterError: eta < 0, gamma < 0, both key and seed.
+    Raises   HyperparameterError: eta < 0, gamma is not a finite number, both key and seed.
     """
     return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))

@@ -120,7 +120,7 @@ def optimistic_adam(
     Shapes   any, scalars and complex included.
     Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
     Differs  learning_rate may be a schedule; ScaleByOptimisticGradientState then stands in a CountedState.
-    Raises   HyperparameterError: learning_rate < 0, b1 or b2 outside [0, 1), eps < 0, optimism is not a finite number.
+    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, optimism is not a finite number.
     """
     warnings.warn("optimistic_adam is deprecated: use `optimistic_adam_v2` instead.", DeprecationWarning, stacklevel=2)
     optimism = learning_rate if optimism is None else optimism

@@ -19,7 +19,7 @@ def one_minus_sqrt_schedule(
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Hägele et al. 2024, arXiv:2405.18392, the (1-sqrt) cooldown.
     Differs  the paper cools down to 0. Optax has none.
-    Raises   HyperparameterError: an argument is not a number, or NaN.
+    Raises   HyperparameterError: an argument is not a number.
     """
     p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * one_minus_sqrt(p)
@@ -35,7 +35,7 @@ def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: 
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Chen et al. 2021, arXiv:2107.04197.
     Differs  the paper falls to 0. Optax has none.
-    Raises   HyperparameterError: an argument is not a number, or NaN.
+    Raises   HyperparameterError: an argument is not a number.
     """
     p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * (1 - p) / (1 / 2 + (1 - p) / 2)

@@ -21,7 +21,7 @@ def polynomial_schedule(
     Units    those of init_value and end_value; power has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  with a fractional power Optax's compiled value may be NaN after the end. Numbers of steps may be traced.
-    Raises   HyperparameterError: an argument is not a number, or NaN.
+    Raises   HyperparameterError: an argument is not a number.
     """
     p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * (1 - p) ** power
@@ -39,7 +39,7 @@ def linear_schedule(k: Array, init_value: Real, end_value: Real, transition_step
     Units    those of init_value and end_value. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  numbers of steps may be traced.
-    Raises   HyperparameterError: an argument is not a number, or NaN.
+    Raises   HyperparameterError: an argument is not a number.
     """
     p = held(k, transition_steps, transition_begin)
     return end_value + (init_value - end_value) * (1 - p)
