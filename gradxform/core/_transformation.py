@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.core
@@ -59,7 +59,32 @@ class GradientTransformationExtraArgs(GradientTransformation):
         return getattr(sys.modules.get("optax"), "GradientTransformationExtraArgs", type(self))
 
 
-class Spec:
+class Named:
+    """A callable object that answers what tools ask a function: its `__name__` and `__qualname__`, and by `__wrapped__` where it is written.
+
+    Profilers, `jax.named_call`, `functools.wraps`, `inspect.getsource` and such do.
+    """
+
+    def title(self) -> str:
+        """Its name with what it belongs to, such as `adam.update`."""
+        raise NotImplementedError
+
+    @property
+    def __name__(self) -> str:
+        return self.title().rpartition(".")[2]
+
+    @property
+    def __wrapped__(self) -> Callable[..., object]:
+        return self.__call__  # type: ignore[attr-defined]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            # No property can have that name, by which a class calls itself. Any other error is raised again as it was.
+            return self.title() if name == "__qualname__" else self.__getattribute__(name)
+
+
+class Spec(Named):
     """The `update` of one of our transformations, as data: it prints, compares by value, hashes and pickles.
 
     A subclass has `init(params)`, `__call__(updates, state, params=None, **extra)`, and `arguments()`: what its public
@@ -118,6 +143,9 @@ class Spec:
     def name(self) -> str:
         raise NotImplementedError
 
+    def title(self) -> str:
+        return f"{self.name()}.update"
+
     def arguments(self) -> CallArguments:
         raise NotImplementedError
 
@@ -137,11 +165,14 @@ class Spec:
         return f"{self.name()}({', '.join(shown)})"
 
 
-class Init:
+class Init(Named):
     """The `init` of a specification."""
 
     def __init__(self, spec: Spec):
         self.spec = spec
+
+    def title(self) -> str:
+        return f"{self.spec.name()}.init"
 
     def __call__(self, params: Params) -> OptState:
         return self.spec.init(params)

@@ -22,7 +22,7 @@ from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
 from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, Value, parameter_for, signature_of
-from gradxform.core._transformation import frozen, show
+from gradxform.core._transformation import Named, frozen, show
 
 P = ParamSpec("P")
 Equation = Callable[Concatenate[Array, P], ArrayLike]
@@ -39,7 +39,7 @@ AnySteps = Annotated[Value, Duration("[-inf, inf]")]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Record:
+class Record(Named):
     """A schedule as data: `record(k)` is its value after `k` completed updates.
 
     It prints as the call that makes an equal one, compares and hashes by value (arrays by their bytes, tracers by identity), and is
@@ -54,6 +54,9 @@ class Record:
         k, declared = _clock(k), declaration_of(self.factory).parameters
         value = jnp.asarray(self.equation(k, **{name: _seen(declared[name], x) for name, x in self.args.items()}))
         return jnp.broadcast_to(value, k.shape).astype(jnp.promote_types(value.dtype, jnp.float32))
+
+    def title(self) -> str:
+        return self.equation.__name__
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Record) and self._key() == other._key())
