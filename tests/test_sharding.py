@@ -1,15 +1,22 @@
 """One device, eight devices: the same numbers, the same shardings, and no communication that the mathematics does not ask for."""
 
+import concurrent.futures
 import functools
+import os
+import pathlib
 import re
+import socket
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import children
+import hosts
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import gradxform
 
@@ -189,3 +196,70 @@ def test_the_global_norm_communicates_scalars_only(axis_type):
     for shapes, kind in found:
         assert kind == "all-reduce"
         assert set(re.findall(r"\[(.*?)\]", shapes)) == {""}, f"{shapes} is more than scalars"
+
+
+STAGES = {  # of a pipeline: the parameters of each are on devices of its own
+    "schedule": gradxform.sgd(lambda k: 0.1 / (1 + k)),
+    "adafactor": gradxform.adafactor(0.1),
+    "injected": gradxform.inject_hyperparams(gradxform.sgd)(0.1),
+    "clock": gradxform.adam(gradxform.cosine_decay_schedule(0.1, 10)),
+    "wrapper": gradxform.accumulate(gradxform.adam(0.1), 2),
+    "condition": gradxform.conditionally_transform(gradxform.sgd(0.1), lambda step: step > 0),
+    "key": gradxform.add_noise(0.1, 0.5, key=0),
+    "groups": gradxform.partition({"a": gradxform.adam(0.1), "b": gradxform.sgd(lambda k: 0.1)}, lambda p: dict.fromkeys(p, "a")),
+    "a group on each": gradxform.partition(
+        {"b": gradxform.adam(0.1), "w": gradxform.lion(0.1), "s": gradxform.sgd(lambda k: 0.1)},
+        gradxform.by_leaf(lambda path, leaf: path),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_parameters_on_two_sets_of_devices(name):
+    """Shared values stay where each stage may read them: un-jitted updates give the bits that they give on one device."""
+    tx, devices = STAGES[name], np.array(jax.devices())
+    places = {"b": devices[:2], "s": devices[2:3], "w": devices[4:]}
+    meshes = {k: NamedSharding(Mesh(some, ("d",)), PartitionSpec()) for k, some in places.items()}
+    params, grads = draw(0)
+    grads = mean(grads)
+    spread = lambda tree: {k: jax.device_put(x, meshes[k]) for k, x in tree.items()}
+    expected, (ps, gs) = tx.init(params), map(spread, (params, grads))
+    state = tx.init(ps)
+    for _ in range(3):
+        u, state = tx.update(gs, state, ps)
+        v, expected = tx.update(grads, expected, params)
+        assert {k: x.sharding for k, x in u.items()} == meshes
+        jax.tree.map(np.testing.assert_array_equal, u, v)
+
+
+def test_a_count_may_be_read_where_any_stage_is():
+    sets = [NamedSharding(Mesh([device], ("d",)), PartitionSpec()) for device in jax.devices()[:2]]
+    params = {str(i): jax.device_put(jnp.ones(4), place) for i, place in enumerate(sets)}
+    count = gradxform.adam(0.1).init(params)[0].count
+    for x in params.values():
+        assert jax.jit(lambda g, c: g * c)(x, count).sharding == x.sharding
+
+
+def test_one_committed_leaf_elsewhere_is_another_set():
+    here, there = jax.devices()[:2]
+    params = {
+        "a": jax.device_put(jnp.ones(2), NamedSharding(Mesh([here], ("d",)), PartitionSpec())),
+        "b": jax.device_put(jnp.ones(2), there),
+    }
+    tx = gradxform.sgd(lambda k: 0.1)
+    updates, _ = tx.update(params, tx.init(params), params)
+    assert updates["b"].sharding == params["b"].sharding
+
+
+def test_random_keys_on_two_hosts():
+    """Two processes share a mesh: each has the keys in its state, and the updates, of one process alone."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    tests = pathlib.Path(hosts.__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tests.parent, tests)))}
+    host = lambda i: children.run(sys.executable, hosts.__file__, port, i, env=environment, timeout=240)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        said = list(pool.map(host, (0, 1)))
+    lines = [[line for line in text.splitlines() if not line.startswith("[Gloo]")] for text in said]
+    assert lines == [list(hosts.report({"w": jnp.asarray(hosts.W)}))] * 2

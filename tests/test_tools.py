@@ -30,7 +30,7 @@ def test_every_transformation_has_the_names_of_its_functions():
             owner, _, name = f.__qualname__.rpartition(".")
             assert (f.__name__, name) == (role, role), entry.full_name
             assert repr(tx).startswith(owner), entry.full_name
-            assert list(inspect.signature(f).parameters)[0] == {"init": "params", "update": "updates"}[role]
+            assert next(iter(inspect.signature(f).parameters)) == {"init": "params", "update": "updates"}[role]
         assert {"updates", "state", "params"} <= set(inspect.signature(tx.update).parameters), entry.full_name
 
 

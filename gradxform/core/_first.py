@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
-from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, on_the_mesh_of
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of
 from gradxform.core._kernel import named, names_of
 from gradxform.tree._params import is_stand_in
 
@@ -98,10 +98,6 @@ def _of_inside(stage: Stage, name: str, field: Field, params: Params) -> OptStat
     seen = params if is_stand_in(params) else stage.view(params).see(params)
     state = stage.each(lambda tx: tx.init(seen), name, field)
     return field.through[1](None, state) if field.through else state
-
-
-def is_key(x: object) -> TypeGuard[Array]:
-    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
 def as_key(key: Array | int) -> Array:

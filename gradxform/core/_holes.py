@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -40,15 +42,28 @@ def fresh(p: Tree, dtype: DType | None = None) -> Array:
 def on_the_mesh_of(params: Params, state: OptState) -> OptState:
     """The state, with arrays that are on one device put on every device of the parameters' mesh.
 
-    There an update will leave counts and the like; if they began elsewhere, the second step would compile again.
+    There an update will leave counts and the like; if they began elsewhere, the second step would compile again. Where the parameters
+    are on several sets of devices, as the stages of a pipeline are, such arrays stay where each of these may have them.
     """
     concrete = lambda x: isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
-    meshes = [x.sharding.mesh for x in jax.tree.leaves(params) if concrete(x) and isinstance(x.sharding, NamedSharding)]
-    if not meshes:
+    committed = [x.sharding for x in jax.tree.leaves(params) if concrete(x) and x.committed]
+    meshes = [sharding.mesh for sharding in committed if isinstance(sharding, NamedSharding)]
+    if not meshes or len({frozenset(sharding.device_set) for sharding in committed}) > 1:
         return state
     everywhere = NamedSharding(meshes[0], PartitionSpec())
     alone = lambda x: concrete(x) and isinstance(x.sharding, SingleDeviceSharding)
-    return jax.tree.map(lambda x: jax.device_put(x, everywhere) if alone(x) else x, state)
+    return jax.tree.map(lambda x: _put(x, everywhere) if alone(x) else x, state)
+
+
+def _put(x: Array, sharding: NamedSharding) -> Array:
+    """An array on these devices, of which other processes may have some."""
+    if not is_key(x):
+        return jax.device_put(x, sharding)
+    return jax.random.wrap_key_data(jax.device_put(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
+
+
+def is_key(x: object) -> TypeGuard[Array]:
+    return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
 
 
 def flatten(tree: Tree) -> tuple[list[Tree], TreeDef]:

@@ -60,9 +60,9 @@ class GradientTransformationExtraArgs(GradientTransformation):
 
 
 class Named:
-    """A callable object that answers what tools ask a function: its `__name__` and `__qualname__`, and by `__wrapped__` where it is written.
+    """A callable object that answers what tools ask a function: `__name__`, `__qualname__`, and by `__wrapped__` where it is written.
 
-    Profilers, `jax.named_call`, `functools.wraps`, `inspect.getsource` and such do.
+    Profilers ask, and `jax.named_call`, `functools.wraps`, `inspect.getsource`.
     """
 
     def title(self) -> str:
