@@ -507,3 +507,40 @@ def test_numbers_lists_and_lower_ranks_are_accepted():
         assert losses.huber_loss(2.0, 0.5) == 1.0
         np.testing.assert_allclose(losses.softmax_cross_entropy([[0.0, 0.0]], np.array([0.5, 0.5])), [np.log(2)], rtol=1e-6)
         assert losses.hinge_loss(jnp.array([0.5]), 1).shape == (1,)
+
+
+EMPTY = {  # a batch without an example: the call, and the shapes of its arguments
+    **{name: (lambda f, x, t: f(x, t), (0,), (0,)) for name in PAIRS},
+    **{f"{name} of matrices": (lambda f, x, t: f(x, t), (0, 5), (0, 5)) for name in PAIRS},
+    "cosine_similarity": (lambda f, x, t: f(x, t), (0, 5), (0, 5)),
+    "cosine_distance": (lambda f, x, t: f(x, t), (0, 5), (0, 5)),
+    "smooth_labels": (lambda f, y: f(y, 0.1), (0, 5)),
+    "softmax_cross_entropy": (lambda f, x, q: f(x, q), (0, 5), (0, 5)),
+    "safe_softmax_cross_entropy": (lambda f, x, q: f(x, q), (0, 5), (0, 5)),
+    "softmax_cross_entropy_with_integer_labels": (lambda f, x: f(x, np.zeros(0, int)), (0, 5)),
+    "softmax_cross_entropy_with_integer_labels of two axes": (lambda f, x: f(x, np.zeros((0, 4), int)), (0, 4, 5)),
+    "softmax_cross_entropy_with_integer_labels over an axis": (lambda f, x: f(x, np.zeros((0, 5), int), axis=1), (0, 4, 5)),
+    "poly_loss_cross_entropy": (lambda f, x, q: f(x, q), (0, 5), (0, 5)),
+    "sigmoid_binary_cross_entropy": (lambda f, x, t: f(x, t), (0, 5), (0, 5)),
+    "sigmoid_focal_loss": (lambda f, x, t: f(x, t), (0,), (0,)),
+    "kl_divergence": (lambda f, x, t: f(x, t), (0, 5), (0, 5)),
+    "multiclass_hinge_loss": (lambda f, x: f(x, np.zeros(0, int)), (0, 5)),
+    "multiclass_perceptron_loss": (lambda f, x: f(x, np.zeros(0, int)), (0, 5)),
+    "multiclass_sparsemax_loss": (lambda f, x: f(x, np.zeros(0, int)), (0, 5)),
+    "triplet_margin_loss": (lambda f, a, p, n: f(a, p, n), (0, 5), (0, 5), (0, 5)),
+    "ctc_loss": (lambda f, x: f(x, np.zeros((0, 4)), np.zeros((0, 3), int), np.zeros((0, 3))), (0, 4, 5)),
+    "ranking_softmax_loss": (lambda f, x, t: f(x, t), (0, 5), (0, 5)),
+    "dice_loss": (lambda f, x, t: f(x, t), (0, 4, 4, 5), (0, 4, 4, 5)),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_an_empty_batch(case):
+    """A value and a gradient of the shapes that Optax gives, and what is a mean the same mean of nothing."""
+    f, shapes = EMPTY[case][0], EMPTY[case][1:]
+    arrays = [jnp.zeros(shape) for shape in shapes]
+    ours, theirs = (f(getattr(of, case.split()[0]), *arrays) for of in (losses, optax.losses))
+    np.testing.assert_array_equal(ours, theirs)
+    assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
+    gradients = jax.grad(lambda xs: jnp.sum(f(getattr(losses, case.split()[0]), *xs)))(arrays)
+    assert [g.shape for g in gradients] == list(shapes)

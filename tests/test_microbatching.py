@@ -101,6 +101,18 @@ def test_micro_grad(size, keep):
     assert (each.aux == 1 + keep).all()
 
 
+@pytest.mark.parametrize("kind", [SUM, MEAN, RUNNING, CONCAT], ids=str)
+def test_plain_numbers_are_results_too(kind):
+    """As of a function that returns a constant metric beside the loss."""
+    f = lambda x: {"loss": x.sum(), "one": 1.0, "rows": np.float32(3)}
+    theirs = getattr(optax.microbatching.AccumulationType, kind.name)
+    close(gx.microbatch(f, 0, 4, kind)(X), optax.microbatching.microbatch(f, 0, 4, theirs)(X))
+    whole = gx.microbatch(lambda x: (7, True), 0, 4)(X)
+    assert [(int(x), x.dtype) for x in whole] == [(21, jnp.int32), (3, jnp.int32)]
+    _, each = micro_grad(lambda w, x: (jnp.sum(x @ w), 2.0), True, microbatch_size=4, metrics_fn=lambda g: 3)(W, X)
+    np.testing.assert_array_equal((each.aux, each.metrics), np.full((2, 12), [[2], [3]]))
+
+
 @pytest.mark.skipif(jax.device_count() < 4, reason="needs four devices")
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=str)
 def test_every_piece_has_the_sharding_of_the_batch(kind):

@@ -100,8 +100,8 @@ def _of_inside(stage: Stage, name: str, field: Field, params: Params) -> OptStat
     return field.through[1](None, state) if field.through else state
 
 
-def as_key(key: Array | int) -> Array:
-    """A random key from a key or an integer seed; always a fresh buffer, so that a state can be donated."""
-    if isinstance(key, int):
-        return jax.random.key(key)
-    return jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)), impl=jax.random.key_impl(key) if is_key(key) else None)
+def as_key(key: ArrayLike) -> Array:
+    """A random key from a key, typed or not, or a seed: a whole number. Always a fresh buffer, so that a state can be donated."""
+    if is_key(key):
+        return jax.random.wrap_key_data(jnp.array(jax.random.key_data(key)), impl=jax.random.key_impl(key))
+    return jax.random.wrap_key_data(jnp.array(key)) if jnp.ndim(key) else jax.random.key(key)

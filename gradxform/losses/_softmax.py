@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import jax
@@ -59,7 +60,8 @@ def softmax_cross_entropy_with_integer_labels(
     check_dtype(name, jnp.floating, logits=logits)
     axes = _axes(name, axis, logits)
     last = tuple(range(-len(axes), 0))
-    flatten = lambda x: jnp.moveaxis(x, axes, last).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), -1)
+    classes = math.prod(logits.shape[i] for i in axes)
+    flatten = lambda x: jnp.moveaxis(x, axes, last).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), classes)
     x = flatten(logits)
     if where is None:
         return jax.nn.logsumexp(x, -1) - at_labels(name, labels, x)[0]

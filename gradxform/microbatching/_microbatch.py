@@ -106,7 +106,8 @@ def microbatch(
             here = dict(given)
             for key, axis in zip(keys, axes, strict=True):
                 here[key] = jax.tree.map(lambda x, at=axis: _take(x, i, at), split[key])
-            return fun(*(here[i] for i in range(len(args))), **{name: here[name] for name in kwargs})
+            out = fun(*(here[i] for i in range(len(args))), **{name: here[name] for name in kwargs})
+            return jax.tree.map(jnp.asarray, out)  # a plain number too
 
         pieces = size // microbatch_size
         loop = accumulator_for(accumulator, pieces)

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import round_to
-from gradxform._types import Array, Field, Params, Shared, Updates
+from gradxform._types import Array, ArrayLike, Field, Params, Shared, Updates
 from gradxform.core import wrapper
-from gradxform.core._holes import as_array, dtype_of, is_array
+from gradxform.core._first import as_key
+from gradxform.core._holes import as_array, dtype_of, is_array, is_key
 from gradxform.registry import transform
 
 
@@ -26,13 +27,11 @@ def objective(params: Params, grads: Updates) -> Callable[[Params], Array | int]
     return jax.tree_util.Partial(quartic)
 
 
-def key_from(seed: Array | int | None) -> Array:
+def key_from(seed: ArrayLike | None) -> Array:
     """A fresh buffer with the key of a seed, or of a key, in that key's form."""
-    if seed is None or isinstance(seed, int):
-        return jax.random.PRNGKey(seed or 0)
-    if jnp.issubdtype(seed.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.array(jax.random.key_data(seed)), impl=jax.random.key_impl(seed))
-    return jnp.array(seed)
+    if is_key(seed):
+        return as_key(seed)
+    return jnp.array(seed) if jnp.ndim(0 if seed is None else seed) else jax.random.PRNGKey(0 if seed is None else seed)
 
 
 def random_signs(key: Array, x: Array) -> Array:
