@@ -23,7 +23,7 @@ import inspect
 import math
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, Protocol, TypeVar
 
 import jax
 import jax.core
@@ -81,16 +81,14 @@ class TransformUpdateExtraArgsFn(Protocol):
     ) -> tuple[Updates, OptState]: ...
 
 
-class ConditionFn(Protocol):
-    """The type of a condition: (number of updates so far, extra arguments by keyword) -> scalar boolean."""
-
-    def __call__(self, step: Array, **extra_args: Tree) -> ArrayLike: ...
+ConditionFn = Callable[Concatenate[Array, ...], ArrayLike]
+"""The type of a condition: (number of updates so far, and by keyword those extra arguments that it is given) -> scalar boolean."""
 
 
 class ShouldSkipUpdateFunction(Protocol):
     """The type of a function that tells `MultiSteps` to leave a gradient out: -> (whether, what to keep in `skip_state`)."""
 
-    def __call__(self, updates: Updates, gradient_step: Array, params: Params) -> tuple[ArrayLike, Tree]: ...
+    def __call__(self, updates: Updates, gradient_step: Array, params: Params, /) -> tuple[ArrayLike, Tree]: ...
 
 
 class Axes(tuple):

@@ -1,5 +1,6 @@
 """What a type checker sees of the public calls. Not run: pyright reads it."""
 
+import functools
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, assert_type
 
@@ -98,6 +99,33 @@ def wrappers() -> None:
     lazy(gx.adam)  # pyright: ignore[reportArgumentType]  nor the function that makes it
     lazy(gx.adam(0.1), 2.5)  # pyright: ignore[reportArgumentType]  a whole number
     lazy(gx.adam(0.1), every=3)  # pyright: ignore[reportCallIssue]
+
+
+def functions(tx: gx.GradientTransformation, late: Callable[[jax.Array], jax.Array]) -> None:
+    """A user's function may name its arguments as it likes, and leave out those that it does not read."""
+
+    def where(step: jax.Array, *, loss: jax.Array) -> jax.Array:
+        return loss > step
+
+    gx.conditionally_transform(tx, lambda step: step > 3)
+    gx.conditionally_transform(tx, lambda k, **extra: extra["loss"] > k, forward_extra_args=True)
+    gx.conditionally_transform(tx, gx.piecewise_constant_schedule(1.0, {100: 0.0}))
+    gx.conditionally_mask(tx, late)
+    gx.conditionally_mask(tx, where, forward_extra_args=True)
+    gx.conditionally_mask(tx, lambda: True)  # pyright: ignore[reportArgumentType]  it is given the step
+    gx.conditionally_mask(tx, 3)  # pyright: ignore[reportArgumentType]  a function
+    gx.MultiSteps(tx, lambda k: jnp.where(k < 100, 1, 4), should_skip_update_fn=lambda g, k, p: (jnp.max(g) > 1, ()))
+    gx.MultiSteps(tx, 4, should_skip_update_fn=gx.skip_not_finite)
+    gx.MultiSteps(tx, 4, should_skip_update_fn=functools.partial(gx.skip_large_updates, max_squared_norm=1.0))
+    gx.MultiSteps(tx, 4, should_skip_update_fn=lambda g: (True, ()))  # pyright: ignore[reportArgumentType]  three arguments
+    gx.accumulate(tx, lambda k: jnp.where(k < 100, 1, 4))
+    gx.partition({"a": tx, "b": gx.set_to_zero()}, lambda path, leaf: "a" if leaf.ndim > 1 else "b")
+    gx.masked(tx, lambda params: jax.tree.map(lambda x: x.ndim > 1, params))
+    gx.stateless(lambda g, p: g)
+    gx.add_regularizer(lambda w: jnp.sum(w**2), lambda k: 0.1)
+    gx.join_schedules([lambda k: 0.1 * k, gx.linear_schedule(1.0, 0.0, 10)], [3])
+    gx.inject_hyperparams(lambda learning_rate: gx.sgd(learning_rate))(lambda k: 0.1)
+    gx.chain(gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (g, s)), tx)
 
 
 @register("MyDescent", source="a user")

@@ -60,7 +60,7 @@ def softmax_cross_entropy_with_integer_labels(
     check_dtype(name, jnp.floating, logits=logits)
     axes = _axes(name, axis, logits)
     last = tuple(range(-len(axes), 0))
-    classes = math.prod(logits.shape[i] for i in axes)
+    classes = math.prod(jnp.shape(logits)[i] for i in axes)
     flatten = lambda x: jnp.moveaxis(x, axes, last).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), classes)
     x = flatten(logits)
     if where is None:
