@@ -1,6 +1,7 @@
 """Masks and partitions: prefixes, nesting, containers, functions of the parameters, one group's fresh start, messages."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,8 @@ def test_modules_that_can_be_called():  # optax #913, equinox #193
     module = Module(jnp.arange(3.0))
     same(update(gx.masked(gx.scale(5.0), Module(False)), module, module), module)
     same(update(gx.partition({"a": gx.scale(5.0)}, Module("a")), module, module), Module(5 * module.w))
+    # As a model of labels for its parameters in other containers, told by their names.
+    same(update(gx.masked(gx.scale(5.0), Module(True)), {"w": module.w}, {"w": module.w}), {"w": 5 * module.w})
 
     @gx.elementwise(needs=(Extra("diagonal", per_leaf=True),))
     def scale_by_diagonal(g, s, p, c):
@@ -86,6 +89,102 @@ def test_modules_that_can_be_called():  # optax #913, equinox #193
     same(update(gx.masked(scale_by_diagonal(), (False, True)), pair, pair, diagonal=pair), pair)
     one = Module(module.w)
     same(update(gx.masked(scale_by_diagonal(), True), one, one, diagonal=one), Module(module.w**2))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Rule:
+    """A function of the parameters with a number in it, which is a tree."""
+
+    ndim: int
+
+    def __call__(self, params):
+        return jax.tree.map(lambda x: x.ndim >= self.ndim, params)
+
+    def at(self, path, leaf):
+        return leaf.ndim >= self.ndim
+
+
+class Nameless:
+    def __call__(self, params):
+        return at_least(1, params)
+
+
+jax.tree_util.register_pytree_node(Nameless, lambda rule: ((), None), lambda *_: Nameless())
+
+
+def at_least(ndim, params):
+    return jax.tree.map(lambda x: x.ndim >= ndim, params)
+
+
+def with_equinox(kind):
+    equinox = pytest.importorskip("equinox")
+
+    class Module(equinox.Module):
+        ndim: int
+        more: jax.Array
+
+        def __call__(self, params):
+            return at_least(self.ndim, params)
+
+        def of(self, params):
+            return at_least(self.ndim, params)
+
+    module = Module(1, jnp.ones(2))
+    jitted = equinox.filter_jit(lambda params: at_least(1, params))
+    return {"module": module, "method": module.of, "Partial": equinox.Partial(at_least, 1), "filter_jit": jitted}[kind]
+
+
+FUNCTIONS = {
+    "functools.partial": lambda: functools.partial(at_least, 1),
+    "Partial": lambda: jax.tree_util.Partial(at_least, 1),
+    "Partial of (path, leaf)": lambda: jax.tree_util.Partial(lambda n, path, leaf: leaf.ndim >= n, 1),
+    "Partial without arguments": lambda: jax.tree_util.Partial(lambda params: at_least(1, params)),
+    "Partial of a keyword": lambda: jax.tree_util.Partial(lambda params, ndim: at_least(ndim, params), ndim=1),
+    "object": lambda: Rule(1),
+    "method": lambda: Rule(1).at,
+    "object without leaves": Nameless,
+    **{f"equinox {kind}": functools.partial(with_equinox, kind) for kind in ("module", "method", "Partial", "filter_jit")},
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_functions_that_are_trees(kind):
+    """What is called is not a tree of labels, whatever leaves it has: masks, partitions, decay masks and multipliers."""
+    function = FUNCTIONS[kind]()
+    lists = lambda tree: [[tree["head"]["w"], tree["head"]["b"]]]
+    for params, grads in ((PARAMS, ONES), (lists(PARAMS), lists(ONES))):
+        expected = jax.tree.map(lambda g: g * (5 if g.ndim else 1), grads)
+        same(update(gx.masked(gx.scale(5.0), function), grads, params), expected)
+        same(update(gx.partition({True: gx.scale(5.0), False: gx.identity()}, function), grads, params), expected)
+        frozen = gx.selective_transform(gx.scale(5.0), freeze_mask=function)
+        same(update(frozen, grads, params), jax.tree.map(lambda g: g * (0 if g.ndim else 5), grads))
+        decayed = update(gx.add_decayed_weights(1.0, mask=function), grads, params)
+        same(decayed, jax.tree.map(lambda g, p: g + p * (g.ndim > 0), grads, params))
+        doubled = update(gx.scale_by_multiplier(jax.tree_util.Partial(numbers, 2.0)), grads, params)
+        same(doubled, jax.tree.map(lambda g: 2 * g, grads))
+
+
+def numbers(x, params):
+    return jax.tree.map(lambda _: x, params)
+
+
+def test_dimension_numbers_from_a_function_that_is_a_tree():
+    params = {"w": jnp.ones((2, 3, 4))}
+    dims = gx.MuonDimensionNumbers(0, 2)
+    plain = gx.muon(0.1, muon_weight_dimension_numbers={"w": dims})
+    of_a_tree = gx.muon(0.1, muon_weight_dimension_numbers=jax.tree_util.Partial(numbers, dims))
+    same(update(of_a_tree, params, params), update(plain, params, params))
+    equinox = pytest.importorskip("equinox")
+
+    class Model(equinox.Module):
+        w: jax.Array | gx.MuonDimensionNumbers
+
+        def __call__(self, x):
+            raise AssertionError("a tree of labels, which nobody calls")
+
+    u = update(gx.muon(0.1, muon_weight_dimension_numbers=Model(dims)), Model(params["w"]), Model(params["w"]))
+    same(u.w, update(plain, params, params)["w"])
 
 
 def test_functions_of_the_parameters_take_masked_ones():  # optax #1649: a line search inside a partition

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import fnmatch
+import functools
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
@@ -91,12 +92,16 @@ def _is_patterns(spec: Tree, tree: Tree, partial: bool = False) -> TypeGuard[Map
     return partial or any(k == "default" or any(c in k for c in "*?[/") for k in spec)
 
 
-def _is_function(spec: Tree) -> TypeGuard[Callable[..., Tree]]:
-    """A function of the parameters, rather than a tree whose nodes happen to be callable."""
-    if not callable(spec):
+def is_function(spec: Tree, tree: Tree) -> TypeGuard[Callable[..., Tree]]:
+    """Whether it is a function of the tree, rather than one laid out like it whose class happens to be callable, as a model's is.
+
+    A function may be a tree itself: `jax.tree_util.Partial`, a module with numbers in it, a method of one.
+    """
+    if not callable(spec) or type(spec) is type(tree):
         return False
-    leaves = jax.tree.leaves(spec)
-    return (len(leaves) == 1 and leaves[0] is spec) or (bool(leaves) and all(callable(x) for x in leaves))
+    leaves = flatten(spec)[0]
+    alone = len(leaves) == 1 and leaves[0] is spec
+    return alone or isinstance(spec, functools.partial) or any(_labels_by_name(spec, tree)[1:])
 
 
 def resolve(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) -> list[Label]:
@@ -141,7 +146,7 @@ def cut_by(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) 
     """Cut a tree at the places where a specification has its labels."""
     if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
-    if _is_function(spec) and not isinstance(spec, Labels):
+    if is_function(spec, tree) and not isinstance(spec, Labels):
         spec = by_leaf(spec) if _takes_path(spec) else spec(tree)
     if not isinstance(spec, Labels):
         return _cut_by_tree(owner, spec, tree)

@@ -16,6 +16,7 @@ from gradxform.core._evaluate import After
 from gradxform.core._first import at_start, first_state
 from gradxform.core._holes import dtype_of, is_array
 from gradxform.core._kernel import SCOPES, Arguments, Kernel, named
+from gradxform.core._labels import is_function
 from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen, scope_of
@@ -71,7 +72,7 @@ class Stage(Spec):
         for name, kind in self.kernel.leaf_args.items():
             value = self.args[name]
             if value is not None and not isinstance(value, kind):
-                trees[name] = take(f"`{name}`", value(updates) if callable(value) else value)
+                trees[name] = take(f"`{name}`", value(updates) if is_function(value, updates) else value)
         if not trees:
             return None
         choices = zip(*trees.values(), strict=True)

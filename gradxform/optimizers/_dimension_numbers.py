@@ -11,6 +11,7 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._types import Array, Tree
+from gradxform.core._labels import is_function
 from gradxform.tree._leafwise import is_gap
 
 Dims = TypeVar("Dims")
@@ -53,7 +54,7 @@ def axes_of(owner: str, shape: Sequence[int], dims: Sequence[Sequence[int] | int
 
 def spread(spec: Tree | Callable[[Tree], Tree], kind: type[Dims], tree: Tree) -> list[Dims | None]:
     """Dimension numbers, or None, for each leaf: from one for all, a tree, a prefix of it, or a function that returns one."""
-    spec = spec(tree) if callable(spec) else spec
+    spec = spec(tree) if is_function(spec, tree) else spec
     tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, kind))
     parts = top.flatten_up_to(tree)
     return [d for d, part in zip(tops, parts, strict=True) for _ in jax.tree.leaves(part, is_leaf=is_gap)]
