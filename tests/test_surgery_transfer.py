@@ -1,5 +1,7 @@
 """Going on with an optimizer that has changed, and at a step that is known."""
 
+import time
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,9 +84,8 @@ class TestTransfer:
         same(found.state.inner_state[0].mu["w"], run(whole)[1][0].mu["w"], rtol=0)
         assert not found.fresh
         back = moved(part, whole)
-        same(back.state[0].mu["w"], run(part)[1].inner_state[0].mu["w"], rtol=0)
-        same(back.state[0].mu["b"], jnp.zeros(3))
-        assert back.fresh == ("adam.mu at b", "adam.nu at b")
+        same(back.state, whole.init(PARAMS), rtol=0)  # leaves of two ages under one clock
+        assert back.fresh == ("adam.count", "adam.mu", "adam.nu")
 
     def test_partitions(self):
         whole = gx.adam(0.1)
@@ -129,7 +130,10 @@ class TestTransfer:
         found = moved(optax.chain(optax.clip(1.0), optax.adam(optax.linear_schedule(1.0, 0.0, 10))), gx.adamw(SCHEDULE))
         assert found.carried == ("adam.count", "adam.mu", "adam.nu", "learning_rate.count")
         masked = optax.masked(optax.adam(0.1), MATRICES)
-        assert moved(masked, gx.adam(0.1)).fresh == ("adam.mu at b", "adam.nu at b")
+        assert moved(masked, gx.adam(0.1)).fresh == ("adam.count", "adam.mu", "adam.nu")
+        assert moved(masked, gx.adam(0.1), mixed="oldest").fresh == ("adam.mu at b", "adam.nu at b")
+        theirs = gx.transfer_state(masked, run(masked)[1], optax.adam(0.1), PARAMS)
+        assert theirs.fresh == ("ScaleByAdamState.count", "ScaleByAdamState.mu", "ScaleByAdamState.nu")
 
     def test_equal_stages_are_matched_by_their_arguments_and_order(self):
         two = gx.chain(gx.trace(0.9), gx.trace(0.5))
@@ -155,11 +159,223 @@ class TestTransfer:
         ):
             gx.transfer_state(tx, run(tx)[1], tx, {**PARAMS, "b": jnp.ones(2)})
         found = gx.transfer_state(tx, run(tx)[1], tx, {**PARAMS, "c": jnp.ones(2)})
-        assert found.fresh == ("adam.mu at c", "adam.nu at c")
+        assert found.fresh == ("adam.count", "adam.mu", "adam.nu")
 
     def test_the_report_reads_well(self):
         text = str(moved(gx.adam(0.1), gx.chain(gx.ema(0.5), gx.scale_by_rms())))
-        assert text == "carried  -\nfresh    ema.count, ema.ema, rms.nu\ndropped  adam.count, adam.mu, adam.nu"
+        assert text == "carried  -\nfresh    ema.count, ema.ema, rms.nu\ndropped  adam.count, adam.mu, adam.nu\nclocks   ema 0"
+        part = gx.masked(gx.adam(SCHEDULE), MATRICES)
+        assert str(moved(part, gx.adam(SCHEDULE))) == (
+            "carried  learning_rate.count\nfresh    adam.count, adam.mu, adam.nu\ndropped  adam.count, adam.mu, adam.nu\n"
+            "clocks   adam 0, learning_rate 4\n"
+            "mixed    adam has leaves of different ages (0 at 'b'; 4 at 'w') and one clock, so it begins afresh. "
+            "In groups of a `partition` each keeps its own."
+        )
+
+
+WIDE = {**PARAMS, "c": jnp.full((2, 3), 0.3)}
+RATE = 0.1
+
+
+def groups(tx, labels):
+    return gx.partition(dict.fromkeys(labels.values(), tx), labels)
+
+
+def reset(tx, state, params):
+    """The second group has just begun."""
+    return gx.reset_group(tx, state, params, "y")
+
+
+AGES = {  # old, new, their parameters, what is done between, and the leaves that are young
+    "a masked leaf is unfrozen": (lambda o: gx.masked(o, MATRICES), lambda o: o, PARAMS, PARAMS, None, "b"),
+    "a frozen leaf is unfrozen": (
+        lambda o: gx.selective_transform(o, freeze_mask={"w": False, "b": True}), lambda o: o, PARAMS, PARAMS, None, "b",
+    ),
+    "a leaf is added": (lambda o: o, lambda o: o, PARAMS, WIDE, None, "c"),
+    "a leaf is added to a group": (
+        lambda o: groups(o, {"w": "x", "b": "y"}), lambda o: groups(o, {"w": "x", "b": "y", "c": "x"}), PARAMS, WIDE, None, "c",
+    ),
+    "groups are merged": (lambda o: groups(o, {"w": "x", "b": "y"}), lambda o: o, PARAMS, PARAMS, reset, "b"),
+    "groups are merged into one": (
+        lambda o: groups(o, {"w": "x", "b": "y"}), lambda o: groups(o, {"w": "z", "b": "z"}), PARAMS, PARAMS, reset, "b",
+    ),
+    "labels are renamed": (
+        lambda o: groups(o, {"w": "x", "b": "y"}), lambda o: groups(o, {"w": "u", "b": "v"}), PARAMS, PARAMS, reset, "b",
+    ),
+    "labels are swapped": (
+        lambda o: groups(o, {"w": "x", "b": "y"}), lambda o: groups(o, {"w": "y", "b": "x"}), PARAMS, PARAMS, reset, "b",
+    ),
+    "a leaf moves to another group": (
+        lambda o: groups(o, {"w": "x", "b": "y", "c": "y"}), lambda o: groups(o, {"w": "x", "b": "x", "c": "y"}), WIDE, WIDE, reset, "bc",
+    ),
+}  # fmt: skip
+AGED = {
+    "adam": gx.adam(RATE),
+    "adam on a schedule": gx.adam(gx.constant_schedule(RATE)),
+    "adafactor": gx.adafactor(RATE, min_dim_size_to_factor=2),
+    "adan": gx.adan(RATE),
+    "amsgrad": gx.amsgrad(RATE),
+    "nadam": gx.nadam(RATE),
+    "rmsprop, debiased": gx.rmsprop(RATE, bias_correction=True),
+    "novograd": gx.novograd(RATE),
+    "sgd, dampened": gx.chain(gx.trace(0.9, dampening=0.5), gx.scale(-RATE)),
+    "optimistic": gx.optimistic_gradient_descent(RATE),
+    "lion": gx.lion(RATE),
+    "momentum": gx.sgd(RATE, 0.9),
+    "galore": gx.galore(RATE, rank=1, update_proj_gap=50),
+    "accumulated": gx.accumulate(gx.adam(RATE), 3),
+}
+
+
+def steps(tx, state, params, ks):
+    """The updates of these numbers, with gradients that only depend on number and leaf."""
+    found = []
+    for k in ks:
+        g = {n: jnp.asarray(np.random.default_rng((k, ord(n))).normal(size=p.shape), jnp.float32) for n, p in params.items()}
+        u, state = tx.update(g, state, params)
+        found.append(u)
+    return found, state
+
+
+def at_ages(kind, optimizer, count=40, **options):
+    """The transfer after `count` updates, and the new optimizer."""
+    before, after, old_params, new_params, between, _ = AGES[kind]
+    old, new = before(optimizer), after(optimizer)
+    _, state = steps(old, old.init(old_params), old_params, range(count))
+    state = state if between is None else between(old, state, old_params)
+    return gx.transfer_state(old, state, new, new_params, **options), new, new_params, AGES[kind][-1]
+
+
+@pytest.mark.parametrize("kind", AGES)
+@pytest.mark.parametrize("name", ["adam", "lion", "adan"])
+def test_the_first_thirty_updates_of_a_fresh_leaf_are_a_fresh_optimizers(kind, name):
+    found, new, params, young = at_ages(kind, AGED[name])
+    us, _ = steps(new, found.state, params, range(40, 70))
+    vs, _ = steps(new, new.init(params), params, range(40, 70))
+    for u, v in zip(us, vs, strict=True):
+        for leaf in young:
+            np.testing.assert_allclose(u[leaf], v[leaf], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", AGED)
+def test_a_leaf_that_is_added_to_any_optimizer_moves_as_in_a_fresh_one(name):
+    found, new, params, young = at_ages("a leaf is added", AGED[name], 41)  # 41: in the middle of a round of three
+    us, _ = steps(new, found.state, params, range(41, 71))
+    vs, _ = steps(new, new.init(params), params, range(41, 71))
+    for u, v in zip(us, vs, strict=True):
+        np.testing.assert_allclose(u[young], v[young], rtol=1e-5, atol=1e-7)
+    keeps = name in ("lion", "momentum")  # what does not debias has nothing to lose
+    assert keeps == any(x.split(".")[-1] in ("mu", "trace") for x in found.carried)
+    assert keeps == (not found.mixed)
+
+
+@pytest.mark.parametrize("kind", AGES)
+def test_in_a_group_of_their_own_old_leaves_go_on_and_young_ones_begin(kind):
+    before, _, old_params, params, between, young = AGES[kind]
+    old, adam = before(gx.adam(RATE)), gx.adam(RATE)
+    _, state = steps(old, old.init(old_params), old_params, range(40))
+    state = state if between is None else between(old, state, old_params)
+    new = gx.partition({"old": adam, "new": adam}, {n: "new" if n in young else "old" for n in params})
+    found = gx.transfer_state(old, state, new, params)
+    assert not found.mixed
+    assert {name: int(age) for name, age in found.clocks} == {"old.adam": 40, "new.adam": 0}
+    us, _ = steps(new, found.state, params, range(40, 70))
+    vs, _ = steps(adam, adam.init(params), params, range(40, 70))
+    ws, _ = steps(adam, steps(adam, adam.init(params), params, range(40))[1], params, range(40, 70))
+    for u, v, w in zip(us, vs, ws, strict=True):
+        for leaf in params:
+            np.testing.assert_allclose(u[leaf], (v if leaf in young else w)[leaf], rtol=1e-5, atol=1e-7)
+
+
+def test_where_the_oldest_clock_is_wanted():
+    found, new, params, _ = at_ages("a leaf is added", gx.adam(RATE), 1000, mixed="oldest")
+    assert found.fresh == ("adam.mu at c", "adam.nu at c")
+    assert "goes on with the clock of the oldest" in found.mixed[0]
+    (u,), _ = steps(new, found.state, params, [1000])
+    (v,), _ = steps(new, new.init(params), params, [1000])
+    wrong = 0.1 / np.sqrt((1 - 0.999) / (1 - 0.999**1001))  # the factors that debiasing would have been
+    np.testing.assert_allclose(u["c"], wrong * v["c"], rtol=1e-3)
+    with pytest.raises(gx.HyperparameterError, match="`mixed` must be 'fresh' or 'oldest', but got 'keep'"):
+        at_ages("a leaf is added", gx.adam(RATE), 1, mixed="keep")
+
+
+def test_equal_ages_meet_without_loss():
+    """Groups that began together are merged, and a leaf moves between them: nothing is fresh, and the clocks go on."""
+    adam = gx.adam(SCHEDULE)
+    split, moved_leaf = groups(adam, {"w": "x", "b": "y", "c": "y"}), groups(adam, {"w": "x", "b": "x", "c": "y"})
+    _, state = steps(split, split.init(WIDE), WIDE, range(7))
+    us, _ = steps(adam, steps(adam, adam.init(WIDE), WIDE, range(7))[1], WIDE, range(7, 12))
+    for new in (adam, moved_leaf, groups(adam, {"w": "u", "b": "v", "c": "v"})):
+        found = gx.transfer_state(split, state, new, WIDE)
+        assert not found.fresh
+        assert {int(age) for _, age in found.clocks} == {7}
+        vs, _ = steps(new, found.state, WIDE, range(7, 12))
+        jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-7), us, vs)
+
+
+def test_the_clock_of_a_schedule_goes_on_with_the_oldest():
+    found, _, _, _ = at_ages("groups are merged", gx.adam(SCHEDULE), 6)
+    assert dict(found.clocks) == {"adam": 0, "learning_rate": 6}
+    renamed, _, _, _ = at_ages("labels are renamed", gx.adam(SCHEDULE), 6)  # each group's own
+    assert dict(renamed.clocks) == {"u.adam": 6, "u.learning_rate": 6, "v.adam": 0, "v.learning_rate": 0}
+    new = gx.adam(0.1, b1=SCHEDULE)  # a clock that serves both begins with the moments
+    assert dict(gx.transfer_state(gx.sgd(SCHEDULE), gx.sgd(SCHEDULE).init(PARAMS), new, PARAMS).clocks) == {"adam": 0}
+    trace = gx.transfer_state(gx.adam(0.1), run(gx.adam(0.1))[1], gx.trace(SCHEDULE), PARAMS)  # one that no moment needs does not
+    assert dict(trace.clocks) == {"trace": 4}
+
+
+def test_a_clock_where_there_was_none_is_that_of_all_clocks_or_the_moments_begin_afresh():
+    plain, debiased = gx.scale_by_rms(), gx.scale_by_rms(bias_correction=True)
+    assert dict(gx.transfer_state(plain, run(plain)[1], debiased, PARAMS).clocks) == {"rms": 0}
+    assert gx.transfer_state(plain, run(plain)[1], debiased, PARAMS).fresh == ("rms.count", "rms.nu")
+    old, new = gx.chain(plain, gx.scale(SCHEDULE)), gx.chain(debiased, gx.scale(SCHEDULE))
+    found = gx.transfer_state(old, run(old)[1], new, PARAMS)
+    assert dict(found.clocks) == {"rms": 4, "scale": 4}
+    assert not found.fresh
+
+
+def test_a_group_that_galore_projects_is_projected_anew():
+    tx = gx.galore(RATE, rank=1, update_proj_gap=50)
+    found = gx.transfer_state(tx, steps(tx, tx.init(PARAMS), PARAMS, range(3))[1], tx, WIDE)
+    (u,), _ = steps(tx, found.state, WIDE, [3])
+    assert np.abs(u["c"]).max() > 0  # without a projector of its own it would stand still until the next one is made
+
+
+def test_a_transfer_in_a_compiled_function():
+    old, new = gx.adam(0.1), gx.chain(gx.clip(1.0), gx.adam(SCHEDULE))
+    state = run(old)[1]
+    found = jax.jit(lambda s: gx.transfer_state(old, s, new, PARAMS).state)(state)
+    same(found[1][0], state[0], rtol=0)
+    assert jax.jit(lambda s: str(gx.transfer_state(old, s, new, PARAMS)) and 1)(state) == 1
+
+
+def test_partitions_that_follow_each_other_take_no_exponential_time():
+    three = {"x": gx.sgd(SCHEDULE, 0.9), "y": gx.sgd(SCHEDULE, 0.9), "z": gx.adam(SCHEDULE)}
+    params = {"w": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2)}
+    rotated = [dict(zip(params, order, strict=True)) for order in ("xyz", "yzx", "zxy", "xyz", "yzx", "zxy", "xyz", "yzx")]
+    tx = gx.chain(*(gx.partition(three, labels) for labels in rotated))
+    _, state = steps(tx, tx.init(params), params, range(3))
+    start = time.perf_counter()
+    found = gx.transfer_state(tx, state, tx, params)
+    assert time.perf_counter() - start < 5  # eight of three labels; all ways through them would be 43 million pairs
+    same(found.state, state, rtol=0)
+    assert not found.fresh
+    assert not found.dropped
+
+
+@pytest.mark.parametrize("names", [["adamw"], "adamw", ["adam", "adamw"]])
+def test_a_name_of_no_stage_is_refused(names):
+    tx = gx.adamw(SCHEDULE)
+    with pytest.raises(
+        gx.UnknownNameError,
+        match=r"`fresh` has 'adamw', which names no stage .*Did you mean 'adam'\? The stages with a state are adam, learning_rate\.",
+    ):
+        gx.transfer_state(tx, tx.init(PARAMS), tx, PARAMS, fresh=names)
+
+
+def test_a_schedule_begins_afresh_on_purpose():
+    tx = gx.adam(SCHEDULE)
+    assert dict(moved(tx, tx, fresh="learning_rate").clocks) == {"adam": 4, "learning_rate": 0}
 
 
 ODD = gx.linear_schedule(2.0, 3.0, 4)

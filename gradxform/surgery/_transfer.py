@@ -3,133 +3,54 @@
 from __future__ import annotations
 
 import fnmatch
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import StructureError
+from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
 from gradxform._numerics import round_to
-from gradxform._types import Array, OptState, Params, Tree, Updates
+from gradxform._types import Array, OptState, Params
 from gradxform.core import GradientTransformation
-from gradxform.core._parts import Known, Labels, inner_fields, joined, parts_of, walk
-from gradxform.core._stage import Stage
-from gradxform.core._state import Layout
-from gradxform.core._transformation import Spec, check_transformation, frozen
+from gradxform.core._kernel import names_of
+from gradxform.core._labels import suggest
+from gradxform.core._parts import Known, Labels, joined, parts_of, walk
+from gradxform.core._transformation import check_transformation, frozen
 from gradxform.schedules._inject import injection_of
+from gradxform.surgery._pieces import Piece, Pieces, by_path, origins
 from gradxform.surgery._resume import resume_at
 
-Lanes = list[list[int]]
-"""The ways of a gradient through pieces, which are told by their positions."""
+Age = int | str
+"""The updates that a leaf's moments have seen; where that is not known, whose they are."""
 
 
 class Transfer(NamedTuple):
-    """The new state; which of its fields were carried over, which started afresh; which fields of the old state have no place in it."""
+    """The new state, and what became of its fields.
+
+    Attributes:
+      state: of the new optimizer.
+      carried: the fields that were carried over.
+      fresh: those that started afresh.
+      dropped: the fields of the old state that have no place in it.
+      clocks: the stages that count updates, with the number that each has completed.
+      mixed: the stages in which leaves of different ages met under one clock, with the ages.
+    """
 
     state: OptState
     carried: tuple[str, ...]
     fresh: tuple[str, ...]
     dropped: tuple[str, ...]
+    clocks: tuple[tuple[str, Array | int], ...] = ()
+    mixed: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = zip(self._fields[1:], self[1:], strict=True)
-        return "\n".join(f"{title:8} {', '.join(names) or '-'}" for title, names in rows)
-
-
-class Piece(NamedTuple):
-    """A transformation without its parts, and what its state holds beside theirs."""
-
-    labels: Labels
-    spec: Callable[..., tuple[Updates, OptState]] | None
-    record: str
-    fields: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return self.spec.name() if isinstance(self.spec, Spec) else self.record
-
-    @property
-    def path(self) -> str:
-        return ".".join((*self.labels, self.name.removeprefix("scale_by_")))
-
-    @property
-    def layout(self) -> Layout | None:
-        """What the fields are, where it is known."""
-        return self.spec.layout if isinstance(self.spec, Stage) else None
-
-    def completed(self) -> Array | None:
-        """The updates that its clock shows, if it has one."""
-        if self.layout is None:
-            return self.fields.get("count")
-        return self.fields[self.layout.clock] - self.layout.start if self.layout.clock else None
-
-    def likeness(self, other: Piece) -> int:
-        """How much the two are the same; 0 if not at all."""
-        names = self.name == other.name
-        if not (self.fields and other.fields and (names or self.record == other.record)):
-            return 0
-        return 100 + 10 * names + (self.spec == other.spec)
-
-
-def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
-    spec, record = getattr(tx, "update", None), state
-    fields: dict[str, Tree] = {}
-    if isinstance(spec, Stage):
-        record = spec.layout.unbox(state)
-        own = [f for f in spec.layout.fields if f not in spec.layout.inner]
-        fields = {"count": state.count} if spec.layout.boxed else {}
-    else:
-        own = [f for f in getattr(record, "_fields", ()) if f not in (*inner_fields(record), "inner_states")]
-    fields |= {f: getattr(record, f) for f in own}
-    return Piece(labels, spec, type(record).__name__, {f: x for f, x in fields.items() if jax.tree.leaves(x)})
-
-
-def _lanes(tx: Known, state: OptState, pieces: list[Piece], labels: Labels = ()) -> Lanes:
-    """Adds all pieces, outer ones first, and returns the ways of a gradient through them: one for each label of a partition."""
-    here = len(pieces)
-    pieces.append(_piece(labels, tx, state))
-    parts = [_lanes(p.tx, p.state, pieces, (*labels, p.label) if p.label else labels) for p in parts_of(tx, state)]
-    if hasattr(state, "inner_states"):
-        return [[here, *lane] for part in parts for lane in part]
-    return [[here, *itertools.chain(*lanes)] for lanes in itertools.product(*parts)]
-
-
-def _aligned(old: Sequence[Piece], new: Sequence[Piece]) -> list[tuple[int, int]]:
-    """The longest common subsequence by likeness, as pairs of positions."""
-    best = np.zeros((len(old) + 1, len(new) + 1), int)
-    for i, j in itertools.product(reversed(range(len(old))), reversed(range(len(new)))):
-        like = old[i].likeness(new[j])
-        best[i, j] = max(best[i + 1, j], best[i, j + 1], like and like + best[i + 1, j + 1])
-    pairs, i, j = [], 0, 0
-    while i < len(old) and j < len(new):
-        like = old[i].likeness(new[j])
-        if like and best[i, j] == like + best[i + 1, j + 1]:
-            pairs.append((i, j))
-            i, j = i + 1, j + 1
-        elif best[i, j] == best[i + 1, j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def _origins(old: list[Piece], old_lanes: Lanes, new: list[Piece], new_lanes: Lanes) -> list[list[int]]:
-    """For each new piece the old ones that it continues, the one under the same labels first."""
-    found: list[list[int]] = [[] for _ in new]
-    for a, b in itertools.product(old_lanes, new_lanes):
-        for i, j in _aligned([old[k] for k in a], [new[k] for k in b]):
-            if a[i] not in found[b[j]]:
-                found[b[j]].append(a[i])
-    return [sorted(origins, key=lambda i, n=n: old[i].labels != n.labels) for n, origins in zip(new, found, strict=True)]
-
-
-def _by_path(tree: Tree) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+        shown = [f"{name} {'(traced)' if isinstance(age, jax.core.Tracer) else age}" for name, age in self.clocks]
+        rows = {"carried": self.carried, "fresh": self.fresh, "dropped": self.dropped, "clocks": shown}
+        lines = [f"{title:8} {', '.join(names) or '-'}" for title, names in rows.items()]
+        return "\n".join([*lines, *(f"mixed    {x}" for x in self.mixed)])
 
 
 def _carried(where: str, path: str, old: Array, new: Array) -> Array:
@@ -148,39 +69,96 @@ def _carried(where: str, path: str, old: Array, new: Array) -> Array:
 class Mover:
     """Fills the pieces of a new state, and keeps the account."""
 
-    def __init__(self, old: list[Piece], step: Array | None):
-        self.old, self.step = old, step
+    def __init__(self, old: list[Piece], new: list[Piece], found: list[list[int]], params: Params, oldest: bool):
+        self.old, self.new, self.found, self.oldest = old, new, found, oldest
+        self.step = _clock_of(old)
+        self.values = [{f: by_path(x) for f, x in p.fields.items()} for p in old]
+        self.sources = [{f: self._sources(p, f, found[j]) for f in p.moments(params)} for j, p in enumerate(new)]
+        self.homes: dict[Labels, set[Labels]] = {}
+        for j, piece in enumerate(new):
+            self.homes.setdefault(piece.labels, set()).update(old[i].labels for i in self.donors(j))
         self.carried: list[str] = []
         self.fresh: list[str] = []
+        self.clocks: list[tuple[str, Any]] = []
+        self.mixed: list[str] = []
         self.used: set[tuple[int, str]] = set()
 
-    def fill(self, piece: Piece, origins: Sequence[int]) -> dict[str, Any]:
-        """The fields of a piece, with the old values where there are any."""
-        fields = {f: self._fill(piece, f, origins) for f in piece.fields}
-        layout = piece.layout
-        moments, clock = ([f for f in layout.leaf if f in fields], layout.clock) if layout else ([], None)
-        if moments and not any(done for f in moments for done in fields[f][1].values()):
-            return self._account(piece, {f: (piece.fields[f], dict.fromkeys(done, False)) for f, (_, done) in fields.items()})
-        if clock and not moments and not all(fields[clock][1].values()) and self.step is not None:
-            fields[clock] = (jnp.full_like(piece.fields[clock], self.step + layout.start), {"": True})  # type: ignore[union-attr]
-        return self._account(piece, fields)
-
-    def _fill(self, piece: Piece, field: str, origins: Sequence[int]) -> tuple[Any, dict[str, bool]]:
-        """A field, and which of its leaves were carried over."""
-        sources = {i: _by_path(self.old[i].fields[field]) for i in origins if field in self.old[i].fields}
-        new, done = _by_path(piece.fields[field]), {}
-        for path, leaf in new.items():
-            i = next((i for i, leaves in sources.items() if path in leaves and self._goes(piece, field, path, i)), None)
-            done[path] = i is not None
-            if i is not None:
-                new[path] = _carried(f"{piece.path}.{field}", path, sources[i][path], leaf)
-                self.used.add((i, field))
-        return jax.tree.structure(piece.fields[field]).unflatten(new.values()), done
+    def _sources(self, piece: Piece, field: str, found: Sequence[int]) -> dict[str, int | None]:
+        """The old piece from which each leaf of a field comes."""
+        has = lambda i, path: path in self.values[i].get(field, {}) and self._goes(piece, field, path, i)
+        return {path: next((i for i in found if has(i, path)), None) for path in by_path(piece.fields[field])}
 
     def _goes(self, piece: Piece, field: str, path: str, i: int) -> bool:
         """Whether a value may go over: an injected hyperparameter only where both optimizers were given the same."""
         new, old = injection_of(piece.spec), injection_of(self.old[i].spec)
         return field != "hyperparams" or new is None or old is None or frozen(new.args.get(path)) == frozen(old.args.get(path))
+
+    def donors(self, j: int) -> list[int]:
+        """The old pieces from which the leaves of a new one come."""
+        return list(dict.fromkeys(i for at in self.sources[j].values() for i in at.values() if i is not None))
+
+    def age(self, i: int | None) -> Age:
+        """The updates that what an old piece holds has seen."""
+        completed = 0 if i is None else self.old[i].completed()
+        completed = self.step if completed is None else completed
+        known = completed is not None and not isinstance(completed, jax.core.Tracer) and np.ndim(completed) == 0
+        return int(completed) if known else f"{self.old[i].path}'s"  # type: ignore[call-overload, arg-type]
+
+    def ages(self, j: int) -> dict[str, Age]:
+        """The age of each leaf of a new piece."""
+        found: dict[str, Age] = {}
+        for at in self.sources[j].values():
+            found |= {path: self.age(i) for path, i in at.items() if i is None or found.get(path) != 0}
+        return found
+
+    def fill(self, j: int) -> dict[str, Any]:
+        """The fields of a piece, with the old values where there are any."""
+        piece, donors, ages = self.new[j], self.donors(j), self.ages(j)
+        differ, untold = len(set(ages.values())) > 1, self.step is None and any(not self.old[i].clock for i in donors)
+        if ages and not donors and not piece.timed:
+            return self.begin(j)
+        if ages and piece.timed and (differ or untold or not donors) and piece.reads_clock():
+            if differ:
+                self.mixed.append(_told(piece.path, ages, self.oldest))
+            if untold or not donors or not self.oldest:
+                return self.begin(j)
+        order = donors or self._at_home(j)
+        late = sorted(order, key=lambda i: -age if isinstance(age := self.age(i), int) else 0)
+        taken: dict[str, tuple[Any, dict[str, bool]]] = {}
+        for field in piece.fields:
+            first = late if field in piece.timed else [*order, *self.found[j]]
+            at = self.sources[j].get(field) or self._sources(piece, field, first)
+            taken[field] = self._take(piece, field, at)
+        if piece.clock and not all(taken[piece.clock][1].values()):
+            taken[piece.clock] = self._started(piece, late)
+        if len({i for at in self.sources[j].values() for i in at.values()}) > 1:
+            taken |= {f: (piece.fields[f], {"": False}) for f in _of_a_round(piece)}
+        return self._account(piece, taken)
+
+    def _started(self, piece: Piece, late: Sequence[int]) -> tuple[Array, dict[str, bool]]:
+        """A clock that is new, at the step of the oldest piece that it continues, or else at that which all clocks show."""
+        steps = [*(self.old[i].completed() for i in late), self.step]
+        step, first = next((x for x in steps if x is not None), None), piece.fields[piece.clock or ""]
+        return (first, {"": False}) if step is None else (jnp.full_like(first, step + piece.start), {"": True})
+
+    def begin(self, j: int) -> dict[str, Any]:
+        """The fields of a piece as `init` makes them."""
+        return self._account(self.new[j], {f: (x, {"": False}) for f, x in self.new[j].fields.items()})
+
+    def _at_home(self, j: int) -> list[int]:
+        """The old pieces of a new one without leaves: those in the groups from which the leaves beside it come, or of the same labels."""
+        labels = self.new[j].labels
+        homes = self.homes.get(labels) or {labels}
+        return [i for i in self.found[j] if self.old[i].labels in homes] or self.found[j]
+
+    def _take(self, piece: Piece, field: str, at: Mapping[str, int | None]) -> tuple[Any, dict[str, bool]]:
+        """A field with its leaves from the old pieces, and which of them were carried over."""
+        new = by_path(piece.fields[field])
+        for path, i in at.items():
+            if i is not None:
+                new[path] = _carried(f"{piece.path}.{field}", path, self.values[i][field][path], new[path])
+                self.used.add((i, field))
+        return jax.tree.structure(piece.fields[field]).unflatten(new.values()), {p: i is not None for p, i in at.items()}
 
     def _account(self, piece: Piece, fields: Mapping[str, tuple[Any, dict[str, bool]]]) -> dict[str, Any]:
         for field, (_, done) in fields.items():
@@ -190,10 +168,29 @@ class Mover:
             rest = [path for path, was in done.items() if not was]
             if rest:
                 self.fresh.append(f"{name} at {', '.join(rest)}" if any(done.values()) else name)
-        return {f: x for f, (x, _) in fields.items()}
+        found = {f: x for f, (x, _) in fields.items()}
+        if piece.clock:
+            self.clocks.append((piece.path, found[piece.clock] - piece.start))
+        return found
 
     def dropped(self) -> tuple[str, ...]:
         return tuple(f"{p.path}.{f}" for i, p in enumerate(self.old) for f in p.fields if (i, f) not in self.used)
+
+
+def _told(name: str, ages: Mapping[str, Age], oldest: bool) -> str:
+    """The ages that met in a stage, what was done, and what else can be."""
+    by_age: dict[Age, list[str]] = {}
+    for path, age in ages.items():
+        by_age.setdefault(age, []).append(repr(path))
+    listed = "; ".join(f"{age} at {', '.join(p[:3])}{' and others' * (len(p) > 3)}" for age, p in by_age.items())
+    done = "goes on with the clock of the oldest" if oldest else "begins afresh"
+    return f"{name} has leaves of different ages ({listed}) and one clock, so it {done}. In groups of a `partition` each keeps its own."
+
+
+def _of_a_round(piece: Piece) -> list[str]:
+    """The fields that are the same after any number of complete rounds, as an unfinished mean and the number of gradients in it."""
+    fields = piece.layout.fields if piece.layout is not None else {}
+    return [f for f in piece.fields if f in fields and fields[f].at and not {"step", "inner_step"} & {*names_of(fields[f].at)}]
 
 
 def _clock_of(pieces: Sequence[Piece]) -> Array | None:
@@ -204,13 +201,27 @@ def _clock_of(pieces: Sequence[Piece]) -> Array | None:
     return counts[0]
 
 
+def _renewed(pieces: Sequence[Piece], fresh: str | Sequence[str]) -> list[bool]:
+    """Which pieces start afresh on purpose."""
+    patterns = [fresh] if isinstance(fresh, str) else list(fresh)
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(p.path, pattern) for p in pieces):
+            names = list(dict.fromkeys(p.path for p in pieces if p.fields))
+            raise UnknownNameError(
+                f"transfer_state: `fresh` has {pattern!r}, which names no stage of new_tx.{suggest(pattern, names)} "
+                f"The stages with a state are {', '.join(names) or 'none'}."
+            )
+    return [any(fnmatch.fnmatchcase(p.path, pattern) for pattern in patterns) for p in pieces]
+
+
 def transfer_state(
     old_tx: GradientTransformation,
     old_state: OptState,
     new_tx: GradientTransformation,
     params: Params,
     *,
-    fresh: Sequence[str] = (),
+    fresh: str | Sequence[str] = (),
+    mixed: Literal["fresh", "oldest"] = "fresh",
 ) -> Transfer:
     """Go on with another optimizer: one with a stage, a mask, a schedule or a wrapper more or less, or other hyperparameters.
 
@@ -221,36 +232,49 @@ def transfer_state(
     an optimizer of Optax will do. Chains, masks, partitions and wrappers are looked through. Of a matched stage
 
         moments     go over leaf by leaf, by path, in the dtype of the new state; a leaf that the old stage did not see starts afresh
-        clocks      go over with the moments; where all moments are fresh, the clock is too
+        clocks      go with the leaves that they count for; where all of those are fresh, the clock is too
         numbers     and schedules are those of new_tx. An injected number that both were given alike goes over from the old state
 
-    A clock without moments that is new, as of a rate that becomes a schedule, starts at the step that the old clocks show, if they
-    agree, and else at 0; `resume_at` sets it otherwise.
+    The state of a stage has one clock for all of its leaves, and a moment is debiased rightly by its own age only. Where leaves of
+    different ages meet in a stage that reads its clock (a leaf is added or unfrozen, groups are merged, a leaf moves to another group),
+    the whole stage therefore begins afresh, and the report says so. To keep the moments, put the younger leaves in a group of their
+    own, which has its own clock:
+
+        new = partition({"old": adam(1e-3), "new": adam(1e-3)}, {"head/*": "new", "default": "old"})
+
+    A clock that only a schedule reads goes on as that of the oldest leaves. One that is new, as of a rate that becomes a schedule, starts
+    at the step that the old clocks show, if they agree, and else at 0; `resume_at` sets it otherwise. A mean that is half collected, as
+    under `accumulate`, begins anew where a leaf is new to it. In a compiled function two stages are of different ages.
 
     Args:
       old_tx, old_state: the optimizer until now, and its state.
       new_tx, params: the optimizer from now on, and the parameters that its `init` takes.
       fresh: names, or shell patterns of names, of stages that start afresh whatever the old state holds: `["adam"]`, `["head.*"]`.
+      mixed: what becomes of a stage in which leaves of different ages meet: "fresh", or "oldest": all moments are kept, with the clock of
+        the oldest leaves, and those of the younger ones count for too little until they are as good as old. Adam's first updates of
+        a leaf are then several times too large.
 
     Returns:
-      Transfer(state, carried, fresh, dropped), the last three names such as `adam.mu`; `print` it. Carried arrays are those of the old
-      state: donate one of the two states only.
+      Transfer(state, carried, fresh, dropped, clocks, mixed), all but the first by names such as `adam.mu`; `print` it: it shows the age of
+      every clock. Carried arrays are those of the old state: donate one of the two states only.
 
     Source   optax #1036; jax #3759.
-    Raises   StructureError: an array has another shape in the new state.
+    Raises   StructureError: old_state is not one of old_tx, or an array has another shape in the new state. UnknownNameError: `fresh` names
+             no stage. HyperparameterError: `mixed` is something else.
     """
     check_transformation(old_tx, "transfer_state, old_tx")
     check_transformation(new_tx, "transfer_state, new_tx")
-    old: list[Piece] = []
-    new: list[Piece] = []
+    if mixed not in ("fresh", "oldest"):
+        raise HyperparameterError(f"transfer_state: `mixed` must be 'fresh' or 'oldest', but got {mixed!r}.")
     start = new_tx.init(params)
-    origins = _origins(old, _lanes(old_tx, old_state, old), new, _lanes(new_tx, start, new))
-    mover, todo = Mover(old, _clock_of(old)), iter(zip(new, origins, strict=True))
+    old, new = Pieces(old_tx, old_state), Pieces(new_tx, start)
+    mover = Mover(old.pieces, new.pieces, origins(old, new), params, mixed == "oldest")
+    todo = iter(enumerate(_renewed(new.pieces, fresh)))
 
     def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
-        piece, sources = next(todo)
-        renewed = any(fnmatch.fnmatchcase(piece.path, pattern) for pattern in fresh)
-        fields = mover.fill(piece, () if renewed else sources)
+        j, renewed = next(todo)
+        piece = new.pieces[j]
+        fields = mover.begin(j) if renewed else mover.fill(j)
         if piece.layout is not None:
             clock = fields.pop("count", None) if piece.layout.boxed else None
             state = piece.layout.write(state, fields, clock)
@@ -262,4 +286,5 @@ def transfer_state(
         return tx, state, True
 
     state = walk(visit, new_tx, start)[1]
-    return Transfer(state, tuple(mover.carried), tuple(mover.fresh), mover.dropped())
+    report = (mover.carried, mover.fresh, mover.dropped(), mover.clocks, mover.mixed)
+    return Transfer(state, *map(tuple, report))
