@@ -295,7 +295,7 @@ def test_where_the_oldest_clock_is_wanted():
     (v,), _ = steps(new, new.init(params), params, [1000])
     wrong = 0.1 / np.sqrt((1 - 0.999) / (1 - 0.999**1001))  # the factors that debiasing would have been
     np.testing.assert_allclose(u["c"], wrong * v["c"], rtol=1e-3)
-    with pytest.raises(gx.HyperparameterError, match="`mixed` must be 'fresh' or 'oldest', but got 'keep'"):
+    with pytest.raises(gx.HyperparameterError, match="`mixed` must be one of 'fresh', 'oldest', but got 'keep'"):
         at_ages("a leaf is added", gx.adam(RATE), 1, mixed="keep")
 
 
@@ -467,3 +467,86 @@ def test_a_condition_on_extra_arguments_is_refused():
     tx = gx.conditionally_transform(gx.adam(SCHEDULE), lambda k, value, **_: value > 0, forward_extra_args=True)
     with pytest.raises(gx.StructureError, match="is not known"):
         gx.resume_at(tx, tx.init(PARAMS), 3)
+
+
+MOST = 2**31 - 1
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "step",
+    [-5, 2.7, 2**31, 2**80, np.nan, np.inf, True, "3", None, 1j, np.array(-1), jnp.array(2.5, jnp.bfloat16), [1, 2.5]],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "tx", [gx.adam(SCHEDULE), gx.accumulate(gx.sgd(SCHEDULE), 3), optax.adam(0.1)], ids=["ours", "wrapped", "optax"]
+)
+def test_a_step_that_no_clock_can_show_is_refused(tx, step):
+    with pytest.raises(gx.HyperparameterError, match=r"`step` must be a whole number in \[0, 2147483647\], .*, but got "):
+        gx.resume_at(tx, tx.init(PARAMS), step)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "step", [2, 2.0, np.int64(2), np.uint8(2), np.float32(2), jnp.array(2), jnp.array(2.0, jnp.bfloat16)], ids=repr
+)
+def test_a_whole_number_of_any_type_is_a_step(step):
+    tx = gx.chain(gx.adam(SCHEDULE), gx.schedule_free(gx.sgd(SCHEDULE), SCHEDULE))  # whose clock begins at 1
+    state = gx.resume_at(tx, tx.init(PARAMS), step)
+    assert sorted(clocks(state).values()) == [2, 2, 2, 3]
+    assert kinds(state) == kinds(tx.init(PARAMS))
+
+
+@pytest.mark.fast
+def test_clocks_stop_at_the_last_number_that_they_can_show():
+    tx = gx.chain(gx.adam(SCHEDULE), gx.schedule_free(gx.sgd(SCHEDULE), SCHEDULE))
+    for step in (MOST, jnp.array(MOST)):
+        assert set(clocks(gx.resume_at(tx, tx.init(PARAMS), step)).values()) == {MOST}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("clocks", ["schedule", "All", None, True])
+def test_other_clocks_are_refused(clocks):
+    tx = gx.adam(SCHEDULE)
+    with pytest.raises(gx.HyperparameterError, match="`clocks` must be one of 'all', 'schedules', but got "):
+        gx.resume_at(tx, tx.init(PARAMS), 3, clocks=clocks)
+
+
+CONDITIONS = {
+    "traceable": lambda k: k % 3 == 0,
+    "a number": gx.piecewise_constant_schedule(1.0, {500: 0.0}),
+    "random": lambda k: jax.random.bernoulli(jax.random.fold_in(jax.random.key(0), k)),
+    "always": lambda k: True,
+    "with an if": lambda k: 1 if k % 3 == 0 or k < 7 else 0,
+    "of NumPy": lambda k: np.cos(k) > 0,
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.parametrize("wrap", [gx.conditionally_transform, gx.conditionally_mask])
+def test_how_often_a_condition_held(wrap, name):
+    tx, held = wrap(gx.adam(SCHEDULE), CONDITIONS[name]), [bool(CONDITIONS[name](jnp.int32(k))) for k in range(300)]
+    for n in (0, 1, 300):
+        state = gx.resume_at(tx, tx.init(PARAMS), n)
+        assert (int(state.step), int(state.inner_state[0].count)) == (n, sum(held[:n]))
+        assert kinds(state) == kinds(tx.init(PARAMS))
+
+
+def test_a_million_steps_of_a_condition_are_counted_at_once():
+    tx = gx.conditionally_transform(gx.adam(SCHEDULE), CONDITIONS["traceable"])
+    begun = time.perf_counter()
+    assert int(gx.resume_at(tx, tx.init(PARAMS), 1_000_000).inner_state[0].count) == 333_334
+    assert time.perf_counter() - begun < 30  # one by one they take twelve minutes
+    often = gx.accumulate(gx.adam(SCHEDULE), lambda k: jnp.where(k < 2, 1, 2))
+    assert int(gx.resume_at(often, often.init(PARAMS), 1_000_000).gradient_step) == 500_001
+
+
+def test_a_traced_step_of_a_condition_and_of_rounds():
+    for tx in (gx.conditionally_transform(gx.adam(SCHEDULE), CONDITIONS["traceable"]), RESUMED["accumulate by a schedule"]):
+        traced = jax.jit(lambda n, tx=tx: gx.resume_at(tx, tx.init(PARAMS), n))
+        assert clocks(traced(6)) == clocks(gx.resume_at(tx, tx.init(PARAMS), 6))
+
+
+def test_rounds_of_a_function_with_an_if():
+    tx = gx.accumulate(gx.adam(SCHEDULE), lambda k: 1 if k < 2 else 2)
+    assert int(gx.resume_at(tx, tx.init(PARAMS), 6).gradient_step) == 4

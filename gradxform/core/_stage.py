@@ -22,6 +22,9 @@ from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen, scope_of
 from gradxform.core._views import View
 
+MOST = int(jnp.iinfo(jnp.int32).max)
+"""Where clocks stop."""
+
 
 class Stage(Spec):
     """One kernel with the values of its arguments."""
@@ -170,7 +173,7 @@ class Stage(Spec):
             if field.at is not None:
                 new[name] = like_before(field.at(**named(field.at, given)), value)
             elif field.kind == "clock":
-                new[name] = like_before(step + layout.start, value)
+                new[name] = like_before(jnp.minimum(step, MOST - layout.start) + layout.start, value)
             elif field.kind == "shared" and field.advance and jnp.issubdtype(value.dtype, jnp.integer):  # type: ignore[union-attr]
                 new[name] = like_before(step, value)
         boxed = layout.boxed and (reads or not only_schedules)

@@ -6,11 +6,15 @@ from collections.abc import Iterable
 from typing import Literal
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
-from gradxform._types import Array, OptState
+from gradxform._errors import HyperparameterError
+from gradxform._types import Array, ArrayLike, OptState, check_arguments, parameters_of
 from gradxform.core import GradientTransformation
 from gradxform.core._parts import Known, Part, joined, parts_of
+from gradxform.core._stage import MOST
 from gradxform.core._transformation import check_transformation
 
 CLOCKS = ("count", "step")
@@ -47,6 +51,19 @@ def _resumed(tx: Known, state: OptState, step: Array | int, only_schedules: bool
     return joined(tx, state, new)[1] if parts else state
 
 
+def _as_step(step: ArrayLike) -> Array | int:
+    """A number of updates, checked to be one that a clock can show. One that is traced is taken at its word."""
+    if isinstance(step, jax.core.Tracer):
+        return step.astype(jnp.int32)
+    x = np.asarray(step, np.float64 if jnp.issubdtype(getattr(step, "dtype", int), jnp.floating) else None)
+    whole = x.dtype.kind in "iuf" and bool(np.all((x == np.rint(x)) & (x >= 0) & (x <= MOST)))
+    if not whole:
+        raise HyperparameterError(
+            f"resume_at: `step` must be a whole number in [0, {MOST}], the updates that are complete, but got {step!r:.100}."
+        )
+    return int(x) if x.ndim == 0 else x.astype(np.int32)
+
+
 def resume_at(
     tx: GradientTransformation, state: OptState, step: int | jax.Array, *, clocks: Literal["all", "schedules"] = "all"
 ) -> OptState:
@@ -71,7 +88,9 @@ def resume_at(
       The state, of the same structure, shapes and dtypes.
 
     Source   optax #1036.
-    Raises   StructureError: the step ends within a round of `accumulate` or `sam`, or clocks depend on more than the step.
+    Raises   HyperparameterError: step is not a whole number in [0, 2^31 - 1] (2.0 is one), or `clocks` is something else. StructureError:
+             state is not one of tx, the step ends within a round of `accumulate` or `sam`, or clocks depend on more than the step.
     """
     check_transformation(tx, "resume_at")
-    return _resumed(tx, state, step, clocks == "schedules")
+    check_arguments("resume_at", parameters_of(resume_at), {"clocks": clocks})
+    return _resumed(tx, state, _as_step(step), clocks == "schedules")

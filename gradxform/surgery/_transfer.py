@@ -11,9 +11,9 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
+from gradxform._errors import StructureError, UnknownNameError
 from gradxform._numerics import round_to
-from gradxform._types import Array, OptState, Params
+from gradxform._types import Array, OptState, Params, check_arguments, parameters_of
 from gradxform.core import GradientTransformation
 from gradxform.core._kernel import names_of
 from gradxform.core._labels import suggest
@@ -264,8 +264,7 @@ def transfer_state(
     """
     check_transformation(old_tx, "transfer_state, old_tx")
     check_transformation(new_tx, "transfer_state, new_tx")
-    if mixed not in ("fresh", "oldest"):
-        raise HyperparameterError(f"transfer_state: `mixed` must be 'fresh' or 'oldest', but got {mixed!r}.")
+    check_arguments("transfer_state", parameters_of(transfer_state), {"mixed": mixed})
     start = new_tx.init(params)
     old, new = Pieces(old_tx, old_state), Pieces(new_tx, start)
     mover = Mover(old.pieces, new.pieces, origins(old, new), params, mixed == "oldest")

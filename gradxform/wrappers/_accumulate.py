@@ -8,10 +8,11 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import increment, real_part
-from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Updates
+from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Tree, Updates
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._hyper import evaluate
 from gradxform.core._update_if import update_if
@@ -39,8 +40,21 @@ def gradients_for(owner: str, every_k: Often, gradient_step: Array) -> ArrayLike
     """How many gradients make the next update."""
     if not callable(every_k):
         return every_k
-    k = evaluate(every_k, gradient_step, owner, "every_k")
+    return _whole(evaluate(every_k, gradient_step, owner, "every_k"))
+
+
+def _whole(k: ArrayLike) -> Array:
     return jnp.maximum(jnp.rint(k).astype(jnp.int32), 1)
+
+
+def repeat(goes_on: Callable[[Tree], ArrayLike], advance: Callable[[Tree], Tree], x: Tree) -> Tree:
+    """`advance` as long as `goes_on`: compiled, or in Python where a function asks a number for its value, as `if` does."""
+    try:
+        return jax.lax.while_loop(goes_on, advance, x)
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError):
+        while goes_on(x):
+            x = advance(x)
+        return x
 
 
 def updates_after(owner: str, step: Array | int, every_k: Often) -> Array | int:
@@ -49,11 +63,9 @@ def updates_after(owner: str, step: Array | int, every_k: Often) -> Array | int:
         inner = step // every_k
         begun = step - inner * every_k
     else:
-        ends = jnp.cumsum(
-            jax.vmap(lambda i: gradients_for(owner, every_k, i))(jnp.arange(int(step) + 1))
-        )  # inner update i ends at ends[i]
-        inner = jnp.sum(ends <= step)
-        begun = step - jnp.where(inner > 0, ends[jnp.maximum(inner - 1, 0)], 0)
+        is_complete = lambda x: _whole(every_k(x[0])) <= step - x[1]
+        inner, ended = repeat(is_complete, lambda x: (x[0] + 1, x[1] + _whole(every_k(x[0]))), (np.int32(0), np.int32(0)))
+        begun = step - ended
     check_complete(owner, step, begun)
     return inner
 

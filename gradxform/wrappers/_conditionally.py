@@ -17,6 +17,7 @@ from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
 from gradxform.schedules import piecewise_constant_schedule
+from gradxform.wrappers._accumulate import repeat
 
 
 class ConditionallyTransformState(NamedTuple):
@@ -40,9 +41,14 @@ def _holds(c: TreeContext, step: Array, should_transform_fn: ConditionFn, forwar
 
 def _held(step, should_transform_fn, forward_extra_args):
     """The inner updates after `step` of ours."""
-    if forward_extra_args or isinstance(step, jax.core.Tracer):
+    if forward_extra_args:
         raise StructureError(f"resume_at: how often the condition has held by step {step} is not known. Carry the state.")
-    return sum(bool(should_transform_fn(jnp.asarray(i, jnp.int32))) for i in range(int(step)))
+
+    def held(i: ArrayLike) -> ArrayLike:
+        wanted = as_condition(should_transform_fn(i), "resume_at: `should_transform_fn`")
+        return wanted.astype(jnp.int32) if isinstance(wanted, jax.core.Tracer) else int(wanted)
+
+    return repeat(lambda x: x[0] < step, lambda x: (x[0] + 1, x[1] + held(x[0])), (np.int32(0), np.int32(0)))[1]
 
 
 def as_condition(x: ArrayLike, owner: str) -> ArrayLike:
