@@ -1,13 +1,17 @@
 """Masks and partitions: prefixes, nesting, containers, functions of the parameters, one group's fresh start, messages."""
 
 import dataclasses
+import fnmatch
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import gradxform as gx
 from gradxform._types import Extra
@@ -275,3 +279,67 @@ def test_a_leaf_without_a_label_is_named():
     tx = gx.partition({"plain": gx.sgd(0.1)}, {"*/bias": "plain"})
     with pytest.raises(gx.LabelError, match=r"partition: no pattern of .* matches 'encoder/kernel'. Add a pattern, or a 'default'"):
         tx.init(params)
+
+
+PIECES = st.sampled_from(["a", "b", "bb", "a/b", "*", "?", "[ab]", "[!a]", "[a", "]", "/", "*/", "/*"])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(PIECES, min_size=1, max_size=4).map("".join), min_size=1, max_size=5),
+    st.lists(st.sampled_from(["a", "b", "bb", "ab"]), min_size=1, max_size=3).map("/".join),
+)
+def test_the_first_pattern_that_matches_wins(patterns, path):
+    matches = lambda x: fnmatch.fnmatchcase(path, x) or fnmatch.fnmatchcase("/" + path, x)
+    wins = next((i for i, x in enumerate(patterns) if matches(x)), "default")
+    labels = {x: i for i, x in reversed(list(enumerate(patterns)))}
+    rule = gx.by_path({**{x: labels[x] for x in patterns}, "default": "default"})
+    assert rule(path, None) == wins
+
+
+@pytest.mark.parametrize(
+    "form", ["layer_{}/kernel", "*/layer_{}/kernel", "layer_{}/*", "*_{}/kernel", "*layer_{}?kernel", "*/layer_{}/*"]
+)
+def test_a_pattern_for_each_leaf_is_not_tried_at_every_other(form, monkeypatch):
+    tried, n = [], 300
+    monkeypatch.setattr(fnmatch, "fnmatchcase", lambda *args, match=fnmatch.fnmatchcase: tried.append(args) or match(*args))
+    params = {f"layer_{i}": {"kernel": jnp.ones(1)} for i in range(n)}
+    state = gx.partition({True: gx.trace(0.9), False: gx.sgd(0.1)}, {form.format(i): i % 2 == 0 for i in range(n)}).init(params)
+    kept = jax.tree.leaves(state.inner_states[True])
+    assert len(kept) == n // 2
+    assert len(tried) <= 40 * n  # n^2 is 90,000
+
+
+MEANT = {
+    "*/bais": "*/bias",
+    "encodr/*": "encoder/*",
+    "*/kernle": "*/kernel",
+    "encoder/bais": "encoder/bias",
+    "*/ecnoder/*": "*/encoder/*",
+}
+
+
+@pytest.mark.parametrize("pattern", MEANT)
+def test_the_pattern_that_was_meant(pattern):
+    params = {"encoder": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}}
+    meant = re.escape(repr(MEANT[pattern]))
+    with pytest.raises(gx.LabelError, match=rf"the pattern {re.escape(repr(pattern))} .*Did you mean {meant}\?"):
+        gx.masked(gx.sgd(0.1), {pattern: True, "default": False}).init(params)
+
+
+WITH_A_MASK = {
+    "masked": lambda f: gx.masked(gx.sgd(0.1), f),
+    "adamw": lambda f: gx.adamw(0.1, mask=f),
+    "partition": lambda f: gx.partition({True: gx.sgd(0.1)}, f),
+}
+
+
+@pytest.mark.parametrize("name", WITH_A_MASK)
+def test_a_mask_function_of_one_leaf(name):
+    params = {"w": jnp.ones((2, 2)), "b": jnp.ones(2)}
+    use = lambda tx: tx.update(params, tx.init(params), params)
+    text = r"a function of one argument gets the whole tree, of which it asked `\.ndim`.*`by_ndim\(2\)`"
+    with pytest.raises(gx.LabelError, match=text):
+        use(WITH_A_MASK[name](lambda p: p.ndim > 1))
+    with pytest.raises(AttributeError, match="has no attribute 'slip'"):  # a slip within the function is told as it is
+        use(WITH_A_MASK[name](lambda p: p["w"].slip))

@@ -15,7 +15,8 @@ import difflib
 import fnmatch
 import functools
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import re
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
 
 import jax
@@ -30,6 +31,28 @@ Label = Hashable | Array
 """What a leaf is called: True or False, the name of a group, a number."""
 
 
+class _Patterns:
+    """Shell patterns in order. A path is compared with those only whose longest plain run it contains."""
+
+    def __init__(self, patterns: Iterable[str]):
+        self.given, self.by_run = list(patterns), {}
+        for i, pattern in enumerate(self.given):
+            runs = re.split(r"[*?]", pattern.partition("[")[0])
+            self.by_run.setdefault(max(runs, key=len), []).append(i)
+        self.lengths = {len(run) for run in self.by_run}
+
+    def first(self, path: str) -> str | None:
+        """The first that matches a path, or the path with a `/` before it."""
+        rooted = "/" + path
+        runs = {rooted[k : k + n] for n in self.lengths for k in range(len(rooted) - n + 1)}
+        tried = (self.given[i] for i in sorted(i for run in runs for i in self.by_run.get(run, ())))
+        return next((x for x in tried if _matches(path, x) or _matches(rooted, x)), None)
+
+
+def _matches(path: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(path, pattern) if any(c in pattern for c in "*?[") else path == pattern
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Labels:
     """A rule (path, leaf) -> label. Use `by_path`, `by_ndim` or `by_leaf`."""
@@ -42,10 +65,11 @@ class Labels:
             return len(leaf.shape) == self.argument
         if self.maker == "by_leaf":
             return self.argument(path, leaf)
-        for pattern, label in self.argument.items():
-            if pattern != "default" and (fnmatch.fnmatchcase(path, pattern) or fnmatch.fnmatchcase("/" + path, pattern)):
-                return label
-        return self.argument.get("default", _UNMATCHED)
+        return self.argument.get(self.patterns.first(path) or "default", _UNMATCHED)
+
+    @functools.cached_property
+    def patterns(self) -> _Patterns:
+        return _Patterns(name for name in self.argument if name != "default")
 
     def __repr__(self) -> str:
         return f"{self.maker}({show(self.argument)})"
@@ -147,7 +171,7 @@ def cut_by(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) 
     if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
     if is_function(spec, tree) and not isinstance(spec, Labels):
-        spec = by_leaf(spec) if _takes_path(spec) else spec(tree)
+        spec = by_leaf(spec) if _takes_path(spec) else _of_tree(owner, spec, tree)
     if not isinstance(spec, Labels):
         return _cut_by_tree(owner, spec, tree)
     (leaves, treedef), names = flatten(tree), paths(tree)
@@ -168,6 +192,18 @@ def suggest(name: object, candidates: Sequence[object], shown: Sequence[object] 
     return f" Did you mean {(shown or candidates)[texts.index(near[0])]!r}?" if near else ""
 
 
+def _of_tree(owner: str, spec: Callable[[Tree], Tree], tree: Tree) -> Tree:
+    try:
+        return spec(tree)
+    except AttributeError as e:
+        if e.obj is not tree:
+            raise
+        raise LabelError(
+            f"{owner}: a function of one argument gets the whole tree, of which it asked `.{e.name}`, not a leaf. Give a function of "
+            "path and leaf, `lambda path, leaf: ...`, or `by_ndim(2)` for matrices, or map it: `jax.tree.map(f, params)`."
+        ) from e
+
+
 def _takes_path(spec: Callable[..., Label]) -> bool:
     try:
         needed = [
@@ -181,12 +217,23 @@ def _takes_path(spec: Callable[..., Label]) -> bool:
 def _check_patterns_used(owner: str, spec: Labels, names: list[str]) -> None:
     if spec.maker != "by_path" or not names:
         return
-    for pattern in spec.argument:
-        if pattern != "default" and not any(
-            fnmatch.fnmatchcase(n, pattern) or fnmatch.fnmatchcase("/" + n, pattern) for n in names
-        ):
-            near = suggest(pattern, names)
-            raise LabelError(f"{owner}: the pattern {pattern!r} matches no leaf.{near} The paths are {_listed(names)}.")
+    first = {spec.patterns.first(name) for name in names}
+    for pattern in spec.patterns.given:
+        if pattern not in first and not any(map(_Patterns([pattern]).first, names)):
+            raise LabelError(
+                f"{owner}: the pattern {pattern!r} matches no leaf.{_nearest(pattern, names)} The paths are {_listed(names)}."
+            )
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> str:
+    """A suggestion of a pattern of the same form that does match."""
+    bare = pattern.strip("*/")
+    before, after = pattern.split(bare, 1) if bare else (pattern, "")
+    steps = [name.split("/") for name in names]
+    n = bare.count("/") + 1
+    parts = dict.fromkeys("/".join(path[i : i + n]) for path in steps for i in range(len(path)))
+    fitting = [part for part in parts if any(map(_Patterns([before + part + after]).first, names))]
+    return suggest(bare, fitting, [before + part + after for part in fitting])
 
 
 def _cut_by_tree(owner: str, prefix: Tree, tree: Tree) -> Cut:
