@@ -1,7 +1,5 @@
 """Going on with an optimizer that has changed, and at a step that is known."""
 
-import time
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -350,14 +348,13 @@ def test_a_transfer_in_a_compiled_function():
 
 
 def test_partitions_that_follow_each_other_take_no_exponential_time():
+    """Eight of three labels: all ways through them would be 43 million pairs."""
     three = {"x": gx.sgd(SCHEDULE, 0.9), "y": gx.sgd(SCHEDULE, 0.9), "z": gx.adam(SCHEDULE)}
     params = {"w": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2)}
     rotated = [dict(zip(params, order, strict=True)) for order in ("xyz", "yzx", "zxy", "xyz", "yzx", "zxy", "xyz", "yzx")]
     tx = gx.chain(*(gx.partition(three, labels) for labels in rotated))
     _, state = steps(tx, tx.init(params), params, range(3))
-    start = time.perf_counter()
     found = gx.transfer_state(tx, state, tx, params)
-    assert time.perf_counter() - start < 5  # eight of three labels; all ways through them would be 43 million pairs
     same(found.state, state, rtol=0)
     assert not found.fresh
     assert not found.dropped
@@ -533,10 +530,10 @@ def test_how_often_a_condition_held(wrap, name):
 
 
 def test_a_million_steps_of_a_condition_are_counted_at_once():
-    tx = gx.conditionally_transform(gx.adam(SCHEDULE), CONDITIONS["traceable"])
-    begun = time.perf_counter()
+    asked = []
+    tx = gx.conditionally_transform(gx.adam(SCHEDULE), lambda k: asked.append(k) or CONDITIONS["traceable"](k))
     assert int(gx.resume_at(tx, tx.init(PARAMS), 1_000_000).inner_state[0].count) == 333_334
-    assert time.perf_counter() - begun < 30  # one by one they take twelve minutes
+    assert len(asked) < 10  # traced, not called a million times
     often = gx.accumulate(gx.adam(SCHEDULE), lambda k: jnp.where(k < 2, 1, 2))
     assert int(gx.resume_at(often, often.init(PARAMS), 1_000_000).gradient_step) == 500_001
 

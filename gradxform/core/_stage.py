@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import INT32_MAX, round_to, widen
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
 from gradxform.core._evaluate import After
@@ -21,9 +21,6 @@ from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen, scope_of
 from gradxform.core._views import View
-
-MOST = int(jnp.iinfo(jnp.int32).max)
-"""Where clocks stop."""
 
 
 class Stage(Spec):
@@ -173,7 +170,7 @@ class Stage(Spec):
             if field.at is not None:
                 new[name] = like_before(field.at(**named(field.at, given)), value)
             elif field.kind == "clock":
-                new[name] = like_before(jnp.minimum(step, MOST - layout.start) + layout.start, value)
+                new[name] = like_before(jnp.minimum(step, INT32_MAX - layout.start) + layout.start, value)
             elif field.kind == "shared" and field.advance and jnp.issubdtype(value.dtype, jnp.integer):  # type: ignore[union-attr]
                 new[name] = like_before(step, value)
         boxed = layout.boxed and (reads or not only_schedules)

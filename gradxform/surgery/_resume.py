@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError
+from gradxform._numerics import INT32_MAX
 from gradxform._types import Array, ArrayLike, OptState, check_arguments, parameters_of
 from gradxform.core import GradientTransformation
 from gradxform.core._parts import Known, Part, joined, parts_of
-from gradxform.core._stage import MOST
 from gradxform.core._transformation import check_transformation
 
 CLOCKS = ("count", "step")
@@ -56,10 +56,10 @@ def _as_step(step: ArrayLike) -> Array | int:
     if isinstance(step, jax.core.Tracer):
         return step.astype(jnp.int32)
     x = np.asarray(step, np.float64 if jnp.issubdtype(getattr(step, "dtype", int), jnp.floating) else None)
-    whole = x.dtype.kind in "iuf" and bool(np.all((x == np.rint(x)) & (x >= 0) & (x <= MOST)))
+    whole = x.dtype.kind in "iuf" and bool(np.all((x == np.rint(x)) & (x >= 0) & (x <= INT32_MAX)))
     if not whole:
         raise HyperparameterError(
-            f"resume_at: `step` must be a whole number in [0, {MOST}], the updates that are complete, but got {step!r:.100}."
+            f"resume_at: `step` must be a whole number in [0, {INT32_MAX}], the updates that are complete, but got {step!r:.100}."
         )
     return int(x) if x.ndim == 0 else x.astype(np.int32)
 

@@ -14,7 +14,7 @@ from gradxform._errors import StructureError
 from gradxform._numerics import increment, real_part
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Tree, Updates
 from gradxform.core import GradientTransformation, wrapper
-from gradxform.core._hyper import evaluate
+from gradxform.core._hyper import UNTRACEABLE, evaluate
 from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
@@ -51,7 +51,7 @@ def repeat(goes_on: Callable[[Tree], ArrayLike], advance: Callable[[Tree], Tree]
     """`advance` as long as `goes_on`: compiled, or in Python where a function asks a number for its value, as `if` does."""
     try:
         return jax.lax.while_loop(goes_on, advance, x)
-    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerIntegerConversionError):
+    except UNTRACEABLE:
         while goes_on(x):
             x = advance(x)
         return x
