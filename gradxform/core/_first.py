@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._numerics import real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
-from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of
+from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
 from gradxform.core._kernel import named, names_of
 from gradxform.tree._params import is_stand_in
 
 if TYPE_CHECKING:
     from gradxform.core._stage import Stage
+    from gradxform.core._trees import Trees
 
 
 def first_state(stage: Stage, params: Params) -> OptState:
@@ -83,6 +85,20 @@ def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:
 def axes_of(stage: Stage, field: Field, shape: Shape) -> Tree:
     """The axes of a field at a leaf of that shape; None: those of the leaf."""
     return at_start(stage, field.axes, shape=shape) if callable(field.axes) else field.axes
+
+
+def as_declared(stage: Stage, name: str, parts: list[Tree], trees: Trees) -> list[Tree]:
+    """A field's entries at the leaves in the containers that it declares. Flax's NNX hands lists and records back as mappings."""
+    field = stage.layout.fields[name]
+    if field.axes is None or not any(isinstance(x, Mapping) for x in parts):
+        return parts
+    shapes = [np.shape(g) if is_array(g) else None for g in trees.leaves]
+    return [x if n is None else _contained(x, axes_of(stage, field, n)) for x, n in zip(parts, shapes, strict=True)]
+
+
+def _contained(entry: Tree, axes: Tree) -> Tree:
+    found, names = dict(zip(paths(entry), flatten(entry)[0], strict=True)), paths(axes)
+    return jax.tree.structure(axes).unflatten(map(found.get, names)) if set(names) == set(found) else entry
 
 
 def _along(zero: Array, axes: Axes) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TypeGuard
 
 import jax
@@ -9,6 +11,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.tree_util import GetAttrKey
 
 from gradxform._numerics import is_inexact
 from gradxform._types import Array, DType, OptState, Params, Tree, TreeDef
@@ -72,6 +75,23 @@ def flatten(tree: Tree) -> tuple[list[Tree], TreeDef]:
 
 
 def paths(tree: Tree) -> list[str]:
-    """A readable path for each leaf of `flatten(tree)`, such as `encoder/0/bias`."""
-    with_path = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_gap)[0]
-    return [jax.tree_util.keystr(path, simple=True, separator="/") or "(root)" for path, _ in with_path]
+    """A readable path for each leaf of `flatten(tree)`, such as `encoder/0/bias`, the same in the libraries whose trees agree in names."""
+    return [path or "(root)" for path, _ in with_path(tree, is_leaf=is_gap)]
+
+
+def with_path(tree: Tree, is_leaf: Callable[[Tree], bool] | None = None) -> list[tuple[str, Tree]]:
+    """Path and leaf of each leaf. A step into a box is not part of the path; a key or an attribute of that name is."""
+    found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]
+    boxes = set()
+    if any(GetAttrKey("value") in path for path, _ in found):
+        boxes = {path for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)[0] if _is_box(x)}
+    steps = lambda path: tuple(key for i, key in enumerate(path) if path[:i] not in boxes)
+    return [(jax.tree_util.keystr(steps(path), simple=True, separator="/"), x) for path, x in found]
+
+
+BOXES = (("flax.nnx.variablelib", "Variable"), ("flax.nnx.variablelib", "VariableState"), ("flax.core.meta", "AxisMetadata"))
+"""Classes of other libraries, which need not be installed, that hold one value under the attribute `value`, and facts about it."""
+
+
+def _is_box(x: Tree) -> bool:
+    return any(isinstance(x, getattr(sys.modules.get(module), name, ())) for module, name in BOXES)

@@ -92,7 +92,8 @@ def by_path(patterns: Mapping[str, Label]) -> Labels:
     """Label a leaf by the first shell pattern that matches its path, such as `encoder/0/bias`; `"default"` takes the rest.
 
     `*` also matches across `/`, and `*/bias` matches a `bias` at the root. Without a `"default"`, a leaf that matches nothing is
-    an error, and so is a pattern that matches no leaf.
+    an error, and so is a pattern that matches no leaf. The box of a parameter is no step of its path: the `bias` of Flax's NNX, in a
+    variable, and that of Linen, with or without metadata, have the same one.
     """
     return Labels("by_path", dict(patterns))
 

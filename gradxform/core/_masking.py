@@ -18,6 +18,7 @@ from gradxform.core._kernel import SCOPES
 from gradxform.core._labels import Cut, cut_by, suggest
 from gradxform.core._lift import elementwise, wrapper
 from gradxform.core._parts import Part
+from gradxform.core._state import as_record
 from gradxform.core._transformation import (
     GradientTransformation,
     GradientTransformationExtraArgs,
@@ -99,7 +100,8 @@ class Partition(Spec):
         return new, self._renewed(state, {name: p.state for name, p in zip(self.transforms, parts, strict=True)})
 
     def _renewed(self, state: OptState, inner: Mapping[Hashable, OptState]) -> OptState:
-        return state._replace(inner_states={name: state.inner_states[name]._replace(inner_state=s) for name, s in inner.items()})
+        old = {name: as_record(MaskedState, state.inner_states[name]) for name in inner}
+        return state._replace(inner_states={name: old[name]._replace(inner_state=s) for name, s in inner.items()})
 
     def cut(self, tree: Tree) -> Cut:
         """The tree in parts, each with a label that has a transformation."""
@@ -124,7 +126,7 @@ class Partition(Spec):
         return on_the_mesh_of(params, PartitionState(states))
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
-        new, u = {}, updates
+        new, u, state = {}, updates, as_record(PartitionState, state)
         for name, tx, view in self.views(updates):
             found, new[name] = Bound(tx, self.name(), view, extra).update(updates, state.inner_states[name].inner_state, params)
             u = view.put(u, found)

@@ -15,6 +15,7 @@ from gradxform._errors import LabelError
 from gradxform._numerics import round_to
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Common, Context, Program, Row, Shape, chosen_engine, in_groups, program_for, record_for
+from gradxform.core._first import as_declared
 from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, evaluate, is_number
 from gradxform.core._kernel import missing, named
@@ -133,7 +134,9 @@ class Column:
 
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Tree) -> list[Any]:
     what = f"the state's `{field}`"
-    return trees.like(what, tree) if stage.layout.fields[field].axes is None else trees.take(what, tree)
+    if stage.layout.fields[field].axes is None:
+        return trees.like(what, tree)
+    return as_declared(stage, field, trees.take(what, tree), trees)
 
 
 def _ticks(stages: Sequence[Stage], states: Sequence[OptState]) -> list[Array | None]:
@@ -155,6 +158,7 @@ def run_leaves(
 ) -> tuple[Updates, list[OptState]]:
     """Execute a run of leafwise stages on a tree."""
     trees = Trees(program.name, updates)
+    states = [s.layout.own(state) for s, state in zip(stages, states, strict=True)]
     records = [s.layout.read(state, s.kernel.name) for s, state in zip(stages, states, strict=True)]
     parts = zip(stages, states, records, _ticks(stages, states), strict=True)
     columns = [Column(s, trees, state, record, t, params, extra) for s, state, record, t in parts]

@@ -93,6 +93,15 @@ class Layout:
             return self
         return Layout(absent, {name: field for name, field in self.fields.items() if name != self.clock})
 
+    def own(self, state: OptState) -> OptState:
+        """The state as the record that it was, if it comes as a mapping of the same fields, as Flax's NNX may hand it back."""
+        if not isinstance(state, Mapping) or self.cls is None:
+            return state
+        if not self.boxed:
+            return as_record(self.cls, state)
+        state = as_record(CountedState, state)
+        return state._replace(inner_state=as_record(self.cls, state.inner_state)) if isinstance(state, CountedState) else state
+
     def unbox(self, state: OptState) -> OptState:
         return state.inner_state if self.boxed else state
 
@@ -169,6 +178,11 @@ def layout(cls: object, **special: Field) -> Layout:
     if not special:
         return found
     return dataclasses.replace(found, fields={n: f.but(special[n]) if n in special else f for n, f in found.fields.items()})
+
+
+def as_record(cls: Any, state: OptState) -> OptState:
+    """A mapping of the fields of a NamedTuple as that; anything else as it is."""
+    return cls(**state) if isinstance(state, Mapping) and set(state) == set(cls._fields) else state
 
 
 def like_before(new: Tree, old: Tree) -> Tree:

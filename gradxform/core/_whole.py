@@ -21,6 +21,7 @@ from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
+from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._kernel import Lifted, missing, named
 from gradxform.core._run import hypers
@@ -133,6 +134,7 @@ def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
 def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: Extras) -> tuple[Updates, OptState]:
     """Execute a kernel of whole trees."""
     kernel, layout = stage.kernel, stage.layout
+    state = layout.own(state)
     record = layout.read(state, kernel.name)
     trees = Trees(kernel.name, updates)
     clock = getattr(state, layout.clock) if layout.clock else None
@@ -210,7 +212,8 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def of_trees(g: Updates, s: OptState, p: Params, c: TreeContext, **arguments: Tree) -> tuple[Updates, OptState]:
         stage, trees, layout = c.stage, c.trees, c.stage.layout
         take = lambda what, tree: [_up(x) for x in trees.pick(trees.like(what, tree))]
-        fields: dict[str, Any] = {f: trees.take(f"the state's `{f}`", getattr(s, f)) for f in layout.leaf}
+        entries = lambda f: as_declared(stage, f, trees.take(f"the state's `{f}`", getattr(s, f)), trees)
+        fields: dict[str, Any] = {f: entries(f) for f in layout.leaf}
         gs = [as_array(x) for x in trees.pick(trees.leaves)]
         extras = {
             n: take(f"`{n}`", c.extra[n]) if x.per_leaf else getattr(c, n) for n, x in stage.kernel.needs.items() if n != "params"

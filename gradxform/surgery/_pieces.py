@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation
+from gradxform.core._holes import with_path
 from gradxform.core._parts import Known, Labels, inner_fields, parts_of
 from gradxform.core._stage import Stage
 from gradxform.core._state import Layout
@@ -115,8 +116,7 @@ def _is_count(x: Tree) -> bool:
 
 
 def by_path(tree: Tree) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in leaves}
+    return dict(with_path(tree))
 
 
 def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
