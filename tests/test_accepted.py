@@ -190,6 +190,9 @@ o.inject_hyperparams(o.clip_by_global_norm)(max_norm=inf)
 o.radam(1e-2, threshold=inf)
 o.polyak_sgd(max_learning_rate=inf) : value
 o.polyak_sgd(max_learning_rate=0.0) : value
+o.polyak_sgd(f_min=-inf) : value
+o.contrib.momo(lower_bound=-inf) : value
+o.apply_if_finite(o.sgd(0.1), inf)
 o.polyak_sgd(max_learning_rate=0.1, f_min=-1.0) : value
 o.adafactor(1e-1, min_dim_size_to_factor=2, clipping_threshold=inf)
 o.contrib.sophia(1e-2, clip_threshold=inf, update_interval=1) : obj_fn
@@ -228,7 +231,7 @@ o.adafactor(1e-1, min_dim_size_to_factor=2.0)
 o.contrib.muon(1e-2, ns_steps=1)
 o.contrib.sophia(1e-2, update_interval=1.0) : obj_fn
 o.contrib.mechanize(o.sgd(0.1), weight_decay=-0.1, num_betas=1)
-o.contrib.sam(o.sgd(-0.1), o.sgd(0.05), sync_period=2)
+o.contrib.sam(o.sgd(-0.1), o.sgd(0.05), sync_period=2.0)
 o.chain(o.sgd(1.0), o.scale_by_backtracking_linesearch(10.0)) : value grad value_fn
 o.chain(o.sgd(1.0), o.scale_by_backtracking_linesearch(0)) : value grad value_fn
 o.chain(o.sgd(1.0), o.scale_by_zoom_linesearch(1)) : value grad value_fn
@@ -431,6 +434,20 @@ def test_a_traced_boundary_gives_what_optax_gives():
 
     for n in (0, 2, 9):
         assert_close(jax.jit(lambda n: train(gx, n))(n), jax.jit(lambda n: train(optax, n))(n), rtol=1e-5)
+
+
+PERIODS = {
+    "apply_every": lambda o, k: o.apply_every(k),
+    "MultiSteps": lambda o, k: o.MultiSteps(o.sgd(0.1), k if o is gx else lambda _: k),
+    "learning_rate": lambda o, k: o.chain(o.scale_by_adam(b1=k / 10), o.scale_by_learning_rate(-k)),
+}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", PERIODS)
+def test_a_traced_number_gives_what_optax_gives(name):
+    ours, theirs = (jax.jit(lambda k, o=o: trajectory(PERIODS[name](o, k), []))(2) for o in (gx, optax))
+    assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.fast

@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Bound, Hyper, NonNegative, Real
+from gradxform._types import Bound, Floor, Hyper, NonNegative, Real
 from gradxform.core import chain, per_tree
 from gradxform.optimizers._sgd import sgd
 from gradxform.registry import optimizer, transform
@@ -17,7 +17,7 @@ from gradxform.registry import optimizer, transform
 @per_tree(total=sum_sq, needs=("value",))
 def scale_by_polyak(
     g, s, p, c,
-    f_min: Real = 0.0, max_learning_rate: Bound = 1.0, eps: NonNegative = 0.0, variant: Literal["sps", "sps+"] = "sps",
+    f_min: Floor = 0.0, max_learning_rate: Bound = 1.0, eps: NonNegative = 0.0, variant: Literal["sps", "sps+"] = "sps",
 ):  # fmt: skip
     """Scale by the step that would reach the minimum of a function that is as steep all the way.
 
@@ -51,7 +51,7 @@ def scale_by_polyak(
 def polyak_sgd(
     max_learning_rate: Bound[Hyper] = 1.0,
     scaling: Real[Hyper] = 1.0,
-    f_min: Real[Hyper] = 0.0,
+    f_min: Floor[Hyper] = 0.0,
     eps: NonNegative[Hyper] = 0.0,
     variant: Literal["sps", "sps+"] = "sps",
 ):

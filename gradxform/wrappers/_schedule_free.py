@@ -170,7 +170,7 @@ def schedule_free_sgd(
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5.
-    Differs  as `schedule_free`.
+    Differs  as `schedule_free`. warmup_steps = 0 is no warm-up; in Optax a rate of 0 for ever.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], warmup_steps < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
@@ -207,7 +207,7 @@ def schedule_free_adamw(
     Units    learning_rate has those of p, weight_decay those of 1 / p.
     Shapes   any, scalars and complex included.
     Source   Defazio et al. 2024, arXiv:2405.15682, Algorithm 1.
-    Differs  as `schedule_free`.
+    Differs  as `schedule_free`. warmup_steps = 0 is no warm-up; in Optax a rate of 0 for ever.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (0, 1], warmup_steps < 0, b2 outside [0, 1), eps < 0.
     """
     rate = _warmed_up(learning_rate, warmup_steps)
