@@ -238,6 +238,14 @@ CALLS = {
     "stochastic_round: x or dtype is not of floating point": [
         lambda: gx.stochastic_round(WHOLE, jnp.bfloat16, jax.random.key(0)), lambda: gx.stochastic_round(X, jnp.int8, jax.random.key(0)),
     ],
+    "transfer_state: old_state is not one of old_tx": lambda: gx.transfer_state(gx.adam(0.1), gx.sgd(0.1).init(P), gx.adam(0.1), P),
+    "transfer_state: `fresh` names no stage": lambda: gx.transfer_state(*after_a_round(gx.adam(0.1)), gx.adam(0.1), P, fresh="trace"),
+    "transfer_state: `mixed` is something else": lambda: gx.transfer_state(*after_a_round(gx.adam(0.1)), gx.adam(0.1), P, mixed="a"),
+    "resume_at: step is not a whole number in [0, 2^31 - 1] (2.0 is one)": [
+        lambda step=step: gx.resume_at(*after_a_round(gx.adam(0.1)), step) for step in (-5, 2.7, 2**31, "a")
+    ],
+    "resume_at: `clocks` is something else": lambda: gx.resume_at(*after_a_round(gx.adam(0.1)), 3, clocks="schedule"),
+    "resume_at: state is not one of tx": lambda: gx.resume_at(gx.adam(0.1), gx.sgd(0.1).init(P), 3),
     "transfer_state: an array has another shape in the new state": lambda: gx.transfer_state(
         *after_a_round(gx.adam(0.1)), gx.adam(0.1), {**P, "b": jnp.ones(4)}
     ),

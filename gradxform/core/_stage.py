@@ -157,7 +157,7 @@ class Stage(Spec):
     # ---- what follows from the declarations
 
     def resumed(self, state: OptState, step: ArrayLike, only_schedules: bool) -> tuple[OptState, Tree]:
-        kernel, layout, record, new = self.kernel, self.layout, self.layout.unbox(state), {}
+        kernel, layout, record, new = self.kernel, self.layout, self.layout.read(state, f"resume_at, {self.name()}"), {}
         given = {**self.args, "s": record, "step": step, "inner_step": step}
         if kernel.inner_steps is not None:
             given["inner_step"] = kernel.inner_steps(**named(kernel.inner_steps, given))
