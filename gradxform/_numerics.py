@@ -5,6 +5,7 @@ The ground that the library itself stands on. Optax's public functions of this k
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Literal, overload
 
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._types import Array, DType
+from gradxform._types import Array, ArrayLike, DType, Tree
 
 INT32_MAX = np.iinfo(np.int32).max
 
@@ -22,10 +23,52 @@ def is_inexact(dtype: DType) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 
 
+def promote(*dtypes: DType) -> np.dtype:
+    """The dtype of the standard promotion of all of these, which JAX itself finds only where it is set to promote so.
+
+    A dtype that has no promotion, such as float8, float4 and int4, counts beside others as one that holds all of its values.
+    """
+    return functools.reduce(_promoted, map(np.dtype, dtypes))
+
+
+@functools.cache
+def _promoted(a: np.dtype, b: np.dtype) -> np.dtype:
+    if a == b:
+        return a
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(_promotable(a), _promotable(b))
+
+
+def _promotable(dtype: np.dtype) -> np.dtype:
+    if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16:
+        return np.dtype(jnp.bfloat16)
+    if jnp.issubdtype(dtype, jnp.integer) and jnp.iinfo(dtype).bits < 8:
+        return np.dtype(jnp.int8 if jnp.issubdtype(dtype, jnp.signedinteger) else jnp.uint8)
+    return dtype
+
+
+def result_dtype(*xs: ArrayLike) -> np.dtype:
+    """The dtype that the standard promotion gives to what is computed of these values."""
+    strong = {x.dtype for x in xs if hasattr(x, "dtype") and not getattr(x, "weak_type", False)}
+    held = lambda x: _promotable(x.dtype) if getattr(x, "dtype", None) in strong else x
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*(map(held, xs) if len(strong) > 1 else xs))
+
+
+def mixing(*xs: Tree) -> contextlib.AbstractContextManager[None]:
+    """Standard promotion for equations in which arrays of several dtypes meet, once wide: a complex leaf and its real moment, for one.
+
+    Where all are of one real dtype, promotion stays as it is configured.
+    """
+    dtypes = {widen(x.dtype) for x in jax.tree.leaves(xs) if hasattr(x, "dtype") and is_inexact(x.dtype)}
+    alone = len(dtypes) <= 1 and not any(jnp.issubdtype(d, jnp.complexfloating) for d in dtypes)
+    return contextlib.nullcontext() if alone else jax.numpy_dtype_promotion("standard")
+
+
 @functools.cache
 def widen(dtype: np.dtype) -> np.dtype:
     """The dtype to compute in: at least float32, complex if `dtype` is."""
-    return jnp.promote_types(dtype, jnp.float32) if is_inexact(dtype) else dtype
+    return promote(dtype, jnp.float32) if is_inexact(dtype) else dtype
 
 
 @functools.cache

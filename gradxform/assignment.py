@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._numerics import promote
 from gradxform._types import Array, ArrayLike
 
 
@@ -43,7 +44,7 @@ def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
         )
     if 0 in cost.shape:
         return jnp.zeros(0, int), jnp.zeros(0, int)
-    cost = cost.astype(jnp.promote_types(cost.dtype, jnp.float32))
+    cost = cost.astype(promote(cost.dtype, jnp.float32))
     if cost.shape[0] <= cost.shape[1]:
         return jnp.arange(cost.shape[0]), _columns(cost)
     rows = _columns(cost.T)

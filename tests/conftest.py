@@ -18,6 +18,7 @@ import xla_flags
 OPTIMISED = "GRADXFORM_TESTS_OPTIMISED" in os.environ
 xla_flags.set_flags(quick=not OPTIMISED)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_enable_x64", False)
 
 TESTS = itertools.count(1)

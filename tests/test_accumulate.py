@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.sharding import AxisType, PartitionSpec
+from oracle import optax
 from trees import assert_close, is_zero
 
 import gradxform as gx

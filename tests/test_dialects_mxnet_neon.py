@@ -28,7 +28,7 @@ def plain(x):
 
 
 def falling(k):
-    return 0.1 / (1 + 0.05 * k)
+    return 0.1 / (1 + 0.05 * jnp.asarray(k, float))
 
 
 def draw(seed, dtype=None):

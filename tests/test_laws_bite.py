@@ -314,7 +314,7 @@ def test_stages_of_registered_transformations_entail_a_chain():
         pytest.param(gx.masked(gx.clip(1.0), True), id="a wrapper"),
         pytest.param(gx.scale_by_adam(nesterov=True), id="another flag"),
         pytest.param(gx.trace(0.9, accumulator_dtype="bfloat16"), id="another dtype"),
-        pytest.param(gx.scale_by_learning_rate(lambda k: 0.1 / (k + 1)), id="a schedule"),
+        pytest.param(gx.scale_by_learning_rate(lambda k: 0.1 / (jnp.asarray(k, float) + 1)), id="a schedule"),
     ],
 )
 def test_other_members_entail_nothing(member):

@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import scipy
+from oracle import optax
 
 from gradxform import assignment, linear_algebra, numerics, tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError

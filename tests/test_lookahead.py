@@ -5,8 +5,8 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from oracle import optax
 
 import gradxform as gx
 from gradxform.testing._value_laws import public_names

@@ -8,10 +8,10 @@ import re
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracle import optax
 
 import gradxform as gx
 from gradxform._types import Extra

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from oracle import optax
 
 import gradxform as gx
 from gradxform.microbatching import AccumulationType, Accumulator, micro_grad, micro_vmap, reshape_batch_axis

@@ -18,7 +18,7 @@ def test_it_finds_what_scipy_finds(x64):
     theirs = scipy.optimize.minimize(rosenbrock, x, jac=jax.jit(jax.grad(rosenbrock)), method="L-BFGS-B", options={"gtol": 1e-8})
     ours = gx.minimize(rosenbrock, jnp.asarray(x), tol=1e-8)
     assert ours.converged
-    assert 0 < ours.steps <= 1.3 * theirs.nit
+    assert 0 < int(ours.steps) <= 1.3 * theirs.nit
     np.testing.assert_allclose(ours.params, theirs.x, rtol=1e-5)
     np.testing.assert_allclose(ours.grad, jax.grad(rosenbrock)(ours.params), rtol=1e-6, atol=1e-10)
     np.testing.assert_allclose(ours.value, rosenbrock(ours.params), rtol=1e-6, atol=1e-15)

@@ -6,8 +6,8 @@ import pickle
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from oracle import optax
 from trees import assert_close, is_zero
 
 import gradxform as gx

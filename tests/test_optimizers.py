@@ -7,9 +7,8 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import optax.contrib
 import pytest
+from oracle import optax
 from oracles import ORACLES
 from steps import MATRIX, loss, noise, run
 

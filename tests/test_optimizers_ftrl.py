@@ -24,9 +24,9 @@ class TestFtrl:
     @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
     def test_zeros_are_exact_in_narrow_dtypes(self, dtype):
         tx, params, data = gx.ftrl(1.0, l1=8.0), draw(0, dtype=dtype), np.random.default_rng(1)
-        state, signal = tx.init(params), {k: data.integers(0, 2, size=shape) for k, shape in SHAPES.items()}
+        state, signal = tx.init(params), {k: data.integers(0, 2, size=shape).astype(dtype) for k, shape in SHAPES.items()}
         for i in range(50):
-            g = jax.tree.map(lambda n, s, p: (0.1 * n + s * (p - 1)).astype(dtype), draw(i), signal, params)
+            g = jax.tree.map(lambda n, s, p: 0.1 * n + s * (p - 1), draw(i, dtype=dtype), signal, params)
             updates, state = tx.update(g, state, params)
             params = gx.apply_updates(params, updates)
         for name, p in params.items():
@@ -52,12 +52,12 @@ class TestFtrl:
 
     def test_a_schedule_does_not_shrink_the_weights(self, x64):
         """As AdaGrad's: with sigma of the new rate alone, as elsewhere, the weights would fall with the rate."""
-        rate = lambda k: 0.1 * 0.97**k
+        rate = lambda k: 0.1 * 0.97 ** jnp.asarray(k, float)
         adagrad = ORACLES["adagrad"](rate, initial_accumulator_value=0.0, eps=1.0, eps_in_sqrt=False)
         follow(gx.ftrl(rate, beta=1.0, keep_initial=True), adagrad)
 
     def test_a_rate_of_zero_moves_nothing(self):
-        tx, params = gx.ftrl(lambda k: 0.1 * (k < 2), keep_initial=True), draw(0)
+        tx, params = gx.ftrl(lambda k: jnp.where(k < 2, 0.1, 0.0), keep_initial=True), draw(0)
         state = tx.init(params)
         for i in range(4):
             updates, state = tx.update(draw(i), state, params)

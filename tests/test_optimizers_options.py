@@ -35,7 +35,7 @@ OPTIONS = [
     ("dcasgd", {"learning_rate": 0.1, "momentum": 0.5, "lamda": 0.5}),
     ("ftrl", {"learning_rate": 0.1, "l1": 0.5, "l2": 0.1, "beta": 0.5, "initial_accumulator_value": 0.1}),
     ("ftml", {"learning_rate": 0.0025, "b1": 0.6}),
-    ("ftml", {"learning_rate": lambda k: 0.01 / (1 + 0.1 * k), "b1": 0.9}),
+    ("ftml", {"learning_rate": lambda k: 0.01 / (1 + 0.1 * jnp.asarray(k, float)), "b1": 0.9}),
     ("sgld", {"learning_rate": 0.1, "temperature": 0.0, "preconditioner_decay": 0.9}),
 ]
 

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import optax.contrib
 import pytest
+from oracle import optax
 from oracles import ORACLES
 
 import gradxform as gx
@@ -79,7 +78,7 @@ def test_dtypes_stay(x64):  # optax #976
             g = jnp.ones(2, dtype)
             tx = gx.reduce_on_plateau(patience=1)
             state = tx.init(g)
-            assert state.scale.dtype == jnp.promote_types(dtype, jnp.float32)
+            assert state.scale.dtype == (jnp.float64 if dtype == jnp.float64 else jnp.float32)
             for value in (0.5, jnp.asarray(0.5, float), np.float16(0.5), 1):
                 u, after = jax.jit(lambda s, v, g=g, tx=tx: tx.update(g, s, value=v))(state, value)
                 kinds = lambda t: [(x.dtype, x.weak_type) for x in jax.tree.leaves(t)]

@@ -5,9 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from oracle import optax
 
 import gradxform as gx
 from gradxform.precision._narrow import narrow

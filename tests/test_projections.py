@@ -5,8 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax.projections
 import pytest
+from oracle import optax
 
 from gradxform import projections
 from gradxform._errors import StructureError

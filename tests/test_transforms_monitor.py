@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from oracle import optax
 
 import gradxform as gx
 from gradxform.testing import examine

@@ -3,9 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import optax.contrib
 import pytest
+from oracle import optax
 from steps import MATRIX, run
 
 import gradxform as gx

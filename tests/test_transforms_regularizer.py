@@ -26,7 +26,7 @@ class TestRegularizer:
 
     def test_the_weight_may_be_scheduled(self):
         for whole_tree in (False, True):
-            tx = gx.add_regularizer(lambda p: gx.tree.norm(p, squared=True) / 2, lambda k: 1.0 + k, whole_tree=whole_tree)
+            tx = gx.add_regularizer(lambda p: gx.tree.norm(p, squared=True) / 2, lambda k: 1 + k, whole_tree=whole_tree)
             p, state = {"x": jnp.array([2.0])}, tx.init({"x": jnp.array([2.0])})
             for k in range(3):
                 u, state = tx.update({"x": jnp.zeros(1)}, state, p)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from jax.tree_util import keystr
+from oracle import optax
 from trees import assert_close
 
 import gradxform as gx

@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
+from oracle import optax
 
 import gradxform as gx
 from gradxform.kernels import (

@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import optax.contrib
+from oracle import optax
 from steps import run
 
 import gradxform as gx

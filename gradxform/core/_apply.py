@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import promote, round_to, widen
 from gradxform._types import Array, Params, Updates
 from gradxform.core._holes import is_gap
 from gradxform.core._trees import Trees
@@ -17,7 +17,7 @@ from gradxform.core._trees import Trees
 
 @jax.jit
 def add_update(p: Array, u: Array) -> Array:
-    wide = jnp.promote_types(widen(p.dtype), u.dtype)
+    wide = promote(widen(p.dtype), u.dtype)
     return round_to(p.astype(wide) + u.astype(wide), p.dtype)
 
 

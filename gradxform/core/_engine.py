@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
-from gradxform._numerics import real_part, round_to, widen
+from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
@@ -176,7 +176,7 @@ class Program:
         new_fields = []
         for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
             seen, hyper = self._seen(i, g, p, read[i], numbers, common[i])
-            with jax.named_scope(slot.kernel.name):
+            with jax.named_scope(slot.kernel.name), mixing(g, p, read[i], common[i]):
                 try:
                     u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
                 except TypeError as e:
@@ -196,7 +196,7 @@ class Program:
         g, p, read, numbers, common = self._unpack(shape, args)
         kernel = self.slots[0].kernel
         seen, hyper = self._seen(0, g, p, read[0], numbers, common[0])
-        with jax.named_scope(kernel.name):
+        with jax.named_scope(kernel.name), mixing(g, p, read[0], common[0]):
             found = kernel.total(*seen, **named(kernel.total, hyper))  # type: ignore[misc]
         return found if total is None else jax.tree.map(jnp.add, total, found)
 
@@ -217,8 +217,9 @@ class Program:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
         slot, (fields, extras, key) = self.slots[i], read
         p = p if "params" in slot.kernel.needs else None
-        dtype = real_part(widen(g.dtype if p is None else jnp.promote_types(g.dtype, p.dtype)))
+        dtype = real_part(widen(g.dtype if p is None else promote(g.dtype, p.dtype)))
         old = [jax.tree.map(lambda x: wide_leaf(x, dtype), f) for f in fields]
+        extras = jax.tree.map(lambda x: wide_leaf(x, dtype), extras)
         c = Context(slot.kernel.name, common.t, {**common.named, **extras}, key, dtype)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype)
@@ -235,7 +236,7 @@ class Program:
         groups: dict[Any, list[Any]] = {}
         for g in map(as_array, gs):
             groups.setdefault((g.shape, g.dtype), []).append(g)
-        dtype = functools.reduce(jnp.promote_types, (real_part(d) for _, d in groups), jnp.dtype(jnp.float32))
+        dtype = promote(jnp.float32, *(real_part(d) for _, d in groups))
         total = jnp.zeros((), dtype)
         for some in groups.values():
             whole = len(some) - len(some) % CHUNK
@@ -322,7 +323,7 @@ def program_for(slots: tuple[Slot, ...]) -> Program:
 
 
 def wide_leaf(x: Tree, real: DType) -> Tree:
-    return x.astype(jnp.promote_types(x.dtype, real)) if is_array(x) else x
+    return x.astype(promote(x.dtype, real)) if is_array(x) else x
 
 
 def _rounded(new: ArrayLike, old: Array) -> Array:

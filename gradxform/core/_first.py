@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._numerics import real_part, widen
+from gradxform._numerics import promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
 from gradxform.core._kernel import named, names_of
@@ -78,7 +78,7 @@ def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:
     if field.stored and stage.args.get(field.stored) is not None:
         stored = jnp.dtype(stage.args[field.stored])
         imaginary = jnp.issubdtype(dtype, jnp.complexfloating) and not jnp.issubdtype(stored, jnp.complexfloating)
-        dtype = jnp.promote_types(stored, jnp.complex64) if imaginary and stage.kernel.whole else stored
+        dtype = promote(stored, jnp.complex64) if imaginary and stage.kernel.whole else stored
     return real_part(dtype) if field.dtype == "real" else dtype
 
 

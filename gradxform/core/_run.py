@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import LabelError
-from gradxform._numerics import round_to
+from gradxform._numerics import mixing, promote, round_to
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Common, Context, Program, Row, Shape, chosen_engine, in_groups, program_for, record_for
 from gradxform.core._first import as_declared
@@ -80,16 +79,17 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
     if not old and kernel.advance is None:
         return {}, {}
     hyper, new, seen = hypers(stage, count), dict(old), {}
-    dtype = functools.reduce(jnp.promote_types, [x.dtype for x in old.values() if is_array(x)], jnp.dtype(jnp.float32))
+    dtype = promote(jnp.float32, *(x.dtype for x in old.values() if is_array(x)))
     c = Context(kernel.name, common.t, common.named, None, dtype)
-    if kernel.advance is not None:
-        record = record_for(layout, [None] * len(layout.leaf), common)
-        record, seen = kernel.advance(record, c, **named(kernel.advance, hyper))
-        new = {f: getattr(record, f) for f in old}
-    for name in layout.shared:
-        law = layout.fields[name].advance
-        if law is not None:
-            new[name] = law(old[name], c, **named(law, hyper))
+    with mixing(old, common.named, [getattr(x, "value", x) for x in hyper.values()]):
+        if kernel.advance is not None:
+            record = record_for(layout, [None] * len(layout.leaf), common)
+            record, seen = kernel.advance(record, c, **named(kernel.advance, hyper))
+            new = {f: getattr(record, f) for f in old}
+        for name in layout.shared:
+            law = layout.fields[name].advance
+            if law is not None:
+                new[name] = law(old[name], c, **named(law, hyper))
     stored = lambda x, dtype: round_to(jnp.asarray(x), dtype).astype(dtype)  # astype: never of weak type
     return {f: x if x is old[f] else stored(x, old[f].dtype) for f, x in new.items()}, seen
 

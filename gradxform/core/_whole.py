@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._numerics import real_part, round_to, widen
+from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
@@ -120,7 +120,9 @@ def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
         ref = weakref.ref(f)
 
         def at(dtypes: tuple[np.dtype, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
-            out = ref()(*(wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs), **shared)  # type: ignore[misc]
+            wide = [wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs]
+            with mixing(wide, shared):
+                out = ref()(*wide, **shared)  # type: ignore[misc]
             return tuple(
                 round_to(jnp.asarray(y), d) for y, d in zip(out if isinstance(out, tuple) else (out,), dtypes, strict=False)
             )
@@ -219,11 +221,13 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
             n: take(f"`{n}`", c.extra[n]) if x.per_leaf else getattr(c, n) for n, x in stage.kernel.needs.items() if n != "params"
         }
         key, sample = jax.random.split(getattr(s, layout.key)) if layout.key else (None, None)
-        dtype = real_part(functools.reduce(jnp.promote_types, [widen(x.dtype) for x in gs], jnp.dtype(jnp.float32)))
+        dtype = real_part(promote(jnp.float32, *(widen(x.dtype) for x in gs)))
         record = s._replace(**{f: [_up(x) for x in trees.pick(xs)] for f, xs in fields.items()}) if fields else s
         ps = take("`params`", p) if "params" in stage.kernel.needs else None
         inside = Context(stage.kernel.name, c.t, extras, sample, dtype)
-        u, new = kernel([_up(x) for x in gs], record, ps, inside, **hypers(stage, layout.completed(c.state)))
+        wide = [_up(x) for x in gs]
+        with mixing(wide, record, ps):
+            u, new = kernel(wide, record, ps, inside, **hypers(stage, layout.completed(c.state)))
         for f, xs in fields.items():
             rows = zip(getattr(new, f), trees.pick(xs), strict=True)
             fields[f] = trees.together(trees.put(xs, [jax.tree.map(lambda n, o: _down(n, o.dtype), *row) for row in rows]))

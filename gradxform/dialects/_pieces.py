@@ -26,7 +26,8 @@ def one_minus_power(b: float | Array | Fraction, t: Array) -> Array:
 
     In float32, 1 - 0.999^t is off by 1.3e-5 of itself if computed as it stands; systems that compute it on the host are not.
     """
-    return -jnp.expm1(t * jnp.log1p(-jnp.asarray(1 - b)))
+    log = jnp.log1p(-jnp.asarray(1 - b))
+    return -jnp.expm1(t.astype(log.dtype) * log)
 
 
 @elementwise(needs=("params",))

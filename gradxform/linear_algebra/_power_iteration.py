@@ -52,7 +52,7 @@ def power_iteration(
     def unfinished(carry: tuple[Array | int, Tree, Tree]) -> Array:
         k, v, z = carry
         eigenvalue = tree.vdot(v, z)
-        residual = jax.tree.map(lambda z, v: z - eigenvalue * v, z, v)
+        residual = tree.add_scale(z, -eigenvalue, v)
         return (tree.norm(residual) > error_tolerance * jnp.abs(eigenvalue)) & (k < num_iters)
 
     def step(carry: tuple[Array | int, Tree, Tree]) -> tuple[Array | int, Tree, Tree]:
@@ -68,7 +68,9 @@ def power_iteration(
 def _unit(z: Tree, v: Tree) -> Tree:
     """z / |z| in the dtypes of v; v if z is 0."""
     size = tree.norm(z)
-    return jax.tree.map(lambda z, v: jnp.where(size > 0, z / jnp.where(size > 0, size, 1), v).astype(jnp.result_type(v)), z, v)
+    whole = jnp.where(size > 0, size, 1)
+    at = lambda z, v: tree.where(size > 0, tree.div(z, whole), v)
+    return jax.tree.map(lambda z, v: round_to(at(z, v), jnp.result_type(v)), z, v)
 
 
 def _square(matrix: ArrayLike) -> Array:

@@ -12,8 +12,9 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform import tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
-from gradxform._numerics import is_inexact, real_part, round_to, widen
+from gradxform._numerics import is_inexact, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Parameter, Params, Range, Tree, TreeDef, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
@@ -50,7 +51,7 @@ class Line:
 
     def scaled(self, a: Array) -> list[Array]:
         """a u, in the dtype of u; 0 for a = 0, whatever u is."""
-        return [round_to(jnp.where(a == 0, 0, a * u.astype(widen(u.dtype))), u.dtype) for u in self.us]
+        return [round_to(jnp.where(a == 0, 0, tree.scale(a, u.astype(widen(u.dtype)))), u.dtype) for u in self.us]
 
     def params(self, a: Array) -> list[Array]:
         return [add_update(p, u) for p, u in zip(self.ps, self.scaled(a), strict=True)]
@@ -147,7 +148,7 @@ def _strong(x: Array, dtype: np.dtype) -> Array:
 def scalar_dtype(leaves: Sequence[Any]) -> np.dtype:
     """The dtype of steps and values: real, float32 or wider."""
     dtypes = [real_part(widen(dtype_of(x))) for x in leaves if is_array(x)]
-    return functools.reduce(jnp.promote_types, dtypes, jnp.dtype(jnp.float32))
+    return promote(jnp.float32, *dtypes)
 
 
 def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Tree]) -> dict[str, Tree]:

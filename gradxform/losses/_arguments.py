@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import is_inexact, result_dtype, round_to, widen
 from gradxform._types import Array, ArrayLike, signature_of
+from gradxform.tree._leafwise import alike
 
 P = ParamSpec("P")
 Loss = TypeVar("Loss")  # an array, or a tuple of them
@@ -27,8 +28,8 @@ def rounded_once(*names: str) -> Callable[[Callable[P, Loss]], Callable[P, Loss]
         def wide(*args: P.args, **kwargs: P.kwargs) -> Loss:
             given = signature_of(f).bind(*args, **kwargs)
             arrays = {n: jnp.asarray(x) for n, x in given.arguments.items() if n in names and x is not None}
-            dtype = jnp.result_type(*arrays.values())
-            given.arguments |= {n: x if widen(x.dtype) == x.dtype else x.astype(widen(x.dtype)) for n, x in arrays.items()}
+            dtype = result_dtype(*arrays.values())
+            given.arguments |= {n: x.astype(widen(dtype)) if is_inexact(x.dtype) else x for n, x in arrays.items()}
             result = f(*given.args, **given.kwargs)
             return result if widen(dtype) == dtype else jax.tree.map(lambda x: round_to(x, dtype), result)
 
@@ -47,14 +48,14 @@ def check_dtype(loss: str, kind: type[np.generic], **arrays: ArrayLike) -> None:
 
 
 def check_equal_shapes(loss: str, **arrays: ArrayLike) -> list[Array]:
-    """All as arrays. Raise unless their shapes are the same."""
+    """All as arrays of one dtype. Raise unless their shapes are the same."""
     if len({jnp.shape(x) for x in arrays.values()}) > 1:
         raise StructureError(f"{loss}: {_shapes(arrays)}. They must have the same shape; nothing is broadcast.")
-    return [jnp.asarray(x) for x in arrays.values()]
+    return alike(*arrays.values())
 
 
 def broadcast(loss: str, **arrays: ArrayLike) -> list[Array]:
-    """Broadcast all to the shape of one of them. A shape that none has, such as (n, n) of (n,) and (n, 1), is a mistake."""
+    """Broadcast all to the shape of one of them, in one dtype. A shape that none has, such as (n, n) of (n,) and (n, 1), is a mistake."""
     shapes = [jnp.shape(x) for x in arrays.values()]
     try:
         common = jnp.broadcast_shapes(*shapes)
@@ -62,7 +63,7 @@ def broadcast(loss: str, **arrays: ArrayLike) -> list[Array]:
         common = None
     if common not in shapes:
         raise StructureError(f"{loss}: {_shapes(arrays)}. The others must broadcast to the shape of one of them; reshape them.")
-    return [jnp.broadcast_to(jnp.asarray(x), common) for x in arrays.values()]
+    return [jnp.broadcast_to(x, common) for x in alike(*arrays.values())]
 
 
 def mask(loss: str, where: ArrayLike | None, x: ArrayLike) -> Array:
@@ -85,7 +86,8 @@ def weigh(p: ArrayLike, x: Array) -> Array:
 def at_labels(loss: str, labels: ArrayLike, *arrays: Array) -> list[Array]:
     """The element of each array at the label, an index into its last axis. A label that is no class gives NaN."""
     check_dtype(loss, jnp.integer, labels=labels)
-    labels, _ = broadcast(loss, **{"labels": labels, "scores without their classes": arrays[0][..., 0]})
+    labels = jnp.asarray(labels)
+    labels, _ = broadcast(loss, **{"labels": labels, "scores without their classes": jnp.zeros(arrays[0].shape[:-1], labels.dtype)})
     spread = lambda x: jnp.broadcast_to(x, (*labels.shape, x.shape[-1]))
     return [jnp.take_along_axis(spread(x), labels[..., None], -1)[..., 0] for x in arrays]
 

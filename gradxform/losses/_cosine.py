@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, check_dtype, mask, rounded_once
+from gradxform.tree._leafwise import alike
 
 
 @rounded_once("predictions", "targets")
@@ -54,7 +55,7 @@ def _cosine(loss: str, a: ArrayLike, b: ArrayLike, epsilon: ArrayLike, axis: Axi
         raise StructureError(
             f"{loss}: `predictions` has shape {jnp.shape(a)} and `targets` has shape {jnp.shape(b)}, which do not broadcast. Reshape them."
         ) from None
-    a, b = jnp.broadcast_to(a, shape), jnp.broadcast_to(b, shape)
+    a, b = (jnp.broadcast_to(x, shape) for x in alike(a, b))
     if where is not None:
         where = mask(loss, where, a)
         a, b = jnp.where(where, a, 0), jnp.where(where, b, 0)

@@ -46,7 +46,5 @@ def _reduce(reduce_fn: Callable[..., Array] | None, x: Array, where: Array | Non
     if reduce_fn is None:
         return x
     if reduce_fn is jnp.mean:
-        return (
-            jnp.sum(x, where=where) / max(x.size, 1) if where is None else jnp.sum(x, where=where) / jnp.maximum(jnp.sum(where), 1)
-        )
+        return jnp.sum(x, where=where) / (max(x.size, 1) if where is None else jnp.maximum(jnp.sum(where, dtype=x.dtype), 1))
     return reduce_fn(x, where=where)

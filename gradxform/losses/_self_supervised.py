@@ -37,7 +37,7 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
     repelled = jnp.any(~same, 1, keepdims=True)
     n = jax.nn.logsumexp(jnp.where(same, jnp.where(repelled, -jnp.inf, 0), s), 1, keepdims=True)
     pairs = jax.nn.softplus(jnp.where(positive & repelled, n - s, -jnp.inf))
-    return jnp.sum(pairs) / jnp.maximum(jnp.sum(positive), 1)
+    return jnp.sum(pairs) / jnp.maximum(jnp.sum(positive, dtype=pairs.dtype), 1)
 
 
 @rounded_once("anchors", "positives", "negatives")

@@ -19,5 +19,6 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
     Raises   StructureError: labels are not floating-point, or `where` does not fit.
     """
     check_dtype("smooth_labels", jnp.floating, labels=labels)
-    n = jnp.sum(mask("smooth_labels", where, labels), axis, keepdims=True)
-    return jnp.asarray(labels) * (1.0 - alpha) + alpha / jnp.maximum(n, 1)
+    labels = jnp.asarray(labels)
+    n = jnp.sum(mask("smooth_labels", where, labels), axis, keepdims=True, dtype=labels.dtype)
+    return labels * (1.0 - alpha) + alpha / jnp.maximum(n, 1)

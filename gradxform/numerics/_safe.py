@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import abs_sq, is_inexact, real_part, round_to, widen
+from gradxform._numerics import abs_sq, is_inexact, real_part, result_dtype, round_to, widen
 from gradxform._types import Array, ArrayLike
 
 
@@ -71,4 +71,4 @@ def _wide(x: ArrayLike) -> Array:
 
 def _narrow(result: Array, x: Array, least: ArrayLike) -> Array:
     """The result in the dtype that x and the bound promote to."""
-    return round_to(result, jnp.result_type(real_part(x.dtype), least)) if is_inexact(x.dtype) else result
+    return round_to(result, result_dtype(real_part(x.dtype), least)) if is_inexact(x.dtype) else result

@@ -22,7 +22,7 @@ class ScaleByAdamState(NamedTuple):
 
 
 def _product(product, c, b1, momentum_decay):
-    return product * momentum_at(c.t, b1, momentum_decay)
+    return product * momentum_at(c.t.astype(c.dtype), b1, momentum_decay)
 
 
 class ScaleByNadamState(NamedTuple):
@@ -97,7 +97,8 @@ def scale_by_nadam(
     Differs  Optax has only a constant b1. MXNet multiplies the product once per parameter array and update (erratum E19).
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
-    now, ahead = momentum_at(c.t, b1, momentum_decay), momentum_at(c.t + 1, b1, momentum_decay)
+    t = c.t.astype(c.dtype)
+    now, ahead = momentum_at(t, b1, momentum_decay), momentum_at(t + 1, b1, momentum_decay)
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
     m = ahead * mu / (1 - ahead * c.product) + (1 - now) * g / (1 - c.product)

@@ -50,7 +50,7 @@ def _add(xs: Sequence[Array], a: Array, ys: Sequence[Array]) -> list[Array]:
 def _two_loop(g: Sequence[Array], s: Sequence[Array], y: Sequence[Array], rho: Array, gamma: Array, oldest: Array) -> list[Array]:
     """Algorithm 7.4: the product of the inverse Hessian that the rings stand for, and g."""
     at = lambda ring, i: [jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in ring]
-    order = (oldest + jnp.arange(rho.shape[0])) % rho.shape[0]
+    order = (oldest + jnp.arange(rho.shape[0], dtype=oldest.dtype)) % rho.shape[0]
 
     def back(q, i):
         alpha = (rho[i] * _dot(at(s, i), q)).astype(rho.dtype)

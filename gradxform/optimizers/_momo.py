@@ -54,7 +54,7 @@ def _step(s, c, b, w, learning_rate, lower_bound, weight_decay, adapt_lower_boun
 
 def _momo_decay(c, beta):
     """beta, but 0 at the first update."""
-    return beta * (c.t > 1)
+    return beta * (c.t > 1).astype(c.dtype)
 
 
 def _momentum(g, s, b):

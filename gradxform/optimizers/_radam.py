@@ -35,6 +35,7 @@ def _lengths(b, t):
     x = -log(b) / 2 and the Langevin function L it is t (1 - L(t x)) + L(x).
     """
     x = -0.5 * jnp.log1p(-jnp.asarray(1 - b))
+    t = t.astype(x.dtype)
     return t * (1 - _langevin(t * x)) + _langevin(x), 2 / (1 - b) - 1
 
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
+from gradxform._numerics import promote
 from gradxform._types import Array, DType, Field, Inner, Key, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation, MaskedNode, chain, wrapper
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap
@@ -17,12 +18,12 @@ from gradxform.registry import transform
 
 
 def _is_narrow(p: Tree, dtype: DType) -> bool:
-    return is_array(p) and jnp.promote_types(dtype_of(p), dtype) != dtype_of(p)
+    return is_array(p) and promote(dtype_of(p), dtype) != dtype_of(p)
 
 
 def _widened(leaf, dtype):
     """A wide copy of a narrow leaf; another as it is."""
-    return fresh(leaf, jnp.promote_types(dtype_of(leaf), dtype)) if _is_narrow(leaf, dtype) else leaf
+    return fresh(leaf, promote(dtype_of(leaf), dtype)) if _is_narrow(leaf, dtype) else leaf
 
 
 def _master(leaf, dtype):
@@ -119,7 +120,7 @@ def master_weights(
     narrow_ones, grads = [i for i in trees.present if not is_gap(masters[i])], list(trees.leaves)
     for i in narrow_ones:
         x = jnp.asarray(grads[i])
-        grads[i] = x.astype(jnp.promote_types(x.dtype, dtype))
+        grads[i] = x.astype(promote(x.dtype, dtype))
     wide = trees.together([x if is_gap(m) else m for x, m in zip(ps, masters, strict=True)])
     u, inner_state = inner.update(trees.together(grads), s.inner_state, wide)
     us = trees.take("the inner transformation's updates", u)

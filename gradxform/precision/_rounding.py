@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import widen
+from gradxform._numerics import promote, widen
 from gradxform._types import Array, ArrayLike, DType, Params, Updates
 from gradxform.core._apply import add_leaves, add_update
 from gradxform.precision._narrow import narrow_at_random
@@ -16,7 +16,7 @@ _round = jax.jit(narrow_at_random, static_argnums=1)
 
 @jax.jit
 def _add(p: Array, u: Array, key: Array) -> Array:
-    wide = jnp.promote_types(widen(p.dtype), u.dtype)
+    wide = promote(widen(p.dtype), u.dtype)
     return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gradxform import tree as trees
 from gradxform._errors import StructureError
 from gradxform._types import ArrayLike, Tree
 
@@ -30,7 +31,7 @@ def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
     Raises   StructureError: the trees have different structures.
     """
     lower, upper = (_spread(name, bound, tree) for name, bound in (("lower", lower), ("upper", upper)))
-    return jax.tree.map(jnp.clip, tree, lower, upper)
+    return jax.tree.map(trees.clip, tree, lower, upper)
 
 
 def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:

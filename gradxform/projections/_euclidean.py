@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from gradxform import tree as trees
 from gradxform._types import Array, ArrayLike, Tree
 from gradxform.projections._vector import as_wide, like, on_vector
+from gradxform.tree._leafwise import once
 
 
 def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
@@ -82,8 +84,8 @@ def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
 
 def _quotient(numerator: ArrayLike, a: Tree) -> Array:
     square = trees.norm(a, squared=True)
-    return jnp.asarray(numerator) / jnp.where(square > 0, square, 1)
+    return once(operator.truediv, numerator, jnp.where(square > 0, square, 1))
 
 
 def _moved(x: Tree, step: Array, a: Tree) -> Tree:
-    return jax.tree.map(lambda x, a: like(as_wide(x) + step * as_wide(a), x), x, a)
+    return jax.tree.map(lambda x, a: like(trees.add_scale(as_wide(x), step, as_wide(a)), x), x, a)

@@ -58,7 +58,7 @@ def _simplex(x: Array, scale: Array) -> Array:
     u = jnp.flip(jnp.sort(x))
     excess = jnp.cumsum(u) - scale
     count = jnp.maximum(jnp.count_nonzero(k * u > excess), 1)
-    return jax.nn.relu(x - excess[count - 1] / count)
+    return jax.nn.relu(x - excess[count - 1] / count.astype(x.dtype))
 
 
 @_simplex.defjvp
@@ -67,5 +67,5 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
     p = _simplex(*primals)
     support = p > 0
     inside = jnp.where(support, x_dot, 0)
-    shift = (jnp.sum(inside) - scale_dot) / jnp.maximum(jnp.count_nonzero(support), 1)
+    shift = (jnp.sum(inside) - scale_dot) / jnp.maximum(jnp.sum(support, dtype=p.dtype), 1)
     return p, jnp.where(support, x_dot - shift, 0)

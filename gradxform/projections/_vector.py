@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from gradxform._numerics import is_inexact, round_to
+from gradxform._numerics import is_inexact, promote, round_to
 from gradxform._types import Array, ArrayLike, Tree
 
 
 def as_wide(x: ArrayLike) -> Array:
-    return jnp.asarray(x, jnp.promote_types(jnp.result_type(x), jnp.float32))
+    return jnp.asarray(x, promote(jnp.result_type(x), jnp.float32))
 
 
 def like(x: Array, leaf: ArrayLike) -> Array:

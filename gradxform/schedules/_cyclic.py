@@ -56,4 +56,4 @@ def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, tra
     k, cycle = alike(k, 2 * transition_steps)
     x = jnp.abs(real(k % cycle) / real(transition_steps) - 1)
     n = k // cycle
-    return init_value + (peak_value - init_value) * (1 - x) * jnp.power(decay_rate, n)
+    return init_value + (peak_value - init_value) * (1 - x) * jnp.power(decay_rate, real(n))

@@ -35,7 +35,7 @@ def exponential_decay(
     """
     e = since(k, nonnegative(transition_begin))
     n = quotient(e, transition_steps) if staircase else real(e) / positive(transition_steps)
-    v = init_value * jnp.power(decay_rate, n)
+    v = init_value * jnp.power(decay_rate, real(n))
     if end_value is not None:
         v = jnp.where(decay_rate < 1, jnp.maximum(v, end_value), jnp.minimum(v, end_value))
     return jnp.where((transition_steps > 0) & (decay_rate > 0), v, init_value)

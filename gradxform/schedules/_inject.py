@@ -15,7 +15,7 @@ import numpy as np
 
 from gradxform._declare import bind, declaration_of
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import increment, real_part, round_to
+from gradxform._numerics import increment, promote, real_part, round_to
 from gradxform._types import (
     Array,
     ArrayLike,
@@ -137,7 +137,7 @@ class Injection:
         if self.dtype is not None:
             return jnp.dtype(self.dtype)
         kinds = {real_part(dtype_of(x)) for x in flatten(tree)[0] if is_array(x)}
-        return functools.reduce(jnp.promote_types, kinds, jnp.dtype(jnp.float32))
+        return promote(jnp.float32, *kinds)
 
     def states(self) -> dict[str, OptState]:
         """The first states of the schedules."""
@@ -221,7 +221,7 @@ def _settled(value: ArrayLike, dtype: DType, copy: bool = False, scheduled: bool
     if isinstance(value, jax.Array) and not (value.weak_type or (scheduled and jnp.issubdtype(value.dtype, jnp.integer))):
         return jnp.array(value, copy=True) if copy else value
     if jnp.issubdtype(jnp.result_type(value), jnp.complexfloating):
-        dtype = jnp.promote_types(dtype, jnp.complex64)
+        dtype = promote(dtype, jnp.complex64)
     return jnp.array(value, dtype, copy=True) if copy else jnp.asarray(value, dtype)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import INT32_MAX
+from gradxform._numerics import INT32_MAX, result_dtype
 from gradxform._types import Array, ArrayLike, Schedule
 from gradxform.schedules._path import alike, before, since
 from gradxform.schedules._record import AnySteps, admit_part, schedule
@@ -45,6 +45,8 @@ def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence
     """
     begins = [0, *boundaries]
     turns = [f(since(_until(k, begins[i + 1 :]), begin)) for i, (f, begin) in enumerate(zip(schedules, begins, strict=True))]
+    dtype = result_dtype(*turns)
+    turns = [jnp.asarray(turn).astype(dtype) for turn in turns]
     value = turns[0]
     for begin, turn in zip(boundaries, turns[1:], strict=True):
         value = jnp.where(before(k, begin), value, turn)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import INT32_MAX, is_inexact
+from gradxform._numerics import INT32_MAX, is_inexact, promote
 from gradxform._types import Array, ArrayLike
 
 Shape = Callable[[Array], Array]
@@ -21,7 +21,7 @@ def capped(steps: int) -> int:
 
 def real(x: ArrayLike) -> ArrayLike:
     """A number of steps to calculate with: an array in the default dtype or wider."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.result_type(float))) if isinstance(x, jax.Array) else float(x)
+    return x.astype(promote(x.dtype, jnp.result_type(float))) if isinstance(x, jax.Array) else float(x)
 
 
 def alike(k: Array, steps: ArrayLike) -> tuple[Array, ArrayLike]:
@@ -30,7 +30,7 @@ def alike(k: Array, steps: ArrayLike) -> tuple[Array, ArrayLike]:
         return k, capped(steps) if isinstance(steps, int) else steps
     if is_inexact(steps.dtype) or is_inexact(k.dtype):
         return real(k), real(steps)
-    return k, jnp.minimum(steps.astype(jnp.promote_types(steps.dtype, jnp.int32)), INT32_MAX).astype(k.dtype)
+    return k, jnp.minimum(steps.astype(promote(steps.dtype, jnp.int32)), INT32_MAX).astype(k.dtype)
 
 
 def before(k: Array, steps: ArrayLike) -> Array:

@@ -20,9 +20,10 @@ from jax.core import Tracer
 
 from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import INT32_MAX
+from gradxform._numerics import INT32_MAX, is_inexact, promote
 from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, Value, parameter_for, signature_of
 from gradxform.core._transformation import Named, frozen, show
+from gradxform.schedules._path import real
 
 P = ParamSpec("P")
 Equation = Callable[Concatenate[Array, P], ArrayLike]
@@ -52,8 +53,10 @@ class Record(Named):
 
     def __call__(self, k: ArrayLike) -> Array:
         k, declared = _clock(k), declaration_of(self.factory).parameters
-        value = jnp.asarray(self.equation(k, **{name: _seen(declared[name], x) for name, x in self.args.items()}))
-        return jnp.broadcast_to(value, k.shape).astype(jnp.promote_types(value.dtype, jnp.float32))
+        values = {name: x for name, x in self.args.items() if not isinstance(declared[name].range, Duration)}
+        value = jnp.asarray(self.equation(k, **self.args | {name: _widened(x) for name, x in values.items()}))
+        kinds = [x.dtype for x in (k, *jax.tree.leaves(values)) if hasattr(x, "dtype") and is_inexact(x.dtype)] or [value.dtype]
+        return jnp.broadcast_to(value, k.shape).astype(promote(jnp.float32, *kinds))
 
     def title(self) -> str:
         return self.equation.__name__
@@ -79,15 +82,16 @@ class Record(Named):
 def _clock(k: ArrayLike) -> Array:
     """The count as an array in which steps can be subtracted and compared: at least int32, saturated."""
     k = jnp.asarray(k if isinstance(k, jax.Array) else np.minimum(k, np.int64(INT32_MAX)))
-    return k.astype(jnp.promote_types(k.dtype, jnp.int32))
+    return k.astype(promote(k.dtype, jnp.int32))
 
 
-def _seen(parameter: Parameter, x: object) -> object:
-    """An array as float32 or wider, a number of steps and anything else as it is. Not done sooner, so that no record holds a tracer it was
+def _widened(x: Tree) -> Tree:
+    """An array, or those in a list or a dictionary, as numbers to calculate with. Not done sooner, so that no record holds a tracer it was
     not given."""
-    if not isinstance(x, (jax.Array, np.ndarray)) or isinstance(parameter.range, Duration):
-        return x
-    return jnp.asarray(x).astype(jnp.promote_types(x.dtype, jnp.float32))
+    if isinstance(x, (jax.Array, np.ndarray)):
+        return real(jnp.asarray(x))
+    several = isinstance(x, dict) or type(x) is tuple
+    return jax.tree.map(lambda y: real(y) if isinstance(y, jax.Array) and is_inexact(y.dtype) else y, x) if several else x
 
 
 def admit(owner: str, parameter: Parameter, value: object) -> Tree:

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import abs_sq, is_inexact, round_to
+from gradxform._numerics import abs_sq, is_inexact, promote, round_to
 from gradxform._types import Array, Tree, Updates
 from gradxform.core._holes import flatten, paths
 from gradxform.tree._leafwise import is_gap
 
 
 def _wide(g: Array) -> Array:
-    return g.astype(jnp.promote_types(g.dtype, jnp.float32))
+    return g.astype(promote(g.dtype, jnp.float32))
 
 
 def _narrow(x: Array, dtype: np.dtype) -> Array:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
+
 import jax
 import jax.numpy as jnp
 
+from gradxform._numerics import result_dtype
 from gradxform._types import ArrayLike, DType, Shape, Tree
-from gradxform.tree._leafwise import is_gap, leafwise, once
+from gradxform.tree._leafwise import alike, is_gap, leafwise, once
 
 
 def add(tree_x: Tree, tree_y: Tree, *other_trees: Tree) -> Tree:
@@ -27,19 +30,19 @@ def _total(x: Tree, *ys: Tree) -> Tree:
 @leafwise("tree_x", "tree_y", keep="tree_x")
 def sub(tree_x: Tree, tree_y: Tree) -> Tree:
     """x - y; an absent y takes nothing away."""
-    return tree_x - tree_y
+    return once(operator.sub, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def mul(tree_x: Tree, tree_y: Tree) -> Tree:
     """x y"""
-    return tree_x * tree_y
+    return once(operator.mul, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def div(tree_x: Tree, tree_y: Tree) -> Tree:
     """x / y"""
-    return tree_x / tree_y
+    return once(operator.truediv, tree_x, tree_y)
 
 
 @leafwise("tree")
@@ -69,13 +72,15 @@ def real(tree: Tree) -> Tree:
 @leafwise("tree")
 def clip(tree: Tree, min_value: ArrayLike | None = None, max_value: ArrayLike | None = None) -> Tree:
     """min(max(x, min_value), max_value); a bound that is `None` does not bind."""
-    return jnp.clip(tree, min_value, max_value)
+    dtype = result_dtype(*(x for x in (tree, min_value, max_value) if x is not None))
+    bound = lambda x: x if x is None else jnp.asarray(x, dtype)
+    return jnp.clip(jnp.asarray(tree, dtype), bound(min_value), bound(max_value))
 
 
 @leafwise("tree_x", "tree_y")
 def where(condition: ArrayLike, tree_x: Tree, tree_y: Tree) -> Tree:
     """x where the condition (one array for all leaves) holds, y elsewhere."""
-    return jnp.where(condition, tree_x, tree_y)
+    return jnp.where(condition, *alike(tree_x, tree_y))
 
 
 @leafwise("tree")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Literal
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._numerics import round_to
+from gradxform._numerics import promote, round_to
 from gradxform._types import DType, Tree
 from gradxform.tree._leafwise import leafwise
 
@@ -48,10 +47,10 @@ def dtype(tree: Tree, mixed_dtype_handler: MixedDtypes | None = None) -> np.dtyp
     if mixed_dtype_handler is None:
         listed = ", ".join(f"{path} is {d}" for path, d in found.items())
         raise StructureError(f"tree.dtype: the leaves should have one dtype, but {listed}. Pass `mixed_dtype_handler`.")
-    promoted = functools.reduce(jnp.promote_types, dtypes)
+    promoted = promote(*dtypes)
     if mixed_dtype_handler == "promote":
         return promoted
-    is_lowest = lambda d: all(jnp.promote_types(d, other) == other for other in dtypes)
+    is_lowest = lambda d: all(promote(d, other) == other for other in dtypes)
     extremes = [d for d in dtypes if (d == promoted if mixed_dtype_handler == "highest" else is_lowest(d))]
     if not extremes:
         raise StructureError(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, ParamSpec
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import result_dtype, round_to, widen
 from gradxform._types import Array, ArrayLike, Tree, signature_of
 
 P = ParamSpec("P")
@@ -57,9 +57,15 @@ def wide(x: ArrayLike) -> Array:
     return x.astype(widen(x.dtype))
 
 
+def alike(*xs: ArrayLike) -> list[Array]:
+    """All of them as arrays of the dtype that the standard promotion gives to what is computed of them."""
+    dtype = result_dtype(*xs)
+    return [x if isinstance(x, jax.Array) and x.dtype == dtype else jnp.asarray(x).astype(dtype) for x in xs]
+
+
 def once(f: Callable[..., Tree], *xs: ArrayLike) -> Tree:
     """f(*xs) in the dtype that JAX promotes `xs` to, but computed in float32 or wider and rounded once."""
-    dtype = jnp.result_type(*xs)
-    if widen(dtype) == dtype:
+    dtype = result_dtype(*xs)
+    if widen(dtype) == dtype and all(getattr(x, "dtype", dtype) == dtype for x in xs):
         return f(*xs)
     return round_to(f(*(jnp.asarray(x, widen(dtype)) for x in xs)), dtype)

@@ -6,11 +6,13 @@ moment stays.
 
 from __future__ import annotations
 
+import operator
+
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq, is_inexact, real_part, round_to
+from gradxform._numerics import abs_sq, is_inexact, promote, real_part, round_to
 from gradxform._types import Array, ArrayLike, Tree, Updates
-from gradxform.tree._leafwise import leafwise, wide
+from gradxform.tree._leafwise import alike, leafwise, once, wide
 
 
 @leafwise("updates", "moments", keep="moments")
@@ -31,19 +33,22 @@ def update_moment_per_elem_norm(updates: Updates, moments: Tree, decay: ArrayLik
 @leafwise("updates", "moments", keep="moments")
 def update_infinity_moment(updates: Updates, moments: Tree, decay: ArrayLike, eps: ArrayLike) -> Tree:
     """m <- max(|g| + eps, decay m)"""
-    return _store(jnp.maximum(jnp.abs(wide(updates)) + eps, wide(moments) * _coefficient(decay)), moments)
+    size, old = once(operator.add, jnp.abs(wide(updates)), eps), once(operator.mul, wide(moments), _coefficient(decay))
+    return _store(jnp.maximum(*alike(size, old)), moments)
 
 
 @leafwise("moment")
 def bias_correction(moment: Tree, decay: ArrayLike, count: ArrayLike) -> Tree:
     """m / (1 - decay^count)"""
     m = wide(moment)
-    return _store(m / (1 - _coefficient(decay) ** jnp.asarray(count).astype(real_part(m.dtype))), moment)
+    count = jnp.asarray(count).astype(promote(real_part(m.dtype), jnp.float32))
+    return _store(once(operator.truediv, m, 1 - once(operator.pow, _coefficient(decay), count)), moment)
 
 
 def _average(x: Array, moment: ArrayLike, decay: ArrayLike) -> Array:
     decay = _coefficient(decay)
-    return _store(x * (1 - decay) + wide(moment) * decay, moment)
+    x, m, kept, new = alike(x, wide(moment), decay, 1 - decay)
+    return _store(x * new + m * kept, moment)
 
 
 def _coefficient(x: ArrayLike) -> ArrayLike:

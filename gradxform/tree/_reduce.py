@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq, is_inexact, widen
 from gradxform._types import Array, ArrayLike, Tree
-from gradxform.tree._leafwise import is_gap, leafwise, wide
+from gradxform.tree._leafwise import alike, is_gap, leafwise, wide
 
 Value = TypeVar("Value")
 Empty = TypeVar("Empty")
@@ -31,7 +31,7 @@ def sum(tree: Tree, associative_reduction: bool = False) -> Array | int:
     """The sum of all elements. `associative_reduction` adds the leaves pairwise, which compiles faster for large trees."""
     sums = [_sum(x) for x in jax.tree.leaves(tree)]
     if associative_reduction:
-        return jax.tree.reduce_associative(operator.add, sums, identity=0)
+        return jax.tree.reduce_associative(operator.add, alike(*sums) if sums else sums, identity=0)
     return _fold(operator.add, sums, 0)
 
 
@@ -76,7 +76,7 @@ def allclose(a: Tree, b: Tree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, e
     def close(x: Tree, y: Tree) -> Array | bool:
         if is_gap(x) or is_gap(y):
             return is_gap(x) and is_gap(y)
-        return jnp.allclose(wide(x), wide(y), rtol=rtol, atol=atol, equal_nan=equal_nan)
+        return jnp.allclose(*alike(wide(x), wide(y)), rtol=rtol, atol=atol, equal_nan=equal_nan)
 
     return _fold(operator.and_, jax.tree.leaves(jax.tree.map(close, a, b, is_leaf=is_gap)), True)
 
@@ -92,7 +92,7 @@ def _inner(tree_x: Tree, tree_y: Tree) -> Tree:
         raise StructureError(
             f"tree.vdot: leaves of shapes {jnp.shape(tree_x)} and {jnp.shape(tree_y)} meet. They must agree; nothing is broadcast."
         )
-    return jnp.vdot(wide(tree_x), wide(tree_y), precision="highest")
+    return jnp.vdot(*alike(wide(tree_x), wide(tree_y)), precision="highest")
 
 
 def _nonempty(tree: Tree) -> list[Any]:
@@ -100,4 +100,5 @@ def _nonempty(tree: Tree) -> list[Any]:
 
 
 def _fold(join: Callable[[Value, Value], Value], xs: list[Value], empty: Empty) -> Value | Empty:
+    xs = alike(*xs) if any(isinstance(x, jax.Array) for x in xs) else xs
     return functools.reduce(join, xs) if xs else empty

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
+
 import jax.numpy as jnp
 
-from gradxform._numerics import is_inexact, round_to, widen
+from gradxform._numerics import is_inexact, promote, round_to, widen
 from gradxform._types import Array, ArrayLike, Tree
-from gradxform.tree._leafwise import leafwise
+from gradxform.tree._leafwise import alike, leafwise
 
 
 @leafwise("new_tensors", "old_tensors")
@@ -23,9 +25,10 @@ def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Array | 
     new, old = jnp.asarray(new_tensors), jnp.asarray(old_tensors)
     if not is_inexact(old.dtype):
         return new.astype(old.dtype)
-    wide = widen(jnp.promote_types(new.dtype, old.dtype))
+    wide = widen(promote(new.dtype, old.dtype))
     new, moved = new.astype(wide), old.astype(wide)
-    return round_to(step_size * new + (1 - step_size) * moved, old.dtype)
+    new, moved, step, rest = alike(new, moved, step_size, 1 - step_size)
+    return round_to(step * new + rest * moved, old.dtype)
 
 
 def periodic_update(new_tensors: Tree, old_tensors: Tree, steps: ArrayLike, update_period: ArrayLike) -> Tree:
@@ -38,7 +41,7 @@ def periodic_update(new_tensors: Tree, old_tensors: Tree, steps: ArrayLike, upda
     Source   Mnih et al. 2015, doi:10.1038/nature14236; Grill et al. 2020, arXiv:2006.07733.
     Differs  the result has the dtypes of the old tensors.
     """
-    due = jnp.asarray(steps) % update_period == 0
+    due = operator.mod(*alike(steps, update_period)) == 0
 
     @leafwise("new", "old")
     def choose(new: ArrayLike, old: ArrayLike) -> Array:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import increment, real_part
+from gradxform._numerics import increment, promote, real_part
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, Shared, Tree, Updates
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._hyper import UNTRACEABLE, evaluate
@@ -108,7 +108,7 @@ def _left(g: Array, mean: Array, emit: Array) -> Array:
 
 def mean_with(g: Array, mean: Array, n: Array, skip: Array | None) -> Array:
     """The mean of n gradients, and of one more."""
-    new = mean + (g - mean) / (n + 1).astype(real_part(jnp.result_type(g, mean)))
+    new = mean + (g - mean) / (n + 1).astype(real_part(promote(g.dtype, mean.dtype)))
     return new if skip is None else jnp.where(skip, mean, new)
 
 

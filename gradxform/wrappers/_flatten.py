@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import round_to
+from gradxform._numerics import promote, round_to
 from gradxform._types import Array, Inner, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import as_array, dtype_of, is_array, is_gap
@@ -23,7 +23,7 @@ class Vector(View):
 
     def see(self, tree: Tree) -> Array | jax.ShapeDtypeStruct:
         leaves = [x for x in Trees("flatten", tree).leaves if is_array(x)]
-        dtype = jnp.result_type(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
+        dtype = promote(*map(dtype_of, leaves)) if leaves else jnp.dtype(jnp.float32)
         if any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
             return jax.ShapeDtypeStruct((sum(math.prod(x.shape) for x in leaves),), dtype)
         return jnp.concatenate([jnp.zeros(0, dtype), *(as_array(x).astype(dtype).ravel() for x in leaves)])
@@ -31,9 +31,9 @@ class Vector(View):
     def put(self, tree: Tree, seen: Array) -> Tree:
         trees = Trees("flatten", tree)
         leaves = trees.arrays
-        own = jnp.result_type(*leaves) if leaves else seen.dtype
+        own = promote(*map(dtype_of, leaves)) if leaves else seen.dtype
         parts = jnp.split(seen, list(itertools.accumulate(x.size for x in leaves))[:-1]) if leaves else []
-        dtype_at = lambda x: x.dtype if seen.dtype == own else jnp.promote_types(x.dtype, seen.dtype)  # wider updates stay so
+        dtype_at = lambda x: x.dtype if seen.dtype == own else promote(x.dtype, seen.dtype)  # wider updates stay so
         return trees.together(
             trees.put(trees.leaves, [round_to(u, dtype_at(x)).reshape(x.shape) for x, u in zip(leaves, parts, strict=True)])
         )

@@ -110,7 +110,8 @@ def reduce_on_plateau(
              another argument < 0, rtol and atol both 0.
     """
     n = increment(s.count)
-    mean = (s.count * s.avg_value + jnp.asarray(c.value, s.avg_value.dtype)) / n
+    dtype = s.avg_value.dtype
+    mean = (s.count.astype(dtype) * s.avg_value + jnp.asarray(c.value, dtype)) / n.astype(dtype)
     waiting = s._replace(count=n, avg_value=mean)
     judged = _judged(s, mean, factor, patience, rtol, atol, cooldown, min_scale)
     full = n == accumulation_size

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import promote, round_to, widen
 from gradxform._types import (
     Array,
     Clock,
@@ -95,7 +95,7 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
     def at(y: Array, z: Array) -> Array:
         if not is_array(y):
             return y
-        wide = jnp.promote_types(widen(dtype_of(y)), jnp.result_type(z))
+        wide = promote(widen(dtype_of(y)), jnp.result_type(z))
         return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), state.b1), dtype_of(y))
 
     return jax.tree.map(at, params, state.z, is_leaf=is_gap)

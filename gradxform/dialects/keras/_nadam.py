@@ -15,7 +15,7 @@ from gradxform.transforms import scale_by_learning_rate
 
 
 def _advance(u_product, c, b1):
-    return u_product * _momentum(c.t, b1)
+    return u_product * _momentum(c.t.astype(c.dtype), b1)
 
 
 class NadamState(NamedTuple):

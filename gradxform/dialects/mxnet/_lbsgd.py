@@ -13,6 +13,7 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._hyper import evaluate
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.mxnet._mxnet import Common, clipped, clips, decay, filled, finished, mxnet_optimizer, rate, rescaled
+from gradxform.schedules._path import real
 from gradxform.transforms import scale, trace
 from gradxform.wrappers import accumulate as accumulated
 
@@ -67,7 +68,7 @@ class WarmUp:
         size = self.batches.size
         if self.steps <= 1:
             return jnp.where(n >= self.steps, size, 1)
-        return 1 + (size - 1) * jnp.minimum(n / float(self.steps), 1) ** CURVES[self.strategy]
+        return 1 + (size - 1) * jnp.minimum(real(n) / float(self.steps), 1) ** CURVES[self.strategy]
 
 
 @per_leaf(needs=("params",))

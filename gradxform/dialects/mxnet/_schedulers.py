@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, Count, NonNegative, Unit, Whole
 from gradxform.core._hyper import is_number
-from gradxform.schedules._path import capped, cosine
+from gradxform.schedules._path import capped, cosine, real
 from gradxform.schedules._record import admit_part, schedule
 
 Mode = Literal["linear", "constant"]
@@ -25,7 +25,7 @@ def _warm(k: Array, value: Array, base_lr: float | Array, steps: int, begin: flo
     if not steps:
         return value
     n = k - (capped(steps) - 1)  # of the updates after the warm-up, negative before
-    rise = begin if mode == "constant" else begin + (base_lr - begin) * ((n + steps) / float(steps))
+    rise = begin if mode == "constant" else begin + (base_lr - begin) * (real(n + steps) / float(steps))
     return jnp.where(n < 0, rise, value)
 
 
@@ -33,7 +33,7 @@ def _progress(k: Array, max_update: int, warmup_steps: int) -> Array:
     """(n - warmup_steps) / (max_update - warmup_steps) in [0, 1], exactly 1 from the end on."""
     n = jnp.maximum(k - capped(warmup_steps) + 1, 0)
     steps = max_update - warmup_steps
-    return jnp.where(n < steps, jnp.minimum(n / float(steps), 1), 1)
+    return jnp.where(n < steps, jnp.minimum(real(n) / float(steps), 1), 1)
 
 
 def _ordered(owner: str, base_lr: float | Array, warmup_begin_lr: float | Array) -> None:
@@ -80,7 +80,7 @@ def factor_scheduler(
     Raises   HyperparameterError: an argument out of range, warmup_begin_lr > base_lr, an unknown warmup_mode.
     """
     i = k // capped(step)
-    v = jnp.where(i > 0, jnp.maximum(base_lr * jnp.power(factor, i), stop_factor_lr), base_lr)
+    v = jnp.where(i > 0, jnp.maximum(base_lr * jnp.power(factor, real(i)), stop_factor_lr), base_lr)
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
@@ -117,7 +117,7 @@ def multi_factor_scheduler(
     Differs  a factor below 0 raises.
     Raises   HyperparameterError: an argument out of range, `step` not increasing, warmup_begin_lr > base_lr, an unknown warmup_mode.
     """
-    v = base_lr * jnp.power(factor, sum((k >= capped(s)).astype(k.dtype) for s in step))
+    v = base_lr * jnp.power(factor, real(sum((k >= capped(s)).astype(k.dtype) for s in step)))
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 

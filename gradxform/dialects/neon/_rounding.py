@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import widen
+from gradxform._numerics import promote, widen
 from gradxform._types import Array, Inner, Key, Tree
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._holes import dtype_of, is_array
@@ -27,7 +27,7 @@ def _is_narrow(p: Tree) -> bool:
 
 def _step(p: Array, u: Array, key: Array) -> Array:
     """The update that takes p to p + u, rounded at random."""
-    wide = p.astype(jnp.promote_types(widen(p.dtype), u.dtype))
+    wide = p.astype(promote(widen(p.dtype), u.dtype))
     return stochastic_round(wide + u, p.dtype, key).astype(wide.dtype) - wide
 
 

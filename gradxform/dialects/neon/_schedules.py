@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, Count, NonNegative, Positive, Real, Whole
-from gradxform.schedules._path import capped
+from gradxform.schedules._path import capped, real
 from gradxform.schedules._record import admit_part
 from gradxform.schedules._record import schedule as record
 
@@ -55,7 +55,7 @@ def schedule(
     """
     e = _epochs(k, updates_per_epoch)
     passed = sum(((e >= capped(m)).astype(k.dtype) for m in step_config or ()), jnp.zeros_like(k))
-    return learning_rate * jnp.power(change, passed)
+    return learning_rate * jnp.power(change, real(passed))
 
 
 def _settle_step(step_config: Sequence[int], change: Sequence[float | Array]) -> Mapping[str, Any]:
@@ -97,7 +97,7 @@ def power_schedule(k: Array, learning_rate: NonNegative, step_config: Count, cha
     Differs  no.
     Raises   HyperparameterError: an argument out of range.
     """
-    return learning_rate * jnp.power(change, _epochs(k, updates_per_epoch) // capped(step_config))
+    return learning_rate * jnp.power(change, real(_epochs(k, updates_per_epoch) // capped(step_config)))
 
 
 @record
@@ -111,7 +111,7 @@ def exp_schedule(k: Array, learning_rate: NonNegative, decay: NonNegative, updat
     Differs  no.
     Raises   HyperparameterError: an argument out of range.
     """
-    return learning_rate / (1 + decay * _epochs(k, updates_per_epoch))
+    return learning_rate / (1 + decay * real(_epochs(k, updates_per_epoch)))
 
 
 @record
@@ -126,7 +126,7 @@ def poly_schedule(k: Array, learning_rate: NonNegative, total_epochs: Count, pow
     Raises   HyperparameterError: an argument out of range.
     """
     e = _epochs(k, updates_per_epoch)
-    left = jnp.where(e < capped(total_epochs), jnp.maximum(1 - e / float(total_epochs), 0), 0)
+    left = jnp.where(e < capped(total_epochs), jnp.maximum(1 - real(e) / float(total_epochs), 0), 0)
     return learning_rate * left**power
 
 
@@ -141,4 +141,4 @@ def shift_schedule(k: Array, learning_rate: NonNegative, interval: Count, shift:
     Differs  shift need not be whole.
     Raises   HyperparameterError: an argument out of range.
     """
-    return learning_rate * jnp.exp2(-shift * (_epochs(k, updates_per_epoch) // capped(interval)))
+    return learning_rate * jnp.exp2(-shift * real(_epochs(k, updates_per_epoch) // capped(interval)))

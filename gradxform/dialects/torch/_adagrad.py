@@ -22,7 +22,7 @@ def decay_by_inverse_time(g, s, p, c, decay_rate: NonNegative):
     Differs  no.
     Raises   HyperparameterError: decay_rate < 0.
     """
-    return g / (1 + decay_rate * (c.t - 1)), s
+    return g / (1 + decay_rate * (c.t - 1).astype(c.dtype)), s
 
 
 @torch_optimizer(core="adagrad", example={"lr": 0.1})

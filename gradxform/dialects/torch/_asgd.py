@@ -18,7 +18,7 @@ def _start(lr):
 
 
 def _advance(eta, c, lr, lambd, alpha):
-    return lr / (1 + lambd * lr * c.t) ** alpha
+    return lr / (1 + lambd * lr * c.t.astype(c.dtype)) ** alpha
 
 
 class AsgdState(NamedTuple):
@@ -47,7 +47,7 @@ def averaged_descent(
     Raises   MissingArgumentError: no params. HyperparameterError: lr or lambd < 0.
     """
     q = p * (1 - lambd * s.eta) - s.eta * g
-    n = c.t - 1 - t0
+    n = c.t.astype(c.dtype) - 1 - t0
     ax = jnp.where(n > 1, s.ax + (q - s.ax) / jnp.maximum(n, 1), q)
     return q - p, s._replace(ax=ax)
 

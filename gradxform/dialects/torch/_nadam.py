@@ -14,7 +14,7 @@ from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 
 
 def _advance(momentum_product, c, b1, momentum_decay):
-    return momentum_product * _momentum(c.t, b1, momentum_decay)
+    return momentum_product * _momentum(c.t.astype(c.dtype), b1, momentum_decay)
 
 
 class ScaleByNadamState(NamedTuple):
@@ -49,7 +49,8 @@ def scale_by_torch_nadam(
     Differs  no.
     Raises   HyperparameterError: b1 or b2 outside [0, 1), eps or momentum_decay < 0.
     """
-    now, ahead = _momentum(c.t, b1, momentum_decay), _momentum(c.t + 1, b1, momentum_decay)
+    t = c.t.astype(c.dtype)
+    now, ahead = _momentum(t, b1, momentum_decay), _momentum(t + 1, b1, momentum_decay)
     mu, nu = moments(g, s, b1, b2)
     product = c.momentum_product
     m = ahead * mu / (1 - product * ahead) + (1 - now) * g / (1 - product)
