@@ -19,6 +19,12 @@ INT32_MAX = np.iinfo(np.int32).max
 
 
 @functools.cache
+def is_whole(dtype: DType) -> bool:
+    """Whether it is of integers or of flags."""
+    return bool(jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, np.bool_))
+
+
+@functools.cache
 def is_inexact(dtype: DType) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.inexact))
 

@@ -11,8 +11,8 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._numerics import promote, round_to, widen
 from gradxform._types import Array, Params, Updates
-from gradxform.core._holes import is_gap
-from gradxform.core._trees import Trees
+from gradxform.core._holes import is_gap, is_sparse
+from gradxform.core._trees import DENSE, Trees
 
 
 @jax.jit
@@ -42,6 +42,10 @@ def add_leaves(owner: str, params: Params, updates: Updates, add: Callable[[int,
     for i, (p, u) in enumerate(zip(trees.leaves, us, strict=True)):
         if is_gap(p) or is_gap(u) or _is_float0(u):
             continue
+        if is_sparse(u):
+            raise StructureError(
+                f"{owner}: at {trees.paths[i]!r} the parameter is dense, but the update is a {type(u).__name__}. {DENSE}"
+            )
         if np.shape(p) != np.shape(u):
             raise StructureError(
                 f"{owner}: at {trees.paths[i]!r} the parameter has shape {np.shape(p)}, but the update has {np.shape(u)}. "

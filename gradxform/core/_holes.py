@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
 from jax.tree_util import GetAttrKey
 
-from gradxform._numerics import is_inexact
+from gradxform._numerics import is_inexact, is_whole
 from gradxform._types import Array, DType, OptState, Params, Tree, TreeDef
 from gradxform.tree._leafwise import MaskedNode as MaskedNode
 from gradxform.tree._leafwise import is_gap
@@ -25,6 +25,12 @@ def is_array(x: object) -> bool:
     if dtype is None:
         return isinstance(x, (float, complex))
     return is_inexact(dtype) and hasattr(x, "shape")
+
+
+def is_whole_array(x: object) -> bool:
+    """A leaf of whole numbers or flags: as a parameter it is none to optimise, as a gradient of another it is a gradient."""
+    dtype = getattr(x, "dtype", None)
+    return isinstance(x, int) if dtype is None else is_whole(dtype) and hasattr(x, "shape")
 
 
 def dtype_of(x: Tree) -> np.dtype:
@@ -67,6 +73,22 @@ def _put(x: Array, sharding: NamedSharding) -> Array:
 
 def is_key(x: object) -> TypeGuard[Array]:
     return isinstance(x, jax.Array) and bool(jnp.issubdtype(x.dtype, jax.dtypes.prng_key))
+
+
+def is_sparse(x: object) -> bool:
+    """A sparse array of JAX's, a node of the tree whose leaves are its data and their indices."""
+    sparse = sys.modules.get("jax.experimental.sparse")
+    return sparse is not None and isinstance(x, sparse.JAXSparse)
+
+
+def sparse_indices(tree: Tree) -> set[int]:
+    """Which leaves of `flatten(tree)` are indices of a sparse array."""
+    found, i = set(), 0
+    for node in jax.tree.leaves(tree, is_leaf=lambda x: is_gap(x) or is_sparse(x)):
+        inside = jax.tree.leaves(node) if is_sparse(node) else [node]
+        found |= {i + j for j, x in enumerate(inside) if is_sparse(node) and x is not node.data}
+        i += len(inside)
+    return found
 
 
 def flatten(tree: Tree) -> tuple[list[Tree], TreeDef]:

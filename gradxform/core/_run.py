@@ -160,6 +160,7 @@ def run_leaves(
     trees = Trees(program.name, updates)
     states = [s.layout.own(state) for s, state in zip(stages, states, strict=True)]
     records = [s.layout.read(state, s.kernel.name) for s, state in zip(stages, states, strict=True)]
+    trees.settle(params, *(getattr(record, f) for s, record in zip(stages, records, strict=True) for f in s.layout.like_params))
     parts = zip(stages, states, records, _ticks(stages, states), strict=True)
     columns = [Column(s, trees, state, record, t, params, extra) for s, state, record, t in parts]
     gs = trees.pick(trees.leaves)

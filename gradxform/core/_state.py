@@ -56,6 +56,11 @@ class Layout:
         return self._of("leaf")
 
     @functools.cached_property
+    def like_params(self) -> tuple[str, ...]:
+        """Names of those of them whose entries have the axes of the leaf."""
+        return tuple(name for name in self.leaf if self.fields[name].axes is None)
+
+    @functools.cached_property
     def shared(self) -> tuple[str, ...]:
         """Names of the fields with one value, without the clock and the random key."""
         return self._of("shared")

@@ -6,15 +6,21 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import increment
+from gradxform._numerics import increment, is_inexact
 from gradxform._types import Array, Shape, Tree, TreeDef, Updates
-from gradxform.core._holes import as_array, flatten, is_array, is_gap, paths
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, is_whole_array, paths, sparse_indices
 
 advance = jax.jit(lambda counts: [increment(t) for t in counts])
 """Clocks, each one update later, in one call."""
+
+DENSE = (
+    "A sparse array is a gradient of a parameter that is sparse too, element by element of its data. For any other parameter make it "
+    "dense: `jax.tree.map(lambda g: g.todense(), grads, is_leaf=lambda g: isinstance(g, jax.experimental.sparse.JAXSparse))`."
+)
 
 
 class Trees:
@@ -30,8 +36,35 @@ class Trees:
     def __init__(self, owner: str, updates: Updates):
         self.owner, self.updates = owner, updates
         self.leaves, self.treedef = flatten(updates)
+        self._look()
+
+    def settle(self, *beside: Tree) -> None:
+        """Decide what is a gradient, once for all that is done with these updates.
+
+        Where the parameter is of whole numbers there is nothing to optimise: its update is 0 in its dtype. For any other parameter, and for
+        an unknown one, whole numbers and flags are a gradient, in the dtype of the parameter or the default one. What the parameters are,
+        the first of the trees `beside` that is laid out like the updates says: the parameters, or what a state keeps for each of them.
+        """
+        known = next((parts for tree in beside if tree is not None and (parts := self._parts(tree))), [])
+        odd = len(self.present) < len(self.leaves) and any(map(is_whole_array, self.leaves))
+        if not odd and all(dtype is not None and is_inexact(dtype) for dtype in {getattr(x, "dtype", None) for x in known}):
+            return
+        indices = sparse_indices(self.updates) if odd else set()
+        beside = [self.leaves[i] if i in indices else p for i, p in enumerate(known or [None] * len(self.leaves))]
+        self.leaves = [_settled(g, p) for g, p in zip(self.leaves, beside, strict=True)]
+        self.updates = self.together(self.leaves)
+        self._look()
+
+    def _look(self) -> None:
         self.present = [i for i, x in enumerate(self.leaves) if is_array(x)]
         self.shapes = [getattr(x, "shape", None) for x in self.leaves]
+
+    def _parts(self, tree: Tree) -> list[Tree] | None:
+        """The parts of a tree that belong to the leaves of the updates; None where it is laid out otherwise."""
+        try:
+            return self.treedef.flatten_up_to(tree)
+        except (ValueError, TypeError, KeyError):
+            return None
 
     @functools.cached_property
     def paths(self) -> list[str]:
@@ -52,8 +85,11 @@ class Trees:
             at = f" They part at {', '.join(odd[:5])}." if odd else " Their containers are of different types."
             raise StructureError(
                 f"{self.owner}: {what} should have the structure of the updates, but has another.{at} "
-                f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. Pass gradients of the parameters that `init` saw."
+                f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. {self._advice()}"
             ) from e
+
+    def _advice(self) -> str:
+        return DENSE if sparse_indices(self.updates) else "Pass gradients of the parameters that `init` saw."
 
     def like(self, what: str, tree: Tree) -> list[Tree]:
         """As `take`, and each part must be an array of the update's shape."""
@@ -85,6 +121,14 @@ class Trees:
 
     def together(self, parts: Sequence[Tree]) -> Tree:
         return self.treedef.unflatten(parts)
+
+
+def _settled(g: Tree, p: Tree) -> Tree:
+    if not (is_array(g) or is_whole_array(g)):
+        return g
+    if is_whole_array(p):
+        return jnp.zeros_like(p)
+    return g if is_array(g) else jnp.asarray(g, dtype_of(p) if is_array(p) else jnp.result_type(float))
 
 
 def _outline(tree: Tree) -> str:

@@ -139,6 +139,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     state = layout.own(state)
     record = layout.read(state, kernel.name)
     trees = Trees(kernel.name, updates)
+    trees.settle(params, *(getattr(record, f) for f in layout.like_params))
     clock = getattr(state, layout.clock) if layout.clock else None
     t = None if clock is None else advance([clock])[0]
     k = layout.completed(state)
@@ -146,7 +147,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
-    u, new = returned(kernel, kernel.function(updates, record, params, c, **args))
+    u, new = returned(kernel, kernel.function(trees.updates, record, params, c, **args))
     if layout.cls is None:
         return u, new
     fields: dict[str, Any] = {}

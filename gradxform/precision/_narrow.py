@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import StructureError
 from gradxform._numerics import widen
 from gradxform._types import Array, DType
 
@@ -26,6 +27,8 @@ def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
     """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded."""
     if not loses_bits(x, dtype):
         return x.astype(dtype)
+    if jnp.finfo(dtype).bits < 16:
+        raise StructureError(f"Rounding at random is for dtypes of at least 16 bits, but got {jnp.dtype(dtype)}. Round to nearest.")
     if jnp.iscomplexobj(x):
         part, keys = jnp.finfo(dtype).dtype, jax.random.split(key)
         return jax.lax.complex(narrow_at_random(x.real, part, keys[0]), narrow_at_random(x.imag, part, keys[1]))
@@ -42,7 +45,7 @@ def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
     if jnp.iscomplexobj(x):
         part = jnp.finfo(dtype).dtype
         return jax.lax.complex(narrow(x.real, part), narrow(x.imag, part))
-    if not loses_bits(x, dtype):
+    if not loses_bits(x, dtype) or jnp.finfo(dtype).bits < 16:
         return x.astype(dtype)
     wide, small = jnp.finfo(x.dtype), jnp.finfo(dtype)
     bits = jax.lax.bitcast_convert_type(x, _UNSIGNED[wide.bits])
