@@ -5,10 +5,10 @@ State fields     `Updates` (one array per leaf, like the parameter), `RealUpdate
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
                  `Clock` (the number of updates so far), `Key` (a shared random key; the kernel sees `c.key`), `Inner` (the state of a
                  transformation inside). `Annotated[Updates, Field(...)]` says what is special about one.
-Hyperparameters  `Decay`, `Unit`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`: data, a number, scalar array or
-                 schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be negative, a
-                 bound infinite. In a kernel they stand bare, since its body computes with what a schedule has become; where a caller's
-                 value is only handed on, `Decay[Hyper]` says what may be given.
+Hyperparameters  `Decay`, `Unit`, `Average`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`: data, a number, scalar
+                 array or schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be
+                 negative, a bound infinite. In a kernel they stand bare, since its body computes with what a schedule has become;
+                 where a caller's value is only handed on, `Decay[Hyper]` says what may be given.
                  `Count`, `Whole`: a static whole number from 1 or 0. Anything else in a kernel's signature is static; a `Literal` lists
                  its possible values, and of a `tuple[...]` each part is checked: `Decay[Hyper]` may be a schedule there, `Decay` not.
 """
@@ -226,7 +226,7 @@ class Range:
     @property
     def is_fraction(self) -> bool:
         """Whether `1 - x` matters, so that it is carried along with x."""
-        return (self.low, self.high) == (0.0, 1.0)
+        return self.low in (-1.0, 0.0) and self.high == 1.0
 
 
 if TYPE_CHECKING:
@@ -241,6 +241,7 @@ Positive = Annotated[Value, Range("(0, inf)")]
 NonNegative = Annotated[Value, Range("[0, inf)")]
 Real = Annotated[Value, Range("(-inf, inf)")]
 Momentum = Annotated[Value, Range("[-1, 1]")]
+Average = Annotated[Value, Range("(-1, 1)")]
 Bound = Annotated[Value, Range("[0, inf]")]
 Floor = Annotated[Value, Range("[-inf, inf)")]
 Count = Annotated[int, Range("[1, inf)")]

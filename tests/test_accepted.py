@@ -134,6 +134,28 @@ o.lars(0.1, momentum=-0.5)
 o.lars(0.1, momentum=0.0)
 o.lars(0.1, trust_coefficient=-0.01)
 o.lars(0.1, trust_coefficient=1)
+o.ema(-0.5)
+o.ema(-0.5, debias=False)
+o.adam(1e-2, b1=-0.5)
+o.adam(1e-2, b1=-0.5, nesterov=True)
+o.adamw(1e-2, b1=jnp.float32(-0.2))
+o.adamax(1e-2, b1=-0.5)
+o.amsgrad(1e-2, b1=-0.5)
+o.adabelief(1e-2, b1=-0.5)
+o.radam(1e-2, b1=-0.5)
+o.lamb(1e-2, b1=-0.5)
+o.lion(1e-2, b1=-0.5, b2=-0.5)
+o.novograd(1e-2, b1=-0.5)
+o.sm3(1e-1, momentum=-0.5)
+o.signum(1e-2, beta=-0.5)
+o.adafactor(1e-1, min_dim_size_to_factor=2, momentum=-0.5)
+o.contrib.adopt(1e-2, b1=-0.5)
+o.contrib.acprop(1e-2, b1=-0.5)
+o.contrib.ademamix(1e-2, b1=-0.5)
+o.contrib.simplified_ademamix(1e-2, b1=-0.5)
+o.contrib.muon(1e-2, beta=-0.5)
+o.contrib.momo(beta=-0.5) : value
+o.contrib.momo_adam(b1=-0.5) : value
 # decays at both ends
 o.ema(0.0)
 o.ema(0)
@@ -512,8 +534,9 @@ def test_a_negative_rate_climbs():
 
 REFUSED = {
     "rate": [lambda v: gx.sgd(v), (math.nan, math.inf, -math.inf, 1j, "0.1", None, True, [0.1])],
-    "decay": [lambda v: gx.adam(0.1, v), (2.0, 1.0, -0.1, math.nan)],
-    "ema": [lambda v: gx.ema(v), (2.0, 1.1, -0.1, math.nan)],
+    "decay": [lambda v: gx.adam(0.1, b2=v), (2.0, 1.0, -0.1, math.nan)],
+    "ema": [lambda v: gx.ema(v), (2.0, 1.1, -1.0, math.nan)],
+    "mean": [lambda v: gx.adam(0.1, v), (2.0, 1.0, -1.0, math.nan)],
     "momentum": [lambda v: gx.sgd(0.1, v), (2.0, -1.1, math.nan)],
     "threshold": [lambda v: gx.clip_by_global_norm(v), (-1.0, -math.inf, math.nan)],
     "eps": [lambda v: gx.adam(0.1, eps=v), (-1e-8, math.inf, math.nan)],

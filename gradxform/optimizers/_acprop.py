@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative, Real
+from gradxform._types import Average, Decay, Hyper, MaskOrFn, NonNegative, Real
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adabelief import ScaleByBeliefState
 from gradxform.registry import optimizer, transform
@@ -15,7 +15,7 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 @transform(source="Zhuang et al. 2021, arXiv:2110.05454, Algorithm 2")
 @elementwise(ScaleByBeliefState)
 def scale_by_acprop(
-    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-16, eps_root: NonNegative = 1e-16
+    g, s, p, c, b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-16, eps_root: NonNegative = 1e-16
 ):  # fmt: skip
     """Divide the gradient by the running size of its earlier surprises, this one left out.
 
@@ -31,7 +31,7 @@ def scale_by_acprop(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2021, arXiv:2110.05454, Algorithm 2; the 1 at the first update: Optax.
     Differs  float32 averages for narrow parameters; nu is real.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     past = 1 - b2 ** jnp.maximum(c.t - 1, 1).astype(c.dtype)
     d = jnp.where(c.t > 1, jnp.sqrt(s.nu / past), 1) + eps
@@ -48,7 +48,7 @@ def scale_by_acprop(
 )
 def acprop(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-16,
     eps_root: NonNegative[Hyper] = 1e-16,
@@ -67,7 +67,7 @@ def acprop(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2021, arXiv:2110.05454, Algorithm 2.
     Differs  as `scale_by_acprop`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     return chain(
         scale_by_acprop(b1, b2, eps, eps_root),

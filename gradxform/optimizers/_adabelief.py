@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Average, Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -25,7 +25,7 @@ class ScaleByBeliefState(NamedTuple):
 @elementwise(ScaleByBeliefState)
 def scale_by_belief(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-16, eps_root: NonNegative = 1e-16, *, nesterov: bool = False,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-16, eps_root: NonNegative = 1e-16, *, nesterov: bool = False,
 ):  # fmt: skip
     """Divide the gradient's running mean by the running size of its surprise.
 
@@ -41,7 +41,7 @@ def scale_by_belief(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2, where eps and eps_root are one.
     Differs  float32 averages for narrow parameters; nu is real.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g - mu) + eps_root
@@ -58,7 +58,7 @@ def scale_by_belief(
 )
 def adabelief(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-16,
     eps_root: NonNegative[Hyper] = 1e-16,
@@ -76,6 +76,6 @@ def adabelief(
     Shapes   any, scalars and complex included.
     Source   Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
     Differs  as `scale_by_belief`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, eps_root < 0.
     """
     return chain(scale_by_belief(b1, b2, eps, eps_root, nesterov=nesterov), scale_by_learning_rate(learning_rate))

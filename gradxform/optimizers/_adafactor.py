@@ -9,7 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Bound, Clock, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shape, Unit, Whole
+from gradxform._types import (
+    Axes,
+    Bound,
+    Clock,
+    DType,
+    Field,
+    Hyper,
+    MaskOrFn,
+    NonNegative,
+    Real,
+    RealUpdates,
+    Shape,
+    Whole,
+)
 from gradxform.core import chain, per_leaf
 from gradxform.core._hyper import called
 from gradxform.registry import optimizer, transform
@@ -21,6 +34,7 @@ from gradxform.transforms import (
     scale_by_learning_rate,
     scale_by_param_block_rms,
 )
+from gradxform.transforms._momentum import EmaDecay
 
 
 def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size_to_factor: int) -> tuple[int, int] | None:
@@ -107,7 +121,7 @@ def adafactor(
     decay_offset: Real[Hyper] = 0,
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: Bound[Hyper] | None = 1.0,
-    momentum: Unit[Hyper] | None = None,
+    momentum: EmaDecay[Hyper] | None = None,
     dtype_momentum: DType | None = jnp.float32,
     weight_decay_rate: Real[Hyper] | None = None,
     eps: NonNegative[Hyper] = 1e-30,

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Average, Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -37,7 +37,7 @@ class ScaleByNadamState(NamedTuple):
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
 def scale_by_adam(
-    g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
+    g, s, p, c, b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
     *, nesterov: bool = False, bias_correction: bool = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by its running root mean square.
@@ -56,7 +56,7 @@ def scale_by_adam(
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1; nesterov: Dozat 2016.
     Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0 and bfloat16 averages decay. nu is
              real. `bias_correction` is new.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
@@ -77,7 +77,7 @@ def momentum_at(t, b1, momentum_decay):
 )
 def scale_by_nadam(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, momentum_decay: NonNegative = 4e-3,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, momentum_decay: NonNegative = 4e-3,
     mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Nesterov's look-ahead in Adam, with a momentum coefficient that grows.
@@ -95,7 +95,7 @@ def scale_by_nadam(
     Shapes   any, scalars and complex included.
     Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", Algorithm 2, as in PyTorch's NAdam.
     Differs  Optax has only a constant b1. MXNet multiplies the product once per parameter array and update (erratum E19).
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
     t = c.t.astype(c.dtype)
     now, ahead = momentum_at(t, b1, momentum_decay), momentum_at(t + 1, b1, momentum_decay)
@@ -114,7 +114,7 @@ def scale_by_nadam(
     rates={"default": 1e-3, "digits": 1e-2},
 )
 def adam(
-    learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8,
+    learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0, mu_dtype: DType | None = None, *, nesterov: bool = False,
 ):  # fmt: skip
     """Adam: momentum, divided by the running root mean square of the gradient.
@@ -128,7 +128,7 @@ def adam(
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1.
     Differs  as `scale_by_adam`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     return chain(scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov), scale_by_learning_rate(learning_rate))
 
@@ -143,7 +143,7 @@ def adam(
 )
 def adamw(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -164,7 +164,7 @@ def adamw(
     Shapes   any, scalars and complex included.
     Source   Loshchilov & Hutter 2019, arXiv:1711.05101, Algorithm 2; the decay is multiplied by the rate, as in PyTorch.
     Differs  as `scale_by_adam`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -183,7 +183,7 @@ def adamw(
 )
 def nadam(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -207,7 +207,7 @@ def nadam(
     Shapes   any, scalars and complex included.
     Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", with a constant b1 and no further factor b2.
     Differs  as `scale_by_adam`; `momentum_decay` is new.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, momentum_decay < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
     if nesterov and momentum_decay is not None:
         direction = scale_by_nadam(b1, b2, eps, eps_root, momentum_decay, mu_dtype)
@@ -224,7 +224,7 @@ def nadam(
 )
 def nadamw(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -244,6 +244,6 @@ def nadamw(
     Shapes   any, scalars and complex included.
     Source   Dozat 2016; Loshchilov & Hutter 2019, arXiv:1711.05101.
     Differs  as `scale_by_adam`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)

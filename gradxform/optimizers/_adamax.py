@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Hyper, MaskOrFn, NonNegative, Real, Unit
+from gradxform._types import Average, Decay, Hyper, MaskOrFn, NonNegative, Real, Unit
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -13,7 +13,7 @@ from gradxform.transforms import add_decayed_weights, scale_by_infinity_norm, sc
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
-def scale_by_adamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
+def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean by its exponentially weighted infinity norm.
 
         mu = b1 mu + (1 - b1) g
@@ -25,7 +25,7 @@ def scale_by_adamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNegat
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2; eps inside the maximum as in Optax.
     Differs  float32 averages for narrow parameters; 0 / 0 is 0, also with eps=0.
-    Raises   HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = jnp.maximum(b2 * s.nu, jnp.abs(g) + eps)
@@ -39,7 +39,7 @@ def scale_by_adamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNegat
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
 )
-def adamax(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Unit[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
+def adamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
     """Adamax: momentum, divided by the largest recent gradient.
 
         mu = b1 mu + (1 - b1) g
@@ -51,7 +51,7 @@ def adamax(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Unit[Hyper] =
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2.
     Differs  as `scale_by_adamax`.
-    Raises   HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
     """
     return chain(scale_by_adamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
@@ -65,7 +65,7 @@ def adamax(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Unit[Hyper] =
 )
 def adamaxw(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Unit[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     weight_decay: Real[Hyper] = 1e-4,
@@ -80,14 +80,14 @@ def adamaxw(
     Shapes   any, scalars and complex included.
     Source   Kingma & Ba 2015, arXiv:1412.6980; Loshchilov & Hutter 2019, arXiv:1711.05101.
     Differs  as `scale_by_adamax`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
     """
     return chain(scale_by_adamax(b1, b2, eps), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))
 
 
 @transform(source="Adamax and NAdam, by analogy", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
-def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
+def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean, with Nesterov's look-ahead, by its exponentially weighted infinity norm.
 
         mu = b1 mu + (1 - b1) g
@@ -100,7 +100,7 @@ def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNega
     Shapes   any, scalars and complex included.
     Source   as `nadamax`.
     Differs  Optax has no such transformation.
-    Raises   HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = jnp.maximum(b2 * s.nu, jnp.abs(g))
@@ -115,7 +115,7 @@ def scale_by_nadamax(g, s, p, c, b1: Decay = 0.9, b2: Unit = 0.999, eps: NonNega
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
 )
-def nadamax(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Unit[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
+def nadamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-8):
     """Nadamax: Adamax with Nesterov's look-ahead in the numerator.
 
         mu = b1 mu + (1 - b1) g
@@ -129,7 +129,7 @@ def nadamax(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Unit[Hyper] 
     Source   the founding slides name it, "L-infinity norm rather than L2", without an equation, and no other definition was found.
              It is read by analogy: NAdam's numerator (Dozat 2016) over Adamax's denominator (Kingma & Ba 2015, section 7.1).
     Differs  Optax has no such optimizer.
-    Raises   HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
     """
     return chain(scale_by_nadamax(b1, b2, eps), scale_by_learning_rate(learning_rate))
 

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Decay, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Average, Decay, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -27,7 +27,7 @@ class ScaleByAdanState(NamedTuple):
 @elementwise(ScaleByAdanState)
 def scale_by_adan(
     g, s, p, c,
-    b1: Decay = 0.98, b2: Decay = 0.92, b3: Decay = 0.99, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
+    b1: Average = 0.98, b2: Decay = 0.92, b3: Decay = 0.99, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
 ):  # fmt: skip
     """Momentum of the gradient and of its change, divided by the running root mean square of their sum.
 
@@ -43,7 +43,7 @@ def scale_by_adan(
     Source   Xie et al. 2022, arXiv:2208.06677, Algorithm 1, whose betas are 1 - b here; the bias corrections are its authors' code's.
     Differs  Optax 0.2.8 has 1 - b2, which is 0.08, in the place of the factor b2 of d and v^ (its pull request 1715). Float32 averages
              for narrow parameters, so that a zero float16 gradient gives 0.
-    Raises   HyperparameterError: b1, b2 or b3 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or b3 outside [0, 1), eps < 0.
     """
     t = increment(s.t).astype(c.dtype)
     debias = lambda x, b: x / (1 - b**t)
@@ -64,7 +64,7 @@ def scale_by_adan(
 )
 def adan(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.98,
+    b1: Average[Hyper] = 0.98,
     b2: Decay[Hyper] = 0.92,
     b3: Decay[Hyper] = 0.99,
     eps: NonNegative[Hyper] = 1e-8,
@@ -86,7 +86,7 @@ def adan(
     Masks    decays where True; see `masked`.
     Source   Xie et al. 2022, arXiv:2208.06677, Algorithm 1; the decay as in AdamW, where the paper divides by 1 + learning_rate decay.
     Differs  as `scale_by_adan`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1, b2 or b3 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 or b3 outside [0, 1), eps < 0.
     """
     return chain(
         scale_by_adan(b1, b2, b3, eps, eps_root),

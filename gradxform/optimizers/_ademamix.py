@@ -8,7 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._numerics import abs_sq, increment
-from gradxform._types import Clock, Decay, DType, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Unit, Updates
+from gradxform._types import (
+    Average,
+    Clock,
+    Decay,
+    DType,
+    Field,
+    Hyper,
+    MaskOrFn,
+    Momentum,
+    NonNegative,
+    Real,
+    RealUpdates,
+    Shared,
+    Unit,
+    Updates,
+)
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -38,7 +53,7 @@ class ScaleBySimplifiedAdEMAMixState(NamedTuple):
 )
 def scale_by_ademamix(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, b3: Unit = 0.9999, alpha: Real = 6.0, eps: NonNegative = 1e-8,
+    b1: Average = 0.9, b2: Decay = 0.999, b3: Unit = 0.9999, alpha: Real = 6.0, eps: NonNegative = 1e-8,
     eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide a fast running mean of the gradient, and alpha times a slow one, by its running root mean square.
@@ -56,7 +71,8 @@ def scale_by_ademamix(
     Source   Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1.
     Differs  mu_dtype stays over updates, and is not that of nu; with bfloat16 the slow mean stalls, as 1 - b3 is below its resolution.
              Schedules read `count`. Float32 averages for narrow parameters. The default alpha here is 6.0, that of `ademamix` 5.0.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), b3 outside [0, 1], eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), b3 outside [0, 1], eps < 0,
+             eps_root < 0.
     """
     m1 = b1 * s.m1 + (1 - b1) * g
     m2 = b3 * s.m2 + (1 - b3) * g
@@ -74,7 +90,7 @@ def scale_by_ademamix(
 )
 def ademamix(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     b3: Unit[Hyper] = 0.9999,
     alpha: Real[Hyper] = 5.0,
@@ -96,7 +112,8 @@ def ademamix(
     Shapes   any, scalars and complex included.
     Source   Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1; the decay is multiplied by the rate, as in the paper's program.
     Differs  as `scale_by_ademamix`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), b3 outside [0, 1], eps < 0, eps_root < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), b3 outside [0, 1], eps < 0,
+             eps_root < 0.
     """
     return chain(
         scale_by_ademamix(b1, b2, b3, alpha, eps, eps_root, mu_dtype),
@@ -109,7 +126,7 @@ def ademamix(
 @elementwise(ScaleBySimplifiedAdEMAMixState)
 def scale_by_simplified_ademamix(
     g, s, p, c,
-    b1: Unit = 0.99, b2: Decay = 0.95, alpha: Real = 0.0, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
+    b1: Momentum = 0.99, b2: Decay = 0.95, alpha: Real = 0.0, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0,
 ):  # fmt: skip
     """Divide the gradient's decaying sum, and alpha times the gradient, by its running root mean square.
 
@@ -124,7 +141,7 @@ def scale_by_simplified_ademamix(
     Shapes   any, scalars and complex included.
     Source   Morwani et al. 2025, arXiv:2502.02431, Simplified-AdEMAMix.
     Differs  float32 averages for narrow parameters. Complex gradients: n is the mean of |g|^2, where Optax averages g^2.
-    Raises   HyperparameterError: b1 outside [0, 1], b2 outside [0, 1), alpha not finite, eps < 0, eps_root < 0.
+    Raises   HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1), alpha not finite, eps < 0, eps_root < 0.
     """
     m = b1 * s.m + g
     n = b2 * s.n + (1 - b2) * abs_sq(g)
@@ -140,7 +157,7 @@ def scale_by_simplified_ademamix(
 )
 def simplified_ademamix(
     learning_rate: Real[Hyper],
-    b1: Unit[Hyper] = 0.99,
+    b1: Momentum[Hyper] = 0.99,
     b2: Decay[Hyper] = 0.95,
     alpha: Real[Hyper] = 0.0,
     eps: NonNegative[Hyper] = 1e-8,
@@ -159,7 +176,7 @@ def simplified_ademamix(
     Shapes   any, scalars and complex included.
     Source   Morwani et al. 2025, arXiv:2502.02431, Simplified-AdEMAMix.
     Differs  as `scale_by_simplified_ademamix`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [0, 1], b2 outside [0, 1), alpha not finite, eps < 0,
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1), alpha not finite, eps < 0,
              eps_root < 0.
     """
     return chain(

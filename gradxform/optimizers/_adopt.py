@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, clip_elements
-from gradxform._types import Array, DType, Hyper, NonNegative, Real, Unit
+from gradxform._types import Array, DType, Hyper, Momentum, NonNegative, Real, Unit
 from gradxform.core import chain, elementwise
 from gradxform.core._hyper import called
 from gradxform.optimizers._adam import ScaleByAdamState
@@ -24,7 +24,7 @@ def fourth_root(k: Array) -> Array:
 @transform(source="Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByAdamState)
 def scale_by_adopt(
-    g, s, p, c, b1: Unit = 0.9, b2: Unit = 0.9999, eps: NonNegative = 1e-6, mu_dtype: DType | None = None,
+    g, s, p, c, b1: Momentum = 0.9, b2: Unit = 0.9999, eps: NonNegative = 1e-6, mu_dtype: DType | None = None,
     *, nesterov: bool = False, use_clipping: bool = True, clip_value_fn: Callable[[Any], Any] = fourth_root,
 ):  # fmt: skip
     """Average gradients that are divided by the root mean square of those before them.
@@ -42,7 +42,7 @@ def scale_by_adopt(
     Shapes   any, scalars and complex included; complex elements are clipped in size and keep their phase.
     Source   Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2.
     Differs  float32 averages for narrow parameters; complex updates, which Optax cannot clip.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
     """
     later = c.t > 1
     r = jnp.where(later, g / jnp.maximum(jnp.sqrt(s.nu), eps), 0)
@@ -62,7 +62,7 @@ def scale_by_adopt(
 )
 def adopt(
     learning_rate: Real[Hyper],
-    b1: Unit[Hyper] = 0.9,
+    b1: Momentum[Hyper] = 0.9,
     b2: Unit[Hyper] = 0.9999,
     eps: NonNegative[Hyper] = 1e-6,
     mu_dtype: DType | None = None,
@@ -83,7 +83,7 @@ def adopt(
     Shapes   any, scalars and complex included.
     Source   Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2.
     Differs  as `scale_by_adopt`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
     """
     direction = scale_by_adopt(b1, b2, eps, mu_dtype, nesterov=nesterov, use_clipping=use_clipping, clip_value_fn=clip_value_fn)
     return chain(direction, scale_by_learning_rate(learning_rate))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, DType, Field, Hyper, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Average, Clock, Decay, DType, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -26,7 +26,7 @@ class ScaleByAmsgradState(NamedTuple):
 @elementwise(ScaleByAmsgradState)
 def scale_by_amsgrad(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, mu_dtype: DType | None = None,
     bias_correction_mu: bool = True, bias_correction_nu: Literal[True, False, "after"] = True,
 ):  # fmt: skip
     """Divide the gradient's running mean by the largest running root mean square that it has had.
@@ -44,7 +44,7 @@ def scale_by_amsgrad(
     Source   Reddi et al. 2018, arXiv:1904.09237, Algorithm 2, which has no bias corrections.
     Differs  bias_correction_nu="after", what PyTorch and TensorFlow do, is new. Float32 averages for narrow parameters, so that a zero
              float16 gradient gives 0. nu is real.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
@@ -62,7 +62,7 @@ def scale_by_amsgrad(
 )
 def amsgrad(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -84,7 +84,7 @@ def amsgrad(
     Shapes   any, scalars and complex included.
     Source   Reddi et al. 2018, arXiv:1904.09237, Algorithm 2, which has no bias corrections.
     Differs  as `scale_by_amsgrad`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, an unknown bias_correction_nu.
     """
     direction = scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu)
     return chain(direction, scale_by_learning_rate(learning_rate))

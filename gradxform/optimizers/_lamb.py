@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Bound, Decay, Hyper, MaskOrFn, NonNegative, Real
+from gradxform._types import Average, Bound, Decay, Hyper, MaskOrFn, NonNegative, Real
 from gradxform.core import chain
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer
@@ -18,7 +18,7 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
 )
 def lamb(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-6,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -40,7 +40,7 @@ def lamb(
     Shapes   any, scalars and complex included; the norms are over whole leaves.
     Source   You et al. 2020, arXiv:1904.00962, Algorithm 2, with the identity for the scaling function.
     Differs  as `scale_by_adam`; the last three arguments, MXNet's, are new.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, a bound < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, a bound < 0.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, bias_correction=bias_correction),

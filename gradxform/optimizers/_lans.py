@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Bound, Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Average, Bound, Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -31,7 +31,7 @@ def _ratio(above, below):
 @per_leaf(ScaleByLansState, needs=("params",))
 def scale_by_lans(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: Real = 0.0, mask: LeafNumbers = None,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-6, weight_decay: Real = 0.0, mask: LeafNumbers = None,
     lower_bound: Bound | None = None, upper_bound: Bound | None = None,
 ):  # fmt: skip
     """Give a leaf's normalized momentum and its normalized gradient, both as in Adam, the norm of the parameter, and mix them.
@@ -51,7 +51,7 @@ def scale_by_lans(
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2.
     Differs  Optax has no such transformation.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, a bound < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, a bound < 0.
     """
     g = g / jnp.where(norm(g) > 0, norm(g), 1)
     mu = b1 * s.mu + (1 - b1) * g
@@ -72,7 +72,7 @@ def scale_by_lans(
 )
 def lans(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-6,
     weight_decay: Real[Hyper] = 0.0,
@@ -92,7 +92,7 @@ def lans(
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2; the bounds are MXNet's, on ||p||.
     Differs  Optax has no such optimizer. MXNet decays the second part by the parameters that the first has moved.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1), eps < 0, a bound < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, a bound < 0.
     """
     direction = scale_by_lans(b1, b2, eps, weight_decay, mask, lower_bound, upper_bound)
     return chain(direction, scale_by_learning_rate(learning_rate))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Clock, DType, Field, Hyper, MaskOrFn, Positive, Real, Unit, Updates
+from gradxform._types import Clock, DType, Field, Hyper, MaskOrFn, Momentum, Positive, Real, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -23,7 +23,7 @@ class ScaleByLionState(NamedTuple):
 @elementwise(ScaleByLionState)
 def scale_by_lion(
     g, s, p, c,
-    b1: Unit = 0.9, b2: Unit = 0.99, mu_dtype: DType | None = None,
+    b1: Momentum = 0.9, b2: Momentum = 0.99, mu_dtype: DType | None = None,
     *, mode: Literal["hard", "smooth", "refined"] = "hard", smooth_beta: Positive = 1.0,
 ):  # fmt: skip
     """Take the sign of an interpolation between momentum and gradient.
@@ -38,7 +38,7 @@ def scale_by_lion(
     Shapes   any, scalars and complex included.
     Source   Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
     Differs  the momentum of narrow parameters is float32.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1], smooth_beta <= 0, an unknown mode.
+    Raises   HyperparameterError: b1 or b2 outside [-1, 1], smooth_beta <= 0, an unknown mode.
     """
     shapes = {
         "hard": jnp.sign,
@@ -58,8 +58,8 @@ def scale_by_lion(
 )
 def lion(
     learning_rate: Real[Hyper],
-    b1: Unit[Hyper] = 0.9,
-    b2: Unit[Hyper] = 0.99,
+    b1: Momentum[Hyper] = 0.9,
+    b2: Momentum[Hyper] = 0.99,
     mu_dtype: DType | None = None,
     weight_decay: Real[Hyper] = 1e-3,
     mask: MaskOrFn = None,
@@ -74,6 +74,6 @@ def lion(
     Shapes   any, scalars and complex included.
     Source   Chen et al. 2023, arXiv:2302.06675, Algorithm 2.
     Differs  as `scale_by_lion`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1].
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [-1, 1].
     """
     return chain(scale_by_lion(b1, b2, mu_dtype), add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))

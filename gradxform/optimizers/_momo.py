@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, inner, sum_sq
-from gradxform._types import Clock, Decay, Field, Floor, NonNegative, Real, RealUpdates, Shared, Unit, Updates
+from gradxform._types import Average, Clock, Decay, Field, Floor, Momentum, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
@@ -78,7 +78,7 @@ def _momo_advance(s, c, learning_rate, beta, lower_bound, weight_decay, adapt_lo
 @per_tree(MomoState, needs=("params", "value"), total=_momo_total, advance=_momo_advance)
 def momo(
     g, s, p, c,
-    learning_rate: Real = 1.0, beta: Unit = 0.9, lower_bound: Floor = 0.0, weight_decay: Real = 0.0,
+    learning_rate: Real = 1.0, beta: Momentum = 0.9, lower_bound: Floor = 0.0, weight_decay: Real = 0.0,
     adapt_lower_bound: bool = False,
 ):  # fmt: skip
     """MoMo: momentum with the step that takes a linear model of the loss to its lower bound, at most learning_rate.
@@ -102,7 +102,7 @@ def momo(
     Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 1, Lemma 3.1 and section 4.
     Differs  weight decay divides the whole step, as in the paper and in its authors' code (Optax: p alone). A step is taken however
              small ||d|| is, if it is not 0. The means of narrow parameters are float32.
-    Raises   MissingArgumentError: no params, no value. HyperparameterError: beta outside [0, 1].
+    Raises   MissingArgumentError: no params, no value. HyperparameterError: beta outside [-1, 1].
     """
     d = _momentum(g, s, _momo_decay(c, beta))
     decay = learning_rate * weight_decay
@@ -132,7 +132,7 @@ def _momo_adam_advance(s, c, learning_rate, b1, lower_bound, weight_decay, adapt
 @per_tree(MomoAdamState, needs=("params", "value"), total=_momo_adam_total, advance=_momo_adam_advance)
 def momo_adam(
     g, s, p, c,
-    learning_rate: Real = 1e-2, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, lower_bound: Floor = 0.0,
+    learning_rate: Real = 1e-2, b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, lower_bound: Floor = 0.0,
     weight_decay: Real = 0.0, adapt_lower_bound: bool = False,
 ):  # fmt: skip
     """MoMo-Adam: AdamW with the step that takes a linear model of the loss to its lower bound, at most Adam's.
@@ -157,7 +157,7 @@ def momo_adam(
     Shapes   any, scalars and complex included.
     Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 2, Lemma 3.1 and section 4.
     Differs  as `momo`.
-    Raises   MissingArgumentError: no params, no value. HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   MissingArgumentError: no params, no value. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     d, (v, root) = _momentum(g, s, b1), _root(g, s, c, b2, eps)
     decay = learning_rate * weight_decay

@@ -15,6 +15,7 @@ from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import (
     Array,
     ArrayLike,
+    Average,
     Clock,
     Decay,
     DType,
@@ -130,7 +131,7 @@ def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Ar
 )
 def scale_by_muon(
     g, s, p, c,
-    ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
+    ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
     weight_dimension_numbers: LeafDimensions = None,
 ):  # fmt: skip
@@ -147,7 +148,7 @@ def scale_by_muon(
              function of the updates that returns one. Leaves of one shape are iterated on as one batch.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside [0, 1), ns_coeffs of
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
              another shape, an unknown preconditioning.
     """
     mu = beta * s.mu + (1 - beta) * g
@@ -217,7 +218,7 @@ def muon(
     learning_rate: Real[Hyper],
     ns_coeffs: Coefficients = JORDAN,
     ns_steps: Whole = 5,
-    beta: Decay[Hyper] = 0.95,
+    beta: Average[Hyper] = 0.95,
     eps: NonNegative[Hyper] = 1e-8,
     weight_decay: Real[Hyper] = 0.0,
     weight_decay_mask: MaskOrFn = None,
@@ -226,7 +227,7 @@ def muon(
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: Preconditioning = "frobenius",
-    adam_b1: Decay[Hyper] = 0.9,
+    adam_b1: Average[Hyper] = 0.9,
     adam_b2: Decay[Hyper] = 0.999,
     adam_eps_root: NonNegative[Hyper] = 0.0,
     adam_weight_decay: Real[Hyper] = 0.0,

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import sum_sq
-from gradxform._types import Axes, Clock, DType, Field, Hyper, NonNegative, Real, RealUpdates, Unit, Updates
+from gradxform._types import Axes, Clock, DType, Field, Hyper, Momentum, NonNegative, Real, RealUpdates, Unit, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -28,7 +28,7 @@ class ScaleByNovogradState(NamedTuple):
 )
 def scale_by_novograd(
     g, s, p, c,
-    b1: Unit = 0.9, b2: Unit = 0.25, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, weight_decay: Real = 0.0,
+    b1: Momentum = 0.9, b2: Unit = 0.25, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, weight_decay: Real = 0.0,
     mu_dtype: DType | None = None,
 ):  # fmt: skip
     """Divide each leaf's gradient by the running size of its norm, decay, and accumulate.
@@ -42,7 +42,7 @@ def scale_by_novograd(
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
     Source   Ginsburg et al. 2019, arXiv:1905.11286, Algorithm 1.
     Differs  without params it says so. Float32 averages for narrow parameters, so that a zero float16 gradient gives 0.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1], eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
     """
     size = sum_sq(g)
     nu = jnp.where(c.t > 1, b2 * s.nu + (1 - b2) * size, size)
@@ -58,7 +58,7 @@ def scale_by_novograd(
 )
 def novograd(
     learning_rate: Real[Hyper],
-    b1: Unit[Hyper] = 0.9,
+    b1: Momentum[Hyper] = 0.9,
     b2: Unit[Hyper] = 0.25,
     eps: NonNegative[Hyper] = 1e-6,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -75,6 +75,6 @@ def novograd(
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
     Source   Ginsburg et al. 2019, arXiv:1905.11286, Algorithm 1.
     Differs  as `scale_by_novograd`.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 or b2 outside [0, 1], eps < 0.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
     """
     return chain(scale_by_novograd(b1, b2, eps, eps_root, weight_decay), scale_by_learning_rate(learning_rate))

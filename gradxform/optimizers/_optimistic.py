@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, DType, Field, Hyper, NonNegative, Real, Shared, Updates
+from gradxform._types import Average, Decay, DType, Field, Hyper, NonNegative, Real, Shared, Updates
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.registry import optimizer, transform
@@ -73,7 +73,7 @@ def optimistic_adam_v2(
     *,
     alpha: Real[Hyper] = 1.0,
     beta: Real[Hyper] = 1.0,
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -91,7 +91,7 @@ def optimistic_adam_v2(
     Shapes   any, scalars and complex included.
     Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
     Differs  as `scale_by_adam`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, alpha or beta is not a finite number.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, alpha or beta is not a finite number.
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -103,7 +103,7 @@ def optimistic_adam_v2(
 def optimistic_adam(
     learning_rate: Real[Hyper],
     optimism: Real[Hyper] | None = None,
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -120,7 +120,7 @@ def optimistic_adam(
     Shapes   any, scalars and complex included.
     Source   Daskalakis et al. 2018, arXiv:1711.00141, Algorithm 1.
     Differs  learning_rate may be a schedule; ScaleByOptimisticGradientState then stands in a CountedState.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, optimism is not a finite number.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, optimism is not a finite number.
     """
     warnings.warn("optimistic_adam is deprecated: use `optimistic_adam_v2` instead.", DeprecationWarning, stacklevel=2)
     optimism = learning_rate if optimism is None else optimism

@@ -7,7 +7,7 @@ from typing import Annotated
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Hyper, NonNegative, Range, Real, Value
+from gradxform._types import Average, Decay, Hyper, NonNegative, Range, Real, Value
 from gradxform.core import chain, elementwise
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -51,7 +51,7 @@ def rectification(b, t, threshold):
 @elementwise(ScaleByAdamState)
 def scale_by_radam(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, threshold: Threshold = 5.0,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, eps_root: NonNegative = 0.0, threshold: Threshold = 5.0,
     *, nesterov: bool = False,
 ):  # fmt: skip
     """Adam's direction, rectified for the variance of the second moment; momentum alone as long as that is not finite.
@@ -71,7 +71,7 @@ def scale_by_radam(
     Source   Liu et al. 2020, arXiv:1908.03265, Algorithm 2, where the threshold is 4.
     Differs  rho is written so that float32 keeps its digits: Optax's r is off by up to 1% in the first updates. Float32 averages for
              narrow parameters; nu is real. r is not defined for rho < 4, hence the range of the threshold.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, threshold < 4.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, threshold < 4.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
@@ -88,7 +88,7 @@ def scale_by_radam(
 )
 def radam(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.9,
+    b1: Average[Hyper] = 0.9,
     b2: Decay[Hyper] = 0.999,
     eps: NonNegative[Hyper] = 1e-8,
     eps_root: NonNegative[Hyper] = 0.0,
@@ -107,7 +107,7 @@ def radam(
     Shapes   any, scalars and complex included.
     Source   Liu et al. 2020, arXiv:1908.03265, Algorithm 2.
     Differs  as `scale_by_radam`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, threshold < 4.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, threshold < 4.
     """
     direction = scale_by_radam(b1, b2, eps, eps_root, threshold, nesterov=nesterov)
     return chain(direction, scale_by_learning_rate(learning_rate))

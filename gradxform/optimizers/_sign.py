@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from gradxform._types import DType, Hyper, Real, Unit
+from gradxform._types import DType, Hyper, Real
 from gradxform.core import chain
 from gradxform.registry import optimizer
 from gradxform.transforms import add_decayed_weights, ema, scale_by_learning_rate, scale_by_sign
+from gradxform.transforms._momentum import EmaDecay
 
 
 @optimizer(
@@ -44,7 +45,7 @@ def sign_sgd(learning_rate: Real[Hyper]):
 )
 def signum(
     learning_rate: Real[Hyper],
-    beta: Unit[Hyper] = 0.9,
+    beta: EmaDecay[Hyper] = 0.9,
     accumulator_dtype: DType | None = None,
     weight_decay: Real[Hyper] | None = None,
 ):
@@ -59,7 +60,7 @@ def signum(
     Source   Bernstein et al. 2018, arXiv:1802.04434, Algorithm 2; weight_decay is decoupled, MXNet's `wd_lh`.
     Differs  `weight_decay` is new; the average of narrow parameters is float32.
     Raises   MissingArgumentError: no params with weight_decay.
-             HyperparameterError: beta outside [0, 1].
+             HyperparameterError: beta outside (-1, 1].
     """
     decay = [] if weight_decay is None else [add_decayed_weights(weight_decay)]
     average = ema(beta, debias=False, accumulator_dtype=accumulator_dtype)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Axes, Field, Hyper, NonNegative, Real, RealUpdates, Unit, Updates
+from gradxform._types import Axes, Field, Hyper, Momentum, NonNegative, Real, RealUpdates, Unit, Updates
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -39,7 +39,7 @@ def _covered(covers, ndim):
 
 @transform(source="Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II", homogeneity=0, example={"eps": 1e-30})
 @per_leaf(ScaleBySM3State)
-def scale_by_sm3(g, s, p, c, b1: Unit = 0.9, b2: Unit = 1.0, eps: NonNegative = 1e-8):
+def scale_by_sm3(g, s, p, c, b1: Momentum = 0.9, b2: Unit = 1.0, eps: NonNegative = 1e-8):
     """Divide by the root of sums of squares of which only the maxima of rows, columns, ... are kept, and average.
 
         v  = min over axes i of mu_i + |g|^2                b2 < 1: b2 min over axes i of mu_i + (1 - b2) |g|^2
@@ -54,7 +54,7 @@ def scale_by_sm3(g, s, p, c, b1: Unit = 0.9, b2: Unit = 1.0, eps: NonNegative = 
     Source   Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II; the decay b2 is Optax's.
     Differs  scalars, at which Optax 0.2.8 raises an IndexError, and complex leaves, which it refuses. The accumulators of narrow
              parameters are float32 (in bfloat16 they stop growing).
-    Raises   HyperparameterError: b1 outside [0, 1], b2 outside [0, 1], eps < 0.
+    Raises   HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
     """
     v = b2 * _covered(s.mu, g.ndim) + jnp.where(b2 < 1, 1 - b2, 1) * abs_sq(g)
     d = jnp.where(v > 0, g * jax.lax.rsqrt(jnp.where(v > 0, v + eps, 1)), 0)
@@ -67,7 +67,7 @@ def scale_by_sm3(g, s, p, c, b1: Unit = 0.9, b2: Unit = 1.0, eps: NonNegative = 
     example={"learning_rate": 0.1},
     rates={"default": 0.1, "digits": 0.1},
 )
-def sm3(learning_rate: Real[Hyper], momentum: Unit[Hyper] = 0.9):
+def sm3(learning_rate: Real[Hyper], momentum: Momentum[Hyper] = 0.9):
     """SM3: Adagrad whose sums of squares are kept only for rows, columns, ..., with momentum.
 
         v  = min over axes i of mu_i + |g|^2
@@ -80,6 +80,6 @@ def sm3(learning_rate: Real[Hyper], momentum: Unit[Hyper] = 0.9):
     Shapes   any, scalars and complex included.
     Source   Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II.
     Differs  as `scale_by_sm3`; learning_rate may be a schedule.
-    Raises   HyperparameterError: momentum outside [0, 1].
+    Raises   HyperparameterError: momentum outside [-1, 1].
     """
     return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))

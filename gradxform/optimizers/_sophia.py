@@ -12,10 +12,10 @@ from gradxform._numerics import clip_elements
 from gradxform._types import (
     Array,
     ArrayLike,
+    Average,
     Bound,
     Clock,
     Count,
-    Decay,
     DType,
     Extra,
     Field,
@@ -51,7 +51,7 @@ def _scale_by_sophia(
     s,
     p,
     c,
-    b1: Decay,
+    b1: Average,
     b2: Unit,
     eps: NonNegative,
     gamma: NonNegative,
@@ -81,7 +81,7 @@ _HUTCHINSON = hutchinson_estimator_diag_hessian()
 @wrapper(SophiaState, needs=("params",))
 def scale_by_sophia(
     g, s, p, c,
-    b1: Decay[Hyper] = 0.965, b2: Unit[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
+    b1: Average[Hyper] = 0.965, b2: Unit[Hyper] = 0.99, eps: NonNegative[Hyper] = 1e-8, gamma: NonNegative[Hyper] = 0.01,
     clip_threshold: Bound | None = 1.0, update_interval: Count = 10,
     hessian_diagonal_fn: GradientTransformation = _HUTCHINSON, mu_dtype: DType | None = None, verbose: bool = False,
     print_win_rate_every_n_steps: int = 0,
@@ -108,7 +108,7 @@ def scale_by_sophia(
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3; there nu is used at once.
     Differs  float32 averages for narrow parameters; nu is real; complex updates, which Optax cannot clip. Optax shows this under `sophia`
              only.
-    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps, gamma or
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps, gamma or
              clip_threshold < 0, update_interval < 1.
     """
     due = jnp.asarray(s.count % update_interval == 0)
@@ -128,7 +128,7 @@ def scale_by_sophia(
 )
 def sophia(
     learning_rate: Real[Hyper],
-    b1: Decay[Hyper] = 0.965,
+    b1: Average[Hyper] = 0.965,
     b2: Unit[Hyper] = 0.99,
     eps: NonNegative[Hyper] = 1e-8,
     weight_decay: Real[Hyper] = 1e-4,
@@ -154,7 +154,7 @@ def sophia(
     Shapes   any, scalars and complex included.
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3.
     Differs  as `scale_by_sophia`.
-    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside [0, 1), b2 outside [0, 1], eps, gamma or
+    Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps, gamma or
              clip_threshold < 0, update_interval < 1.
     """
     direction = scale_by_sophia(

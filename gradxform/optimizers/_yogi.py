@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, Field, Hyper, NonNegative, Real
+from gradxform._types import Average, Decay, Field, Hyper, NonNegative, Real
 from gradxform.core import chain, elementwise, layout
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -22,7 +22,7 @@ def _initial(zero, initial_accumulator_value):
 @elementwise(layout(ScaleByAdamState, mu=Field(first=_initial), nu=Field(first=_initial)))
 def scale_by_yogi(
     g, s, p, c,
-    b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-3, eps_root: NonNegative = 0.0,
+    b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-3, eps_root: NonNegative = 0.0,
     initial_accumulator_value: NonNegative = 1e-6,
 ):  # fmt: skip
     """Divide the gradient's running mean by a root mean square that moves by (1 - b2) |g|^2 and no more.
@@ -38,7 +38,7 @@ def scale_by_yogi(
     Shapes   any, scalars and complex included.
     Source   Zaheer et al. 2018, NeurIPS 31, Algorithm 2, with Adam's bias corrections; mu begins at 0 there.
     Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0; nu is real.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0, initial_accumulator_value < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, initial_accumulator_value < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = s.nu - (1 - b2) * jnp.sign(s.nu - abs_sq(g)) * abs_sq(g)
@@ -51,7 +51,7 @@ def scale_by_yogi(
     example={"learning_rate": 1e-2},
     rates={"default": 1e-2, "digits": 1e-2},
 )
-def yogi(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-3):
+def yogi(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Decay[Hyper] = 0.999, eps: NonNegative[Hyper] = 1e-3):
     """Yogi: Adam whose second moment grows and shrinks by steps of the gradient's square.
 
         mu = b1 mu + (1 - b1) g
@@ -65,6 +65,6 @@ def yogi(learning_rate: Real[Hyper], b1: Decay[Hyper] = 0.9, b2: Decay[Hyper] = 
     Shapes   any, scalars and complex included.
     Source   Zaheer et al. 2018, NeurIPS 31, Algorithm 2.
     Differs  as `scale_by_yogi`.
-    Raises   HyperparameterError: b1 or b2 outside [0, 1), eps < 0.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))

@@ -6,10 +6,12 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import READS_CLOCK, Clock, DType, Field, Momentum, Unit, Updates
+from gradxform._types import READS_CLOCK, Clock, DType, Field, Momentum, Range, Unit, Updates, Value
 from gradxform.core import elementwise
 from gradxform.registry import transform
 from gradxform.tree import scale, sub
+
+EmaDecay = Annotated[Value, Range("(-1, 1]")]
 
 
 class TraceState(NamedTuple):
@@ -82,7 +84,7 @@ def nesterov(g, s, p, c, decay: Momentum, accumulator_dtype: DType | None = None
 
 @transform(source="Optax", example={"decay": 0.9}, homogeneity=1)
 @elementwise(EmaState)
-def ema(g, s, p, c, decay: Unit, debias: bool = True, accumulator_dtype: DType | None = None):
+def ema(g, s, p, c, decay: EmaDecay, debias: bool = True, accumulator_dtype: DType | None = None):
     """Replace updates by their exponential moving average.
 
         ema = decay ema + (1 - decay) g
@@ -96,7 +98,7 @@ def ema(g, s, p, c, decay: Unit, debias: bool = True, accumulator_dtype: DType |
     Source   Optax.
     Differs  the average of bfloat16 and float16 parameters is float32 (in bfloat16, 0.999 rounds to 1 and nothing decays).
              With decay = 1 Optax's u is NaN.
-    Raises   HyperparameterError: decay outside [0, 1].
+    Raises   HyperparameterError: decay outside (-1, 1].
     """
     ema = decay * s.ema + (1 - decay) * g
     return (c.debias(ema, decay) if debias else ema), s._replace(ema=ema)

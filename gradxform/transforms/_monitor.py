@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact
-from gradxform._types import Array, ArrayLike, DType, Field, Hyper, Inner, OptState, Params, Shared, Tree, Unit, Updates
+from gradxform._types import Array, ArrayLike, DType, Field, Hyper, Inner, OptState, Params, Shared, Tree, Updates
 from gradxform.core import GradientTransformation, chain, stateless, wrapper
 from gradxform.core._holes import is_array, is_gap
 from gradxform.core._transformation import check_transformation
 from gradxform.registry import transform
-from gradxform.transforms._momentum import ema
+from gradxform.transforms._momentum import EmaDecay, ema
 from gradxform.transforms._scale import identity
 from gradxform.tree import norm
 
@@ -143,7 +143,7 @@ def _as_floats(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: real(jnp.asarray(x)), tree)
 
 
-def _average(decay: Unit, debias: bool, accumulator_dtype: DType | None) -> GradientTransformation:
+def _average(decay: EmaDecay, debias: bool, accumulator_dtype: DType | None) -> GradientTransformation:
     return chain(identity(), ema(decay, debias, accumulator_dtype))
 
 
@@ -153,7 +153,7 @@ def _first(params, measure, decay, debias, accumulator_dtype):
 
 @wrapper(Annotated[Inner, Field(made=_average, first=_first)])
 def measure_with_ema(
-    g, s, p, c, measure: Callable[[Updates], Tree], decay: Unit[Hyper], debias: bool = True, accumulator_dtype: DType | None = None
+    g, s, p, c, measure: Callable[[Updates], Tree], decay: EmaDecay[Hyper], debias: bool = True, accumulator_dtype: DType | None = None
 ):  # fmt: skip
     """Measure the updates, and return the exponential moving average of the measurement; for `monitor`.
 
@@ -165,7 +165,7 @@ def measure_with_ema(
     Units    those of the measurement.
     Source   Optax.
     Differs  flags and whole numbers are averaged in float32 from the start; Optax begins in their own dtype and changes it.
-    Raises   HyperparameterError: decay outside [0, 1].
+    Raises   HyperparameterError: decay outside (-1, 1].
     """
     average = c.bind(_average(decay, debias, accumulator_dtype))
     none, before = s
