@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable, Sequence
 from typing import Literal, overload
 
 import jax
@@ -134,6 +135,35 @@ def root(x: Array, eps: Array | float, eps_in_sqrt: bool | Literal["both"]) -> A
     """The root of a mean or sum of squares as a divisor: sqrt(x + eps), sqrt(x) + eps if not `eps_in_sqrt`, eps twice for "both"."""
     r = jnp.sqrt(x + eps if eps_in_sqrt else x)
     return r if eps_in_sqrt is True else r + eps
+
+
+def parts(x: Array) -> tuple[Array, ...]:
+    """The real and the imaginary part of complex numbers, real ones as they are."""
+    return (x.real, x.imag) if jnp.iscomplexobj(x) else (x,)
+
+
+def by_parts(f: Callable[[Array], Array], x: Array) -> Array:
+    """A real f at the real and the imaginary part of complex numbers."""
+    return jax.lax.complex(f(x.real), f(x.imag)) if jnp.iscomplexobj(x) else f(x)
+
+
+def power_of_two(largest: Array) -> Array:
+    """A power of two near `largest`, the size of the largest element of an array; 1 if that is 0 or not finite.
+
+    To divide by it rounds nothing, and the sum of the squares neither overflows nor vanishes then.
+    """
+    largest = jax.lax.stop_gradient(largest)
+    info = jnp.finfo(largest.dtype)
+    unit = jax.lax.reduce_precision(largest / 4, exponent_bits=info.nexp, mantissa_bits=0)
+    return jnp.where((unit > 0) & jnp.isfinite(unit), unit, jnp.ones((), unit.dtype))
+
+
+def size_along(x: Array, axis: int | Sequence[int] | None = None) -> Array:
+    """The Euclidean norm along axes, which stay with length 1: without overflow of the squares, and with derivative 0 at 0."""
+    largest = functools.reduce(jnp.maximum, [jnp.max(jnp.abs(part), axis, keepdims=True, initial=0) for part in parts(x)])
+    unit = power_of_two(largest)
+    square = sum(jnp.sum((part / unit) ** 2, axis, keepdims=True) for part in parts(x))
+    return jnp.where(square > 0, unit * jnp.sqrt(jnp.where(square > 0, square, 1)), square)
 
 
 def increment(count: Array | int) -> Array:

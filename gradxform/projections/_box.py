@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gradxform import tree as trees
-from gradxform._errors import StructureError
-from gradxform._types import ArrayLike, Tree
+from gradxform._errors import HyperparameterError, StructureError
+from gradxform._numerics import clip_elements, is_inexact, promote, result_dtype, widen
+from gradxform._types import Array, ArrayLike, Tree
+from gradxform.projections._vector import as_wide, known, like, radius, real_tree
 
 
 def projection_non_negative(tree: Tree) -> Tree:
@@ -17,8 +21,9 @@ def projection_non_negative(tree: Tree) -> Tree:
 
     Source   the nearest point.
     Differs  no.
+    Raises   StructureError: a leaf is complex.
     """
-    return jax.tree.map(jax.nn.relu, tree)
+    return jax.tree.map(jax.nn.relu, real_tree("projection_non_negative", tree))
 
 
 def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
@@ -26,12 +31,14 @@ def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
 
         p = min(max(x, lower), upper)
 
+    Shapes   a bound broadcasts to its leaf. Leaves keep their dtypes; a leaf of whole numbers becomes a float's if a bound is one.
     Source   the nearest point.
-    Differs  one number bounds all leaves of a tree; in Optax it fits a single leaf only.
-    Raises   StructureError: the trees have different structures.
+    Differs  one number bounds all leaves of a tree; in Optax it fits a single leaf only. Bounds never change a leaf's shape or
+             dtype. Between bounds in the wrong order there is no point; if they are traced, it is NaN.
+    Raises   StructureError: the trees have different structures, a bound does not broadcast to its leaf, or a leaf is complex.
+             HyperparameterError: lower > upper.
     """
-    lower, upper = (_spread(name, bound, tree) for name, bound in (("lower", lower), ("upper", upper)))
-    return jax.tree.map(trees.clip, tree, lower, upper)
+    return _box("projection_box", tree, lower, upper)
 
 
 def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
@@ -41,24 +48,68 @@ def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
 
     Source   the nearest point.
     Differs  as `projection_box`.
-    Raises   StructureError: the trees have different structures.
+    Raises   StructureError: the trees have different structures, the scale does not broadcast to its leaf, or a leaf is complex.
+             HyperparameterError: scale < 0.
     """
-    return projection_box(tree, 0, scale)
+    return _box("projection_hypercube", tree, 0, scale)
 
 
 def projection_linf_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
-    """The nearest point whose elements are at most `scale` in size.
+    """The nearest point whose elements are at most `scale` in size; complex ones keep their phase.
 
-        p = min(max(x, -scale), scale)
+        p = x min(1, scale / |x|)               min(max(x, -scale), scale) if x is real
 
+    Shapes   scale is a number, or an array that broadcasts to each leaf.
     Source   the nearest point.
-    Differs  no.
+    Differs  whole numbers become floats if the scale is one, and so does not become 0. No ball has a negative scale; a traced one
+             gives NaN.
+    Raises   HyperparameterError: scale < 0. StructureError: the scale does not broadcast to a leaf.
     """
-    bound = lambda x: jnp.asarray(scale, jnp.result_type(x))
-    return jax.tree.map(lambda x: jnp.clip(x, -bound(x), bound(x)), tree)
+    owner = "projection_linf_ball"
+    most = radius(owner, scale)
+    signed = scale if isinstance(scale, int | float) else jnp.asarray(scale, promote(jnp.result_type(scale), jnp.int32))
+
+    def project(x: ArrayLike) -> Array:
+        if not jnp.iscomplexobj(x):
+            return _between(owner, x, -signed, signed)
+        wide = as_wide(x)
+        return like(clip_elements(wide, _spread(owner, most, wide).astype(wide.real.dtype)), x)
+
+    return jax.tree.map(project, tree)
 
 
-def _spread(name: str, bound: Tree, tree: Tree) -> Tree:
+def _box(owner: str, tree: Tree, lower: Tree, upper: Tree) -> Tree:
+    bounds = (_per_leaf(owner, name, bound, tree) for name, bound in (("lower", lower), ("upper", upper)))
+    return jax.tree.map(functools.partial(_between, owner), real_tree(owner, tree), *bounds)
+
+
+def _between(owner: str, x: ArrayLike, lower: ArrayLike, upper: ArrayLike) -> Array:
+    """One leaf between its bounds."""
+    if known(lower, upper) and not np.all(np.asarray(lower) <= np.asarray(upper)):
+        raise HyperparameterError(f"{owner}: there is no point between {lower!r} and {upper!r}; the lower bound must not be above.")
+    common = result_dtype(x, lower, upper)
+    if not is_inexact(common):
+        fits = lambda bound: np.clip(bound, jnp.iinfo(common).min, jnp.iinfo(common).max) if isinstance(bound, int) else bound
+        lower, upper = (_spread(owner, jnp.asarray(fits(bound), common), x) for bound in (lower, upper))
+        return jnp.clip(jnp.asarray(x, common), lower, upper)
+    wide = widen(common)
+    lower, upper = (_spread(owner, jnp.asarray(bound, wide), x) for bound in (lower, upper))
+    p = jnp.clip(jnp.asarray(x, wide), lower, upper)
+    return like(jnp.where(lower > upper, jnp.nan, p), x)
+
+
+def _spread(owner: str, bound: Array, x: ArrayLike) -> Array:
+    """The bound in the shape of its leaf; one of a single element may have any shape."""
+    shape = jnp.shape(x)
+    if bound.size == 1:
+        bound = bound.reshape(())
+    try:
+        return jnp.broadcast_to(bound, shape)
+    except ValueError:
+        raise StructureError(f"{owner}: a bound has shape {bound.shape}, which does not broadcast to its leaf's {shape}.") from None
+
+
+def _per_leaf(owner: str, name: str, bound: Tree, tree: Tree) -> Tree:
     """One leaf for all leaves, or a tree of the same structure."""
     structure = jax.tree.structure(tree)
     if jax.tree.structure(bound) == structure:
@@ -66,6 +117,6 @@ def _spread(name: str, bound: Tree, tree: Tree) -> Tree:
     if jax.tree_util.treedef_is_leaf(jax.tree.structure(bound)):
         return jax.tree.unflatten(structure, [bound] * structure.num_leaves)
     raise StructureError(
-        f"projection_box: `{name}` has structure {jax.tree.structure(bound)}, but the tree has {structure}. Give one number or a "
-        "tree of the same structure."
+        f"{owner}: `{name}` has structure {jax.tree.structure(bound)}, but the tree has {structure}. Give one number or a tree of the "
+        "same structure."
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
 from gradxform import tree as trees
+from gradxform._numerics import power_of_two
 from gradxform._types import Array, ArrayLike, Tree
-from gradxform.projections._vector import as_wide, like, on_vector
-from gradxform.tree._leafwise import once
+from gradxform.projections._vector import as_wide, like, number, over, radius, times
 
 
 def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
@@ -20,15 +20,15 @@ def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
         p = scale x / |x|               all elements equal if x = 0
 
     Source   the nearest point.
-    Differs  finite at x = 0, where all points of the sphere are as near.
+    Differs  finite at x = 0, where all points of the sphere are as near, and where |x|^2 overflows or vanishes. No sphere has a
+             negative scale; a traced one gives NaN.
+    Raises   HyperparameterError: scale < 0. StructureError: scale is not one number.
     """
-
-    def project(x: Array) -> Array:
-        square = jnp.sum(x * x)
-        size = jnp.sqrt(jnp.where(square > 0, square, 1))
-        return jnp.where(square > 0, x / size, 1 / math.sqrt(max(x.size, 1))) * scale
-
-    return on_vector(project, tree)
+    size = number("projection_l2_sphere", "scale", radius("projection_l2_sphere", scale))
+    shrunk, norm, _ = _in_its_unit(tree)
+    length, even = jnp.where(norm == 0, 1, norm), 1 / math.sqrt(max(trees.size(tree), 1))
+    project = lambda w, x: like(times(jnp.where(norm == 0, even, over(w, length)), size), x)
+    return jax.tree.map(project, shrunk, tree)
 
 
 def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
@@ -37,15 +37,16 @@ def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
         p = x if |x| <= scale, else scale x / |x|
 
     Source   the nearest point.
-    Differs  a point inside is returned as it is, bit for bit.
+    Differs  a point inside is returned as it is, bit for bit, and |x|^2 may overflow or vanish. No ball has a negative scale; a
+             traced one gives NaN.
+    Raises   HyperparameterError: scale < 0. StructureError: scale is not one number.
     """
-
-    def project(x: Array) -> Array:
-        square = jnp.sum(x * x)
-        outside = square > jnp.square(jnp.asarray(scale, x.dtype))
-        return jnp.where(outside, x * (scale / jnp.sqrt(jnp.where(outside, square, 1))), x)
-
-    return on_vector(project, tree)
+    size = number("projection_l2_ball", "scale", radius("projection_l2_ball", scale))
+    shrunk, norm, unit = _in_its_unit(tree)
+    inside = norm <= over(size, unit)
+    length, end = jnp.where(inside, 1, norm), jnp.where(inside, 1, size)  # neither 0 nor infinity is in a derivative
+    project = lambda w, x: like(jnp.where(inside, as_wide(x), times(over(w, length), end)), x)
+    return jax.tree.map(project, shrunk, tree)
 
 
 def projection_vector(x: Tree, a: Tree) -> Tree:
@@ -54,10 +55,12 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
         p = a <a, x> / <a, a>
 
     Source   the nearest point.
-    Differs  0 for a = 0.
+    Differs  0 for a = 0; the inner products may overflow or vanish.
     """
-    step = _quotient(trees.vdot(a, x), a)
-    return jax.tree.map(lambda x, a: like(step * as_wide(a), x), x, a)
+    to_a, to_x = _unit(a), _unit(x)
+    direction = _shrunk(a, to_a)
+    step = trees.vdot(direction, _shrunk(x, to_x)) / _square(direction)
+    return jax.tree.map(lambda x, a: like(times(step * a, to_x), x), x, direction)
 
 
 def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
@@ -66,26 +69,50 @@ def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
         p = x + a (b - <a, x>) / <a, a>
 
     Source   the nearest point.
-    Differs  x for a = 0.
+    Differs  x for a = 0; the inner products may overflow or vanish.
+    Raises   StructureError: b is not one number.
     """
-    return _moved(x, _quotient(b - trees.vdot(a, x), a), a)
+    return _moved(x, a, number("projection_hyperplane", "b", b), lambda missing: missing)
 
 
 def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
     """The nearest point to x in the half-space <a, p> <= b; `a` is a tree like x.
 
-        p = x + a min(b - <a, x>, 0) / <a, a>
+        p = x + a min(b - <a, x>, 0) / <a, a>           complex trees: the real part of <a, x>
 
     Source   the nearest point.
-    Differs  x for a = 0.
+    Differs  x for a = 0; the inner products may overflow or vanish; complex trees, which Optax refuses.
+    Raises   StructureError: b is not one number.
     """
-    return _moved(x, _quotient(jnp.minimum(b - trees.vdot(a, x), 0), a), a)
+    return _moved(x, a, number("projection_halfspace", "b", b), lambda missing: jnp.minimum(missing.real, 0))
 
 
-def _quotient(numerator: ArrayLike, a: Tree) -> Array:
+def _in_its_unit(tree: Tree) -> tuple[Tree, Array, Array]:
+    """The tree in its unit, the norm of that, with derivative 0 at 0, and the unit."""
+    unit = _unit(tree)
+    shrunk = _shrunk(tree, unit)
+    zero = jax.lax.stop_gradient(trees.norm(shrunk, squared=True)) == 0
+    return shrunk, jnp.where(zero, 0, trees.norm(jax.tree.map(lambda x: jnp.where(zero, 1, x), shrunk))), unit
+
+
+def _unit(tree: Tree) -> Array:
+    """What to divide all leaves by, so that their squares neither overflow nor vanish."""
+    return power_of_two(trees.norm(tree, ord="inf"))
+
+
+def _shrunk(tree: Tree, unit: Array) -> Tree:
+    return jax.tree.map(lambda x: over(as_wide(x), unit), tree)
+
+
+def _square(a: Tree) -> Array:
     square = trees.norm(a, squared=True)
-    return once(operator.truediv, numerator, jnp.where(square > 0, square, 1))
+    return jnp.where(square > 0, square, 1)
 
 
-def _moved(x: Tree, step: Array, a: Tree) -> Tree:
-    return jax.tree.map(lambda x, a: like(trees.add_scale(as_wide(x), step, as_wide(a)), x), x, a)
+def _moved(x: Tree, a: Tree, b: Array, amount: Callable[[Array], Array]) -> Tree:
+    """x + a amount(b - <a, x>) / <a, a>, computed with x and a in units of their own."""
+    to_a = _unit(a)
+    direction, b = _shrunk(a, to_a), over(b, to_a)
+    to_x = jnp.maximum(_unit(x), power_of_two(jnp.abs(b)))
+    step = amount(over(b, to_x) - trees.vdot(direction, _shrunk(x, to_x))) / _square(direction)
+    return jax.tree.map(lambda x, a: like(as_wide(x) + times(step * a, to_x), x), x, direction)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from gradxform import tree as trees
 from gradxform._types import Array, ArrayLike, Tree
-from gradxform.projections._vector import on_vector
+from gradxform.projections._vector import as_wide, like, number, on_vector, over, radius, real_tree, times
 
 
 def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
@@ -15,20 +16,27 @@ def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
         p = max(x - a, 0)               a such that sum p = scale
 
     Source   Held et al. 1974, 'Validation of subgradient optimization'; Michelot 1986.
-    Differs  the largest element is subtracted first, so that large elements keep their digits; scale may be 0.
+    Differs  the largest element is subtracted first, so that large elements keep their digits; scale may be 0. Non-negative elements
+             have no negative sum: a traced one gives NaN.
+    Raises   HyperparameterError: scale < 0. StructureError: scale is not one number, or a leaf is complex.
     """
-    return on_vector(lambda x: _simplex(x, jnp.asarray(scale, x.dtype)), tree)
+    size = number("projection_simplex", "scale", radius("projection_simplex", scale))
+    p = on_vector(lambda x: _simplex(x, size.astype(x.dtype)), real_tree("projection_simplex", tree))
+    return jax.tree.map(like, p, tree)
 
 
 def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements' sizes sum to `scale`.
 
-        p = sign(x) projection_simplex(|x|, scale)              sign(0) = 1
+        p = sign(x) projection_simplex(|x|, scale)              sign(0) = 1; x / |x| if x is complex
 
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
-    Differs  sign(0) = 1 keeps p on the sphere; with Optax's 0 the share of a zero is lost.
+    Differs  sign(0) = 1 keeps p on the sphere; with Optax's 0 the share of a zero is lost. No sphere has a negative scale; a traced
+             one gives NaN.
+    Raises   HyperparameterError: scale < 0. StructureError: scale is not one number.
     """
-    return on_vector(lambda x: _l1_sphere(x, jnp.asarray(scale, x.dtype)), tree)
+    size = number("projection_l1_sphere", "scale", radius("projection_l1_sphere", scale))
+    return _l1_sphere(tree, size)
 
 
 def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
@@ -38,17 +46,25 @@ def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
 
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
     Differs  as `projection_l1_sphere`.
+    Raises   HyperparameterError: scale < 0. StructureError: scale is not one number.
     """
-
-    def project(x: Array) -> Array:
-        radius = jnp.asarray(scale, x.dtype)
-        return jax.lax.cond(jnp.sum(jnp.abs(x)) <= radius, lambda x: x, lambda x: _l1_sphere(x, radius), x)
-
-    return on_vector(project, tree)
+    size = number("projection_l1_ball", "scale", radius("projection_l1_ball", scale))
+    inside = lambda tree: jax.tree.map(lambda x: like(as_wide(x), x), tree)
+    return jax.lax.cond(trees.norm(tree, ord=1) <= size, inside, lambda tree: _l1_sphere(tree, size), tree)
 
 
-def _l1_sphere(x: Array, scale: Array) -> Array:
-    return jnp.where(x < 0, -1, 1) * _simplex(jnp.abs(x), scale)
+def _l1_sphere(tree: Tree, size: Array) -> Tree:
+    wide = jax.tree.map(as_wide, tree)
+    sizes = on_vector(lambda x: _simplex(x, size.astype(x.dtype)), jax.tree.map(jnp.abs, wide))
+    return jax.tree.map(lambda w, q, x: like(times(_phase(w), q), x), wide, sizes, tree)
+
+
+def _phase(x: Array) -> Array:
+    """x / |x|; 1 if x = 0."""
+    if not jnp.iscomplexobj(x):
+        return jnp.where(x < 0, -jnp.ones_like(x), 1)
+    x = jnp.where(x == 0, 1, x)
+    return over(x, jnp.abs(x))
 
 
 @jax.custom_jvp
@@ -67,5 +83,5 @@ def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Arra
     p = _simplex(*primals)
     support = p > 0
     inside = jnp.where(support, x_dot, 0)
-    shift = (jnp.sum(inside) - scale_dot) / jnp.maximum(jnp.sum(support, dtype=p.dtype), 1)
+    shift = (jnp.sum(inside) - scale_dot) / jnp.maximum(jnp.count_nonzero(support), 1).astype(p.dtype)
     return p, jnp.where(support, x_dot - shift, 0)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._numerics import abs_sq, is_inexact, widen
+from gradxform._numerics import is_inexact, parts, power_of_two, promote, widen
 from gradxform._types import Array, ArrayLike, Tree
 from gradxform.tree._leafwise import alike, is_gap, leafwise, wide
 
@@ -53,21 +53,24 @@ def vdot(tree_x: Tree, tree_y: Tree) -> Array | int:
 def norm(tree: Tree, ord: int | str | float | None = None, squared: bool = False) -> Array:
     """The norm of all elements as one vector, or its square.
 
-    ord None or 2    sqrt(sum |x|^2)
+    ord None or 2    sqrt(sum |x|^2), without overflow of the squares
     ord 1            sum |x|
     ord inf          max |x|
     """
     leaves = [wide(x if is_inexact(jnp.result_type(x)) else jnp.asarray(x, jnp.float32)) for x in _nonempty(tree)]
     if ord is None or ord == 2:
-        square = jnp.asarray(_fold(operator.add, [jnp.sum(abs_sq(x)) for x in leaves], 0.0))
-        return square if squared else jnp.sqrt(square)
+        numbers = [part for x in leaves for part in parts(x)]
+        if squared:
+            return _joined(jnp.add, [jnp.sum(x * x) for x in numbers])
+        unit = power_of_two(_joined(jnp.maximum, [jnp.max(jnp.abs(x)) for x in numbers]))
+        return unit * jnp.sqrt(_joined(jnp.add, [jnp.sum((x.astype(unit.dtype) / unit) ** 2) for x in numbers]))
     if ord == 1:
-        result = _fold(operator.add, [jnp.sum(jnp.abs(x)) for x in leaves], 0.0)
+        result = _joined(jnp.add, [jnp.sum(jnp.abs(x)) for x in leaves])
     elif ord in (math.inf, "inf", "infinity"):
-        result = _fold(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves], 0.0)
+        result = _joined(jnp.maximum, [jnp.max(jnp.abs(x)) for x in leaves])
     else:
         raise HyperparameterError(f"tree.norm: `ord` must be None, 1, 2 or inf, but got {ord!r}.")
-    return jnp.asarray(result * result if squared else result)
+    return result * result if squared else result
 
 
 def allclose(a: Tree, b: Tree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False) -> Array | bool:
@@ -93,6 +96,12 @@ def _inner(tree_x: Tree, tree_y: Tree) -> Tree:
             f"tree.vdot: leaves of shapes {jnp.shape(tree_x)} and {jnp.shape(tree_y)} meet. They must agree; nothing is broadcast."
         )
     return jnp.vdot(*alike(wide(tree_x), wide(tree_y)), precision="highest")
+
+
+def _joined(join: Callable[[Array, Array], Array], xs: list[Array]) -> Array:
+    """Numbers put together in the widest of their dtypes; 0 if there are none."""
+    dtype = promote(jnp.float32, *(x.dtype for x in xs))
+    return functools.reduce(join, [x.astype(dtype) for x in xs], jnp.zeros((), dtype))
 
 
 def _nonempty(tree: Tree) -> list[Any]:
