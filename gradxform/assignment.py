@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._numerics import promote
+from gradxform._numerics import is_inexact, promote, widen
 from gradxform._types import Array, ArrayLike
 
 
@@ -22,7 +23,8 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
 
     Shapes   cost_matrix (n, m); under `vmap` a batch. A cost of inf forbids a pair, as long as an assignment remains.
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'; Kuhn 1955, Munkres 1957.
-    Differs  rectangular ones too are in the order of the columns. Forbidden pairs do not hang.
+    Differs  rectangular ones too are in the order of the columns. Forbidden pairs do not hang. Whole numbers are compared exactly,
+             however large.
     Raises   StructureError: not a matrix.
     """
     i, j = base_hungarian_algorithm(cost_matrix)
@@ -34,7 +36,7 @@ def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
     """`hungarian_algorithm` in the order of the rows, as SciPy's `linear_sum_assignment`.
 
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'.
-    Differs  forbidden pairs do not hang.
+    Differs  forbidden pairs do not hang; whole numbers are compared exactly.
     Raises   StructureError: not a matrix.
     """
     cost = jnp.asarray(cost_matrix)
@@ -44,12 +46,24 @@ def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
         )
     if 0 in cost.shape:
         return jnp.zeros(0, int), jnp.zeros(0, int)
-    cost = cost.astype(promote(cost.dtype, jnp.float32))
+    cost = cost.astype(widen(cost.dtype)) if is_inexact(cost.dtype) else _above_the_least(cost)
     if cost.shape[0] <= cost.shape[1]:
         return jnp.arange(cost.shape[0]), _columns(cost)
     rows = _columns(cost.T)
     order = jnp.argsort(rows)
     return rows[order], order
+
+
+def _above_the_least(cost: Array) -> Array:
+    """Whole numbers minus the smallest of them, without a sign: 32 or 64 bits hold all differences exactly."""
+    cost = cost.astype(promote(cost.dtype, jnp.int32 if jnp.issubdtype(cost.dtype, jnp.signedinteger) else jnp.uint32))
+    unsigned = jnp.uint32 if jnp.iinfo(cost.dtype).bits == 32 else jnp.uint64
+    return cost.astype(unsigned) - jnp.min(cost).astype(unsigned)
+
+
+def _largest(dtype: np.dtype) -> Array:
+    """What no cost exceeds: it stands for a column that is not reached yet."""
+    return jnp.asarray(jnp.inf if is_inexact(dtype) else jnp.iinfo(dtype).max, dtype)
 
 
 class _Search(NamedTuple):
@@ -70,13 +84,13 @@ def _columns(cost: Array) -> Array:
     def add(start: Array, carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         u, v, row_of, column_of = carry
         first = _Search(
-            start, jnp.zeros([], cost.dtype), jnp.full(m, jnp.inf, cost.dtype), jnp.full(m, start), jnp.zeros(m, bool), -1
+            start, jnp.zeros([], cost.dtype), jnp.full(m, _largest(cost.dtype)), jnp.full(m, start), jnp.zeros(m, bool), -1
         )
         s = jax.lax.while_loop(lambda s: s.sink < 0, lambda s: _grow(cost, u, v, row_of, s), first)
         slack = jnp.where(s.done, s.lowest - s.distance, 0)
         u = u.at[jnp.where(s.done & (row_of >= 0), row_of, n)].add(slack, mode="drop").at[start].add(s.lowest)
         row_of, column_of = _flip(s.previous, s.sink, start, row_of, column_of)
-        return u, v - slack, row_of, column_of
+        return u, v + slack, row_of, column_of
 
     zeros = jnp.zeros(n, cost.dtype), jnp.zeros(m, cost.dtype)
     return jax.lax.fori_loop(0, n, add, (*zeros, jnp.full(m, -1), jnp.full(n, -1)))[-1]
@@ -84,13 +98,22 @@ def _columns(cost: Array) -> Array:
 
 def _grow(cost: Array, u: Array, v: Array, row_of: Array, s: _Search) -> _Search:
     """Add the nearest column, and go on from the row that has it."""
-    through = s.lowest + cost[s.row] - u[s.row] - v
+    through = _through(s.lowest, cost[s.row], u[s.row], v)
     nearer = ~s.done & (through < s.distance)
     distance = jnp.where(nearer, through, s.distance)
-    reachable = jnp.minimum(distance, jnp.finfo(cost.dtype).max)
-    j = jnp.argmin(jnp.where(s.done, jnp.inf, reachable))
+    least = jnp.min(jnp.where(s.done, _largest(cost.dtype), distance))
+    j = jnp.argmax(~s.done & ~(distance > least))  # the first of the nearest ones, also where none is reached
     previous = jnp.where(nearer, s.row, s.previous)
     return _Search(row_of[j], distance[j], distance, previous, s.done.at[j].set(True), jnp.where(row_of[j] < 0, j, -1))
+
+
+def _through(lowest: Array, cost: Array, u: Array, v: Array) -> Array:
+    """lowest + (cost - u + v). Of whole numbers the bracket is not negative, and a sum that is too large becomes the largest number: no
+    path is shorter for that, as u, v and the shortest path to a free column are not larger than the largest cost."""
+    if is_inexact(cost.dtype):
+        return lowest + cost - u + v
+    add = lambda x, y: x + jnp.minimum(y, _largest(cost.dtype) - x)
+    return add(lowest, jnp.where(cost >= u, add(cost - u, v), v - (u - cost)))
 
 
 def _flip(previous: Array, sink: Array | int, start: Array, row_of: Array, column_of: Array) -> tuple[Array, Array]:

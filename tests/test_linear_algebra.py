@@ -1,6 +1,7 @@
 """Assignment, eigenvectors, inverse roots, non-negative least squares, and the small numerical functions."""
 
 import functools
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from oracle import optax
 
 from gradxform import assignment, linear_algebra, numerics, tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
+from gradxform._numerics import promote
+from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
 
 RNG = np.random.default_rng(0)
 
@@ -185,6 +188,20 @@ def test_scale_gradient(scale):
     assert jax.tree.structure(numerics.scale_gradient(x, scale)) == jax.tree.structure(x)
 
 
+@pytest.mark.parametrize("scale", [0.5, -2.0, 0, 1, jnp.float32(0.5)], ids=repr)
+def test_higher_derivatives_of_a_scaled_gradient(scale):
+    """As Optax's: what is differentiated again is scaled again."""
+    ours, theirs = ([lambda x, m=m: m.scale_gradient(x, scale) ** 3] for m in (numerics, optax))
+    for _ in range(3):
+        ours.append(jax.grad(ours[-1]))
+        theirs.append(jax.grad(theirs[-1]))
+    np.testing.assert_allclose([f(2.0) for f in ours], [f(2.0) for f in theirs])
+    np.testing.assert_allclose(jax.jacfwd(jax.jacrev(ours[0]))(2.0), ours[2](2.0))
+    narrow = jax.grad(lambda x: numerics.scale_gradient(x, jnp.float32(0.5)).sum())(jnp.ones(2, jnp.bfloat16))
+    assert narrow.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(narrow.astype(float), 0.5)
+
+
 def test_multi_normal():
     ours, theirs = (f(jnp.ones((2, 1)), jnp.full(3, 0.5)) for f in (numerics.multi_normal, optax.multi_normal))
     for f in (
@@ -195,3 +212,165 @@ def test_multi_normal():
     ):
         with jax.numpy_rank_promotion("allow"):
             np.testing.assert_allclose(f(ours), f(theirs), rtol=1e-6)
+
+
+# Odd inputs, against double precision ------------------------------------------------------------------------------------------
+
+SIZES = {"large": 1e25, "small": 1e-25, "one": 1.0}
+HERMITIAN = np.array([[2, 1j, 0], [-1j, 3, 0.5], [0, 0.5, 1]])
+SPD = np.array([[4, 1, 0], [1, 3, 1], [0, 1, 2]])
+MATRICES = {"float32": SPD * 1.0, "whole": SPD, "complex": HERMITIAN, "narrow": SPD.astype(np.int8)}
+
+
+def given(x, size=1.0):
+    """An array as a user would hand it in: whole numbers if it is whole and not scaled, else 32 bits."""
+    if size == 1.0 and x.dtype.kind == "i":
+        return jnp.asarray(x)
+    x = x * size
+    return jnp.asarray(x, jnp.complex64 if np.iscomplexobj(x) else jnp.float32)
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("start", [None, [1, 1, 0], [1.0 + 1j, 1, 0], np.array([1, 1, 0], np.int8)], ids=repr)
+def test_the_dominant_eigenvector_in_double_precision(matrix, start):
+    v0 = start if start is None else jnp.asarray(start)
+    f = jax.jit(lambda a: linear_algebra.power_iteration(a, v0=v0, num_iters=300))
+    by_function = jax.jit(
+        lambda a: linear_algebra.power_iteration(lambda v: a.astype(promote(a.dtype, v.dtype)) @ v, v0=v0, num_iters=300)
+    )
+    for size in SIZES.values():
+        a = given(MATRICES[matrix], size)
+        values, vectors = np.linalg.eigh(MATRICES[matrix] * size)
+        for found in [f(a)] if v0 is None else [f(a), by_function(given(MATRICES[matrix] * 1.0, size))]:
+            np.testing.assert_allclose(found[0] / size, values[-1] / size, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(abs(np.vdot(vectors[:, -1], np.asarray(found[1]))), 1, rtol=1e-4)
+
+
+def test_power_iteration_from_nowhere():
+    assert jnp.isnan(linear_algebra.power_iteration(jnp.eye(3), v0=jnp.zeros(3))[0])
+
+
+@pytest.mark.parametrize("matrix", MATRICES)
+@pytest.mark.parametrize("p", [1, 4])
+def test_inverse_roots_in_double_precision(matrix, p):
+    f = jax.jit(lambda a: linear_algebra.matrix_inverse_pth_root(a, p))
+    for size in SIZES.values():
+        values, vectors = np.linalg.eigh(MATRICES[matrix] * size)
+        root, error = f(given(MATRICES[matrix], size))
+        expected = vectors * (values + 1e-6 * max(values[-1], 1e-16)) ** (-1 / p) @ vectors.conj().T
+        np.testing.assert_allclose(root / np.abs(expected).max(), expected / np.abs(expected).max(), atol=1e-3)
+        assert error < 1e-3
+
+
+@pytest.mark.parametrize("p", [0, -1, 2.5, np.nan, np.inf, -np.inf, 1j, jnp.ones(2)], ids=str)
+def test_inverse_roots_of_an_order_that_there_is_not(p):
+    with pytest.raises(HyperparameterError, match="matrix_inverse_pth_root: `p` must be a positive integer"):
+        linear_algebra.matrix_inverse_pth_root(jnp.eye(2), p)
+
+
+LEFT, RIGHT = np.array([[3, -1], [1, 2], [0, 4], [2, 2]]), np.array([3, -5, 2, 4])
+LEAST_SQUARES = {
+    "float32": (LEFT * 1.0, RIGHT * 1.0),
+    "whole": (LEFT, RIGHT),
+    "complex": (LEFT * (1 + 0.5j), RIGHT * (1 - 0.25j)),
+    "mixed": (LEFT, RIGHT * 0.5),
+}
+
+
+@pytest.mark.parametrize("case", LEAST_SQUARES)
+def test_non_negative_least_squares_in_double_precision(case):
+    a, b = LEAST_SQUARES[case]
+    stack = lambda x: np.concatenate([x.real, x.imag]) * 1.0
+    best = scipy.optimize.nnls(stack(a), stack(b))[0]
+    largest = np.linalg.eigvalsh((a.conj().T @ a).real)[-1]
+    f = jax.jit(lambda a, b, most: linear_algebra.nnls(a, b, 500, L=most))
+    for size_a, size_b, most in (
+        (1.0, 1.0, None),
+        (1e25, 1e25, None),
+        (1e-25, 1e-25, None),
+        (1e-20, 1e10, None),
+        (1e10, 1, 1e20 * largest),
+    ):
+        x = f(given(a, size_a), given(b, size_b), most)
+        assert not jnp.iscomplexobj(x)
+        np.testing.assert_allclose(np.asarray(x, float) / size_b * size_a, best, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", typing.get_args(Preconditioning))
+@pytest.mark.parametrize(("shape", "phase"), [((5, 3), 1), ((2, 3, 4), 1 + 1j)], ids=["real", "complex"])
+def test_newton_schulz_in_double_precision(kind, shape, phase):
+    coefficients, x = np.array([3.4445, -4.775, 2.0315]), np.random.default_rng(1).normal(size=shape) * phase
+    f = jax.jit(lambda x, coefficients: newton_schulz(x, coefficients, 3, kind, 0.0))
+    for size in SIZES.values():
+        x32 = given(x, size)
+        with jax.enable_x64(True):
+            expected = f(np.asarray(x32, complex if phase != 1 else float), coefficients)
+        got = f(x32, jnp.asarray(coefficients, jnp.float32))
+        assert got.dtype == x32.dtype
+        np.testing.assert_allclose(got, expected, atol=2e-5)
+
+
+VECTORS = {
+    "float32": np.array([3.0, -4.0, 0.0]),
+    "whole": np.array([3, -4, 0]),
+    "complex": np.array([3 + 1j, -4j, 0]),
+}
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+@pytest.mark.parametrize("size", SIZES)
+def test_norms_in_double_precision(vector, size):
+    x, exact = given(VECTORS[vector], SIZES[size]), VECTORS[vector] * SIZES[size]
+    mixed = {"a": x[:2], "b": [x[2], None], "c": x[:0]}
+    norm = np.linalg.norm(exact / SIZES[size]) * SIZES[size]
+    close = lambda a, b: np.testing.assert_allclose(np.asarray(a, float) / SIZES[size], b / SIZES[size], rtol=1e-6)
+    for f in (linear_algebra.global_norm, tree.norm, jax.jit(tree.norm), functools.partial(tree.norm, ord=2)):
+        close(f(mixed), norm)
+    close(tree.norm(mixed, ord=1), np.abs(exact / SIZES[size]).sum() * SIZES[size])
+    close(tree.norm(mixed, ord="inf"), np.abs(exact).max())
+    close(numerics.safe_norm(x, 0.0), norm)
+    close(numerics.safe_norm(x, 9 * SIZES[size]), 9 * SIZES[size])
+    close(numerics.safe_root_mean_squares(x, 0.0), norm / np.sqrt(3))
+    if vector == "float32":
+        direction = VECTORS[vector] / 5
+        for f in (tree.norm, lambda x: numerics.safe_norm(x, 0.0), lambda x: numerics.safe_root_mean_squares(x, 0.0) * np.sqrt(3)):
+            np.testing.assert_allclose(jax.jit(jax.grad(f))(x), direction, rtol=1e-6)
+
+
+def test_a_norm_that_was_right_has_the_same_bits():
+    for seed in range(3):
+        x = jnp.asarray(np.random.default_rng(seed).normal(size=2000) * 10.0 ** (5 * seed - 5), jnp.float32)
+        assert tree.norm(x) == jnp.sqrt(jnp.sum(x * x)) == optax.tree.norm(x)
+
+
+def test_norms_of_what_is_not_finite():
+    for x, norm in (([np.inf, 1.0], np.inf), ([np.nan, 1.0], np.nan), ([3e38, 3e38], np.inf), ([], 0.0)):
+        np.testing.assert_array_equal(tree.norm(jnp.array(x)), np.float32(norm))
+
+
+COSTS = {
+    "int32": (2**31 - 1, np.int32),
+    "int32 of both signs": (-(2**31), np.int32),
+    "uint32": (2**32 - 1, np.uint32),
+    "int16": (2**15 - 1, np.int16),
+    "uint8": (255, np.uint8),
+    "bool": (1, np.bool_),
+}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("kind", COSTS)
+def test_costs_of_whole_numbers_are_exact(kind):
+    """Above 2^24 neighbours are one number in float32; sums of two of them do not fit into 32 bits."""
+    most, dtype = COSTS[kind]
+    f, rng = jax.jit(assignment.base_hungarian_algorithm), np.random.default_rng(0)
+    for shape in ((6, 6), (4, 9), (9, 4)):
+        near = abs(most) - rng.integers(0, min(40, abs(most) + 1), shape) if most > 0 else rng.integers(most, 2**31, shape)
+        anything = rng.integers(min(most, 0), abs(most) if most < 0 else most + 1, shape)
+        two = np.where(rng.random(shape) < 0.5, min(most, 0), abs(most) - 1 if most < 0 else most)
+        for costs in (near, anything, two, np.zeros(shape)):
+            given = costs.astype(dtype)
+            i, j = f(given)
+            exact = given.astype(object)
+            best = scipy.optimize.linear_sum_assignment(given.astype(np.float64))
+            assert exact[np.asarray(i), np.asarray(j)].sum() == exact[best].sum()

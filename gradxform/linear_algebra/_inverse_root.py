@@ -12,7 +12,7 @@ import numpy as np
 from jax.lax import PrecisionLike
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import is_inexact, promote, round_to
 from gradxform._types import Array, ArrayLike
 from gradxform.linear_algebra._newton_schulz import frobenius
 from gradxform.linear_algebra._power_iteration import power_iteration
@@ -49,42 +49,47 @@ def matrix_inverse_pth_root(
         p       a positive integer.
 
     Source   Higham 2008, 'Functions of matrices', eq. 7.18.
-    Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too.
+    Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too, and float32 for
+             whole numbers.
     Raises   StructureError: not a square matrix. HyperparameterError: p is not a positive integer.
     """
     p = _whole(p)
     given = jnp.asarray(matrix)
     if given.ndim != 2 or given.shape[0] != given.shape[1]:
         raise StructureError(f"matrix_inverse_pth_root: `matrix` must be square, but has shape {given.shape}.")
-    a = given.astype(widen(given.dtype))
+    a = given.astype(promote(given.dtype, jnp.float32))
+    dtype = given.dtype if is_inexact(given.dtype) else a.dtype
     one = jnp.eye(len(a), dtype=a.dtype)
     largest, _ = power_iteration(a, num_iters=100, error_tolerance=1e-6, precision=precision)
-    a = a + ridge_epsilon * jnp.maximum(largest.real, 1e-16) * one
+    real = jnp.finfo(a.dtype).dtype
+    a = a + (jnp.asarray(ridge_epsilon, real) * jnp.maximum(largest.real, 1e-16)).astype(a.dtype) * one
+    n = p if isinstance(p, int) else p.astype(real)
     if len(a) == 1:
-        return round_to(a ** (-1.0 / p), given.dtype), jnp.zeros([], jnp.finfo(a.dtype).dtype)
+        return round_to(a ** (-1.0 / n), dtype), jnp.zeros([], real)
     product = lambda x, y: jnp.matmul(x, y, precision=precision)
     distance = lambda m: jnp.max(jnp.abs(m - one))
 
     def step(s: _Newton) -> _Newton:
-        t = ((p + 1) * one - s.m) / p
+        t = ((n + 1) * one - s.m) / n
         m = product(_power(t, p, product), s.m)
         error = distance(m)
         return _Newton(s.k + 1, m, product(s.h, t), s.h, error, error < s.error * 1.2)
 
-    z = (1 + p) / (2 * frobenius(a))
-    h = one * z ** (1.0 / p)
-    first = _Newton(0, a * z, h, h, distance(a * z), True)
+    z = (1 + n) / 2 / frobenius(a)
+    m, h = a * z.astype(a.dtype), one * (z ** (1.0 / n)).astype(a.dtype)
+    first = _Newton(0, m, h, h, distance(m), True)
     s = jax.lax.while_loop(lambda s: (s.k < num_iters) & (s.error > error_tolerance) & s.improves, step, first)
-    return round_to(jnp.where(s.improves, s.h, s.last_h), given.dtype), distance(s.m)
+    return round_to(jnp.where(s.improves, s.h, s.last_h), dtype), distance(s.m)
 
 
 def _whole(p: float | np.integer | Array) -> Array | int:
     """p as an int, if it is known."""
     if isinstance(p, jax.core.Tracer):
         return p
-    if int(p) != p or p < 1:
+    value = np.asarray(p)
+    if value.ndim != 0 or not np.isreal(value) or not 1 <= value < np.inf or int(value) != value:
         raise HyperparameterError(f"matrix_inverse_pth_root: `p` must be a positive integer, but got {p!r}.")
-    return int(p)
+    return int(value)
 
 
 def _power(x: Array, p: Array | int, product: Callable[[Array, Array], Array]) -> Array:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from gradxform._numerics import by_parts, power_of_two, size_along
 from gradxform._types import Array
 
 
@@ -16,22 +17,23 @@ def adjoint(x: Array) -> Array:
 
 def frobenius(x: Array) -> Array:
     """The Frobenius norm, without underflow or overflow of the squares."""
-    largest = jnp.max(jnp.abs(x), (-2, -1), keepdims=True)
-    unit = jnp.where(largest > 0, largest, 1)
-    return largest * jnp.sqrt(jnp.sum(jnp.abs(x / unit) ** 2, (-2, -1), keepdims=True))
+    return size_along(x, (-2, -1))
 
 
-def _first_scale(x: Array, preconditioning: Preconditioning, eps: Array | float) -> Array:
-    """What to multiply x with so that its spectral norm is at most about 1."""
+def _scaled(x: Array, preconditioning: Preconditioning, eps: Array | float) -> Array:
+    """x times a number, or a number for each row, so that its spectral norm is at most about 1."""
     axes = (-2, -1)
+    unit = power_of_two(jnp.max(jnp.abs(x), axes, keepdims=True))
+    x = by_parts(lambda part: part / unit, x)
     if preconditioning == "frobenius":
-        return 1 / (frobenius(x) + eps)
-    if preconditioning == "spectral":
-        return 1 / (jnp.linalg.norm(x, ord=2, axis=axes, keepdims=True) + eps)
-    a = x @ adjoint(x)
-    if preconditioning == "aol":
-        return 1 / jnp.sqrt(jnp.maximum(jnp.sum(jnp.abs(a), -1, keepdims=True), eps))
-    return 1 / jnp.sqrt(jnp.maximum(jnp.sqrt(jnp.sum(jnp.abs(a) ** 2, axes, keepdims=True)), eps))
+        size = frobenius(x) + eps / unit
+    elif preconditioning == "spectral":
+        size = jnp.linalg.norm(x, ord=2, axis=axes, keepdims=True) + eps / unit
+    else:
+        a = jnp.abs(x @ adjoint(x))
+        square = jnp.sum(a, -1, keepdims=True) if preconditioning == "aol" else frobenius(a)
+        size = jnp.maximum(jnp.sqrt(square), jnp.sqrt(jnp.asarray(eps, unit.dtype)) / unit)
+    return by_parts(lambda part: part * (1 / size), x)
 
 
 Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
@@ -51,7 +53,7 @@ def newton_schulz(
     """
     tall = x.shape[-2] > x.shape[-1]
     x = adjoint(x) if tall else x
-    x = x * _first_scale(x, preconditioning, eps)
+    x = _scaled(x, preconditioning, eps)
     for c in [coeffs] * steps if coeffs.ndim == 1 else list(coeffs):
         a = x @ adjoint(x)
         x = c[0] * x + (c[1] * a + c[2] * (a @ a)) @ x

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import round_to, widen
+from gradxform._numerics import is_inexact, parts, power_of_two, promote, round_to
 from gradxform._types import Array, ArrayLike
 
 
@@ -21,17 +21,21 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
 
     Shapes   A (m, n); b (m,) or (m, k); x (n,) or (n, k).
     Source   Polyak 2015, 'Projected gradient method for non-negative least square'.
-    Differs  narrow dtypes are computed in float32 and rounded once.
+    Differs  narrow dtypes and whole numbers are computed in float32 and rounded once. A and b may be so large or small that A^T A
+             overflows or vanishes, and complex: then x is still real, and A^T is the conjugate transpose.
     Raises   StructureError: shapes that do not fit.
     """
     A, b = jnp.asarray(A), jnp.asarray(b)
     if A.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != A.shape[0]:
         raise StructureError(f"nnls: `A` must have shape (m, n) and `b` (m,) or (m, k), but got {A.shape} and {b.shape}.")
-    dtype = b.dtype
-    A, b = A.astype(widen(A.dtype)), b.astype(widen(b.dtype))
+    wide = promote(A.dtype, b.dtype, jnp.float32)
+    dtype = jnp.finfo(b.dtype if is_inexact(b.dtype) else wide).dtype
+    A, b = _real(A.astype(wide)), _real(b.astype(wide))
+    to_A, to_b = (power_of_two(jnp.max(jnp.abs(x), initial=0)) for x in (A, b))
+    A, b = A / to_A, b / to_b
     product = lambda x, y: jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
     Q, q = product(A.T, A), product(A.T, b)
-    L = _largest_eigenvalue_at_most(Q) if L is None else L
+    L = _largest_eigenvalue_at_most(Q) if L is None else jnp.asarray(L, Q.dtype) / to_A / to_A
     L = jnp.where(L == 0, 1, L)
 
     def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
@@ -42,7 +46,12 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
 
     zeros = jnp.zeros_like(q)
     (x, _, _), _ = jax.lax.scan(step, (zeros, zeros, jnp.zeros([], q.dtype)), length=iters, unroll=unroll)
-    return round_to(x, dtype)
+    return round_to(x * (to_b / to_A), dtype)
+
+
+def _real(x: Array) -> Array:
+    """The real rows of complex ones: their real parts, then their imaginary parts."""
+    return jnp.concatenate(parts(x))
 
 
 def _largest_eigenvalue_at_most(Q: Array) -> Array:

@@ -12,8 +12,8 @@ from jax.lax import PrecisionLike
 
 from gradxform import tree
 from gradxform._errors import MissingArgumentError, StructureError
-from gradxform._numerics import round_to, widen
-from gradxform._types import Array, ArrayLike, Tree
+from gradxform._numerics import by_parts, is_inexact, promote, round_to
+from gradxform._types import Array, ArrayLike, DType, Tree
 
 
 def power_iteration(
@@ -36,18 +36,23 @@ def power_iteration(
         v0      the first v; without it, uniform in [-1, 1] drawn with `key`, or a fixed key. A function needs it.
 
     Source   von Mises & Pollaczek-Geiringer 1929.
-    Differs  a matrix of zeros gives (0, v), not NaN; narrow dtypes are computed in float32.
+    Differs  a matrix of zeros gives (0, v), not NaN; narrow dtypes and whole numbers are computed in float32; norms whose squares
+             overflow or vanish are exact; v0 may be real, or of whole numbers, whatever the matrix is. From v0 = 0 no direction is
+             found: the result is NaN.
     Raises   MissingArgumentError: a function without v0. StructureError: not a square matrix.
     """
     if callable(matrix):
         if v0 is None:
             raise MissingArgumentError("power_iteration: `v0` is needed when `matrix` is a function; pass a first vector or tree.")
         multiply = matrix
+        first = jax.tree.map(_as_float, v0)
+        first = jax.tree.map(_as_complex_as, first, jax.eval_shape(multiply, first))
     else:
         a = _square(matrix)
-        multiply = lambda v: jnp.matmul(a, v, precision=precision)
-        v0 = _uniform(key, a) if v0 is None else v0
-    v = _unit(v0, v0)
+        first = _uniform(key, a) if v0 is None else jnp.asarray(v0, promote(jnp.result_type(v0), a.dtype))
+        multiply = lambda v: jnp.matmul(a.astype(v.dtype), v, precision=precision)
+    size = tree.norm(first)
+    v = jax.tree.map(lambda x: _over(x, size, x.dtype), first)
 
     def unfinished(carry: tuple[Array | int, Tree, Tree]) -> Array:
         k, v, z = carry
@@ -62,22 +67,45 @@ def power_iteration(
 
     _, v, z = jax.lax.while_loop(unfinished, step, (0, v, multiply(v)))
     vector = _unit(z, v)
-    return jnp.asarray(tree.vdot(v, z)), vector if callable(matrix) else round_to(vector, jnp.result_type(matrix))
+    if not callable(matrix):
+        vector = _as_matrix(vector, jnp.result_type(matrix))
+    return jnp.asarray(tree.vdot(v, z)), vector
+
+
+def _as_matrix(vector: Array, dtype: np.dtype) -> Array:
+    """The vector in the dtype of the matrix, if that can hold it."""
+    holds = is_inexact(dtype) and (jnp.issubdtype(dtype, jnp.complexfloating) or not jnp.iscomplexobj(vector))
+    return round_to(vector, dtype) if holds else vector
 
 
 def _unit(z: Tree, v: Tree) -> Tree:
     """z / |z| in the dtypes of v; v if z is 0."""
     size = tree.norm(z)
-    whole = jnp.where(size > 0, size, 1)
-    at = lambda z, v: tree.where(size > 0, tree.div(z, whole), v)
-    return jax.tree.map(lambda z, v: round_to(at(z, v), jnp.result_type(v)), z, v)
+    whole = jnp.where(size == 0, 1, size)
+    return jax.tree.map(lambda z, v: jnp.where(size == 0, v, _over(z, whole, v.dtype)), z, v)
+
+
+def _over(z: Array, size: Array, dtype: DType) -> Array:
+    """z / size, rounded once."""
+    wide = jnp.asarray(z, promote(jnp.result_type(z), size.dtype))
+    return round_to(by_parts(lambda part: part / size.astype(part.dtype), wide), dtype)
+
+
+def _as_float(x: ArrayLike) -> Array:
+    dtype = jnp.result_type(x)
+    return jnp.asarray(x, dtype if is_inexact(dtype) else jnp.float32)
+
+
+def _as_complex_as(x: Array, product: jax.ShapeDtypeStruct) -> Array:
+    """x as a complex number if its product with the matrix is one."""
+    return x.astype(promote(x.dtype, jnp.complex64)) if jnp.issubdtype(product.dtype, jnp.complexfloating) else x
 
 
 def _square(matrix: ArrayLike) -> Array:
     a = jnp.asarray(matrix)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise StructureError(f"power_iteration: `matrix` must be square, but has shape {a.shape}.")
-    return a.astype(widen(a.dtype))
+    return a.astype(promote(a.dtype, jnp.float32))
 
 
 def _uniform(key: Array | None, a: Array) -> Array:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import abs_sq, is_inexact, real_part, result_dtype, round_to, widen
+from gradxform._numerics import abs_sq, by_parts, is_inexact, power_of_two, real_part, result_dtype, round_to, widen
 from gradxform._types import Array, ArrayLike
 
 
@@ -24,13 +24,15 @@ def safe_norm(
     `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`.
 
     Source   the double `where`: the norm that is differentiated never sees 0.
-    Differs  narrow dtypes are summed in float32.
+    Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
     given, x = jnp.asarray(x), _wide(x)
+    unit = power_of_two(jnp.max(jnp.abs(x), axis, keepdims=True, initial=0)) if ord != 0 else jnp.ones((), real_part(x.dtype))
+    x, least = by_parts(lambda part: part / unit, x), jnp.asarray(min_norm, unit.dtype) / unit
     norm = jnp.linalg.norm(jax.lax.stop_gradient(x), ord=ord, axis=axis, keepdims=True)
-    small = norm <= min_norm
+    small = norm <= least
     result = jnp.linalg.norm(jnp.where(small, 1, x), ord=ord, axis=axis, keepdims=True)
-    result = jnp.where(small, min_norm, result)
+    result = jnp.where(small, jnp.asarray(min_norm, unit.dtype), unit * result)
     return _narrow(result if keepdims else jnp.squeeze(result, axis), given, min_norm)
 
 
@@ -38,11 +40,13 @@ def safe_root_mean_squares(x: ArrayLike, min_rms: ArrayLike) -> Array:
     """max(sqrt(mean |x|^2), min_rms), with derivative 0 where min_rms wins.
 
     Source   the double `where`: the root that is differentiated never sees 0.
-    Differs  narrow dtypes are summed in float32.
+    Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
     given, x = jnp.asarray(x), _wide(x)
-    small = jnp.sqrt(jnp.mean(abs_sq(jax.lax.stop_gradient(x)))) <= min_rms
-    result = jnp.where(small, min_rms, jnp.sqrt(jnp.mean(abs_sq(jnp.where(small, 1, x)))))
+    unit = power_of_two(jnp.max(jnp.abs(x), initial=0))
+    x, least = by_parts(lambda part: part / unit, x), jnp.asarray(min_rms, unit.dtype)
+    small = jnp.sqrt(jnp.mean(abs_sq(jax.lax.stop_gradient(x)))) <= least / unit
+    result = jnp.where(small, least, unit * jnp.sqrt(jnp.mean(abs_sq(jnp.where(small, 1, x)))))
     return _narrow(result, given, min_rms)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import jax
 
 from gradxform._types import Array, ArrayLike, Tree
+from gradxform.tree._leafwise import once
 
 
 def scale_gradient(inputs: Tree, scale: ArrayLike) -> Tree:
     """The inputs, a tree, with their derivatives multiplied by `scale`.
 
-        d out = scale d inputs
+        d out = scale d inputs                  higher derivatives are those of a function whose derivative is this one
 
     Source   Ganin & Lempitsky 2015, arXiv:1409.7495, for scale < 0.
     Differs  works in forward mode too, and the scale may be traced.
@@ -31,4 +32,5 @@ def _scaled(x: Array, scale: ArrayLike) -> Array:
 @_scaled.defjvp
 def _(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> tuple[Array, Array]:
     (x, scale), (x_dot, _) = primals, tangents
-    return x, x_dot if x_dot.dtype == jax.dtypes.float0 else (scale * x_dot).astype(x_dot.dtype)
+    out = _scaled(x, scale)  # itself, so that higher derivatives are scaled too
+    return out, x_dot if x_dot.dtype == jax.dtypes.float0 else once(lambda a, x: a * x, scale, x_dot).astype(x_dot.dtype)
