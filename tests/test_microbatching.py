@@ -140,3 +140,66 @@ def test_mistakes():
         micro_vmap(jnp.sum, out_axes=1)
     with pytest.raises(gx.StructureError, match="no argument has a batch axis"):
         gx.microbatch(loss, (), 3)(W, X, Y)
+
+
+ODD = {
+    "bfloat16": (jnp.ones(999, jnp.bfloat16), 1000.0, 1.0),  # 999 is not a number of bfloat16: 996 or 1000
+    "float16": (jnp.full(64, 2048.5, jnp.float16), 131072.0, 2048.0),
+    "int8": (jnp.full(64, 100, jnp.int8), 6400, 100.0),
+    "uint8": (jnp.full(64, 200, jnp.uint8), 12800, 200.0),
+    "int16": (jnp.full(64, -30000, jnp.int16), -1920000, -30000.0),
+    "bool": (jnp.ones(300, bool), 300, 1.0),
+    "int32": (jnp.full(64, 2**24 + 1), 64 * (2**24 + 1), float(2**24)),
+}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("case", ODD)
+@pytest.mark.parametrize("pieces", [1, 3, None])
+def test_the_exact_sum_is_rounded_once(case, pieces):
+    """Whichever way the examples come together: mapped or not, in pieces of any size, into a sum or a mean."""
+    x, total, _ = ODD[case]
+    x = x[: len(x) // 3 * 3] if pieces == 3 else x
+    n = len(x)
+    size = None if pieces is None else n // pieces
+    exact = np.asarray(x, np.float64).sum()
+    floats = jnp.issubdtype(x.dtype, jnp.inexact)
+    found = {SUM: micro_vmap(lambda x: x, microbatch_size=size, accumulator=SUM)(x)}
+    if x.dtype != bool:
+        found |= {kind: micro_vmap(lambda x: x, microbatch_size=size, accumulator=kind)(x) for kind in (MEAN, RUNNING)}
+    if size is not None:
+        one = gx.microbatch(lambda x: x[0], 0, 1, SUM)(x)
+        assert one.dtype == found[SUM].dtype
+        np.testing.assert_array_equal(one, found[SUM])
+    rounded = lambda v, dtype: np.asarray(jnp.asarray(v, jnp.float32).astype(dtype), np.float64) if floats else v
+    np.testing.assert_array_equal(np.asarray(found[SUM], np.float64), rounded(exact, x.dtype))
+    assert found[SUM].dtype == (x.dtype if floats else jnp.sum(x).dtype)
+    if n == len(ODD[case][0]):
+        assert float(found[SUM]) == total or not np.isfinite(found[SUM])
+    for kind in set(found) - {SUM}:
+        np.testing.assert_allclose(np.asarray(found[kind], np.float64), rounded(exact / n, x.dtype), rtol=1e-6)
+        assert found[kind].dtype == (x.dtype if floats else jnp.float32)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("size", [1, 37, None])
+def test_gradients_of_examples_are_added_wide(size):
+    w, x = jnp.zeros((), jnp.bfloat16), jnp.ones(999, jnp.bfloat16)
+    grad, _ = micro_grad(lambda w, x: w * x, keep_batch_dim=False, microbatch_size=size)(w, x)
+    assert (grad.dtype, float(grad)) == (jnp.bfloat16, 1000.0)
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_one_axis_is_that_of_all_arguments(size):
+    f = lambda x, y: (x * y[0]).sum()
+    close(micro_vmap(f, microbatch_size=size)(X, Y), jax.vmap(f)(X, Y))
+    close(micro_vmap(f, 1, microbatch_size=size, accumulator=SUM)(X.T, Y.T), jax.vmap(f)(X, Y).sum())
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_keyword_arguments_have_no_batch_axis(keep):
+    f = lambda w, x, *, y: (jnp.sum(w), (x.ndim, y.ndim))
+    for m in (gx.microbatching, optax.microbatching):
+        _, each = m.micro_grad(f, has_aux=True, keep_batch_dim=keep, microbatch_size=4)(W, X, y=Y)
+        assert each.aux[0][0] == 1 + keep
+        assert each.aux[1][0] == 1

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import is_inexact, real_part, round_to, widen
@@ -59,30 +60,62 @@ class Wide(NamedTuple):
     like: Array
 
 
-def _begin(x: Shaped) -> Wide:
-    dtype = jnp.dtype(jnp.int32) if x.dtype == jnp.bool_ else x.dtype
+def _is_wide(x: Tree) -> bool:
+    return isinstance(x, Wide)
+
+
+def _begin(x: Shaped | Wide) -> Wide:
+    if isinstance(x, Wide):
+        return Wide(jnp.zeros_like(x.value), jnp.zeros_like(x.like))
+    dtype = _sum_dtype(x)
     return Wide(jnp.zeros_like(x, dtype=widen(dtype)), jnp.zeros(0, dtype))
 
 
-def _begin_mean(x: Shaped) -> Wide:
-    if not is_inexact(x.dtype):
+def _begin_mean(x: Shaped | Wide) -> Wide:
+    if not _is_wide(x) and not is_inexact(x.dtype):
         raise StructureError(f"microbatch: MEAN and RUNNING_MEAN need floating-point results, but got {x.dtype}{x.shape}. Use SUM.")
     return _begin(x)
 
 
-def _add(carry: Wide, x: Array, i: Array) -> Wide:
-    return carry._replace(value=carry.value + x.astype(carry.value.dtype))
+def _add(carry: Wide, x: Array | Wide, i: Array) -> Wide:
+    return carry._replace(value=carry.value + _value(x, carry))
 
 
-def _towards(carry: Wide, x: Array, i: Array) -> Wide:
+def _towards(carry: Wide, x: Array | Wide, i: Array) -> Wide:
     mean = carry.value
     n = jnp.asarray(i + 1, real_part(mean.dtype))
-    return carry._replace(value=mean + (x.astype(mean.dtype) - mean) / n)
+    return carry._replace(value=mean + (_value(x, carry) - mean) / n)
+
+
+def _value(x: Array | Wide, carry: Wide) -> Array:
+    return x.value if isinstance(x, Wide) else x.astype(carry.value.dtype)
+
+
+def _sum_dtype(x: Shaped) -> np.dtype:
+    """The dtype of a sum: that of floats, and for whole numbers and flags the one in which `jnp.sum` adds them, so that none wraps."""
+    return x.dtype if is_inexact(x.dtype) else jax.eval_shape(jnp.sum, x).dtype
+
+
+def _total(x: Array) -> Wide:
+    """The sum of the examples of a piece, not rounded yet."""
+    dtype = _sum_dtype(x)
+    return Wide(jnp.sum(x, axis=0, dtype=widen(dtype)), jnp.zeros(0, dtype))
+
+
+def _mean(x: Array) -> Wide:
+    """The mean of the examples of a piece, not rounded yet."""
+    dtype = x.dtype if is_inexact(x.dtype) else jnp.dtype(jnp.float32)
+    return Wide(jnp.mean(x, axis=0, dtype=widen(dtype)), jnp.zeros(0, dtype))
 
 
 def _end(carry: Wide, divisor: int = 1) -> Array:
     value = carry.value / divisor if divisor != 1 else carry.value
     return round_to(value, carry.like.dtype)
+
+
+def rounded(tree: Tree) -> Tree:
+    """The tree with its sums and means in the dtypes that they end in."""
+    return jax.tree.map(lambda x: _end(x) if isinstance(x, Wide) else x, tree, is_leaf=_is_wide)
 
 
 def _in_order(pieces: Array) -> Array:
@@ -98,9 +131,9 @@ def _by_leaf(
 ) -> Accumulator:
     """An accumulator of trees from one of arrays."""
     return Accumulator(
-        init=lambda x: jax.tree.map(init, x),
-        update=lambda carry, x, i: jax.tree.map(lambda x, c: update(c, x, i), x, carry),
-        finalize=lambda carry: jax.tree.map(finalize, carry, is_leaf=lambda c: isinstance(c, Wide)),
+        init=lambda x: jax.tree.map(init, x, is_leaf=_is_wide),
+        update=lambda carry, x, i: jax.tree.map(lambda x, c: update(c, x, i), x, carry, is_leaf=_is_wide),
+        finalize=lambda carry: jax.tree.map(finalize, carry, is_leaf=_is_wide),
         aggregate=lambda x: jax.tree.map(aggregate, x),
     )
 
@@ -117,11 +150,10 @@ def _concatenation(n: int) -> Accumulator:
 def _named(kind: Accumulator | AccumulationType, n: int) -> Accumulator:
     if isinstance(kind, Accumulator):
         return kind
-    total, mean = lambda x: jnp.sum(x, axis=0), lambda x: jnp.mean(x, axis=0)
     makers = {
-        AccumulationType.SUM: lambda: _by_leaf(_begin, _add, _end, total),
-        AccumulationType.MEAN: lambda: _by_leaf(_begin_mean, _add, lambda c: _end(c, n), mean),
-        AccumulationType.RUNNING_MEAN: lambda: _by_leaf(_begin_mean, _towards, _end, mean),
+        AccumulationType.SUM: lambda: _by_leaf(_begin, _add, _end, _total),
+        AccumulationType.MEAN: lambda: _by_leaf(_begin_mean, _add, lambda c: _end(c, n), _mean),
+        AccumulationType.RUNNING_MEAN: lambda: _by_leaf(_begin_mean, _towards, _end, _mean),
         AccumulationType.CONCAT: lambda: _concatenation(n),
     }
     if not isinstance(kind, AccumulationType):

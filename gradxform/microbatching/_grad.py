@@ -46,7 +46,8 @@ def micro_grad(
       has_aux: whether it returns (value, aux).
       argnums: which arguments to differentiate for.
       batch_argnums: which positional arguments have a batch axis, axis 0. Keyword arguments have one too.
-      keep_batch_dim: give `fun` batches of one example; otherwise the example without its batch axis.
+      keep_batch_dim: give `fun` batches of one example as its positional arguments; otherwise the example without its batch axis, which
+        is what keyword arguments are in either case.
       microbatch_size: examples that are differentiated at once; it divides the batch. None: all.
       accumulator: as in `microbatch`, for the transformed gradients.
       transform_fn: (gradient at one example) -> any tree.

@@ -11,7 +11,7 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._types import Array, ArrayLike, Tree
-from gradxform.microbatching._accumulators import AccumulationType, accumulator_for
+from gradxform.microbatching._accumulators import AccumulationType, accumulator_for, rounded
 
 
 def reshape_batch_axis(tree: Tree, microbatch_size: int, axis: int = 0) -> Tree:
@@ -81,10 +81,10 @@ def microbatch(
     Returns:
       A function of the same arguments.
 
-    Shapes   sums and means of narrow dtypes are accumulated in float32 and rounded once; the result has the dtype of fun's. Flags are
-             counted.
+    Shapes   sums and means of narrow dtypes are accumulated in float32 and rounded once; the result has the dtype of fun's. Whole
+             numbers and flags are added in the dtype in which `jnp.sum` adds them, at least int32.
     Source   Optax.
-    Differs  Optax accumulates in the dtype of the result, which in bfloat16 stands still; complex means are allowed.
+    Differs  Optax accumulates in the dtype of the result, which in bfloat16 stands still and in int8 wraps; complex means are allowed.
     Raises   StructureError: batch axes of several lengths, or not divisible; a mean of whole numbers.
     """
     if microbatch_size is None:
@@ -139,7 +139,7 @@ def micro_vmap(
 
     Args:
       fun: a function of one example.
-      in_axes: the batch axis of each positional argument, or None; keyword arguments are mapped along axis 0.
+      in_axes: the batch axis of all positional arguments, or of each, or None; keyword arguments are mapped along axis 0.
       out_axes: must be 0.
       microbatch_size: examples that are mapped at once; it divides the batch. None: all.
       vmap_fn: (fun, in_axes, out_axes) -> mapped function.
@@ -149,26 +149,33 @@ def micro_vmap(
     Returns:
       A function of the same arguments with a batch axis.
 
+    Shapes   as `microbatch`: a sum or mean over all examples is rounded once.
     Source   Optax.
-    Differs  as `microbatch`.
+    Differs  as `microbatch`; one in_axes is that of all arguments, as in `jax.vmap`, where Optax takes it for a function of one.
     Raises   StructureError: out_axes is not 0; as `microbatch`.
     """
     if out_axes != 0:
         raise StructureError(f"micro_vmap: `out_axes` must be 0, but is {out_axes!r}. Move the axis of the result.")
-    axes = (in_axes,) if isinstance(in_axes, int) else tuple(in_axes)
+    combine = accumulator_for(accumulator, 1).aggregate
 
-    def mapped(*args: Tree, kwargs: Mapping[str, Tree]) -> Tree:
-        out = vmap_fn(fun, axes, 0)(*args, **kwargs)
-        return accumulator_for(accumulator, 1).aggregate(out)
+    def by_pieces(*args: Tree, **kwargs: Tree) -> Tree:
+        axes = (in_axes,) * len(args) if isinstance(in_axes, int) else tuple(in_axes)
 
-    batched = [i for i, axis in enumerate(axes) if axis is not None]
-    by_pieces = microbatch(
-        mapped,
-        argnums=batched,
-        microbatch_size=microbatch_size,
-        accumulator=accumulator,
-        argnames="kwargs",
-        in_axes=[*(axis for axis in axes if axis is not None), 0],
-        num_real_microbatches=num_real_microbatches,
-    )
-    return lambda *args, **kwargs: by_pieces(*args, kwargs=kwargs)
+        def piece(*args: Tree, kwargs: Mapping[str, Tree]) -> Tree:
+            return combine(vmap_fn(fun, axes, 0)(*args, **kwargs))
+
+        if microbatch_size is None:
+            return rounded(piece(*args, kwargs=kwargs))
+        batched = [i for i, axis in enumerate(axes) if axis is not None]
+        loop = microbatch(
+            piece,
+            argnums=batched,
+            microbatch_size=microbatch_size,
+            accumulator=accumulator,
+            argnames="kwargs",
+            in_axes=[*(axes[i] for i in batched), 0],
+            num_real_microbatches=num_real_microbatches,
+        )
+        return loop(*args, kwargs=kwargs)
+
+    return by_pieces
