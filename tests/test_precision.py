@@ -447,3 +447,42 @@ def test_lookahead_hands_wide_updates_on():
         params = gx.apply_updates(params, u)
         assert_equal(params.fast, jax.tree.map(lambda x: x.astype("bfloat16"), state.fast_state[1].master))
     assert all(x.dtype == jnp.float32 for x in jax.tree.leaves(u))
+
+
+# Derivatives ---------------------------------------------------------------------------------------------------------------------
+
+
+@by_dtype
+@pytest.mark.parametrize("key", [None, 3], ids=["nearest", "stochastic"])
+def test_master_weights_pass_derivatives_through(dtype, key):
+    """By a rate and by the first parameters, as they are without rounding, up to that of the derivative itself."""
+
+    def end(rate, p, tx):
+        state = tx.init(p)
+        for _ in range(3):
+            u, state = tx.update(jax.tree.map(lambda x: 2 * x, p), state, p)
+            p = gx.apply_updates(p, u)
+        return jnp.sum(p.astype(jnp.float32))
+
+    rounded = lambda rate, p: end(rate, p, gx.master_weights(gx.sgd(rate), key=key))
+    exact = lambda rate, p: end(rate, p.astype(jnp.float32), gx.sgd(rate))
+    p = jnp.asarray([1.0, -3.0, 0.3], dtype)
+    got, expected = (jax.grad(f, (0, 1))(0.1, p) for f in (rounded, exact))
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=0.03)
+
+
+@by_dtype
+def test_stochastic_rounding_passes_derivatives_through(dtype):
+    x = jnp.asarray([1.003, -2.7, 1e-6, 300.1])
+    f = lambda x: gx.stochastic_round(x, dtype, KEY)
+    primal, tangent = jax.jvp(f, (x,), (jnp.ones_like(x),))
+    np.testing.assert_array_equal(np.asarray(primal, float), np.asarray(f(x), float))
+    assert tangent.dtype == dtype
+    np.testing.assert_array_equal(np.asarray(tangent, float), 1)
+    np.testing.assert_array_equal(jax.jit(jax.grad(lambda x: f(x).astype(jnp.float32).sum()))(x), 1)
+    step = lambda rate: gx.apply_updates_stochastically(jnp.ones(3, dtype), -rate * jnp.arange(3.0), KEY).astype(jnp.float32).sum()
+    np.testing.assert_allclose(jax.grad(step)(0.1), -3, rtol=1e-2)
+    z = jnp.asarray([1.003 + 2j])
+    through = jax.vjp(lambda z: gx.stochastic_round(z, jnp.complex64, KEY), z)[1](jnp.ones_like(z))[0]
+    np.testing.assert_array_equal(through, 1)

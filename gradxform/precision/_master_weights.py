@@ -100,6 +100,8 @@ def master_weights(
     rounded. So `apply_updates(p, u)` equals round(master) after every step. (Not so for numbers below 1e-38 on
     a device that flushes them to zero, nor for a parameter that has overflowed: from infinity no update leads back.)
 
+    Rounding passes derivatives through: the derivative of u, by a rate for example, is that of master - p.
+
     Args:
       inner: the complete optimizer. It sees gradients and parameters in the copy's dtype.
       dtype: of the copy.

@@ -7,6 +7,9 @@ significand with its leading bit, shifted to the fixed spacing of the subnormal 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +26,12 @@ def loses_bits(x: Array, dtype: DType) -> bool:
     return jnp.finfo(dtype).nmant < jnp.finfo(widen(x.dtype)).nmant
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
-    """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded."""
+    """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded.
+
+    The derivative is that of x: rounding passes it through.
+    """
     if not loses_bits(x, dtype):
         return x.astype(dtype)
     if jnp.finfo(dtype).bits < 16:
@@ -36,10 +43,12 @@ def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
     return narrow(x, dtype, jax.random.bits(key, x.shape, uint, out_sharding=jax.typeof(x).sharding))
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
     """x in a narrower dtype: rounded to nearest, ties to even; or up or down by random bits, to x on average.
 
-    What lies beyond the largest finite number, infinities and NaN are converted as `astype` does.
+    What lies beyond the largest finite number, infinities and NaN are converted as `astype` does. The derivative is that of x: rounding
+    passes it through.
     """
     x = x.astype(widen(x.dtype))
     if jnp.iscomplexobj(x):
@@ -55,6 +64,14 @@ def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
     signed = rounded | (bits >> of(wide.bits - 1) << of(small.bits - 1))
     result = jax.lax.bitcast_convert_type(signed.astype(_UNSIGNED[small.bits]), dtype)
     return jnp.where(jnp.abs(x) <= small.max.astype(x.dtype), result, x.astype(dtype))
+
+
+def _passed_through(f: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
+    return lambda dtype, primals, tangents: (f(primals[0], dtype, primals[1]), tangents[0].astype(dtype))
+
+
+narrow_at_random.defjvp(_passed_through(narrow_at_random))
+narrow.defjvp(_passed_through(narrow))
 
 
 def _rounded(magnitude: Array, wide: np.finfo, small: np.finfo, noise: Array | None) -> Array:

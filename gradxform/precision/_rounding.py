@@ -37,6 +37,8 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
       key: a random key. The same key rounds the same way, however x is sharded over a mesh by `jit`. Inside `shard_map`, where each
         device sees its own part only, fold the device's index into it.
 
+    The derivative is that of x: rounding passes it through ("straight through"), for training through an update.
+
     Source   Forsythe 1950; Gupta et al. 2015, arXiv:1502.02551, section 3.
     Raises   HyperparameterError: x or dtype is not of floating point.
     """
@@ -62,6 +64,8 @@ def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Keys     each leaf has its own, `fold_in(key, i)` with its position i among all leaves, holes included; how leaves are sharded
              makes no difference.
+    Its derivative is that of p + u.
+
     Source   Gupta et al. 2015, arXiv:1502.02551; neon's `stochastic_round`, which adds noise below the mantissa in the same way.
     Raises   StructureError, with the path: structures or shapes differ.
     """
