@@ -240,3 +240,72 @@ def test_equal_ones_share_what_is_compiled():
     assert gx.lbfgs() == gx.lbfgs()
     assert gx.lbfgs() != gx.lbfgs(memory_size=5)
     assert "scale_by_zoom_linesearch(20, initial_guess_strategy='one')" in repr(gx.lbfgs())
+
+
+def walk(tx, f, x, steps, **extra):
+    """The points of a walk without a line search."""
+
+    def step(carry, _):
+        x, state = carry
+        u, state = tx.update(jax.grad(f)(x), state, x)
+        x = x + u
+        return (x, state), x
+
+    return jax.jit(lambda x: jax.lax.scan(step, (x, tx.init(x)), None, length=steps))(x)
+
+
+def double_well(x):
+    return jnp.sum((x**2 - 1) ** 2) + 0.1 * jnp.sum(x)
+
+
+UPHILL = {
+    "cos": (lambda x: jnp.sum(jnp.cos(x)), jnp.array([0.3])),
+    "several": (lambda x: jnp.sum(jnp.cos(x)), jnp.array([0.3, -0.2, 0.4])),
+    "a saddle": (lambda x: jnp.cos(x[0]) + x[1] ** 2, jnp.array([0.3, 1.0])),
+    "wells": (double_well, jnp.array([0.1, -0.2, 0.05])),
+}
+
+
+@pytest.mark.parametrize("case", UPHILL)
+@pytest.mark.parametrize("memory", [1, 5])
+def test_negative_curvature_is_not_stored(case, memory):
+    """Without a line search it goes down to a minimum, where the quasi-Newton matrix of Optax goes up to the maximum."""
+    f, x = UPHILL[case]
+    (end, state), _ = walk(gx.lbfgs(0.2, memory, linesearch=None), f, x, 200)
+    hessian = np.linalg.eigvalsh(jax.hessian(f)(end))
+    assert np.abs(jax.grad(f)(end)).max() < 1e-3
+    assert hessian.min() > 0
+    assert f(end) < f(x)
+    assert (state[0].weights_memory >= 0).all()
+    if case == "cos":
+        (theirs, _), _ = walk(optax.lbfgs(0.2, memory, linesearch=None), f, x, 200)
+        assert abs(theirs[0]) < 1e-3
+
+
+@pytest.mark.parametrize("vmapped", [False, True])
+def test_what_is_not_stored_takes_no_place(vmapped, x64):
+    """Pairs between which curvature was negative count as if those updates had not been: the last ones, in their order."""
+    tx, r = gx.scale_by_lbfgs(3), np.random.default_rng(0)
+    hessian = np.diag([1.0, 3.0, 7.0])
+    update = jax.jit(jax.vmap(tx.update) if vmapped else tx.update)
+    wrap = (lambda x: x[None]) if vmapped else (lambda x: x)
+    x, g, pairs = np.zeros(3), np.ones(3), []
+    state = jax.tree.map(wrap, tx.init(jnp.asarray(x)))
+    for k in range(14):
+        u, state = update(wrap(jnp.asarray(g)), state, wrap(jnp.asarray(x)))
+        if pairs:
+            s, y = pairs[-1]
+            np.testing.assert_allclose(u.reshape(3), two_loops(g, pairs[-3:], s @ y / (y @ y)), rtol=1e-9)
+        s = r.normal(size=3)
+        curved = k % 5 not in (1, 2, 4)
+        y = hessian @ s if curved else -hessian @ s
+        if curved:
+            pairs.append((s, y))
+        x, g = x + s, g + y
+
+
+@pytest.mark.parametrize("f", [rosenbrock, quadratic(6)[0]], ids=["rosenbrock", "quadratic"])
+def test_on_the_way_of_a_line_search_every_pair_is_stored(f, x64):
+    _, states = run(gx.lbfgs(memory_size=20), f, jnp.linspace(-1, 0.5, 6), 12)
+    weights = states[0].weights_memory[-1]
+    assert (weights[:11] > 0).all()

@@ -46,6 +46,16 @@ def _add(xs: Sequence[Array], a: Array, ys: Sequence[Array]) -> list[Array]:
     return [(x + a * y).astype(x.dtype) for x, y in zip(xs, ys, strict=True)]
 
 
+def _stored(rings: Sequence[Array], pair: Sequence[Array], newest: Array) -> list[Array]:
+    """The rings with the pair, and 1 / <s, y>, in the newest place, which was that of the oldest."""
+    return [ring.at[newest].set(x.astype(ring.dtype)) for ring, x in zip(rings, pair, strict=True)]
+
+
+def _kept(rings: Sequence[Array], pair: Sequence[Array], newest: Array) -> list[Array]:
+    """The rings with what they hold one place further, since that is where the newest is looked for."""
+    return [jnp.roll(ring, 1, axis=0) for ring in rings]
+
+
 @jax.jit
 def _two_loop(g: Sequence[Array], s: Sequence[Array], y: Sequence[Array], rho: Array, gamma: Array, oldest: Array) -> list[Array]:
     """Algorithm 7.4: the product of the inverse Hessian that the rings stand for, and g."""
@@ -79,33 +89,37 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
         q = g;      alpha_i = rho_i <s_i, q>;  q = q - alpha_i y_i              i = k, ..., k - memory_size + 1
         u = gamma q;  beta = rho_i <y_i, u>;   u = u + (alpha_i - beta) s_i     i = k - memory_size + 1, ..., k
 
-    The inner products are over all leaves. A pair with <s, y> = 0, or not a number, counts for nothing.
+    The inner products are over all leaves. A pair with <s, y> <= eps |s| |y|, eps the precision of the dtype, or not a number, is not
+    stored: it would make H indefinite, and u could climb. On a convex objective there is none.
 
     State    ScaleByLBFGSState(count, params, updates, diff_params_memory, diff_updates_memory, weights_memory). The rings have a new
              first axis of length memory_size. All float32 or wider. Memory: (2 memory_size + 2) x params.
     Units    those of p: u is Newton's step. The first u has those of g, or norm 1 if g is longer than that.
     Shapes   any, scalars and complex included.
     Source   Nocedal & Wright 1999, Algorithm 7.4; Liu & Nocedal 1989, doi:10.1007/BF01589116.
-    Differs  Optax sets gamma = 0 where the parameters have not moved but the gradient has changed, and then u is 0 for ever; here
-             gamma = 1. Its `init` returns one buffer twice.
+    Differs  Optax stores pairs of negative curvature too, and then goes to a maximum. It sets gamma = 0 where the parameters have not
+             moved but the gradient has changed, and then u is 0 for ever; here gamma is that of the last pair, and 1 if there is none.
+             Its `init` returns one buffer twice.
     Raises   MissingArgumentError: no params. HyperparameterError: memory_size < 1.
     """
     oldest, newest = s.count % memory_size, (s.count - 1) % memory_size
     started = s.count > 0
     dp, dg = ([jnp.where(started, x - y, 0) for x, y in zip(xs, ys, strict=True)] for xs, ys in ((p, s.params), (g, s.updates)))
     sy, yy = _dot(dp, dg), sum((sum_sq(y) for y in dg), jnp.zeros(()))
-    curved = jnp.abs(sy) > jnp.finfo(sy.dtype).tiny  # of a smaller number the reciprocal overflows
-    dp, dg = ([jnp.where(curved, x, 0) for x in xs] for xs in (dp, dg))
-    rho = s.weights_memory.at[newest].set(jnp.where(curved, 1 / jnp.where(curved, sy, 1), 0).astype(s.weights_memory.dtype))
-    rings = [
-        [ring.at[newest].set(d.astype(ring.dtype)) for ring, d in zip(*pair, strict=True)]
-        for pair in ((s.diff_params_memory, dp), (s.diff_updates_memory, dg))
-    ]
+    info = jnp.finfo(sy.dtype)  # of a number below `tiny` the reciprocal overflows
+    curved = (sy > info.tiny) & (sy > info.eps * jnp.sqrt(_dot(dp, dp)) * jnp.sqrt(yy))
+    pair = [*dp, *dg, 1 / jnp.where(curved, sy, 1)]
+    old = [*s.diff_params_memory, *s.diff_updates_memory, s.weights_memory]
+    *rings, rho = jax.lax.cond(curved, _stored, _kept, old, pair, newest)
+    rings = [rings[: len(dp)], rings[len(dp) :]]
     gamma = jnp.ones(())
     if scale_init_precond:
+        last = [jax.lax.dynamic_index_in_dim(y, newest, keepdims=False) for y in rings[1]]
+        last_yy = jnp.where(curved, yy, sum((sum_sq(y) for y in last), jnp.zeros(())))
+        last_sy = jnp.where(curved, sy, 1 / jnp.where(rho[newest] > 0, rho[newest], 1))
+        known = (rho[newest] > 0) & (last_yy > 0)
         first = 1 / jnp.maximum(jnp.sqrt(_dot(g, g)), 1)
-        known = curved & (yy > 0)
-        gamma = jnp.where(started, jnp.where(known, sy / jnp.where(known, yy, 1), 1), first)
+        gamma = jnp.where(started, jnp.where(known, last_sy / jnp.where(known, last_yy, 1), 1), first)
     u = _two_loop(g, *rings, rho, gamma, oldest)
     return u, s._replace(params=p, updates=g, diff_params_memory=rings[0], diff_updates_memory=rings[1], weights_memory=rho)
 
