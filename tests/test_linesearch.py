@@ -346,3 +346,16 @@ def test_a_gradient_of_a_part_is_not_taken_for_the_whole():  # optax #1649
     params = gx.apply_updates(PARAMS, u)
     got, expected = value_and_grad(params, state=state), jax.value_and_grad(f)(params)
     assert jax.tree.all(jax.tree.map(jnp.allclose, got, expected))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("make", [gx.scale_by_zoom_linesearch, gx.scale_by_backtracking_linesearch])
+@pytest.mark.parametrize("name", ["increase_factor", "slope_rtol", "max_learning_rate", "most"])
+def test_numbers_that_a_search_refuses(make, name):
+    """Negative ones and NaN; a factor of 0 is allowed, and then a search does not grow."""
+    call = lambda value: make(value) if name == "most" else make(5, **{name: value})
+    for bad in (-1, float("nan")):
+        with pytest.raises(gx.HyperparameterError):
+            call(bad)
+    if name != "most":
+        assert call(0) == call(0)

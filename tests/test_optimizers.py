@@ -317,3 +317,12 @@ class TestSeeds:
     def test_the_variance_falls(self):
         us, _ = run(gx.noisy_sgd(1.0, eta=4.0, gamma=2.0, key=0), [jnp.zeros(4000)] * 2, jnp.zeros(4000))
         np.testing.assert_allclose(np.std(us, axis=1), [2.0, 1.0], rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_gradient_of_zero_moves_yogi_at_first(dtype):
+    """Its averages do not begin at 0: mu^ / (sqrt(nu^) + eps), of mu = 0.9e-6 and nu = 1e-6."""
+    p, tx = jnp.zeros(2, dtype), gx.scale_by_yogi()
+    u, _ = tx.update(p, tx.init(p), p)
+    expected = (0.9e-6 / 0.1) / (np.sqrt(1e-6 / 0.001) + 1e-3)
+    np.testing.assert_allclose(np.asarray(u, float), expected, rtol=float(jnp.finfo(dtype).eps) + 1e-5)

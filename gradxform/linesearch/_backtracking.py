@@ -129,6 +129,6 @@ def scale_by_backtracking_linesearch(
     Differs  Optax takes `grad` of complex parameters unconjugated here, unlike in its zoom line search; traces `value_fn` anew in each
              un-jitted update; stays at a step of 0 once a search has found none, and then keeps the value that is not finite; raises on
              extra arguments that `value_fn` does not take. Here they pass.
-    Raises   as `scale_by_zoom_linesearch`.
+    Raises   MissingArgumentError and StructureError as `scale_by_zoom_linesearch`. HyperparameterError: a number is negative or NaN.
     """
     return BacktrackingLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

@@ -218,7 +218,7 @@ def scale_by_zoom_linesearch(
     Source   Nocedal & Wright 1999, Algorithms 3.5 and 3.6; Hager & Zhang 2006, Algorithm 851.
     Differs  Optax traces `value_fn` twice, and anew in each un-jitted update; stays at a step of 0 once a search has found none;
              raises on extra arguments that `value_fn` does not take. Here they pass.
-    Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: an argument is out
-             of its range. StructureError: value_fn returns no scalar.
+    Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: a number is
+             negative or NaN, or max_linesearch_steps < 1. StructureError: value_fn returns no scalar.
     """
     return ZoomLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

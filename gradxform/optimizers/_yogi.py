@@ -31,13 +31,13 @@ def scale_by_yogi(
         nu = nu - (1 - b2) sign(nu - |g|^2) |g|^2
         u  = mu^ / (sqrt(nu^ + eps_root) + eps)                             x^ = x / (1 - b^t)
 
-    The first mu and nu are initial_accumulator_value.
+    The first mu and nu are initial_accumulator_value, so that a gradient of 0 moves at first, by about that over eps.
 
     State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial_accumulator_value -> 0).
     Shapes   any, scalars and complex included.
     Source   Zaheer et al. 2018, NeurIPS 31, Algorithm 2, with Adam's bias corrections; mu begins at 0 there.
-    Differs  float32 averages for narrow parameters, so that a zero float16 gradient gives 0; nu is real.
+    Differs  float32 averages for narrow parameters; nu is real.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, initial_accumulator_value < 0.
     """
     mu = b1 * s.mu + (1 - b1) * g
