@@ -276,3 +276,54 @@ def test_hyperparameters_are_seen_per_device():
     new, same = gx.set_hyperparams(tx, state, decay=0.5)
     assert new == gx.chain(gx.per_device(gx.trace(0.5), "data"), gx.scale(-0.1))
     jax.tree.map(np.testing.assert_array_equal, same, state)
+
+
+EMPTY = {"none": (0, 3), "w": (2, 3), "one": (1,)}
+ALL = {
+    "mean_over": gx.mean_over("data"),
+    "majority_vote": gx.majority_vote("data"),
+    "compressed_mean two_bit": gx.compressed_mean(gx.two_bit(0.5), "data"),
+    "compressed_mean scaled_sign": gx.compressed_mean(gx.scaled_sign(), "data"),
+    "error_feedback two_bit": gx.error_feedback(gx.two_bit(0.5), "data"),
+    "error_feedback scaled_sign": gx.error_feedback(gx.scaled_sign(), "data"),
+    "per_device": gx.chain(gx.per_device(gx.trace(0.9), "data"), gx.mean_over("data")),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_leaves_without_elements(name, dtype):
+    rng = np.random.default_rng(0)
+    g = {leaf: rng.normal(size=(2, N, *shape)).astype(dtype) for leaf, shape in EMPTY.items()}
+    params = {leaf: jnp.zeros(shape, dtype) for leaf, shape in EMPTY.items()}
+    us, _ = run(ALL[name], g, params)
+    assert us["none"].shape == (2, 0, 3)
+    others = lambda tree: {leaf: x for leaf, x in tree.items() if leaf != "none"}
+    alone, _ = run(ALL[name], others(g), others(params))
+    jax.tree.map(np.testing.assert_array_equal, others(us), alone)
+
+
+@pytest.mark.parametrize("name", COMPRESSORS)
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("on", ["devices", "one"])
+def test_error_feedback_loses_no_rounding(name, dtype, on):
+    """The updates and what is kept are the gradients, also where the mean over the devices is no number of a narrow dtype."""
+    compressor = gx.two_bit(0.3) if name == "two_bit" else COMPRESSORS[name][0]
+    steps = 40
+    rng = np.random.default_rng(3)
+    g = {"w": np.asarray(jnp.asarray(rng.normal(size=(steps, N, 5)), jnp.float32).astype(dtype))}
+    params = {"w": jnp.zeros(5, dtype)}
+    if on == "devices":
+        us, state = run(gx.error_feedback(compressor, "data"), g, params)
+        mean, kept = np.asarray(g["w"], np.float64).mean(1), np.asarray(state.inner_state.residual["w"], np.float64).mean(0)
+    else:
+        tx = gx.error_feedback(compressor)
+
+        def step(state, g):
+            u, state = tx.update(g, state)
+            return state, u
+
+        state, us = jax.jit(lambda g: jax.lax.scan(step, tx.init(params), g))({"w": g["w"][:, 0]})
+        mean, kept = np.asarray(g["w"], np.float64)[:, 0], np.asarray(state.residual["w"], np.float64)
+    assert us["w"].dtype == dtype
+    np.testing.assert_allclose(np.asarray(us["w"], np.float64).sum(0) + kept, mean.sum(0), atol=2e-5)

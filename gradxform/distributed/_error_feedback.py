@@ -14,6 +14,7 @@ from gradxform.distributed import _wire
 from gradxform.distributed._compressors import Compressor, scaled_sign
 from gradxform.distributed._mean import as_given, as_real
 from gradxform.distributed._per_device import PerDeviceState, per_device
+from gradxform.precision._narrow import narrow
 from gradxform.registry import transform
 
 
@@ -72,8 +73,9 @@ def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = No
 def _error_feedback(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
     """The part of `error_feedback` on one device; `error_feedback` is the whole."""
     total = g + s.residual
-    own, u = _sent(compressor, total, axis_name)
-    return as_given(u, g), s._replace(residual=total - as_given(own, g))
+    own, u = (as_given(x, g) for x in _sent(compressor, total, axis_name))
+    rounded = narrow(u, c.update_dtype).astype(u.dtype)
+    return rounded, s._replace(residual=total - own + (u - rounded))
 
 
 @wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: ("error_feedback", inner.update.args))
@@ -93,11 +95,13 @@ def error_feedback(compressor: Compressor, axis_name: Hashable = None) -> Gradie
     """Send compressed gradients, and add what was not sent to the next ones.
 
         p        = g + residual
-        u        = 1/n sum_i C(p_i)            i the n devices along axis_name
-        residual = p - C(p)
+        m        = 1/n sum_i C(p_i)            i the n devices along axis_name
+        u        = m                           rounded to the dtype of g
+        residual = p - C(p) + (m - u)
 
-    Nothing is lost, only late: after any number of updates, the sum of what a device has sent plus its residual is the sum of its
-    gradients. So descent along u converges where it would along the mean, also where plain signs go wrong.
+    Nothing is lost, only late: after any number of updates, the sum of the updates plus the mean of the residuals is the sum of the
+    mean gradients, in narrow dtypes too. In wide ones m = u, and the sum of what a device has sent plus its residual is the sum of its
+    own gradients. So descent along u converges where it would along the mean, also where plain signs go wrong.
 
     Args:
       compressor: C: `two_bit(threshold)`, MXNet's KVStore, or `scaled_sign()`, EF-signSGD.

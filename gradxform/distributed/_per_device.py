@@ -23,6 +23,8 @@ def _varying(x: Array, axis_name: Hashable) -> Array:
         here = jax.lax.axis_index(axis_name)
     except NameError:
         return x
+    if x.size == 0:  # of which JAX makes no `where`
+        return jnp.broadcast_to(here.astype(x.dtype), x.shape)
     return jnp.where(here >= 0, x, x)
 
 

@@ -42,7 +42,8 @@ def _parts(q: Array, axis_name: Hashable) -> Array:
     """From each device, its digits of the part that this one sums: (devices, elements)."""
     n = jax.lax.axis_size(axis_name)
     flat = jnp.ravel(q)
-    flat = jnp.pad(flat, (0, -flat.size % (PER_BYTE * n))).reshape(n, -1)
+    group = PER_BYTE * n
+    flat = jnp.pad(flat, (0, -flat.size % group if flat.size else group)).reshape(n, -1)  # one group of an empty array
     return unpack(jax.lax.all_to_all(pack(flat), axis_name, 0, 0))
 
 
