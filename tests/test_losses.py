@@ -96,7 +96,11 @@ CASES = {
     "cosine_similarity where": (lambda f, x, t: f(x, t, where=WHERE), lambda x, t: cosine(x, t, WHERE), X, T),
     "cosine_distance": (lambda f, x, t: f(x, t, axis=0), lambda x, t: 1 - cosine(x.T, t.T), X, T),
     "smooth_labels": (lambda f, y: f(y, 0.1), lambda y: 0.9 * y + 0.1 / 5, ONE_HOT),
-    "smooth_labels where": (lambda f, y: f(y, 0.1, where=WHERE), lambda y: 0.9 * y + 0.1 / WHERE.sum(1, keepdims=True), ONE_HOT),
+    "smooth_labels where": (
+        lambda f, y: f(y, 0.1, where=WHERE),
+        lambda y: WHERE * (0.9 * y + 0.1 / WHERE.sum(1, keepdims=True)),
+        ONE_HOT,
+    ),
     "softmax_cross_entropy": (lambda f, x, q: f(x, q), lambda x, q: -np.sum(q * log_softmax(x, -1), -1), X, Q),
     "softmax_cross_entropy axes": (lambda f, x, q: f(x, q, axis=None), lambda x, q: -np.sum(q * log_softmax(x)), X, Q),
     "softmax_cross_entropy where": (

@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import is_inexact, result_dtype, round_to, widen
-from gradxform._types import Array, ArrayLike, signature_of
+from gradxform._types import Array, ArrayLike, DType, signature_of
 from gradxform.tree._leafwise import alike
 
 P = ParamSpec("P")
@@ -83,13 +83,29 @@ def weigh(p: ArrayLike, x: Array) -> Array:
     return jnp.where((p == 0) & jnp.isinf(x), 0, x) * p
 
 
-def at_labels(loss: str, labels: ArrayLike, *arrays: Array) -> list[Array]:
-    """The element of each array at the label, an index into its last axis. A label that is no class gives NaN."""
+def of_classes(loss: str, scores: Array, labels: ArrayLike, where: Array | None = None) -> tuple[Array, Array]:
+    """The scores, and the labels as indices into their last axis, whose other axes they share.
+
+    Where a label is no class all scores are NaN, and so are the loss and its gradient, unless `where` excludes them all.
+    """
     check_dtype(loss, jnp.integer, labels=labels)
     labels = jnp.asarray(labels)
-    labels, _ = broadcast(loss, **{"labels": labels, "scores without their classes": jnp.zeros(arrays[0].shape[:-1], labels.dtype)})
-    spread = lambda x: jnp.broadcast_to(x, (*labels.shape, x.shape[-1]))
-    return [jnp.take_along_axis(spread(x), labels[..., None], -1)[..., 0] for x in arrays]
+    labels, _ = broadcast(loss, **{"labels": labels, "scores without their classes": jnp.zeros(scores.shape[:-1], labels.dtype)})
+    one, labels = if_classes(labels, scores.shape[-1], scores.dtype)
+    if where is not None:
+        one = jnp.where(jnp.any(where, -1), one, 1)
+    return jnp.broadcast_to(scores, (*labels.shape, scores.shape[-1])) * one[..., None], labels
+
+
+def at(labels: Array, scores: Array) -> Array:
+    """The score of the label."""
+    return jnp.take_along_axis(scores, labels[..., None], -1)[..., 0]
+
+
+def if_classes(labels: Array, n: int, dtype: DType) -> tuple[Array, Array]:
+    """1 for each label of n classes, and NaN for one that is none of them; and the labels with a class in its place."""
+    nearest = jnp.clip(labels.astype(jnp.int32), 0, n - 1)
+    return jnp.where(labels == nearest.astype(labels.dtype), jnp.ones((), dtype), jnp.nan), nearest
 
 
 def _shapes(arrays: dict[str, ArrayLike]) -> str:

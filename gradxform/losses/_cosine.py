@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._numerics import power_of_two, size_along
 from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import Axis, check_dtype, mask, rounded_once
 from gradxform.tree._leafwise import alike
@@ -20,7 +21,8 @@ def cosine_similarity(
         l    = sum_i (a_i / |a|) (b_i / |b|)    |a|^2 = max(sum_i a_i^2, epsilon)
 
     Source   the inner product.
-    Differs  a vector of zeros has similarity 0 and gradient 0 with everything, not NaN. Elements outside `where` may be NaN.
+    Differs  a vector of zeros has similarity 0 and gradient 0 with everything, not NaN. Squares neither
+             overflow nor vanish. Elements outside `where` may be NaN.
     Raises   StructureError: a dtype is not floating-point, or the shapes do not broadcast.
     """
     return _cosine("cosine_similarity", predictions, targets, epsilon, axis, where)
@@ -43,8 +45,10 @@ def cosine_distance(
 
 def unit(x: Array, epsilon: ArrayLike, axis: Axis) -> Array:
     """x / |x|; 0 for x = 0."""
-    square = jnp.maximum(jnp.sum(x * x, axis=axis, keepdims=True), epsilon)
-    return jnp.where(square > 0, x / jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    unit = power_of_two(jnp.max(jnp.abs(x), axis, keepdims=True, initial=0))
+    x = x / unit
+    size = jnp.maximum(size_along(x, axis), jnp.sqrt(jnp.asarray(epsilon, x.dtype)) / unit)
+    return jnp.where(size > 0, x / jnp.where(size > 0, size, 1), 0)
 
 
 def _cosine(loss: str, a: ArrayLike, b: ArrayLike, epsilon: ArrayLike, axis: Axis, where: ArrayLike | None) -> Array:

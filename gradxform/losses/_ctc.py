@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import StructureError
+from gradxform._errors import HyperparameterError, StructureError
 from gradxform._types import Array, ArrayLike
-from gradxform.losses._arguments import check_dtype
+from gradxform.losses._arguments import check_dtype, if_classes
 from gradxform.tree._leafwise import wide
 
 
@@ -27,8 +27,8 @@ def ctc_loss(
     The arguments are those of `ctc_loss_with_forward_probs`.
 
     Source   Graves et al. 2006, 'Connectionist temporal classification'.
-    Differs  never negative; logits of padded frames and labels of padded places may be anything, NaN included.
-    Raises   StructureError: shapes that do not belong together.
+    Differs  as `ctc_loss_with_forward_probs`.
+    Raises   StructureError: shapes that do not belong together. HyperparameterError: blank_id is no class.
     """
     return ctc_loss_with_forward_probs(logits, logit_paddings, labels, label_paddings, blank_id=blank_id, log_epsilon=log_epsilon)[
         0
@@ -65,13 +65,18 @@ def ctc_loss_with_forward_probs(
 
     Source   Graves et al. 2006, 'Connectionist temporal classification', section 4.1, without blanks between the labels.
     Differs  the loss is never negative and the log-probabilities never positive; logits of padded frames and labels of padded
-             places may be anything, NaN included; there may be no labels.
-    Raises   StructureError: shapes that do not belong together.
+             places may be anything, NaN included; there may be no labels. A sequence with a label that is no class, below 0 or
+             beyond the last, gives NaN, value and gradient.
+    Raises   StructureError: shapes that do not belong together. HyperparameterError: blank_id is no class.
     """
     logits, labels = jnp.asarray(logits), jnp.asarray(labels)
     no_frame, no_label = _check(logits, jnp.asarray(logit_paddings), labels, jnp.asarray(label_paddings))
-    log_p = jax.nn.log_softmax(jnp.where(no_frame[..., None], 0, wide(logits)))
-    labels = jnp.where(no_label, jnp.clip(labels, 0, logits.shape[-1] - 1), labels)
+    if not 0 <= blank_id < logits.shape[-1]:
+        raise HyperparameterError(f"ctc_loss: `blank_id` must be one of the {logits.shape[-1]} classes, but got {blank_id!r}.")
+    logits = jnp.where(no_frame[..., None], 0, wide(logits))
+    ones, labels = if_classes(labels, logits.shape[-1], logits.dtype)
+    one = jnp.prod(jnp.where(no_label, 1, ones), 1)  # NaN for a sequence with a label that is no class
+    log_p = jax.nn.log_softmax(logits * one[:, None, None])
     repeats = jnp.pad(labels[:, :-1] == labels[:, 1:], ((0, 0), (0, min(1, labels.shape[1]))))
     to_label = jnp.moveaxis(jnp.take_along_axis(log_p, labels[:, None, :], 2), 1, 0)
     to_blank = jnp.moveaxis(log_p[:, :, blank_id, None], 1, 0)

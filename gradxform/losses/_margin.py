@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._types import Array, ArrayLike
-from gradxform.losses._arguments import at_labels, broadcast, check_equal_shapes, rounded_once
+from gradxform.losses._arguments import at, broadcast, check_equal_shapes, of_classes, rounded_once
 from gradxform.projections import projection_simplex
 from gradxform.tree._leafwise import wide
 
@@ -47,11 +47,13 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
         l = 0 if x <= -1, (x + 1)^2 / 4 if x < 1, else x
 
     Source   Blondel et al. 2020, 'Learning with Fenchel-Young losses', section 4.4.
-    Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
+    Differs  a label that is neither 0 nor 1 gives NaN, value and gradient; Optax takes it for 1. Shapes that together make a third
+             one, such as (n,) and (n, 1), raise.
     Raises   StructureError: the shapes do not fit.
     """
     logits, labels = broadcast("sparsemax_loss", logits=logits, labels=labels)
-    return jax.nn.sparse_plus(jnp.where(labels, -logits, logits))
+    one = jnp.where((labels == 0) | (labels == 1), jnp.ones((), logits.dtype), jnp.nan)
+    return one * jax.nn.sparse_plus(jnp.where(labels, -logits, logits))
 
 
 def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
@@ -60,12 +62,12 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
         l = max_j (scores_j + [j != labels]) - scores_labels
 
     Source   Crammer & Singer 2001, 'On the algorithmic implementation of multiclass kernel-based vector machines'.
-    Differs  a label that is no class gives NaN; scores may be -inf. As Optax's, the result of narrow dtypes is float32.
+    Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
+             result of narrow dtypes is float32.
     Raises   StructureError: labels are not integers, or the shapes do not fit.
     """
-    scores = wide(scores)
-    (score,) = at_labels("multiclass_hinge_loss", labels, scores)
-    return jnp.max(scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype), -1) - score
+    scores, labels = of_classes("multiclass_hinge_loss", wide(scores), labels)
+    return jnp.max(scores + 1 - jax.nn.one_hot(labels, scores.shape[-1], dtype=scores.dtype), -1) - at(labels, scores)
 
 
 def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
@@ -74,12 +76,12 @@ def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
         l = max_j scores_j - scores_labels
 
     Source   Collins 2002, 'Discriminative training methods for hidden Markov models'.
-    Differs  a label that is no class gives NaN; scores may be -inf. As Optax's, the result of narrow dtypes is float32.
+    Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
+             result of narrow dtypes is float32.
     Raises   StructureError: labels are not integers, or the shapes do not fit.
     """
-    scores = wide(scores)
-    (score,) = at_labels("multiclass_perceptron_loss", labels, scores)
-    return jnp.max(scores, -1) - score
+    scores, labels = of_classes("multiclass_perceptron_loss", wide(scores), labels)
+    return jnp.max(scores, -1) - at(labels, scores)
 
 
 def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
@@ -90,13 +92,12 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
         l = sum_j p_j x_j - sum_j p_j^2 / 2 + 1 / 2             its gradient is p - onehot(labels)
 
     Source   Martins & Astudillo 2016, arXiv:1602.02068, eq. 20.
-    Differs  scores may have any number of leading axes, or none. A label that is no class gives NaN. As Optax's, the result of
-             narrow dtypes is float32.
+    Differs  scores may have any number of leading axes, or none. A label that is no class, below 0 or beyond the last, gives NaN,
+             value and gradient. As Optax's, the result of narrow dtypes is float32.
     Raises   StructureError: labels are not integers, or the shapes do not fit.
     """
-    scores = wide(scores)
-    (score,) = at_labels("multiclass_sparsemax_loss", labels, scores)
-    return _gini_conjugate(scores - score[..., None]) + 0.5
+    scores, labels = of_classes("multiclass_sparsemax_loss", wide(scores), labels)
+    return _gini_conjugate(scores - at(labels, scores)[..., None]) + 0.5
 
 
 _simplex = jnp.vectorize(projection_simplex, signature="(n)->(n)")

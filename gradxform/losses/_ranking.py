@@ -24,10 +24,11 @@ def ranking_softmax_loss(
 
         l = -sum_i weights_i labels_i log softmax(logits)_i     over the items in `where`
 
-    The list is the last axis; `reduce_fn` (called with `where=` if there is one) goes over the lists that have items, None keeps all.
+    The list is the last axis. `reduce_fn(losses, where=...)` goes over the lists that have items, and where is None if it was not
+    given; with None instead of a function all losses are returned, 0 for a list without items.
 
     Source   Cao et al. 2007, 'Learning to rank: from pairwise approach to listwise approach'.
-    Differs  items outside `where` may be NaN.
+    Differs  items outside `where` may be NaN. The mean of no lists is 0.
     Raises   StructureError: logits are not floating-point, or the shapes do not fit.
     """
     check_dtype("ranking_softmax_loss", jnp.floating, logits=logits)

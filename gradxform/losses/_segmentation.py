@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._types import Array, ArrayLike
@@ -41,7 +42,8 @@ def dice_loss(
     Source   Milletari et al. 2016, arXiv:1606.04797; alpha and beta: Salehi et al. 2017, arXiv:1706.05721.
     Differs  apply_softmax=False works under jit, where sums cannot be checked, and for a single class, whose probabilities need not
              be 1. With smooth=0, a class that is nowhere has loss 0, not NaN.
-    Raises   StructureError: shapes differ, or predictions are no probabilities. HyperparameterError: an unknown reduction.
+    Raises   StructureError: shapes differ, that of class_weights among them; or apply_softmax=False, and predictions do not sum to 1
+             over the classes (of a single class: are not between 0 and 1). HyperparameterError: an unknown reduction.
     """
     if reduction not in REDUCTIONS:
         raise HyperparameterError(f"dice_loss: `reduction` must be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
@@ -127,7 +129,8 @@ def _probabilities(x: Array, apply_softmax: bool) -> Array:
     if apply_softmax:
         return jax.nn.sigmoid(x) if binary else jax.nn.softmax(x, -1)
     if not isinstance(x, jax.core.Tracer):
-        low, high = (jnp.min(x), jnp.max(x)) if binary else (jnp.min(jnp.sum(x, -1)), jnp.max(jnp.sum(x, -1)))
+        sums = np.asarray(x, float) if binary else np.sum(np.asarray(x, float), -1)
+        low, high = np.min(sums, initial=1), np.max(sums, initial=0 if binary else 1)
         if not (low >= 0 and high <= 1.0 if binary else abs(low - 1) <= 1e-2 and abs(high - 1) <= 1e-2):
             what = "lie" if binary else "sum over classes to values"
             raise StructureError(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._numerics import power_of_two
 from gradxform._types import Array, ArrayLike
 from gradxform.losses._arguments import broadcast, check_dtype, rounded_once
 from gradxform.losses._cosine import unit
@@ -56,10 +57,16 @@ def triplet_margin_loss(
         l    = max(d(positives) - d(negatives) + margin, 0)
 
     Source   Balntas et al. 2016, 'Learning local feature descriptors with triplets and shallow convolutional neural networks'.
-    Differs  |.| makes it a distance for every norm_degree; Optax's is one for even degrees only.
+    Differs  |.| makes it a distance for every norm_degree; Optax's is one for even degrees only. Powers do not overflow.
     Raises   StructureError: a dtype is not floating-point, or the shapes do not fit.
     """
     check_dtype("triplet_margin_loss", jnp.floating, anchors=anchors, positives=positives, negatives=negatives)
     a, p, n = broadcast("triplet_margin_loss", anchors=anchors, positives=positives, negatives=negatives)
-    distance = lambda x: (jnp.sum(jnp.abs(a - x) ** norm_degree, axis) + eps) ** (1 / norm_degree)
+
+    def distance(x: Array) -> Array:
+        d = jnp.abs(a - x)
+        unit = jnp.maximum(power_of_two(jnp.max(d, axis, keepdims=True, initial=0)), 1)
+        total = jnp.sum((d / unit) ** norm_degree, axis, keepdims=True) + eps / unit**norm_degree
+        return jnp.squeeze(unit * total ** (1 / norm_degree), axis)
+
     return jnp.maximum(distance(p) - distance(n) + margin, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -33,7 +35,7 @@ def sigmoid_focal_loss(logits: ArrayLike, labels: ArrayLike, *, alpha: ArrayLike
         l   = (1 - p_t)^gamma sigmoid_binary_cross_entropy(logits, labels)
         l   = (labels alpha + (1 - labels) (1 - alpha)) l       unless alpha is None
 
-    1 - p_t is computed as a logarithm, so that all derivatives are finite at large logits.
+    1 - p_t is computed as a logarithm, so that all derivatives are finite at large logits, and right at labels of 0 and 1.
 
     Source   Lin et al. 2017, arXiv:1708.02002, eq. 5.
     Differs  as `sigmoid_binary_cross_entropy`.
@@ -41,9 +43,18 @@ def sigmoid_focal_loss(logits: ArrayLike, labels: ArrayLike, *, alpha: ArrayLike
     """
     logits, labels = _floats("sigmoid_focal_loss", logits, labels)
     log_p, log_q = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
-    log_rest = jax.nn.logsumexp(jnp.stack([log_p, log_q]), axis=0, b=jnp.stack([1 - labels, labels]))
+    log_rest = _log_mean(labels, log_q, log_p)
     loss = jnp.exp(weigh(gamma, log_rest)) * _cross_entropy(logits, labels)
     return loss if alpha is None else (labels * alpha + (1.0 - labels) * (1.0 - alpha)) * loss
+
+
+def _log_mean(weight: Array, log_x: Array, log_y: Array) -> Array:
+    """log(weight x + (1 - weight) y), with its derivative in the weight where that is 0 or 1, and one of the terms has no part."""
+    largest = jnp.maximum(jnp.where(weight == 0, -jnp.inf, log_x), jnp.where(weight == 1, -jnp.inf, log_y))
+    largest = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
+    most = math.log(jnp.finfo(largest.dtype).max) * 0.9  # what has no part may be larger than any number
+    x, y = (jnp.exp(jnp.minimum(log - largest, most)) for log in (log_x, log_y))
+    return largest + jnp.log(weight * x + (1 - weight) * y)
 
 
 def _floats(loss: str, logits: ArrayLike, labels: ArrayLike) -> list[Array]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, ArrayLike
-from gradxform.losses._arguments import Axis, at_labels, broadcast, check_dtype, mask, rounded_once, weigh
+from gradxform.losses._arguments import Axis, at, broadcast, check_dtype, mask, of_classes, rounded_once, weigh
 
 
 @rounded_once("logits", "labels")
@@ -53,7 +53,9 @@ def softmax_cross_entropy_with_integer_labels(
     where    the elements that count: of the shape of logits, or without the axes `axis`. The loss is 0 where the label's does not.
     Source   maximum likelihood.
     Differs  the same as `softmax_cross_entropy` of one-hot labels, its gradient included, for every `where`. Optax has NaN gradients
-             where nothing counts, and subtracts the logit of a label that does not count. A label that is no class gives NaN.
+             where nothing counts, and subtracts the logit of a label that does not count. A label that is no class, below 0 or
+             beyond the last, gives NaN, value and gradient, where Optax takes -1 for the last class; where `where` excludes all
+             classes, it gives 0.
     Raises   StructureError: a dtype or a shape does not fit. HyperparameterError: axis is not an int or a tuple.
     """
     name = "softmax_cross_entropy_with_integer_labels"
@@ -64,10 +66,13 @@ def softmax_cross_entropy_with_integer_labels(
     flatten = lambda x: jnp.moveaxis(x, axes, last).reshape(*(n for i, n in enumerate(x.shape) if i not in axes), classes)
     x = flatten(logits)
     if where is None:
-        return jax.nn.logsumexp(x, -1) - at_labels(name, labels, x)[0]
+        x, labels = of_classes(name, x, labels)
+        return jax.nn.logsumexp(x, -1) - at(labels, x)
     where = flatten(_mask(name, where, logits, axes))
-    logit, counts = at_labels(name, labels, jnp.where(where, x, 0), where)
-    return jnp.where(counts, jax.nn.logsumexp(_finite(x, where, -1), -1) - logit, 0)
+    x, labels = of_classes(name, x, labels, where)
+    where = jnp.broadcast_to(where, x.shape)
+    loss = jax.nn.logsumexp(_finite(x, where, -1), -1) - at(labels, jnp.where(where, x, 0))
+    return jnp.where(at(labels, where) | jnp.isnan(loss), loss, 0)
 
 
 @rounded_once("logits", "labels")
