@@ -35,7 +35,7 @@ def promote(*dtypes: DType) -> np.dtype:
 
     A dtype that has no promotion, such as float8, float4 and int4, counts beside others as one that holds all of its values.
     """
-    return functools.reduce(_promoted, map(np.dtype, dtypes))
+    return functools.reduce(_promoted, [np.dtype(d) for d in dtypes])
 
 
 @functools.cache

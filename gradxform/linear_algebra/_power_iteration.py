@@ -13,7 +13,7 @@ from jax.lax import PrecisionLike
 from gradxform import tree
 from gradxform._errors import MissingArgumentError, StructureError
 from gradxform._numerics import by_parts, is_inexact, promote, round_to
-from gradxform._types import Array, ArrayLike, DType, Tree
+from gradxform._types import Array, ArrayLike, Tree
 
 
 def power_iteration(
@@ -85,7 +85,7 @@ def _unit(z: Tree, v: Tree) -> Tree:
     return jax.tree.map(lambda z, v: jnp.where(size == 0, v, _over(z, whole, v.dtype)), z, v)
 
 
-def _over(z: Array, size: Array, dtype: DType) -> Array:
+def _over(z: Array, size: Array, dtype: np.dtype) -> Array:
     """z / size, rounded once."""
     wide = jnp.asarray(z, promote(jnp.result_type(z), size.dtype))
     return round_to(by_parts(lambda part: part / size.astype(part.dtype), wide), dtype)

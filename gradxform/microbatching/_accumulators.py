@@ -72,7 +72,7 @@ def _begin(x: Shaped | Wide) -> Wide:
 
 
 def _begin_mean(x: Shaped | Wide) -> Wide:
-    if not _is_wide(x) and not is_inexact(x.dtype):
+    if not isinstance(x, Wide) and not is_inexact(x.dtype):
         raise StructureError(f"microbatch: MEAN and RUNNING_MEAN need floating-point results, but got {x.dtype}{x.shape}. Use SUM.")
     return _begin(x)
 
@@ -127,7 +127,7 @@ def _by_leaf(
     init: Callable[[Shaped], Carry],
     update: Callable[[Carry, Array, Array], Carry],
     finalize: Callable[[Carry], Array],
-    aggregate: Callable[[Array], Array],
+    aggregate: Callable[[Array], Array | Wide],
 ) -> Accumulator:
     """An accumulator of trees from one of arrays."""
     return Accumulator(

@@ -166,14 +166,14 @@ def micro_vmap(
 
         if microbatch_size is None:
             return rounded(piece(*args, kwargs=kwargs))
-        batched = [i for i, axis in enumerate(axes) if axis is not None]
+        batched = {i: axis for i, axis in enumerate(axes) if axis is not None}
         loop = microbatch(
             piece,
-            argnums=batched,
+            argnums=tuple(batched),
             microbatch_size=microbatch_size,
             accumulator=accumulator,
             argnames="kwargs",
-            in_axes=[*(axes[i] for i in batched), 0],
+            in_axes=[*batched.values(), 0],
             num_real_microbatches=num_real_microbatches,
         )
         return loop(*args, kwargs=kwargs)
