@@ -46,7 +46,7 @@ class Declaration:
     function: Callable[..., Any]
     skip: int = 0
 
-    @property
+    @functools.cached_property
     def parameters(self) -> Mapping[str, Parameter]:
         """The caller's arguments by name; their annotations are read when they are first asked for."""
         return parameters_of(self.function, self.skip)

@@ -22,8 +22,9 @@ import functools
 import inspect
 import math
 import typing
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import jax
 import jax.core
@@ -33,6 +34,8 @@ from jax.typing import DTypeLike
 
 from gradxform._errors import HyperparameterError
 
+P = ParamSpec("P")
+Made = TypeVar("Made")
 Array = jax.Array
 DType = DTypeLike
 Shape = tuple[int, ...]
@@ -346,10 +349,28 @@ def _choices(hint: object) -> tuple[object, ...]:
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 
-signature_of = functools.cache(inspect.signature)  # read when a function is first called, not when it is defined
+def remembered(f: Callable[P, Made]) -> Callable[P, Made]:
+    """f, which says something of a function, once for each; what it says must not hold that function, and dies with it."""
+    said: weakref.WeakKeyDictionary[Any, dict[Any, Made]] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(f)
+    def once(*args: P.args, **kwargs: P.kwargs) -> Made:
+        key = (args[1:], *kwargs.items())
+        try:
+            return said[args[0]][key]
+        except (KeyError, TypeError):
+            made = f(*args, **kwargs)
+        with contextlib.suppress(TypeError):  # it cannot be hashed, or not be referred to weakly
+            said.setdefault(args[0], {})[key] = made
+        return made
+
+    return once
 
 
-@functools.cache
+signature_of = remembered(inspect.signature)  # read when a function is first called, not when it is defined
+
+
+@remembered
 def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
     """The declared arguments of `fn`, without its first `skip`."""
     hints = typing.get_type_hints(fn.func if isinstance(fn, functools.partial) else fn, include_extras=True)

@@ -114,19 +114,27 @@ def test_numbers_are_optax_numbers(make, x64):
 
 
 @SEARCHES
-def test_an_unjitted_update_traces_the_objective_once(tx):  # optax #1171
+def test_an_unjitted_update_traces_the_objective_and_compiles_it_once(tx, caplog):  # optax #1171
     traces = []
 
     def f(x, scale):
         traces.append(1)
         return scale * jnp.sum(x**2)
 
-    x, state = jnp.asarray([1.0, 2.0]), tx.init(jnp.zeros(2))
-    for i in range(4):
-        scale = jnp.asarray(1.0 + i)
+    def step(state, scale):
         _, state = tx.update(-0.1 * x, state, x, value=scale * 5.0, grad=2 * scale * x, value_fn=f, scale=scale)
         assert float(state.value) == pytest.approx(float(f(x - 0.1 * state.learning_rate * x, scale)), rel=1e-5)
-    assert len(traces) == 1 + 4
+        return state
+
+    x = jnp.asarray([1.0, 2.0])
+    with jax.log_compiles():
+        state = step(tx.init(x), jnp.asarray(1.0))
+        assert "Finished XLA compilation of jit(traced)" in caplog.text
+        caplog.clear()
+        for i in range(2, 5):
+            state = step(state, jnp.asarray(float(i)))
+    assert "Finished XLA compilation of jit(traced)" not in caplog.text
+    assert len(traces) == 4 * (1 + 1), "once in the search, and once in the comparison"
 
 
 def test_a_function_that_reads_something_else_is_another_function():  # optax #1171: the cache must not be stale
@@ -186,7 +194,7 @@ def test_inside_partition_and_masked(tx):  # optax #1649
             assert jax.tree.structure(after) == jax.tree.structure(state)
 
 
-def test_unjitted_inside_partition_the_objective_is_traced_once():  # optax #1649, #1171
+def test_unjitted_inside_partition_the_objective_is_traced_once_in_an_update():  # optax #1649, #1171
     traces = []
 
     def f(p):
@@ -199,7 +207,7 @@ def test_unjitted_inside_partition_the_objective_is_traced_once():  # optax #164
         grad = {"a": 2 * params["a"] * params["b"]["c"], "b": {"c": jnp.sum(params["a"] ** 2)}}
         u, state = tx.update({**grad, "a": -grad["a"]}, state, params, value=1e3, grad=grad, value_fn=f)
         params = gx.apply_updates(params, u)
-    assert len(traces) == 1
+    assert len(traces) == 3
 
 
 @SEARCHES

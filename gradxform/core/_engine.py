@@ -6,6 +6,8 @@
     stacked   leaves of one shape and dtype in one batched call; the default of kernels that multiply matrices
     tree      one compiled function for all leaves: little tracing, a long first compilation
     plain     not compiled, for debugging
+
+Where a kernel, or a function among its arguments, is the user's, `compiled` means: traced in this update, compiled if its trace is new.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._state import Layout
+from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
 
 CHUNK = 8  # leaves per call when summing over the tree
@@ -103,6 +106,7 @@ class Slot:
         self.static.update(dict.fromkeys(kernel.leaf_data))  # and this leaf's numbers as `c.<name>`
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
+        self.is_constant = is_constant(kernel.function) and all(map(is_constant, self.static.values()))
 
     def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType) -> dict[str, Any]:
         """The hyperparameters as the kernel sees them, from the packed vector, where they begin at i, and the traced values."""
@@ -152,7 +156,7 @@ Reading = tuple[list[Any], dict[str, Any], Array | None]
 
 
 class Program:
-    """A run of leafwise stages. Equal runs share one program, and with it one compilation cache.
+    """A run of leafwise stages. Equal runs of our own share one program, and with it one compilation cache.
 
     Arguments are flat, which makes a compiled call a third cheaper than nested ones.
     """
@@ -163,20 +167,23 @@ class Program:
         self.wants_params = any("params" in s.kernel.needs for s in slots)
         self.default = "stacked" if any(s.kernel.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
-        self.accumulate = jax.jit(self._accumulate)
-        self._measure = jax.jit(self.measure, static_argnums=0)
-        self._compiled: dict[tuple[str, Shape], Any] = {}
+        self.is_constant = all(s.is_constant for s in slots)
+        self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def compiled(self, engine: str, shape: Shape) -> Callable[..., Any]:
         """A function of (*row, *tail), or of (rows, tail), that calls `leaf` as the engine says."""
-        found = self._compiled.get((engine, shape))
-        if found is None:
-            leaf = functools.partial(self.leaf, shape)
-            whole = lambda rows, tail: [leaf(*row, *tail) for row in rows]
-            makers = {"plain": lambda: leaf, "leaf": lambda: jax.jit(leaf), "tree": lambda: jax.jit(whole)}
-            makers["stacked"] = lambda: jax.jit(functools.partial(_batched, leaf))
-            found = self._compiled[engine, shape] = makers[engine]()
-        return found
+        leaf = functools.partial(self.leaf, shape)
+        if engine == "plain":
+            return leaf
+        whole = lambda rows, tail: [leaf(*row, *tail) for row in rows]
+        return self._made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": functools.partial(_batched, leaf)}[engine])
+
+    def _made(self, what: str, shape: Shape | None, f: Callable[..., Any]) -> Callable[..., Any]:
+        """f, compiled: kept by name where nothing in it can change, else for one update."""
+        if not self.is_constant:
+            return Traced(f, compiled_leaf)
+        found = self._compiled.get((what, shape))
+        return self._compiled.setdefault((what, shape), jax.jit(f)) if found is None else found
 
     def leaf(self, shape: Shape, *args: Tree) -> Row:
         """All stages for one leaf: (*row, numbers, *common) -> (u, *new state fields).
@@ -211,9 +218,10 @@ class Program:
             found = kernel.total(*seen, **named(kernel.total, hyper))  # type: ignore[misc]
         return found if total is None else jax.tree.map(jnp.add, total, found)
 
-    def measured(self, engine: str) -> Callable[..., Tree]:
+    def measured(self, engine: str, shape: Shape) -> Callable[..., Tree]:
         """`measure`, compiled unless the engine is `plain`."""
-        return self.measure if engine == "plain" else self._measure
+        measure = functools.partial(self.measure, shape)
+        return measure if engine == "plain" else self._made("measure", shape, measure)
 
     def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Array, Array | None, list[Reading], Array, Sequence[Common]]:
         left = iter(args)
@@ -248,11 +256,11 @@ class Program:
         for g in map(as_array, gs):
             groups.setdefault((g.shape, g.dtype), []).append(g)
         dtype = promote(jnp.float32, *(real_part(d) for _, d in groups))
-        total = jnp.zeros((), dtype)
+        total, accumulate = jnp.zeros((), dtype), self._made("accumulate", None, self._accumulate)
         for some in groups.values():
             whole = len(some) - len(some) % CHUNK
             for chunk in [some[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in some[whole:]]:
-                total = self.accumulate(total, chunk)
+                total = accumulate(total, chunk)
         return total
 
 
@@ -326,11 +334,15 @@ _PROGRAMS: dict[Any, Program] = {}
 
 
 def program_for(slots: tuple[Slot, ...]) -> Program:
-    """The one program of these slots. Hyperparameters are not part of the key, so a sweep does not fill the table."""
+    """The one program of these slots; where one has a function of the user's in it, a program that dies with who asked for it.
+
+    Hyperparameters are not part of the key, so a sweep does not fill the table.
+    """
+    if not all(s.is_constant for s in slots):
+        return Program(slots)
     key = tuple(s.key for s in slots)
-    if key not in _PROGRAMS:
-        _PROGRAMS[key] = Program(slots)
-    return _PROGRAMS[key]
+    found = _PROGRAMS.get(key)
+    return _PROGRAMS.setdefault(key, Program(slots)) if found is None else found
 
 
 def wide_leaf(x: Tree, real: DType) -> Tree:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, Protocol
 
 from gradxform._errors import MissingArgumentError
-from gradxform._types import Array, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of
+from gradxform._types import Array, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of, remembered
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import Layout
 from gradxform.core._transformation import GradientTransformation, GradientTransformationExtraArgs, frozen
@@ -27,7 +27,7 @@ def named(fn: Callable[..., Any], given: Arguments) -> dict[str, Any]:
     return {name: given[name] for name in names_of(fn) if name in given}
 
 
-@functools.cache
+@remembered
 def names_of(fn: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(inspect.signature(fn).parameters)
 
@@ -55,7 +55,7 @@ class Kernel:
     def __reduce__(self) -> tuple[object, ...]:
         return (_kernel_of, (self.public[0],))
 
-    @property
+    @functools.cached_property
     def parameters(self) -> Mapping[str, Parameter]:
         """The declared arguments."""
         return parameters_of(self.function, OUTSIDE)

@@ -39,6 +39,9 @@ class Lift:
     `c.total` is the sum of f over the leaves, `advance=` says what becomes of the shared fields, and it runs in the same call per
     leaf as the stages after it.
 
+    A kernel runs when it is traced: in an un-jitted update once for each shape and dtype, in a compiled step when that is traced. What it
+    reads beside its arguments is what stands there then.
+
     Args:
       state: NamedTuple of the state, its fields annotated with what they are (`gradxform.kernels`), or its `layout`.
       needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...), by name or as an `Extra` that says more.

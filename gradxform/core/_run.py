@@ -150,7 +150,15 @@ def _programs(program: Program, columns: Sequence[Column], trees: Trees) -> list
     """The program of each present leaf; they differ only where a static argument does."""
     if not any(c.slots for c in columns):
         return [program] * len(trees.present)
-    return [program_for(tuple(c.slots[i] if c.slots else c.stage.slot for c in columns)) for i in trees.present]
+    found: dict[Any, Program] = {}
+    programs = []
+    for i in trees.present:
+        slots = tuple(c.slots[i] if c.slots else c.stage.slot for c in columns)
+        key = tuple(s.key for s in slots)
+        if key not in found:
+            found[key] = program_for(slots)
+        programs.append(found[key])
+    return programs
 
 
 def run_leaves(
@@ -179,9 +187,10 @@ def run_leaves(
     if name in ("stacked", "tree"):
         out = in_groups(name, programs, shape, rows, tail)
     else:
+        calls = {one: one.compiled(name, shape) for one in dict.fromkeys(programs)}
         for one, row in zip(programs, rows, strict=True):
             try:
-                out.append(one.compiled(name, shape)(*row, *tail))
+                out.append(calls[one](*row, *tail))
             except Exception as e:
                 _add_note(e, program.name, trees, len(out))
                 raise
@@ -201,9 +210,10 @@ def _measure(
 ) -> None:
     """Sum over the leaves what the first stage asks for, and advance it. Without a leaf it stays as it is."""
     (shape, tail), total = _tail(columns, numbers), None
+    calls = {one: one.measured(engine, shape) for one in dict.fromkeys(programs)}
     for i, (one, row) in enumerate(zip(programs, rows, strict=True)):
         try:
-            total = one.measured(engine)(shape, total, *row, *tail)
+            total = calls[one](total, *row, *tail)
         except Exception as e:
             _add_note(e, columns[0].stage.kernel.name, trees, i)
             raise

@@ -155,7 +155,6 @@ def _field(hint: object) -> Field:
     return functools.reduce(Field.but, marks, Field())
 
 
-@functools.cache
 def _layout_of(cls: type) -> Layout:
     names = vars(sys.modules[cls.__module__])  # there its functions find their names
     hints = typing.get_type_hints(cls, names, include_extras=True)
@@ -179,7 +178,7 @@ def layout(cls: object, **special: Field) -> Layout:
         return cls
     if typing.get_origin(cls) is Annotated:
         return Layout(None, {"inner": _field(cls)})
-    found = _layout_of(cls)
+    found = _layout_of(typing.cast(type, cls))
     if not special:
         return found
     return dataclasses.replace(found, fields={n: f.but(special[n]) if n in special else f for n, f in found.fields.items()})

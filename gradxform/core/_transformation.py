@@ -219,14 +219,14 @@ def extra_args_for(update: Callable[..., object], extra: Mapping[str, Tree]) -> 
     return {k: v for k, v in extra.items() if k in parameters}
 
 
-class _ByIdentity:
+class ByIdentity:
     """A hashable key for something that has no value to hash; it keeps that thing alive."""
 
     def __init__(self, x: object):
         self.x = x
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.x is other.x
+        return isinstance(other, ByIdentity) and self.x is other.x
 
     def __hash__(self) -> int:
         return id(self.x)
@@ -235,7 +235,7 @@ class _ByIdentity:
 def frozen(x: object) -> Hashable:
     """A hashable key of a value: arrays by their bytes, tracers and unhashable objects by identity."""
     if isinstance(x, jax.core.Tracer):
-        return _ByIdentity(x)
+        return ByIdentity(x)
     if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return ("key", str(x.dtype), frozen(jax.random.key_data(x)))
     if isinstance(x, (jax.Array, np.ndarray, np.generic)):
@@ -250,7 +250,7 @@ def frozen(x: object) -> Hashable:
     try:
         hash(x)
     except TypeError:
-        return _ByIdentity(x)
+        return ByIdentity(x)
     return x
 
 

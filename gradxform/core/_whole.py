@@ -9,7 +9,6 @@ the extra arguments and goes through the wrapper's view: `inner.update(g, s.inne
 from __future__ import annotations
 
 import functools
-import weakref
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._kernel import Lifted, missing, named
 from gradxform.core._run import hypers
+from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import GradientTransformation, extra_args_for
 from gradxform.core._trees import Trees, advance
 from gradxform.core._views import View
@@ -88,8 +88,8 @@ class TreeContext(Context):
         """f at each leaf that the first tree has: one tree, or one for each of `like`.
 
         f is given the leaves, float32 or wider, and what is shared by all, by keyword. Its result is rounded as the first tree is, or the
-        i-th result as the i-th of `like`; where the first tree has no leaf, that tree's own stays. So one leaf is wide at a time. A
-        function at the top of a module is compiled once.
+        i-th result as the i-th of `like`; where the first tree has no leaf, that tree's own stays. So one leaf is wide at a time. The
+        library's own functions are compiled once.
         """
         first = self.trees if trees[0] is self.trees.updates else Trees(self._owner, trees[0])
         columns = [first.pick(first.leaves), *(first.pick(first.like("a tree beside them", x)) for x in trees[1:])]
@@ -110,27 +110,23 @@ class TreeContext(Context):
         return u, state.inner_state
 
 
-_programs: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
+def _at(f: Callable[..., Any], dtypes: tuple[np.dtype, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
+    """f of leaves, float32 or wider, its results rounded to these dtypes."""
+    wide = [wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs]
+    with mixing(wide, shared):
+        out = f(*wide, **shared)
+    return tuple(round_to(jnp.asarray(y), d) for y, d in zip(out if isinstance(out, tuple) else (out,), dtypes, strict=False))
 
 
-def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+_constant = jax.jit(_at, static_argnums=(0, 1))
+
+
+def _compiled(f: Callable[..., Any]) -> Callable[..., tuple[Array, ...]]:
     """(dtypes of the results, leaves, shared) -> results."""
-    found = _programs.get(f)
-    if found is None:
-        ref = weakref.ref(f)
-
-        def at(dtypes: tuple[np.dtype, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
-            wide = [wide_leaf(x, jnp.dtype(jnp.float32)) for x in xs]
-            with mixing(wide, shared):
-                out = ref()(*wide, **shared)  # type: ignore[misc]
-            return tuple(
-                round_to(jnp.asarray(y), d) for y, d in zip(out if isinstance(out, tuple) else (out,), dtypes, strict=False)
-            )
-
-        if getattr(f, "__closure__", None) is not None or "<" in getattr(f, "__qualname__", "<"):
-            return lambda dtypes, xs, shared: at(dtypes, xs, shared)
-        found = _programs[f] = jax.jit(at, static_argnums=0)
-    return found
+    if is_constant(f):
+        return functools.partial(_constant, f)
+    at = functools.cache(lambda dtypes: Traced(functools.partial(_at, f, dtypes), compiled_leaf))
+    return lambda dtypes, xs, shared: at(dtypes)(xs, shared)
 
 
 def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: Extras) -> tuple[Updates, OptState]:

@@ -126,9 +126,10 @@ def scale_by_backtracking_linesearch(
     Units    those of u: scaling the objective by k > 0 does not change a (atol aside).
     Shapes   any, scalars and complex included.
     Source   Armijo 1966; Nocedal & Wright 1999, Algorithm 3.1; the growing step Vaswani et al. 2019, arXiv:1905.09997.
-    Differs  Optax takes `grad` of complex parameters unconjugated here, unlike in its zoom line search; traces `value_fn` anew in each
-             un-jitted update; stays at a step of 0 once a search has found none, and then keeps the value that is not finite; raises on
-             extra arguments that `value_fn` does not take. Here they pass.
-    Raises   MissingArgumentError and StructureError as `scale_by_zoom_linesearch`. HyperparameterError: a number is negative or NaN.
+    Differs  Optax takes `grad` of complex parameters unconjugated here, unlike in its zoom line search; compiles the search anew in
+             each un-jitted update; stays at a step of 0 once a search has found none, and then keeps the value that is not finite; raises
+             on extra arguments that `value_fn` does not take. Here they pass.
+    Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: a number is
+             negative or NaN, max_backtracking_steps < 1. StructureError: value_fn returns no scalar.
     """
     return BacktrackingLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

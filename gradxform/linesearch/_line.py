@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 
 from gradxform import tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact, promote, real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Parameter, Params, Range, Tree, TreeDef, Updates
+from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Parameter, Params, Range, Tree, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
-from gradxform.core._transformation import frozen
+from gradxform.core._traced import Traced, compiled_loop
 from gradxform.core._whole import TreeContext
 
 NEEDS = ("params", "value", "grad", "value_fn")
@@ -88,22 +87,13 @@ class Inputs(NamedTuple):
 
 
 class LineSearch:
-    """A line search with its arguments: u becomes a u, with a step a that is found by evaluating `value_fn`. It compares by value.
+    """A line search with its arguments: u becomes a u, with a step a that is found by evaluating `value_fn`.
 
     A subclass has the method `search`, and says whether the gradients at the step are kept.
     """
 
     def __init__(self, name: str, **args: Tree):
         self.name, self.args = name, args
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> tuple[Any, ...]:
-        return (self.name, frozen(self.args))
 
     @property
     def keeps_grad(self) -> bool:
@@ -170,56 +160,23 @@ def _keywords(name: str, fn: Callable[..., Any], extra: Mapping[str, Tree]) -> d
 
 
 def _solve(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Array], Found]:
-    """The scaled updates and what was found. Without a trace around it the search is compiled once per `value_fn`, and kept."""
+    """The scaled updates and what was found. `value_fn` is traced at each search, and compiled where its trace is new."""
     leaves, structure = jax.tree.flatten(inputs)
-    if any(isinstance(x, jax.core.Tracer) for x in (*leaves, *spec.args.values())):
-        return _search(spec, present, inputs)
-    arrays = {i: x for i, x in enumerate(leaves) if _is_data(x)}
-    fixed = tuple((i, x) for i, x in enumerate(leaves) if i not in arrays)
-    return _compiled(_Fixed(spec, present, structure, fixed, _around(inputs.value_fn)))(list(arrays.values()))
+    data = [i for i, x in enumerate(leaves) if _is_data(x)]
+
+    def search(*arrays: Array) -> tuple[list[Array], Found]:
+        given = list(leaves)
+        for i, x in zip(data, arrays, strict=True):
+            given[i] = x
+        return _search(spec, present, structure.unflatten(given))
+
+    return Traced(search, compiled_loop)(*(leaves[i] for i in data))
 
 
 def _is_data(x: Tree) -> bool:
     if isinstance(x, jax.Array):
         return True
     return isinstance(x, (np.ndarray, np.generic)) and bool(jnp.issubdtype(x.dtype, jnp.number) or x.dtype == bool)
-
-
-class _Fixed:
-    """What a compiled search does not take as an argument; a key."""
-
-    def __init__(self, spec: LineSearch, present: tuple[int, ...], structure: TreeDef, fixed: tuple[Any, ...], around: list[Any]):
-        self.spec, self.present, self.structure, self.fixed = spec, present, structure, fixed
-        self.key = (spec, present, structure, frozen(fixed), tuple(id(x) for x in around))
-        self.around = around  # keeps the objects alive, and with them their ids
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fixed) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def run(self, arrays: Sequence[Array]) -> tuple[list[Array], Found]:
-        fixed, left = dict(self.fixed), iter(arrays)
-        leaves = [fixed[i] if i in fixed else next(left) for i in range(self.structure.num_leaves)]
-        return _search(self.spec, self.present, self.structure.unflatten(leaves))
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(fixed: _Fixed) -> Callable[[Sequence[Array]], tuple[list[Array], Found]]:
-    return jax.jit(fixed.run)
-
-
-def _around(fn: Callable[..., ArrayLike]) -> list[Any]:
-    """What a function reads from its closure and its module: one that reads something else than last time is another function."""
-    fn = inspect.unwrap(fn)
-    while isinstance(fn, functools.partial):
-        fn = inspect.unwrap(fn.func)
-    try:
-        variables = inspect.getclosurevars(fn)
-    except (TypeError, ValueError):
-        return []
-    return [*variables.nonlocals.values(), *variables.globals.values()]
 
 
 def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple[list[Array], Found]:

@@ -208,17 +208,16 @@ def scale_by_zoom_linesearch(
 
     `update` takes `value` and `grad` at p, `value_fn`, and by keyword what `value_fn` takes beside the parameters. `grad` is what an
     optimizer is given, for complex parameters the conjugate of `jax.grad`. `value_fn` sees whole parameters also inside `masked`
-    and `partition`. It is taken to be pure; without jit, a search is compiled once for each function and what is around it, so define
-    the function once and pass data by keyword.
+    and `partition`. Without jit it is traced at every update, so it may read what changes, and compiled where its trace is new.
 
     State    ScaleByZoomLinesearchState(learning_rate, value, grad, info), after the step; grad as of `jax.grad`, for
              `value_and_grad_from_state`. Numbers are float32 or wider. Memory: 1 x params.
     Units    those of u: scaling f by k > 0 does not change a (approx_dec_rtol and tol aside).
     Shapes   any, scalars and complex included.
     Source   Nocedal & Wright 1999, Algorithms 3.5 and 3.6; Hager & Zhang 2006, Algorithm 851.
-    Differs  Optax traces `value_fn` twice, and anew in each un-jitted update; stays at a step of 0 once a search has found none;
-             raises on extra arguments that `value_fn` does not take. Here they pass.
+    Differs  Optax traces `value_fn` twice, and compiles the search anew in each un-jitted update; stays at a step of 0 once a search has
+             found none; raises on extra arguments that `value_fn` does not take. Here they pass.
     Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: a number is
-             negative or NaN, or max_linesearch_steps < 1. StructureError: value_fn returns no scalar.
+             negative or NaN, max_linesearch_steps < 1. StructureError: value_fn returns no scalar.
     """
     return ZoomLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)

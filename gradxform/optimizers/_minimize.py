@@ -14,6 +14,7 @@ from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation, apply_updates
 from gradxform.core._chain import Chain
 from gradxform.core._holes import is_array
+from gradxform.core._traced import Traced, compiled_loop
 from gradxform.core._transformation import check_transformation
 from gradxform.linesearch import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
 from gradxform.optimizers._lbfgs import lbfgs
@@ -58,8 +59,8 @@ def minimize(
         minimize(fun, params, adam(0.1), max_steps=1000)   any transformation whose updates are added to the parameters
 
     It ends when no element of the gradient is larger than `tol`, when a step leaves the parameters as they are or the value is not
-    finite, or after `max_steps`. Where a line search comes last, the value and the gradient after a step are the search's own. As under
-    `jax.jit`, `fun` is compiled once: what changes from call to call belongs in `args`. It may be called inside `jit` and `vmap`.
+    finite, or after `max_steps`. Where a line search comes last, the value and the gradient after a step are the search's own. `fun` and
+    `tx` are traced at every call, and compiled where the trace is new. It may be called inside `jit` and `vmap`.
 
     Args:
       fun: (params, *args) -> value, or (value, aux) with `has_aux`.
@@ -70,10 +71,9 @@ def minimize(
     """
     tx = lbfgs() if tx is None else tx
     check_transformation(tx, "minimize")
-    return _minimize(fun, tx, has_aux, params, args, max_steps, tol)
+    return Traced(functools.partial(_minimize, fun, tx, has_aux), compiled_loop)(params, args, max_steps, tol)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _minimize(
     fun: Callable[..., Any],
     tx: GradientTransformation,

@@ -30,6 +30,7 @@ from gradxform._types import (
     Shared,
     Tree,
     check_arguments,
+    remembered,
     unchecked,
 )
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
@@ -255,7 +256,7 @@ def _ranged(factory: Factory) -> Mapping[str, Parameter]:
     return declared if any(p.range for p in declared.values()) else {}
 
 
-@functools.cache
+@remembered
 def _annotated(factory: Factory) -> Mapping[str, str | None]:
     """What the annotations say of the arguments: `number`, `static` (so is every one of ours without a range), or nothing."""
     if isinstance(factory, functools.partial):
