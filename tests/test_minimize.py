@@ -53,6 +53,53 @@ def test_when_it_ends():
         gx.minimize(rosenbrock, far, 0.1)
 
 
+LATE = gx.join_schedules([gx.constant_schedule(0.0), gx.constant_schedule(0.1)], [5])
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "tx",
+    [
+        gx.sgd(LATE),
+        gx.sgd(gx.warmup_cosine_decay_schedule(0.0, 0.1, 5, 500)),
+        gx.adam(gx.linear_schedule(0.0, 0.1, 10)),
+        gx.accumulate(gx.sgd(0.1), 4),
+        gx.MultiSteps(gx.sgd(0.1), 4),
+        gx.contrib.adopt(0.1),
+        gx.chain(gx.sgd(0.1), gx.conditionally_mask(gx.identity(), lambda k: k >= 3)),
+        gx.chain(gx.sgd(0.1), gx.ema(0.5)),
+    ],
+    ids=lambda tx: repr(tx)[:40],
+)
+def test_an_update_of_zero_is_not_the_end(tx):
+    found = gx.minimize(lambda x: jnp.sum((x - 0.3) ** 2), jnp.zeros(2), tx, max_steps=1000, tol=1e-4)
+    assert found.converged
+    np.testing.assert_allclose(found.params, 0.3, atol=1e-3)
+
+
+@pytest.mark.fast
+def test_it_ends_where_nothing_moves():
+    """At the second step, because the first may be 0 of every kind."""
+    f = lambda x: jnp.sum((x - 0.3) ** 2)
+    for tx in (gx.sgd(0.0), gx.set_to_zero(), gx.chain(gx.trace(0.0), gx.scale(0.0))):
+        found = gx.minimize(f, jnp.zeros(2), tx)
+        assert int(found.steps) == 2
+        assert not found.converged
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+def test_a_value_that_is_not_finite_has_not_converged(value):
+    """Though its gradient is 0, at the start and on the way."""
+    at_once = gx.minimize(lambda x: 0 * jnp.sum(x) + value, jnp.ones(2))
+    later = gx.minimize(lambda x: jnp.where(x > 0.5, x, value), jnp.asarray(1.0), gx.sgd(0.3))
+    assert int(at_once.steps) == 0
+    assert int(later.steps) == 2
+    assert not at_once.converged
+    assert not later.converged
+    assert not np.any(later.grad)
+
+
 def test_other_transformations_and_vmap():
     f = lambda x, c: jnp.sum((x - c) ** 2)
     for tx in (gx.adam(0.1), gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(10)), gx.lbfgs(linesearch=None)):

@@ -13,7 +13,6 @@ from gradxform import tree
 from gradxform._types import Array, OptState, Params, Tree, Updates
 from gradxform.core import GradientTransformation, apply_updates
 from gradxform.core._chain import Chain
-from gradxform.core._holes import is_array
 from gradxform.core._traced import Traced, compiled_loop
 from gradxform.core._transformation import check_transformation
 from gradxform.linesearch import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
@@ -29,7 +28,7 @@ class Minimum(NamedTuple):
       params: the parameters.
       value, grad: the value and the gradient (as of `jax.grad`) there.
       steps: how many steps were made.
-      converged: whether no element of the gradient is larger than `tol`.
+      converged: whether the value is finite and no element of the gradient is larger than `tol`.
       state: the transformation's state.
       aux: what else `fun` returns there; None without `has_aux`.
     """
@@ -58,9 +57,10 @@ def minimize(
         minimize(fun, params)                              lbfgs()
         minimize(fun, params, adam(0.1), max_steps=1000)   any transformation whose updates are added to the parameters
 
-    It ends when no element of the gradient is larger than `tol`, when a step leaves the parameters as they are or the value is not
-    finite, or after `max_steps`. Where a line search comes last, the value and the gradient after a step are the search's own. `fun` and
-    `tx` are traced at every call, and compiled where the trace is new. It may be called inside `jit` and `vmap`.
+    It ends when no element of the gradient is larger than `tol`, when the value is not finite, when a step after the first leaves both the
+    parameters and the state as they are, or after `max_steps`. Where a line search comes last, the value and the gradient after a step are
+    the search's own. `fun` and `tx` are traced at every call, and compiled where the trace is new. It may be called inside `jit` and
+    `vmap`.
 
     Args:
       fun: (params, *args) -> value, or (value, aux) with `has_aux`.
@@ -93,12 +93,12 @@ def _minimize(
         u, state = tx.update(grad, m.state, m.params, value=m.value, grad=grad, value_fn=value_fn)
         params = apply_updates(m.params, u)
         value, grad = (last(state).value, last(state).grad) if searches else jax.value_and_grad(value_fn)(params)
-        same = [jnp.all(a == b) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(m.params), strict=True) if is_array(a)]
-        new = Minimum(params, value.astype(m.value.dtype), grad, m.steps + 1, _largest(grad) <= tol, state, None)
-        return new, jnp.all(jnp.asarray(same))
+        still = (m.steps > 0) & _is_same((params, state), (m.params, m.state))
+        return Minimum(params, value.astype(m.value.dtype), grad, m.steps + 1, converged(value, grad), state, None), still
 
+    converged = lambda value, grad: jnp.isfinite(value) & (tree.norm(grad, ord="inf") <= tol)
     value, grad = jax.value_and_grad(value_fn)(params)
-    start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), _largest(grad) <= tol, first, None)
+    start = Minimum(params, value, grad, jnp.zeros((), jnp.int32), converged(value, grad), first, None)
 
     def going(carry: tuple[Minimum, Array]) -> Array:
         m, still = carry
@@ -108,5 +108,7 @@ def _minimize(
     return end._replace(aux=fun(end.params, *args)[1]) if has_aux else end
 
 
-def _largest(grad: Updates) -> Array:
-    return tree.norm(grad, ord="inf")
+def _is_same(new: Tree, old: Tree) -> Array:
+    """Whether two trees hold the same numbers."""
+    pairs = zip(jax.tree.leaves(new), jax.tree.leaves(old), strict=True)
+    return jnp.all(jnp.asarray([jnp.all(a == b) for a, b in pairs if hasattr(a, "dtype")]))
