@@ -127,6 +127,19 @@ def test_parameters_laid_out_otherwise_tell_nothing():
     np.testing.assert_array_equal(updates[0], [-1, -1])
 
 
+@EVERY
+def test_leaves_of_several_widths_meet_in_no_sum(name, x64):
+    """Of float32 and float64, with nothing promoted by itself."""
+    entry = gx.entry(name)
+    tx, params = entry(), {"w": jnp.ones((2, 3)), "b": jnp.ones((3, 2), jnp.float32)}
+    updates = jax.eval_shape(lambda p: _once(entry, tx, p), params)
+    assert [x.dtype for x in jax.tree.leaves(updates)] == [jnp.float32, jnp.float64]
+
+
+def _once(entry, tx, params):
+    return tx.update(params, tx.init(params), params, **{n: make(params, params) for n, make in entry.needs.items()})[0]
+
+
 # Narrow floats ----------------------------------------------------------------------------------------------------------------
 
 

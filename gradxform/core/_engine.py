@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
@@ -30,6 +31,7 @@ from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
+from gradxform.tree._leafwise import alike
 
 CHUNK = 8  # leaves per call when summing over the tree
 ENGINES = ("leaf", "stacked", "tree", "plain")
@@ -216,7 +218,7 @@ class Program:
         seen, hyper = self._seen(0, g, p, read[0], numbers, common[0])
         with jax.named_scope(kernel.name), mixing(g, p, read[0], common[0]):
             found = kernel.total(*seen, **named(kernel.total, hyper))  # type: ignore[misc]
-        return found if total is None else jax.tree.map(jnp.add, total, found)
+        return found if total is None else jax.tree.map(lambda x, y: operator.add(*alike(x, y)), total, found)
 
     def measured(self, engine: str, shape: Shape) -> Callable[..., Tree]:
         """`measure`, compiled unless the engine is `plain`."""

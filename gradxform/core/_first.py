@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._numerics import promote, real_part, widen
+from gradxform._numerics import mixing, promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
 from gradxform.core._kernel import named, names_of
@@ -49,7 +49,8 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     assert callable(first)
     if "params" in names_of(first):
         given["params"] = params if stage.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
-    value, dtype = at_start(stage, first, **given), None
+    with mixing(given):
+        value, dtype = at_start(stage, first, **given), None
     if field.dtype == "params" and present:
         dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)

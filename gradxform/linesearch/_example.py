@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from gradxform._numerics import abs_sq, widen
 from gradxform._types import Array, Params, Updates
 from gradxform.core._holes import flatten, is_array
+from gradxform.tree._leafwise import once
 
 
 def bowl(sign: float) -> Mapping[str, Callable[[Any, Any], Any]]:
@@ -35,5 +37,5 @@ def _bowl(gs: list[Any], ps: list[Any], x: Params) -> Array:
     for g, p, y in zip(gs, ps, flatten(x)[0], strict=True):
         if g is not None:
             g, d = (z.astype(widen(z.dtype)) for z in (g, y - p))
-            value += jnp.sum((g.conj() * d).real + abs_sq(d) / 2)
+            value = once(operator.add, value, jnp.sum((g.conj() * d).real + abs_sq(d) / 2))
     return value

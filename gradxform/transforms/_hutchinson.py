@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from gradxform import tree
 from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, Field, Params, Shared, Updates
 from gradxform.core import wrapper
@@ -18,7 +19,7 @@ from gradxform.registry import transform
 
 def quartic(params: Params) -> Array | int:
     """sum |p|^4 / 12, whose Hessian has the diagonal p^2: an objective to show and test with."""
-    return sum(jnp.sum(jnp.abs(x) ** 4) / 12 for x in jax.tree.leaves(params) if is_array(x))
+    return tree.sum([jnp.sum(jnp.abs(x) ** 4) / 12 for x in jax.tree.leaves(params) if is_array(x)])
 
 
 def objective(params: Params, grads: Updates) -> Callable[[Params], Array | int]:
