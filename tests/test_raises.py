@@ -205,9 +205,15 @@ CALLS = {
     ],
     "scale_by_muon: ns_coeffs of another shape": lambda: gx.scale_by_muon(ns_coeffs=(1.0,)).init({"w": X}),
     "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
-    "scale_by_*_linesearch: an argument is out of its range": [
-        lambda n=n, x=x: gx.scale_by_zoom_linesearch(**{"max_linesearch_steps": 5, n: x})
-        for n, x in {"max_linesearch_steps": 0, "tol": -1.0, "increase_factor": 0.0, "curv_rtol": -1.0}.items()
+    "scale_by_zoom_linesearch: a number is negative or NaN": [
+        lambda n=n, x=x: gx.scale_by_zoom_linesearch(5, **{n: x})
+        for n in ("tol", "increase_factor", "slope_rtol", "curv_rtol")
+        for x in (-1.0, np.nan)
+    ],
+    "scale_by_backtracking_linesearch: a number is negative or NaN": [
+        lambda n=n, x=x: gx.scale_by_backtracking_linesearch(5, **{n: x})
+        for n in ("slope_rtol", "decrease_factor", "increase_factor", "atol")
+        for x in (-1.0, np.nan)
     ],
     "scale_by_*_linesearch: value_fn returns no scalar": lambda: update(
         gx.scale_by_zoom_linesearch(5), value=jnp.ones(()), grad=P, value_fn=lambda p: p["b"]

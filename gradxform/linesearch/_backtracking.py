@@ -130,6 +130,6 @@ def scale_by_backtracking_linesearch(
              each un-jitted update; stays at a step of 0 once a search has found none, and then keeps the value that is not finite; raises
              on extra arguments that `value_fn` does not take. Here they pass.
     Raises   MissingArgumentError: no params, value, grad, value_fn, or an argument of value_fn. HyperparameterError: a number is
-             negative or NaN, max_backtracking_steps < 1. StructureError: value_fn returns no scalar.
+             negative or NaN, max_backtracking_steps < 0. StructureError: value_fn returns no scalar.
     """
     return BacktrackingLineSearch(c.stage.name(), **c.stage.args).along(c, s, p)
