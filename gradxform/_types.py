@@ -136,6 +136,7 @@ class Field:
       absent: of a clock, the class of the state that has none, used as long as nothing reads the clock.
       codec: how the values are stored; None: as arrays.
       placement: the kind of memory where they live; None: the device's own.
+      constant: that updates may leave it as it began: a copy of the first parameters, a count of what seldom happens.
     """
 
     kind: str | None = None
@@ -153,6 +154,7 @@ class Field:
     absent: type | None = None
     codec: object = None
     placement: str | None = None
+    constant: bool | None = None
 
     def but(self, later: Field) -> Field:
         """This field with everything that `later` says."""

@@ -152,7 +152,7 @@ import gradxform as gx
 from gradxform.testing import examine
 import averaged_oracle
 assert "averaged" in gx.names() and gx.create("averaged", learning_rate=0.1) == gx.averaged(0.1)
-report = examine("averaged", oracle=averaged_oracle.averaged, laws=[1, 2, 4, 7, 8, 14, 15, 18])
+report = examine("averaged", reference=averaged_oracle.averaged, laws=[1, 2, 4, 7, 8, 14, 15, 18])
 print(report)
 assert all(finding.outcome == "holds" for finding in report.findings)
 """

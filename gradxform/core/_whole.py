@@ -18,7 +18,7 @@ import numpy as np
 
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, OptState, Params, Tree, Updates
-from gradxform.core._engine import Context, returned, wide_leaf
+from gradxform.core._engine import Context, Undeclared, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
@@ -220,11 +220,12 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
         key, sample = jax.random.split(getattr(s, layout.key)) if layout.key else (None, None)
         dtype = real_part(promote(jnp.float32, *(widen(x.dtype) for x in gs)))
         record = s._replace(**{f: [_up(x) for x in trees.pick(xs)] for f, xs in fields.items()}) if fields else s
-        ps = take("`params`", p) if "params" in stage.kernel.needs else None
+        ps = take("`params`", p) if "params" in stage.kernel.needs else Undeclared(stage.kernel.name)
         inside = Context(stage.kernel.name, c.t, extras, sample, dtype)
         wide = [_up(x) for x in gs]
         with mixing(wide, record, ps):
-            u, new = kernel(wide, record, ps, inside, **hypers(stage, layout.completed(c.state)))
+            out = kernel(wide, record, ps, inside, **hypers(stage, layout.completed(c.state)))
+        u, new = returned(stage.kernel, out)
         for f, xs in fields.items():
             rows = zip(getattr(new, f), trees.pick(xs), strict=True)
             fields[f] = trees.together(trees.put(xs, [jax.tree.map(lambda n, o: _down(n, o.dtype), *row) for row in rows]))

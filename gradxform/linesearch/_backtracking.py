@@ -30,7 +30,7 @@ def _no_report(params):
 class ScaleByBacktrackingLinesearchState(NamedTuple):
     """The step, the value and the gradient (None if it is not kept) after it, and a report of the search."""
 
-    learning_rate: Annotated[Shared, number(1)]
+    learning_rate: Annotated[Shared, number(1), Field(constant=True)]
     value: Annotated[Shared, number(np.inf)]
     grad: Annotated[Updates, Field(dtype="p", first=lambda zero: zero, when=lambda store_grad: store_grad)]
     info: Annotated[Shared, Field(first=_no_report)]

@@ -32,7 +32,7 @@ def _no_report(params):
 class ScaleByZoomLinesearchState(NamedTuple):
     """The step, the value and the gradient after it, and a report of the search."""
 
-    learning_rate: Annotated[Shared, number(1)]
+    learning_rate: Annotated[Shared, number(1), Field(constant=True)]
     value: Annotated[Shared, number(np.inf)]
     grad: Annotated[Updates, Field(dtype="p", first=lambda zero: zero)]
     info: Annotated[Shared, Field(first=_no_report)]

@@ -67,7 +67,7 @@ class FactoredState(NamedTuple):
     v: Annotated[RealUpdates, _mean(over=None)]
 
 
-@transform(source="Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4", homogeneity=0)
+@transform(source="Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4", homogeneity=0, example={"min_dim_size_to_factor": 2})
 @per_leaf(FactoredState)
 def scale_by_factored_rms(
     g, s, p, c,

@@ -19,7 +19,7 @@ def _first_scale(zero, eps):
 class COCOBState(NamedTuple):
     """The parameters as they began, the sum of -g, the largest |g|, the sum of |g|, and the money won."""
 
-    init_particles: ParamsCopy
+    init_particles: Annotated[ParamsCopy, Field(constant=True)]
     cumulative_gradients: Updates
     scale: Annotated[RealUpdates, Field(first=_first_scale)]
     subgradients: RealUpdates

@@ -11,7 +11,7 @@ from gradxform._types import Clock, Decay, Field, NonNegative, ParamsCopy, Posit
 from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
-Estimate = Annotated[Shared, Field(first=lambda estim_lr0: estim_lr0, dtype="params")]
+Estimate = Annotated[Shared, Field(first=lambda estim_lr0: estim_lr0, dtype="params", constant=True)]
 Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 
 
@@ -32,7 +32,7 @@ class ProdigyState(NamedTuple):
     exp_avg: Updates
     exp_avg_sq: RealUpdates
     grad_sum: Updates
-    params0: ParamsCopy
+    params0: Annotated[ParamsCopy, Field(constant=True)]
     estim_lr: Estimate
     numerator_weighted: Sum
     count: Clock

@@ -15,9 +15,9 @@ from gradxform.registry import transform
 class ScaleByDistanceOverGradientsState(NamedTuple):
     """For each leaf the largest distance from the start, and the sum of ||g||^2; the first parameters."""
 
-    max_dist: Annotated[RealUpdates, Field(first=lambda p, reps_rel: reps_rel * (1 + norm(p)), axes=Axes())]
+    max_dist: Annotated[RealUpdates, Field(first=lambda p, reps_rel: reps_rel * (1 + norm(p)), axes=Axes(), constant=True)]
     grad_sum_of_squares: Annotated[RealUpdates, Field(axes=Axes(None))]
-    init_params: Annotated[Updates, Field(first=lambda p: p, stored="param_dtype")]
+    init_params: Annotated[Updates, Field(first=lambda p: p, stored="param_dtype", constant=True)]
 
 
 @per_leaf(ScaleByDistanceOverGradientsState, needs=("params",))

@@ -24,7 +24,7 @@ class DoGState(NamedTuple):
     """Whether the first update is to come, the first parameters, the largest distance from them, and the sum of ||g||^2."""
 
     is_init_step: Annotated[Shared, Field(first=lambda: True)]
-    init_params: ParamsCopy
+    init_params: Annotated[ParamsCopy, Field(constant=True)]
     max_dist: Annotated[Shared, Field(first=_first_distance, dtype="params")]
     sum_sq_norm_grads: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 
@@ -36,7 +36,7 @@ def _first_sq_distance(init_estim_sq_dist, eps):
 class DoWGState(NamedTuple):
     """The first parameters, the sum of ||g||^2 weighted by the squared distance, and the largest squared distance."""
 
-    init_params: ParamsCopy
+    init_params: Annotated[ParamsCopy, Field(constant=True)]
     weighted_sq_norm_grads: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
     estim_sq_dist: Annotated[Shared, Field(first=_first_sq_distance, dtype="params")]
 

@@ -27,7 +27,7 @@ class FtrlState(NamedTuple):
 
     z: Updates
     n: Annotated[RealUpdates, Field(first=_initial)]
-    rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate))]
+    rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate), constant=True)]
 
 
 @optimizer(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, ParamsCopy, Real, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, ParamsCopy, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights
@@ -19,7 +19,7 @@ class MadgradState(NamedTuple):
     count: Clock
     grad_sum_sq: RealUpdates
     s: Updates
-    x0: ParamsCopy
+    x0: Annotated[ParamsCopy, Field(constant=True)]
 
 
 @transform(

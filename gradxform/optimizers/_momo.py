@@ -12,7 +12,7 @@ from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
 Mean = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
-Bound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtype="params")]
+Bound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtype="params", constant=True)]
 
 
 class MomoState(NamedTuple):

@@ -73,7 +73,7 @@ class MuonState(NamedTuple):
 
     count: Clock
     mu: Annotated[Updates, Field(stored="mu_dtype")]
-    ns_coeffs: Annotated[Shared, Field(first=_coeffs)]
+    ns_coeffs: Annotated[Shared, Field(first=_coeffs, constant=True)]
 
 
 def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:

@@ -4,7 +4,8 @@ import gradxform.testing
 gradxform.testing.check(my_transformation)
 """
 
-from gradxform.testing import _field_law, _scope_laws, _state_laws, _value_laws  # noqa: F401  importing a file adds its laws to LAWS
+# importing a file adds its laws to LAWS
+from gradxform.testing import _field_law, _gradient_laws, _scope_laws, _state_laws, _time_laws, _value_laws  # noqa: F401
 from gradxform.testing._case import Case as Case
 from gradxform.testing._case import case_for as case_for
 from gradxform.testing._check import Report as Report

@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform import registry
-from gradxform._errors import GradxformError
+from gradxform._declare import declaration_of
+from gradxform._errors import GradxformError, HyperparameterError
 from gradxform._types import Array, DType, Hyper, OptState, Parameter, Params, Shape, Tree, Updates
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
+from gradxform.core._masking import Partition
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import GradientTransformation, Spec
 
@@ -32,7 +34,7 @@ DTypes = DType | tuple[DType, ...]
 """One for all leaves, or one for each."""
 Outcome = tuple[Updates, OptState]
 Arrays = list[np.ndarray]
-Oracle = Callable[..., Callable[[Arrays, Arrays], Arrays]]
+Reference = Callable[..., Callable[[Arrays, Arrays], Arrays]]
 """A float64 NumPy transcription: (hyperparameters) -> step(gs, ws) -> us."""
 
 
@@ -46,7 +48,10 @@ class Case:
       parameters: the declared hyperparameters.
       entry: the registry's entry, if there is one.
       shapes: shapes of the leaves to test on.
-      oracle: a float64 NumPy transcription: (hyperparameters) -> step(gs, ws) -> us on lists of arrays.
+      reference: a float64 NumPy transcription: (hyperparameters) -> step(gs, ws) -> us on lists of arrays.
+      kind: `optimizer`, whose updates are ready for `apply_updates`, or `transform`.
+      promised: the scope that the author of one that is written by hand declares.
+      constant: names of the state's fields that no update changes.
     """
 
     name: str
@@ -55,16 +60,51 @@ class Case:
     arguments: Mapping[str, Hyper | Tree]
     entry: registry.Entry | None = None
     shapes: Mapping[str, Shape] = dataclasses.field(default_factory=lambda: SHAPES)
-    oracle: Oracle | None = None
+    reference: Reference | None = None
+    kind: str | None = None
+    promised: str | None = None
+    constant: Sequence[str] = ()
 
-    @property
+    @functools.cached_property
     def tx(self) -> GradientTransformation:
         return self.make()
 
+    @functools.cached_property
+    def is_optimizer(self) -> bool:
+        """Whether its updates are ready for `apply_updates`: as said, as registered, or because it has a learning rate."""
+        stages = [stage for stage in stages_of(self.tx.update) if any(n.endswith("learning_rate") for n in stage.args)]
+        kinds = [registry.entry(s.name()).kind for s in stages if registry.names(s.name(), kind="*")]
+        return (self.kind or ("optimizer" if (self.rate or stages) and "transform" not in kinds else "transform")) == "optimizer"
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether it is a pair of functions, of which nothing is declared."""
+        return not isinstance(self.tx.update, Spec)
+
     @property
     def scope(self) -> str | None:
-        """How far information flows in it; None where it is written by hand."""
-        return self.tx.update.scope if isinstance(self.tx.update, Spec) else None
+        """How far information flows in it; None where it is written by hand and nothing is said of it."""
+        update = self.tx.update
+        return update.scope if isinstance(update, Spec) else self.promised
+
+    @property
+    def rate(self) -> str | None:
+        """The name of its learning rate, if it has one."""
+        return min((name for name in self.parameters if name.endswith("learning_rate")), key=len, default=None)
+
+    @functools.cached_property
+    def random(self) -> bool:
+        """Whether its state has a random key: what it gives then differs with the number and the order of the leaves."""
+        return any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(self.abstract_state))
+
+    @property
+    def abstract_state(self) -> OptState:
+        return jax.eval_shape(self.tx.init, self.params())
+
+    @property
+    def of_one_leaf(self) -> Case:
+        """This case on a tree of one leaf, where that says enough."""
+        return dataclasses.replace(self, shapes=dict([min(self.shapes.items())]))
 
     def params(self, dtype: DTypes = jnp.float32, scale: float = 1.0) -> Leaves:
         return self.noise(0, dtype, scale)
@@ -160,29 +200,61 @@ def stages_of(update: Callable[..., Outcome]) -> Iterator[Stage]:
             yield from stages_of(inner)
 
 
+def stages_at_any_depth(tx: GradientTransformation, params: Params) -> Iterator[tuple[Stage, Params]]:
+    """The stages of a transformation, at any depth, each with what it sees of the parameters."""
+    spec = tx.update
+    if isinstance(spec, Stage):
+        yield spec, params
+        inside = [(one, spec.view(params)) for one in spec.members]
+    elif isinstance(spec, Partition):
+        inside = [(one, view) for _, one, view in spec.views(params)]
+    else:
+        inside = [(one, None) for one in spec.members] if isinstance(spec, Spec) else []
+    for one, view in inside:
+        yield from stages_at_any_depth(one, params if view is None else view.see(params))
+
+
 def _is_made(subject: object) -> TypeIs[GradientTransformation]:
     return hasattr(subject, "update")
 
 
-def case_for(subject: Subject, oracle: Oracle | None = None, params: Params = None) -> Case:
+def case_for(
+    subject: Subject,
+    reference: Reference | None = None,
+    params: Params = None,
+    *,
+    kind: str | None = None,
+    scope: str | None = None,
+    constant: Sequence[str] = (),
+) -> Case:
     """A case from a name, a registry entry, a function that makes transformations, or a transformation."""
     shapes = SHAPES if params is None else {f"p{i}": np.shape(x) for i, x in enumerate(jax.tree.leaves(params))}
+    finish = functools.partial(Case, reference=reference, kind=kind, promised=scope, constant=constant)
     if isinstance(subject, str):
         subject = registry.entry(subject)
     if isinstance(subject, registry.Entry):
+        _check_complete(subject.full_name, subject.parameters, subject.example, "Register it with `example={{{0!r}: ...}}`, or")
         if params is None and subject.ndim is not None:
             shapes = {"w": (4, 6, 5)[: subject.ndim], "v": (6, 4, 5)[: subject.ndim], "x": (4, 6, 5)[: subject.ndim]}
-        return Case(subject.name, subject, subject.parameters, subject.example, subject, shapes, oracle)
-    tx = subject if _is_made(subject) else subject()
-    update = tx.update
-    if isinstance(update, Stage):
-        make = update.kernel.public[0]
-        return Case(
-            update.kernel.name,
-            lambda **over: make(**{**update.args, **over}),
-            update.kernel.parameters,
-            update.args,
-            shapes=shapes,
-            oracle=oracle,
+        return finish(subject.name, subject, subject.parameters, subject.example, subject, shapes, kind=kind or subject.kind)
+    if _is_made(subject):
+        update = subject.update
+        if not isinstance(update, Stage):
+            return finish(repr(subject), lambda: subject, {}, {}, shapes=shapes)
+        make, args = update.kernel.public[0], update.args
+        return finish(update.kernel.name, lambda **over: make(**{**args, **over}), update.kernel.parameters, args, shapes=shapes)
+    declared = declaration_of(subject)
+    parameters, defaults = declared.parameters, {}
+    _check_complete(declared.owner, parameters, defaults, "Either give it a default, or")
+    return finish(declared.owner, subject, parameters, {n: p.default for n, p in parameters.items()}, shapes=shapes)
+
+
+def _check_complete(name: str, parameters: Mapping[str, Parameter], example: Mapping[str, Hyper | Tree], what_to_do: str) -> None:
+    """Laws need an instance: a value for each argument that has no default."""
+    missing = [p.name for p in parameters.values() if p.required and p.name not in example]
+    if missing:
+        call = f"{name.rpartition('.')[2]}({', '.join(f'{n}=...' for n in missing)})"
+        raise HyperparameterError(
+            f"check: `{name}` needs {' and '.join(f'`{n}`' for n in missing)}, for which there is no value to examine it with. "
+            f"{what_to_do.format(*missing)} examine an instance: `check({call})`."
         )
-    return Case(repr(tx), lambda: tx, {}, {}, shapes=shapes, oracle=oracle)

@@ -29,9 +29,13 @@ class LawBroken(AssertionError):
 
 @dataclasses.dataclass(frozen=True)
 class Skip:
-    """Why a law does not apply."""
+    """Why a law does not apply, or what to do to have it examined."""
 
     reason: str
+    to_do: str = ""
+
+    def __str__(self) -> str:
+        return f"not examined: {self.to_do}" if self.to_do else self.reason
 
 
 Examine = Callable[["Case"], Skip | None]
@@ -42,13 +46,14 @@ class Law:
     """A numbered law and the function that examines it.
 
     `of_the_whole`: a chain has to be examined even if its members obey it, as it speaks of the arguments, the name or the sizes of
-    numbers of the whole.
+    numbers of the whole. `rests_on`: numbers of laws without which it says nothing.
     """
 
     number: int
     title: str
     examine: Examine
     of_the_whole: bool = False
+    rests_on: Sequence[int] = ()
 
     def __call__(self, case: Case) -> Skip | None:
         return self.examine(case)
@@ -60,9 +65,9 @@ class Law:
 LAWS: list[Law] = []
 
 
-def law(number: int, title: str, of_the_whole: bool = False) -> Callable[[Examine], Examine]:
+def law(number: int, title: str, of_the_whole: bool = False, rests_on: Sequence[int] = ()) -> Callable[[Examine], Examine]:
     def add(examine: Examine) -> Examine:
-        LAWS.append(Law(number, title, examine, of_the_whole))
+        LAWS.append(Law(number, title, examine, of_the_whole, rests_on))
         LAWS.sort(key=lambda entry: entry.number)
         return examine
 
@@ -74,21 +79,36 @@ def expect(holds: ArrayLike, message: str) -> None:
         raise LawBroken(message)
 
 
+def agree(a: Tree, b: Tree, rtol: float, atol: float) -> bool:
+    """Whether the leaves of two trees agree."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(_gap(_comparable(x), _comparable(y), rtol, atol) is None for x, y in pairs)
+
+
 def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
-    """Leaves of two trees agree; the message names the first that does not, and by how much."""
+    """Leaves of two trees agree; the message names the first that does not, and by how much.
+
+    `atol` is in units of the leaf's largest element, so that small updates are compared as strictly as large ones.
+    """
     pairs = zip(jax.tree_util.tree_flatten_with_path(a)[0], jax.tree_util.tree_flatten_with_path(b)[0], strict=True)
     for (path, x), (_, y) in pairs:
-        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        x, y = (_comparable(v) for v in (x, y))
+        x, y = _comparable(x), _comparable(y)
         where = jax.tree_util.keystr(path) or "the leaf"
         expect(x.shape == y.shape, f"{what}: at {where} shapes {x.shape} and {y.shape} differ.")
-        if not np.allclose(x, y, rtol=rtol, atol=atol, equal_nan=True):
-            gap = np.max(np.abs(x - y))
-            expect(False, f"{what}: at {where} they differ by up to {gap:.3g}: {_short(x)} and {_short(y)}.")
+        gap = _gap(x, y, rtol, atol)
+        expect(gap is None, f"{what}: at {where} they differ by up to {gap or 0:.3g}: {_short(x)} and {_short(y)}.")
+
+
+def _gap(x: np.ndarray, y: np.ndarray, rtol: float, atol: float) -> float | None:
+    """By how much two arrays differ, if they do."""
+    size = np.max(np.abs(y), initial=0, where=np.isfinite(y))
+    close = np.allclose(x, y, rtol=rtol, atol=atol * size, equal_nan=True)
+    return None if close else float(np.max(np.abs(x - y)))
 
 
 def _comparable(x: ArrayLike) -> np.ndarray:
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        x = jax.random.key_data(x)
     x = np.asarray(x)
     return x if x.dtype.kind in "fcbiu" and x.dtype.itemsize > 2 else x.astype(np.float32)
 
@@ -111,5 +131,5 @@ def describe(tree: Tree) -> dict[str, Aval]:
     return {jax.tree_util.keystr(path): aval(x) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
-def differences(a: Mapping[str, Aval], b: Mapping[str, Aval]) -> Sequence[str]:
+def differences(a: Mapping[str, object], b: Mapping[str, object]) -> Sequence[str]:
     return [f"{k or 'the leaf'}: {a.get(k)} became {b.get(k)}" for k in {**a, **b} if a.get(k) != b.get(k)]

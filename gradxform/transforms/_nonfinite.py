@@ -14,7 +14,7 @@ from gradxform.registry import transform
 class ZeroNansState(NamedTuple):
     """For each leaf, whether its last update had a NaN."""
 
-    found_nan: Annotated[Updates, Field(first=lambda: jnp.zeros([], bool), axes=Axes())]
+    found_nan: Annotated[Updates, Field(first=lambda: jnp.zeros([], bool), axes=Axes(), constant=True)]
 
 
 @transform(source="Optax", homogeneity=1)

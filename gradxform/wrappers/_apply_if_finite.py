@@ -14,14 +14,14 @@ from gradxform.numerics import safe_increment
 from gradxform.registry import transform
 from gradxform.transforms import scale
 
-Number = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32))]
+Number = Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), constant=True)]
 
 
 class ApplyIfFiniteState(NamedTuple):
     """Counts of non-finite updates, in a row and in all, whether the last was finite, and the inner state."""
 
     notfinite_count: Number
-    last_finite: Annotated[Shared, Field(first=lambda: True)]
+    last_finite: Annotated[Shared, Field(first=lambda: True, constant=True)]
     total_notfinite: Number
     inner_state: Inner
 

@@ -16,7 +16,7 @@ from gradxform.core._update_if import update_if
 from gradxform.core._whole import TreeContext
 from gradxform.optimizers import adam
 from gradxform.registry import transform
-from gradxform.schedules import piecewise_constant_schedule
+from gradxform.schedules import constant_schedule, join_schedules
 from gradxform.wrappers._accumulate import repeat
 
 
@@ -58,7 +58,8 @@ def as_condition(x: ArrayLike, owner: str) -> ArrayLike:
     return x.astype(bool) if isinstance(x, jax.core.Tracer) else bool(x)
 
 
-_EXAMPLE = {"inner": adam(1e-3), "should_transform_fn": piecewise_constant_schedule(1.0, {1: 0.0})}
+_ON_OFF_ON = join_schedules([constant_schedule(1.0), constant_schedule(0.0), constant_schedule(1.0)], [1, 3])
+_EXAMPLE = {"inner": adam(1e-3), "should_transform_fn": _ON_OFF_ON}
 
 
 @transform(source="Optax", example=_EXAMPLE)

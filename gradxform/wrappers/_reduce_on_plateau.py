@@ -37,9 +37,9 @@ class ReduceLROnPlateauState(NamedTuple):
     scale: Annotated[Shared, Field(first=lambda params: jnp.ones([], _dtypes(params)[0]))]
     best_value: Annotated[Shared, _of_values(jnp.inf)]
     plateau_count: Count
-    cooldown_count: Count
-    count: Count
-    avg_value: Annotated[Shared, _of_values(0.0)]
+    cooldown_count: Annotated[Count, Field(constant=True)]
+    count: Annotated[Count, Field(constant=True)]
+    avg_value: Annotated[Shared, _of_values(0.0), Field(constant=True)]
 
 
 def _judged(s, value, factor, patience, rtol, atol, cooldown, min_scale):

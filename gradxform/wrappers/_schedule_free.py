@@ -43,7 +43,7 @@ Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 class ScheduleFreeState(NamedTuple):
     """The interpolation b1, the sum of the weights, the number of the next update, the largest rate, the inner state, and z."""
 
-    b1: Annotated[Shared, Field(first=lambda b1: b1, dtype="params")]
+    b1: Annotated[Shared, Field(first=lambda b1: b1, dtype="params", constant=True)]
     weight_sum: Sum
     step_count: Annotated[Clock, Field(first=1)]
     max_lr: Sum
