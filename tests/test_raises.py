@@ -84,7 +84,32 @@ CALLS = {
     "*dice_loss: shapes differ": [
         lambda f=f: f(HALF, jnp.ones((2, 4))) for f in (losses.dice_loss, losses.binary_dice_loss, losses.multiclass_generalized_dice_loss)
     ],
-    "dice_loss: predictions are no probabilities": lambda: losses.dice_loss(3 * X, Y, apply_softmax=False),
+    "dice_loss: with apply_softmax=False predictions do not sum to 1 over the classes (of a single class: are not between 0 and 1)": [
+        lambda: losses.dice_loss(3 * X, Y, apply_softmax=False), lambda: losses.dice_loss(3 * X[:, :1], Y[:, :1], apply_softmax=False),
+    ],
+    "dice_loss: class_weights have another shape": lambda: losses.dice_loss(X, Y, class_weights=jnp.ones(5)),
+    "ctc_loss*: blank_id is no class": [
+        lambda f=f, blank=blank: f(jnp.ones((2, 5, 4)), jnp.zeros((2, 5)), LABELS[:, None], jnp.zeros((2, 1)), blank_id=blank)
+        for f in (losses.ctc_loss, losses.ctc_loss_with_forward_probs)
+        for blank in (-1, 4)
+    ],
+    "projection_*: a leaf is complex": [
+        lambda: projections.projection_non_negative(X.astype(complex)), lambda: projections.projection_simplex(X.astype(complex)),
+        lambda: projections.projection_box(X.astype(complex), 0.0, 1.0), lambda: projections.projection_hypercube(X.astype(complex)),
+    ],
+    "projection_box: a bound does not broadcast to its leaf": lambda: projections.projection_box(X, 0.0, jnp.ones(5)),
+    "projection_hypercube: the scale does not broadcast to its leaf": lambda: projections.projection_hypercube(X, jnp.ones(5)),
+    "projection_linf_ball: the scale does not broadcast to a leaf": lambda: projections.projection_linf_ball(X, jnp.ones(5)),
+    "projection_*: b is not one number": [
+        lambda: projections.projection_halfspace(X, Y, jnp.ones(2)), lambda: projections.projection_hyperplane(X, Y, jnp.ones(2)),
+    ],
+    "projection_*: scale is not one number": [
+        lambda f=f: f(jnp.ones(3), jnp.ones(2))
+        for f in (
+            projections.projection_l1_ball, projections.projection_l1_sphere, projections.projection_l2_ball,
+            projections.projection_l2_sphere, projections.projection_simplex,
+        )
+    ],
     "*: a leaf has no first axis": [
         lambda: gx.per_example_global_norm_clip({"s": jnp.ones(())}, 1.0), lambda: gx.per_example_layer_norm_clip({"s": jnp.ones(())}, 1.0),
         lambda: update(gx.differentially_private_aggregate(**DP, key=0), jnp.ones(()), p=jnp.ones(())),

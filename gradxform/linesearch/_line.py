@@ -185,7 +185,7 @@ def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple
         full = list(leaves)
         for i, x in zip(present, xs, strict=True):
             full[i] = x
-        return _as_value(spec.name, inputs.value_fn(treedef.unflatten(full), **inputs.kwargs))
+        return as_value(spec.name, "value_fn", inputs.value_fn(treedef.unflatten(full), **inputs.kwargs))
 
     dtype = inputs.value.dtype
     line = Line(objective, [leaves[i] for i in present], inputs.updates, dtype)
@@ -195,14 +195,15 @@ def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple
     return line.scaled(found.a), found
 
 
-def _as_value(name: str, value: ArrayLike) -> Array:
+def as_value(owner: str, name: str, value: ArrayLike) -> Array:
+    """What an objective returned, checked to be one real number."""
     if not hasattr(value, "dtype") and not isinstance(value, (int, float)):
         came = f"a {type(value).__name__}"
     elif np.shape(value) != () or not is_inexact(jnp.result_type(value)) or jnp.iscomplexobj(value):
         came = f"shape {np.shape(value)} and dtype {jnp.result_type(value)}"
     else:
         return jnp.asarray(value)
-    raise StructureError(f"{name}: `value_fn` must return one real number, the objective at the parameters, but returned {came}.")
+    raise StructureError(f"{owner}: `{name}` must return one real number, the objective at the parameters, but returned {came}.")
 
 
 def violation(error: Array) -> Array:

@@ -42,8 +42,8 @@ def dice_loss(
     Source   Milletari et al. 2016, arXiv:1606.04797; alpha and beta: Salehi et al. 2017, arXiv:1706.05721.
     Differs  apply_softmax=False works under jit, where sums cannot be checked, and for a single class, whose probabilities need not
              be 1. With smooth=0, a class that is nowhere has loss 0, not NaN.
-    Raises   StructureError: shapes differ, that of class_weights among them; or apply_softmax=False, and predictions do not sum to 1
-             over the classes (of a single class: are not between 0 and 1). HyperparameterError: an unknown reduction.
+    Raises   StructureError: shapes differ; class_weights have another shape; with apply_softmax=False predictions do not sum to 1 over
+             the classes (of a single class: are not between 0 and 1). HyperparameterError: an unknown reduction.
     """
     if reduction not in REDUCTIONS:
         raise HyperparameterError(f"dice_loss: `reduction` must be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")

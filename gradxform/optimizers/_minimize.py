@@ -16,6 +16,7 @@ from gradxform.core._chain import Chain
 from gradxform.core._traced import Traced, compiled_loop
 from gradxform.core._transformation import check_transformation
 from gradxform.linesearch import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
+from gradxform.linesearch._line import as_value
 from gradxform.optimizers._lbfgs import lbfgs
 
 SEARCHED = (ScaleByZoomLinesearchState, ScaleByBacktrackingLinesearchState)
@@ -83,7 +84,7 @@ def _minimize(
     max_steps: int | Array,
     tol: float | Array,
 ) -> Minimum:
-    value_fn = lambda p: fun(p, *args)[0] if has_aux else fun(p, *args)
+    value_fn = lambda p: as_value("minimize", "fun", fun(p, *args)[0] if has_aux else fun(p, *args))
     last = lambda state: tx.update.flat_states(state)[-1] if isinstance(tx.update, Chain) else state
     first = tx.init(params)
     searches = isinstance(last(first), SEARCHED) and last(first).grad is not None
