@@ -5,8 +5,8 @@ State fields     `Updates` (one array per leaf, like the parameter), `RealUpdate
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
                  `Clock` (the number of updates so far), `Key` (a shared random key; the kernel sees `c.key`), `Inner` (the state of a
                  transformation inside). `Annotated[Updates, Field(...)]` says what is special about one.
-Hyperparameters  `Decay`, `Unit`, `Average`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`: data, a number, scalar
-                 array or schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be
+Hyperparameters  `Decay`, `Unit`, `Average`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`: data, a number, array
+                 or schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be
                  negative, a bound infinite. In a kernel they stand bare, since its body computes with what a schedule has become;
                  where a caller's value is only handed on, `Decay[Hyper]` says what may be given.
                  `Count`, `Whole`: a static whole number from 1 or 0. Anything else in a kernel's signature is static; a `Literal` lists
@@ -302,7 +302,7 @@ class Parameter:
             return
         problem = _problem(value, self)
         if problem:
-            kinds = "a number, a scalar array or a schedule" if self.is_data else "a whole number"
+            kinds = "a number, an array or a schedule" if self.is_data else "a whole number"
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {value!r} ({problem})."
             )
@@ -325,14 +325,16 @@ def _problem(value: object, parameter: Parameter) -> str:
         return "" if whole and value in parameter.range else "out of range" if whole else f"a {type(value).__name__}"
     if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
         return f"a {type(value).__name__}"
-    if np.shape(value) != ():
-        return f"of shape {np.shape(value)}"
     if np.iscomplexobj(value):
         return "complex"
-    x = float(value)
-    if math.isnan(x) or x not in parameter.range:
-        return "out of range"
-    return ""
+    if isinstance(value, (np.ndarray, jax.Array)) and not any(
+        jax.dtypes.issubdtype(value.dtype, kind) for kind in (np.number, np.bool_)
+    ):
+        return f"of dtype {value.dtype}"
+    x = np.asarray(value).astype(float)
+    ends = (float(x.min()), float(x.max())) if x.size else ()  # of an interval every element is inside if these are
+    wrong = [e for e in ends if math.isnan(e) or e not in parameter.range]
+    return "" if not wrong else f"{wrong[0]:g} is out of range" if x.ndim else "out of range"
 
 
 def _annotation(hint: object) -> tuple[object, Range | None]:

@@ -293,7 +293,10 @@ class TestErrors:
         with error(gx.LabelError, "masked", "True or False", "'yes'"):
             gx.masked(gx.scale(1.0), gx.by_path({"*": "yes"})).init(P)
 
-    @pytest.mark.parametrize("bad", [float("inf"), float("nan"), "fast", True, 1j, np.ones(2), [0.1]])
+    @pytest.mark.parametrize(
+        "bad",
+        [float("inf"), float("nan"), "fast", True, 1j, np.array([0.1, np.inf]), np.array([0.1, np.nan]), np.array(["fast"]), [0.1]],
+    )
     def test_hyperparameters(self, bad):
         with error(gx.HyperparameterError, "adam: `learning_rate`", r"\(-inf, inf\)", "but got"):
             gx.adam(bad)

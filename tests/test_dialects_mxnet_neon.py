@@ -291,10 +291,10 @@ class TestMultiOptimizer:
 
 
 ERRORS = [
-    (mxnet.sgd, {"learning_rate": math.inf}, "mxnet.sgd: `learning_rate` must be a number, a scalar array or a schedule in (-inf, inf)"),
-    (mxnet.adam, {"wd": -0.1}, "mxnet.adam: `wd` must be a number, a scalar array or a schedule in [0, inf), but got -0.1"),
+    (mxnet.sgd, {"learning_rate": math.inf}, "mxnet.sgd: `learning_rate` must be a number, an array or a schedule in (-inf, inf)"),
+    (mxnet.adam, {"wd": -0.1}, "mxnet.adam: `wd` must be a number, an array or a schedule in [0, inf), but got -0.1"),
     (mxnet.adam, {"clip_gradient": -1.0}, "mxnet.adam: `clip_gradient` must be"),
-    (mxnet.adam, {"beta2": 1.0}, "mxnet.adam: `beta2` must be a number, a scalar array or a schedule in [0, 1), but got 1.0"),
+    (mxnet.adam, {"beta2": 1.0}, "mxnet.adam: `beta2` must be a number, an array or a schedule in [0, 1), but got 1.0"),
     (mxnet.ftrl, {"learning_rate": 0.0}, "mxnet.ftrl: `learning_rate` must be"),
     (mxnet.rmsprop, {"clip_weights": 0.0}, "mxnet.rmsprop: `clip_weights` must be"),
     (mxnet.rmsprop, {"clip_weights": falling}, "mxnet.rmsprop: `clip_weights` must be a number or None, but got <function"),

@@ -148,22 +148,22 @@ def test_the_rate_may_be_traced(entry):
 @pytest.mark.parametrize(
     ("make", "arguments", "text"),
     [
-        (torch.adam, {"lr": -1.0}, "torch.adam: `lr` must be a number, a scalar array or a schedule in [0, inf), but got -1.0"),
+        (torch.adam, {"lr": -1.0}, "torch.adam: `lr` must be a number, an array or a schedule in [0, inf), but got -1.0"),
         (
             torch.adam,
             {"betas": (0.9, 1.0)},
-            "torch.adam: `betas[1]` must be a number, a scalar array or a schedule in [0, 1), but got 1.0",
+            "torch.adam: `betas[1]` must be a number, an array or a schedule in [0, 1), but got 1.0",
         ),
         (torch.adamw, {"betas": 0.9}, "torch.adamw: `betas` must be a tuple of 2, but got 0.9"),
         (torch.adam, {"betas": (0.9,)}, "torch.adam: `betas` must be a tuple of 2, but got (0.9,)"),
         (torch.nadam, {"momentum_decay": "fast"}, "torch.nadam: `momentum_decay` must be"),
         (torch.sgd, {"nesterov": True}, "torch.sgd: `nesterov` needs `momentum` > 0 and `dampening` = 0"),
         (torch.rprop, {"etas": (1.2, 0.5)}, "torch.rprop: `etas[0]` must be"),
-        (torch.adafactor, {"d": 0.5}, "torch.adafactor: `d` must be a number, a scalar array or a schedule in [1, inf)"),
+        (torch.adafactor, {"d": 0.5}, "torch.adafactor: `d` must be a number, an array or a schedule in [1, inf)"),
         (torch.adafactor, {"eps": (1e-3, None)}, "torch.adafactor: `eps[1]` must be"),
         (torch.muon, {"adjust_lr_fn": "none"}, "`adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', but got 'none'"),
         (torch.muon, {"ns_steps": 0}, "torch.muon: `ns_steps` must be a whole number in [1, inf)"),
-        (keras.adam, {"beta_1": 1.5}, "keras.adam: `beta_1` must be a number, a scalar array or a schedule in [0, 1), but got 1.5"),
+        (keras.adam, {"beta_1": 1.5}, "keras.adam: `beta_1` must be a number, an array or a schedule in [0, 1), but got 1.5"),
         (
             keras.sgd,
             {"clipnorm": 1.0, "global_clipnorm": 2.0},
@@ -176,7 +176,7 @@ def test_the_rate_may_be_traced(entry):
             "keras.adamw: `ema_overwrite_frequency` must be a whole number",
         ),
         (keras.ftrl, {"learning_rate_power": 0.5}, "keras.ftrl: `learning_rate_power` must be"),
-        (keras.lion, {"beta_1": 0.0}, "keras.lion: `beta_1` must be a number, a scalar array or a schedule in (0, 1), but got 0.0"),
+        (keras.lion, {"beta_1": 0.0}, "keras.lion: `beta_1` must be a number, an array or a schedule in (0, 1), but got 0.0"),
     ],
 )
 def test_errors(make, arguments, text):

@@ -72,7 +72,7 @@ CALLS = {
     "conditionally_*: the condition is not a scalar": lambda: [
         update(f(gx.sgd(0.1), lambda step: jnp.ones(2, bool))) for f in (gx.conditionally_mask, gx.conditionally_transform)
     ],
-    "constant_schedule: value is not a number or scalar array": lambda: gx.constant_schedule("a"),
+    "constant_schedule: value is not a number or an array of numbers": lambda: gx.constant_schedule("a"),
     "linear_onecycle_schedule: a part outside [0, 1]": [
         lambda n=n: gx.linear_onecycle_schedule(10, 1.0, **{n: 1.5}) for n in ("pct_start", "pct_final")
     ],
@@ -251,6 +251,9 @@ CALLS = {
     "set_hyperparams: out of range": lambda: gx.set_hyperparams(*after_a_round(gx.adam(0.1)), b1=1.5),
     "set_hyperparams: a schedule that is kept in the state": lambda: gx.set_hyperparams(
         *after_a_round(gx.inject_hyperparams(gx.sgd)(0.1)), learning_rate=SCHEDULE
+    ),
+    "set_hyperparams: a larger array than is kept there": lambda: gx.set_hyperparams(
+        *after_a_round(gx.inject_hyperparams(gx.adam)(0.1)), b1=HALF
     ),
     "set_hyperparams: a schedule where the state has no clock for it (`transfer_state` gives it one)": lambda: gx.set_hyperparams(
         *after_a_round(gx.sgd(0.1)), learning_rate=SCHEDULE

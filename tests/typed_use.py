@@ -36,7 +36,7 @@ def dialects() -> None:
 
 
 def hyperparameters() -> None:
-    """An optimizer's hyperparameter is a number, a scalar array or a schedule; a mask, dtype or key is one of its own forms."""
+    """An optimizer's hyperparameter is a number, an array or a schedule; a mask, dtype or key is one of its own forms."""
     for rate in (
         1,
         1e-3,

@@ -16,7 +16,7 @@ import contextlib
 import contextvars
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 import jax
@@ -26,7 +26,7 @@ from gradxform._errors import MissingArgumentError, StructureError, UnknownNameE
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef
 from gradxform.core._holes import as_array, is_array
-from gradxform.core._hyper import Fraction, as_coefficient, is_number
+from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
@@ -110,8 +110,10 @@ class Slot:
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
         self.is_constant = is_constant(kernel.function) and all(map(is_constant, self.static.values()))
 
-    def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType) -> dict[str, Any]:
-        """The hyperparameters as the kernel sees them, from the packed vector, where they begin at i, and the traced values."""
+    def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType, rank: int) -> dict[str, Any]:
+        """The hyperparameters as the kernel sees them at a leaf of that rank, from the packed vector, where they begin at i, and the
+        traced values.
+        """
         found = dict(self.static)
         for p in self.numbers:
             found[p.name] = numbers[i].astype(dtype)
@@ -120,7 +122,7 @@ class Slot:
                 found[p.name] = Fraction(found[p.name], numbers[i].astype(dtype))
                 i += 1
         for p, value in zip(self.traced, traced, strict=True):
-            found[p.name] = as_coefficient(value, bool(p.range and p.range.is_fraction), dtype)
+            found[p.name] = as_coefficient(at_rank(value, rank), bool(p.range and p.range.is_fraction), dtype)
         return found
 
     def pack(self, args: Arguments) -> list[float]:
@@ -140,6 +142,11 @@ class Common(NamedTuple):
     t: Array | None
     shared: Mapping[str, Any]
     named: Mapping[str, Any]
+
+    def at_rank(self, rank: int, needs: Collection[str]) -> Common:
+        """With shared fields that are arrays, a number for each coordinate, as they are at a leaf of that rank; extra arguments stay."""
+        expanded = lambda xs: {n: at_rank(x, rank) if n not in needs and is_array(x) else x for n, x in xs.items()}
+        return self._replace(shared=expanded(self.shared), named=expanded(self.named))
 
 
 class Shape(NamedTuple):
@@ -241,9 +248,11 @@ class Program:
         dtype = real_part(widen(g.dtype if p is None else promote(g.dtype, p.dtype)))
         old = [jax.tree.map(lambda x: wide_leaf(x, dtype), f) for f in fields]
         extras = jax.tree.map(lambda x: wide_leaf(x, dtype), extras)
+        if slot.kernel.scope == "elementwise" and (common.shared or common.named):
+            common = common.at_rank(g.ndim, slot.kernel.needs)
         c = Context(slot.kernel.name, common.t, {**common.named, **extras}, key, dtype, g.dtype)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
-        hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype)
+        hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
 
     def _accumulate(self, total: Array, gs: Sequence[Array]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 from gradxform._numerics import mixing, promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
+from gradxform.core._hyper import as_number, at_rank, fits, misfit
 from gradxform.core._kernel import named, names_of
 from gradxform.tree._params import is_stand_in
 
@@ -28,7 +30,9 @@ def first_state(stage: Stage, params: Params) -> OptState:
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None
         elif field.kind == "leaf":
-            fields[name] = treedef.unflatten([_of_leaf(stage, field, p) for p in leaves])
+            fields[name] = treedef.unflatten(
+                [_of_leaf(stage, field, p, lambda i=i: paths(params)[i]) for i, p in enumerate(leaves)]
+            )
         elif field.kind == "shared":
             fields[name] = _of_all(stage, field, params, leaves)
         elif field.kind == "key":
@@ -41,7 +45,14 @@ def first_state(stage: Stage, params: Params) -> OptState:
 
 def at_start(stage: Stage, fn: Callable[..., Tree], **given: Tree) -> Tree:
     """What a declared function makes of what it names: of what is given, and of the arguments, schedules at 0."""
-    return fn(**named(fn, {**stage.kernel.at(0, stage.args), **given}))
+    return fn(**{**stage.kernel.at(0, named(fn, stage.args)), **named(fn, given)})
+
+
+def _with_arrays(stage: Stage, fn: Callable[..., Tree], as_seen: Callable[[str, Array], Array], **given: Tree) -> Tree:
+    """As `at_start`, with hyperparameters that are arrays of some axes as `as_seen` makes them of their name and value."""
+    args, data = stage.kernel.at(0, named(fn, stage.args)), stage.kernel.parameters
+    arrays = {n: as_seen(n, jnp.asarray(x)) for n, x in args.items() if data[n].is_data and np.ndim(x)}
+    return fn(**{**args, **arrays, **named(fn, given)})
 
 
 def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> Tree:
@@ -49,14 +60,16 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     assert callable(first)
     if "params" in names_of(first):
         given["params"] = params if stage.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
+    one = functools.partial(as_number, stage.kernel.name)
+    as_seen = one if stage.kernel.scope != "elementwise" else lambda name, x: x
     with mixing(given):
-        value, dtype = at_start(stage, first, **given), None
+        value, dtype = _with_arrays(stage, first, as_seen, **given), None
     if field.dtype == "params" and present:
         dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
 
 
-def _of_leaf(stage: Stage, field: Field, p: Tree) -> Tree:
+def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str]) -> Tree:
     if is_gap(p):
         return p
     if callable(field.first) and "leaf" in names_of(field.first):
@@ -71,7 +84,13 @@ def _of_leaf(stage: Stage, field: Field, p: Tree) -> Tree:
         axes = axes_of(stage, field, zero.shape)
         return zero if axes is None else jax.tree.map(lambda a: _along(zero, a), axes, is_leaf=lambda a: isinstance(a, Axes))
     given = {"zero": zero, "p": fresh(p, widen(dtype_of(p)))} if "p" in names_of(first) else {"zero": zero}
-    return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, at_start(stage, first, **given))
+
+    def at_leaf(name: str, x: Array) -> Array:
+        if not fits(x.shape, zero.shape):
+            raise misfit(stage.kernel.name, name, x.shape, zero.shape, path())
+        return at_rank(x, zero.ndim)
+
+    return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, _with_arrays(stage, first, at_leaf, **given))
 
 
 def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:

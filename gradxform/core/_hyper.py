@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, DType, Hyper, Schedule, Tree
+from gradxform._types import Array, ArrayLike, DType, Hyper, Schedule, Shape, Tree
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -104,6 +104,34 @@ def evaluate(value: Hyper, k: Array | int | None, owner: str, name: str) -> Arra
 def evaluate(value, k, owner, name):
     """The value of a hyperparameter, which is called so in messages, after `k` completed updates."""
     return real_value(owner, name, called(owner, name, value, k)) if is_schedule(value) else value
+
+
+def fits(shape: Shape, leaf: Shape) -> bool:
+    """Whether an array of that shape broadcasts to a leaf without enlarging it; axes of length 1 before the leaf's own do no harm."""
+    padded = (1,) * len(leaf) + shape
+    before, own = padded[: len(shape)], padded[len(shape) :]
+    return all(a == 1 for a in before) and all(a in (1, b) for a, b in zip(own, leaf, strict=True))
+
+
+def at_rank(x: Array, rank: int) -> Array:
+    """An array that fits a leaf of that rank, with as many axes, so that no rank is promoted; a number stays one."""
+    return x.reshape(((1,) * rank + x.shape)[x.ndim :]) if x.ndim else x
+
+
+def misfit(owner: str, name: str, shape: Shape, leaf: Shape, path: str) -> HyperparameterError:
+    return HyperparameterError(
+        f"{owner}: `{name}` has shape {shape}, which does not broadcast to the leaf {path!r} of shape {leaf} without enlarging it. "
+        "Give a number, or leaves of other shapes their own: `partition({...}, labels)`."
+    )
+
+
+def as_number(owner: str, name: str, x: Array) -> Array:
+    """A hyperparameter that acts on all leaves together: one number."""
+    if not fits(x.shape, ()):
+        raise HyperparameterError(
+            f"{owner}: `{name}` acts on all leaves together, so that it must be one number, but it has shape {x.shape}."
+        )
+    return at_rank(x, 0)
 
 
 def as_coefficient(value: ArrayLike, fraction: bool, dtype: DType) -> Array | Fraction:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import LabelError
+from gradxform._errors import LabelError, StructureError
 from gradxform._numerics import mixing, promote, round_to
-from gradxform._types import Array, OptState, Params, Tree, Updates
+from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._engine import Common, Context, Program, Row, Shape, chosen_engine, in_groups, program_for, record_for
 from gradxform.core._first import as_declared
 from gradxform.core._holes import is_array
-from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, evaluate, is_number
-from gradxform.core._kernel import missing, named
+from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
+from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
 from gradxform.core._trees import Trees, advance
 
@@ -58,17 +58,26 @@ def _needed(stage: Stage, trees: Trees, params: Params, extra: Extras) -> tuple[
     return shared, by_leaf
 
 
-def hypers(stage: Stage, count: Array | None) -> dict[str, Any]:
-    """The hyperparameters outside a leaf: numbers as Python floats, schedules evaluated."""
+def hypers(stage: Stage, count: Array | None, of_all: Collection[str] = ()) -> dict[str, Any]:
+    """The hyperparameters outside a leaf: numbers as Python floats, schedules evaluated.
+
+    Or only those that `of_all` names, the arguments of the laws of shared fields: numbers, unless every element is treated alike, and so
+    each as its own numbers say.
+    """
     args = {}
     for name, value in stage.args.items():
+        if of_all and name not in of_all:
+            continue
         p = stage.kernel.parameters[name]
         if p.is_data and value is not None:
             fraction = p.range is not None and p.range.is_fraction
             if is_number(value):
                 value = Fraction(float(value), 1.0 - float(value)) if fraction else float(value)
             else:
-                value = as_coefficient(evaluate(value, count, stage.kernel.name, name), fraction, jnp.result_type(float))
+                x = jnp.asarray(evaluate(value, count, stage.kernel.name, name))
+                if of_all and x.ndim and stage.kernel.scope != "elementwise":
+                    x = as_number(stage.kernel.name, name, x)
+                value = as_coefficient(x, fraction, jnp.result_type(float))
         args[name] = value
     return args
 
@@ -78,7 +87,9 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
     old, kernel, layout = common.shared, stage.kernel, stage.layout
     if not old and kernel.advance is None:
         return {}, {}
-    hyper, new, seen = hypers(stage, count), dict(old), {}
+    laws = {f: layout.fields[f].advance for f in layout.shared}
+    used = {name for f in (kernel.advance, *laws.values()) if f is not None for name in names_of(f)}
+    hyper, new, seen = hypers(stage, count, used) if used else {}, dict(old), {}
     dtype = promote(jnp.float32, *(x.dtype for x in old.values() if is_array(x)))
     c = Context(kernel.name, common.t, common.named, None, dtype)
     with mixing(old, common.named, [getattr(x, "value", x) for x in hyper.values()]):
@@ -86,12 +97,22 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
             record = record_for(layout, [None] * len(layout.leaf), common)
             record, seen = kernel.advance(record, c, **named(kernel.advance, hyper))
             new = {f: getattr(record, f) for f in old}
-        for name in layout.shared:
-            law = layout.fields[name].advance
+        for name, law in laws.items():
             if law is not None:
                 new[name] = law(old[name], c, **named(law, hyper))
-    stored = lambda x, dtype: round_to(jnp.asarray(x), dtype).astype(dtype)  # astype: never of weak type
-    return {f: x if x is old[f] else stored(x, old[f].dtype) for f, x in new.items()}, seen
+    return {f: x if x is old[f] else _stored(stage, f, x, old[f]) for f, x in new.items()}, seen
+
+
+def _stored(stage: Stage, field: str, new: ArrayLike, old: Array) -> Array:
+    """The next value of a shared field, in the dtype and the shape that it began with."""
+    x = round_to(jnp.asarray(new), old.dtype).astype(old.dtype)  # astype: never of weak type
+    if x.shape == old.shape:
+        return x
+    if not fits(x.shape, old.shape):
+        raise StructureError(
+            f"{stage.kernel.name}: the state's `{field}`, one for all leaves, must keep the shape {old.shape}, but it becomes {x.shape}."
+        )
+    return jnp.broadcast_to(at_rank(x, old.ndim), old.shape)
 
 
 class Column:
@@ -115,6 +136,8 @@ class Column:
             n = len(trees.present)
             self.columns.append(list(jax.random.split(sample, max(n, 1)))[:n])
         values = [jnp.asarray(evaluate(stage.args[p.name], k, stage.kernel.name, p.name)) for p in stage.slot.traced]
+        if any(x.ndim for x in values):
+            check_fit(trees, stage.kernel.name, {p.name: x for p, x in zip(stage.slot.traced, values, strict=True)})
         self.common = Common(values, t, {f: getattr(record, f) for f in layout.shared}, shared)
         self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.kernel.leaf_args else None
 
@@ -130,6 +153,15 @@ class Column:
         for name, field in zip(self.stage.layout.leaf, self.fields, strict=True):
             self.next[name] = trees.together(trees.put(field, next(new)))
         return self.stage.layout.write(self.state, self.next, self.tick)
+
+
+def check_fit(trees: Trees, owner: str, values: Mapping[str, ArrayLike]) -> None:
+    """Raise unless every value fits every present leaf."""
+    for name, x in values.items():
+        for i in trees.present:
+            shape = np.shape(trees.leaves[i])
+            if not fits(np.shape(x), shape):
+                raise misfit(owner, name, np.shape(x), shape, trees.paths[i])
 
 
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Tree) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._numerics import INT32_MAX, round_to, widen
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
@@ -57,10 +58,17 @@ class Stage(Spec):
         inside = (_listed(self._within(name, self.layout.fields[name], None)) for name in self.layout.inner)
         return [tx for several in inside for tx in several if tx is not None]
 
-    @property
+    @functools.cached_property
     def scope(self) -> str:
-        own = "per_leaf" if any(self.args[n] is not None for n in self.kernel.leaf_data) else self.kernel.scope
-        return max([own, *map(scope_of, self.members)], key=SCOPES.index)
+        by_leaf = self._holds_arrays() or any(self.args[n] is not None for n in self.kernel.leaf_data)
+        own = [self.kernel.scope, "per_leaf"] if by_leaf else [self.kernel.scope]
+        return max([*own, *map(scope_of, self.members)], key=SCOPES.index)
+
+    def _holds_arrays(self) -> bool:
+        """Whether a hyperparameter is an array of some axes, a value for each coordinate, or a schedule of such."""
+        with jax.ensure_compile_time_eval():
+            at_first = self.kernel.at(jnp.zeros([], jnp.int32), self.args)
+        return any(p.is_data and at_first[n] is not None and np.ndim(at_first[n]) for n, p in self.kernel.parameters.items())
 
     @functools.cached_property
     def slot(self) -> _engine.Slot:

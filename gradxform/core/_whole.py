@@ -9,21 +9,23 @@ the extra arguments and goes through the wrapper's view: `inner.update(g, s.inne
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import StructureError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
-from gradxform._types import Array, OptState, Params, Tree, Updates
+from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, Undeclared, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
+from gradxform.core._hyper import as_number
 from gradxform.core._kernel import Lifted, missing, named
-from gradxform.core._run import hypers
+from gradxform.core._run import check_fit, hypers
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import GradientTransformation, extra_args_for
 from gradxform.core._trees import Trees, advance
@@ -80,6 +82,10 @@ class TreeContext(Context):
         self.stage, self.state, self.trees, self.extra = stage, state, trees, extra
         self._view = stage.view(trees.updates)
 
+    def number(self, name: str, x: ArrayLike) -> ArrayLike:
+        """A hyperparameter that acts on all leaves together, so that it must be one number."""
+        return as_number(self._owner, name, jnp.asarray(x)) if np.ndim(x) else x
+
     def bind(self, tx: GradientTransformation) -> Bound:
         """A transformation that is not an argument, as one that is."""
         return Bound(tx, self._owner, self._view, self.extra)
@@ -98,6 +104,8 @@ class TreeContext(Context):
         call = _compiled(f)
         rows = zip(dtypes, zip(*columns, strict=True), strict=True)
         out = [call(to, tuple(map(as_array, xs)), shared) for to, xs in rows]
+        for i, target in enumerate(targets):
+            _check_shapes(first, [row[i] for row in out], first.pick(target))
         results = [first.together(first.put(target, [row[i] for row in out])) for i, target in enumerate(targets)]
         return tuple(results) if like else results[0]
 
@@ -108,6 +116,15 @@ class TreeContext(Context):
             return stage(g, s, p, **extra)
         u, state = stage(g, self.state._replace(inner_state=s), p, **extra)  # its clock stands around the record
         return u, state.inner_state
+
+
+def _check_shapes(trees: Trees, made: Sequence[Array], had: Sequence[Tree]) -> None:
+    """Raise where what was made for a present leaf has not the shape of what was there."""
+    for i, x, y in zip(trees.present, made, had, strict=True):
+        if np.shape(x) != np.shape(y):
+            raise StructureError(
+                f"{trees.owner}: at {trees.paths[i]!r} there is shape {np.shape(y)}, which must be kept, but {np.shape(x)} was made."
+            )
 
 
 def _at(f: Callable[..., Any], dtypes: tuple[np.dtype, ...], xs: tuple[Array, ...], shared: Mapping[str, Any]) -> tuple[Array, ...]:
@@ -142,6 +159,9 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     number = t - layout.start if t is not None and layout.start else t
     c = TreeContext(stage, state, number, needed(stage, params, extra), trees, extra)
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
+    arrays = {n: x for n, x in args.items() if kernel.parameters[n].is_data and x is not None and np.ndim(x)}
+    if arrays and kernel.scope != "per_tree":
+        check_fit(trees, kernel.name, arrays)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
     u, new = returned(kernel, kernel.function(trees.updates, record, params, c, **args))
     if layout.cls is None:
@@ -232,6 +252,7 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
         if layout.key:
             fields[layout.key] = key
         new = new._replace(**fields) if fields else new
+        _check_shapes(trees, u, gs)
         return trees.together(trees.put(trees.leaves, [_down(x, y.dtype) for x, y in zip(u, gs, strict=True)])), new
 
     return of_trees

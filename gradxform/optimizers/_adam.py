@@ -21,6 +21,10 @@ class ScaleByAdamState(NamedTuple):
     nu: RealUpdates
 
 
+def _ones(b1, momentum_decay):
+    return jnp.ones(jnp.broadcast_shapes(jnp.shape(b1), jnp.shape(momentum_decay)))
+
+
 def _product(product, c, b1, momentum_decay):
     return product * momentum_at(c.t.astype(c.dtype), b1, momentum_decay)
 
@@ -31,7 +35,7 @@ class ScaleByNadamState(NamedTuple):
     count: Clock
     mu: Annotated[Updates, Field(stored="mu_dtype")]
     nu: RealUpdates
-    product: Annotated[Shared, Field(first=lambda: 1.0, advance=_product)]
+    product: Annotated[Shared, Field(first=_ones, advance=_product)]
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1", homogeneity=0, example={"eps": 1e-30})

@@ -15,7 +15,7 @@ from gradxform._numerics import round_to, widen
 from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Params, Real, Shape, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
-from gradxform.core._hyper import evaluate
+from gradxform.core._hyper import at_rank, evaluate
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
@@ -50,7 +50,9 @@ def _projected(m: Array, basis: Array) -> Array:
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _lifted(low: Array, basis: Array, scale: float | Array, axes: Axes, shape: Shape) -> Array:
     rows, columns = axes.sizes(shape)
-    return scale * axes.array(basis @ low if rows >= columns else low @ adjoint(basis), shape)
+    return at_rank(jnp.asarray(scale, low.dtype), len(shape)) * axes.array(
+        basis @ low if rows >= columns else low @ adjoint(basis), shape
+    )
 
 
 def _axes(tree: Tree, weight_dimension_numbers: Dimensions) -> list[Axes | None]:

@@ -30,6 +30,7 @@ from gradxform._types import (
 )
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._hyper import at_rank
 from gradxform.core._update_if import update_if
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -68,7 +69,7 @@ def _scale_by_sophia(
 
 def _print_win_rate(t: Array, us: Sequence[Array], clip_threshold: ArrayLike, every: ArrayLike) -> None:
     """Print the share of elements that are not clipped, in updates whose number the interval divides."""
-    inside = sum(jnp.sum(jnp.abs(x) < clip_threshold) for x in us)
+    inside = sum(jnp.sum(jnp.abs(x) < at_rank(jnp.asarray(clip_threshold), x.ndim)) for x in us)
     rate = inside / max(sum(x.size for x in us), 1)
     show = lambda: jax.debug.print("Sophia optimizer win rate: {}", rate)
     jax.lax.cond((t % jnp.maximum(every, 1) == 0) & (jnp.asarray(every) > 0), show, lambda: None)

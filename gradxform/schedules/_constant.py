@@ -14,7 +14,7 @@ def constant_schedule(k: Array, value: Real):
 
     Units    those of value.
     Source   Optax.
-    Differs  the result is a float array of the shape of k, not `value` as it was passed.
-    Raises   HyperparameterError: value is not a number or scalar array.
+    Differs  the result is a float array, and has the axes of k before those of `value`, not `value` as it was passed.
+    Raises   HyperparameterError: value is not a number or an array of numbers.
     """
     return value

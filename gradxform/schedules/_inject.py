@@ -26,6 +26,7 @@ from gradxform._types import (
     OptState,
     Parameter,
     Params,
+    Range,
     Schedule,
     Shared,
     Tree,
@@ -128,6 +129,10 @@ class Injection:
         shown = {name: value for name, value in self.args.items() if frozen(value) != default(name)}
         return self.owner, shown
 
+    def declared(self, name: str) -> Parameter:
+        """What the factory declares of a number that is in the state."""
+        return number(name, getattr(_ranged(self.factory).get(name), "range", None))
+
     def inner(self, hyperparams: Mapping[str, Any]) -> GradientTransformation:
         """The inner transformation with these hyperparameters."""
         with unchecked():
@@ -198,6 +203,11 @@ def _injected(g, s, p, c, injection: Injection):
         states[name] = f.update(s.hyperparams_states[name], **c.extra)
     u, inner_state = c.bind(injection.inner(hyper)).update(g, s.inner_state, p)
     return u, s._replace(hyperparams=hyper, hyperparams_states=states, inner_state=inner_state)
+
+
+def number(name: str, interval: Range | None = None) -> Parameter:
+    """An argument that must be a number, or an array of numbers, in the interval; without one in any, but not NaN."""
+    return Parameter(name, inspect.Parameter.empty, interval or Range("[-inf, inf]"), is_data=True, keyword_only=False)
 
 
 def injection_of(spec: object) -> Injection | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, ArrayLike, Range, Real, Value
@@ -24,7 +25,19 @@ def _part(pct: float, steps: ArrayLike) -> ArrayLike:
     return jnp.floor(pct * steps) if isinstance(steps, jax.Array) else int(pct * steps)
 
 
+def _one_part(name: str, **parts: object) -> None:
+    for argument, x in parts.items():
+        if np.ndim(x):  # type: ignore[arg-type]
+            raise HyperparameterError(f"{name}: `{argument}` must be one number, a part of all steps, but got {x!r}.")
+
+
+def _has_one_part(pct_start: float) -> Mapping[str, Any]:
+    _one_part("cosine_onecycle_schedule", pct_start=pct_start)
+    return {}
+
+
 def _start_before_final(pct_start: float, pct_final: float) -> Mapping[str, Any]:
+    _one_part("linear_onecycle_schedule", pct_start=pct_start, pct_final=pct_final)
     if pct_final < pct_start:
         raise HyperparameterError(
             f"linear_onecycle_schedule: `pct_final` must be at least `pct_start` = {pct_start}, but got {pct_final}: "
@@ -64,7 +77,7 @@ def linear_onecycle_schedule(
     return path(k, init, rise, fall, tail)
 
 
-@schedule
+@schedule(settle=_has_one_part)
 def cosine_onecycle_schedule(
     k: Array,
     transition_steps: Finite,

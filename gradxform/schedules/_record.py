@@ -22,6 +22,7 @@ from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, is_inexact, promote
 from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, Value, parameter_for, signature_of
+from gradxform.core._hyper import at_rank
 from gradxform.core._transformation import Named, frozen, show
 from gradxform.schedules._path import real
 
@@ -41,7 +42,7 @@ AnySteps = Annotated[Value, Duration("[-inf, inf]")]
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Record(Named):
-    """A schedule as data: `record(k)` is its value after `k` completed updates.
+    """A schedule as data: `record(k)` is its value after `k` completed updates. Values that are arrays have their axes after those of k.
 
     It prints as the call that makes an equal one, compares and hashes by value (arrays by their bytes, tracers by identity), and is
     pickled and copied by the name of its factory.
@@ -53,10 +54,13 @@ class Record(Named):
 
     def __call__(self, k: ArrayLike) -> Array:
         k, declared = _clock(k), declaration_of(self.factory).parameters
-        values = {name: x for name, x in self.args.items() if not isinstance(declared[name].range, Duration)}
-        value = jnp.asarray(self.equation(k, **self.args | {name: _widened(x) for name, x in values.items()}))
+        if k.ndim and jax.eval_shape(self, jax.ShapeDtypeStruct((), k.dtype)).ndim:
+            return jax.vmap(self)(k)
+        args = _of_one_rank(self.args)
+        values = {name: x for name, x in args.items() if not isinstance(declared[name].range, Duration)}
+        value = jnp.asarray(self.equation(k, **args | {name: _widened(x) for name, x in values.items()}))
         kinds = [x.dtype for x in (k, *jax.tree.leaves(values)) if hasattr(x, "dtype") and is_inexact(x.dtype)] or [value.dtype]
-        return jnp.broadcast_to(value, k.shape).astype(promote(jnp.float32, *kinds))
+        return jnp.broadcast_to(value, k.shape or value.shape).astype(promote(jnp.float32, *kinds))
 
     def title(self) -> str:
         return self.equation.__name__
@@ -83,6 +87,13 @@ def _clock(k: ArrayLike) -> Array:
     """The count as an array in which steps can be subtracted and compared: at least int32, saturated."""
     k = jnp.asarray(k if isinstance(k, jax.Array) else np.minimum(k, np.int64(INT32_MAX)))
     return k.astype(promote(k.dtype, jnp.int32))
+
+
+def _of_one_rank(args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, arrays among them with as many axes as the one that has most."""
+    is_one = lambda x: isinstance(x, (jax.Array, np.ndarray)) and x.ndim > 0
+    rank = max((x.ndim for x in args.values() if is_one(x)), default=0)
+    return {name: at_rank(jnp.asarray(x), rank) if is_one(x) else x for name, x in args.items()}
 
 
 def _widened(x: Tree) -> Tree:
@@ -113,7 +124,7 @@ def admit(owner: str, parameter: Parameter, value: object) -> Tree:
     value = whole(value) if counts else value
     if parameter.is_data and callable(value):
         raise HyperparameterError(
-            f"{owner}: `{parameter.name}` must be a number or a scalar array, but got the schedule {show(value)}. "
+            f"{owner}: `{parameter.name}` must be a number or an array, but got the schedule {show(value)}. "
             "To run one schedule after another use `join_schedules`."
         )
     parameter.check(owner, value)

@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
-from gradxform._types import Array, Hyper, OptState, Updates
+from gradxform._types import Array, ArrayLike, Hyper, OptState, Parameter, Updates
 from gradxform.core import GradientTransformation
-from gradxform.core._hyper import evaluate, is_schedule
+from gradxform.core._hyper import at_rank, evaluate, fits, is_schedule
 from gradxform.core._parts import Known, Labels, walk
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation
 from gradxform.schedules import constant_schedule
-from gradxform.schedules._inject import injection_of
+from gradxform.schedules._inject import injection_of, number
 
 
 class Found(NamedTuple):
@@ -88,8 +90,24 @@ class Reader:
                     f"set_hyperparams: `{name}` follows a schedule, or would; what `inject_hyperparams` keeps in the state is a number. "
                     "Inject the other kind of value, and carry the state over with `transfer_state`."
                 )
-            new[name] = jnp.asarray(value, jnp.result_type(new[name])) if hasattr(new[name], "dtype") else value
+            new[name] = _in_place_of(new[name], value, self.title(), injection.declared(name) if injection else number(name))
         return self.state._replace(hyperparams=new)
+
+
+def _in_place_of(old: ArrayLike, value: Hyper, owner: str, declared: Parameter) -> ArrayLike:
+    """A value for one in the state, in its dtype and its shape: in range, whole where that is, and no larger."""
+    name, dtype = declared.name, jnp.result_type(old)
+    if not jnp.issubdtype(dtype, jnp.complexfloating):
+        declared.check(owner, value)
+    inexact = jnp.issubdtype(dtype, jnp.integer) and jnp.issubdtype(jnp.result_type(value), jnp.inexact)
+    if inexact and (isinstance(value, jax.core.Tracer) or np.any(np.asarray(value) % 1)):
+        raise HyperparameterError(f"set_hyperparams: `{name}` in the state is a whole number, but got {value!r}.")
+    if not fits(np.shape(value), np.shape(old)):
+        raise HyperparameterError(
+            f"set_hyperparams: `{name}` in the state has shape {np.shape(old)}, which the new value, of shape {np.shape(value)}, does not "
+            "fit. Inject one of that shape, and carry the state over with `transfer_state`."
+        )
+    return jnp.broadcast_to(at_rank(jnp.asarray(value, dtype), np.ndim(old)), np.shape(old)) if hasattr(old, "dtype") else value
 
 
 def _found(tx: GradientTransformation, state: OptState) -> Iterator[Found]:
@@ -166,7 +184,7 @@ def set_hyperparams(
 
     A number or a schedule in a transformation is part of it: it is replaced there, and the state is as it was. In the place of a schedule
     a number becomes a constant schedule, so that the clock goes on. One that `inject_hyperparams` keeps in the state is replaced in the
-    state, in the dtype that it had, and the transformation is as it was.
+    state, in the dtype and the shape that it had, and the transformation is as it was.
 
     It may stand in a compiled step, before the update: then the value is an input of the step, and to change it compiles nothing.
 
@@ -184,7 +202,8 @@ def set_hyperparams(
 
     Source   the wish of optax #577, #353.
     Raises   UnknownNameError: no hyperparameter has that name, or more than one has. HyperparameterError: out of range, or a schedule that
-             is kept in the state. StructureError: a schedule where the state has no clock for it (`transfer_state` gives it one).
+             is kept in the state, or a larger array than is kept there. StructureError: a schedule where the state has no clock for it
+             (`transfer_state` gives it one).
     """
     check_transformation(tx, "set_hyperparams")
     found = list(_found(tx, state))

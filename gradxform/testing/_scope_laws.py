@@ -171,10 +171,10 @@ def devices(case: Case) -> Skip | None:
     if len(jax.devices()) < 8:
         return Skip(f"only {len(jax.devices())} devices here; force eight with XLA_FLAGS=--xla_force_host_platform_device_count=8")
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:8]), ("x",))
-    ndim = max(len(s) for s in case.shapes.values())
-    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*(["x"] + [None] * (ndim - 1))))
+    shape = max(case.shapes.values(), key=len)
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*(["x"] + [None] * (len(shape) - 1))))
     rng = np.random.default_rng(0)
-    host = [jnp.asarray(rng.normal(size=(16, 8, 2)[:ndim]), jnp.float32) for _ in range(2)]
+    host = [jnp.asarray(rng.normal(size=(16, *shape[1:])), jnp.float32) for _ in range(2)]
     params, grads = ({"w": jax.device_put(x, sharding)} for x in host)
     tx = case.tx
     state = tx.init(params)

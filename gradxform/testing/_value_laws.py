@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,9 +13,10 @@ import numpy as np
 
 import gradxform
 from gradxform._errors import GradxformError, HyperparameterError
-from gradxform._types import Array, ArrayLike, Range
+from gradxform._types import Array, Range
 from gradxform.core._apply import apply_updates
 from gradxform.registry import Entry
+from gradxform.schedules import constant_schedule
 from gradxform.testing._case import Arrays, Case, Leaves
 from gradxform.testing._laws import LawBroken, Skip, expect, finite, law, same
 
@@ -38,7 +38,7 @@ def hyperparameters(case: Case) -> Skip | None:
         for bad in _outside(p.range):
             _raises(case, p.name, bad)
     values = {p.name: case.arguments.get(p.name, p.default) for p in data}
-    values = {n: float(v) for n, v in values.items() if isinstance(v, (int, float))}
+    values = {n: v * 1.0 for n, v in values.items() if isinstance(v, (int, float, np.ndarray, jax.Array))}
     try:
         _agree(case, values)
     except LawBroken:
@@ -48,24 +48,14 @@ def hyperparameters(case: Case) -> Skip | None:
     return None
 
 
-def _agree(case: Case, values: dict[str, float]) -> None:
+def _agree(case: Case, values: Mapping[str, float | Array]) -> None:
     """The same updates whether the hyperparameters are numbers, schedules or traced."""
     shown = ", ".join(f"`{n}` = {v}" for n, v in values.items())
     expected = case.run(case.make(**values), 2)[0]
-    constant = case.run(case.make(**{n: _Constant(v) for n, v in values.items()}), 2)[0]
+    constant = case.run(case.make(**{n: constant_schedule(v) for n, v in values.items()}), 2)[0]
     same(expected, constant, f"{shown}, and schedules that are constantly that", rtol=1e-3, atol=1e-5)
     traced = jax.jit(lambda hyper: case.run(case.make(**hyper), 2, jit=False)[0])(values)
     same(expected, traced, f"{shown}, and the same traced", rtol=1e-3, atol=1e-5)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Constant:
-    """A schedule that is always the same."""
-
-    value: float
-
-    def __call__(self, k: ArrayLike) -> Array:
-        return jnp.full(jnp.shape(k), self.value, jnp.float32)
 
 
 def _outside(interval: Range) -> list[float | str]:

@@ -32,7 +32,8 @@ def _no_schedules(owner: str, given: Mapping[str, Any]) -> None:
 @wrapper(DifferentiallyPrivateAggregateState, check=_no_schedules)
 def _differentially_private_aggregate(g, s, p, c, l2_norm_clip: NonNegative, noise_multiplier: NonNegative, key: Array | int):
     """Clip each example, sum, add noise, and divide."""
-    trees = c.trees
+    trees, l2_norm_clip = c.trees, c.number("l2_norm_clip", l2_norm_clip)
+    noise_multiplier = c.number("noise_multiplier", noise_multiplier)
     _check_batch(trees.owner, g)
     gs = trees.arrays
     sums, _ = per_example_global_norm_clip([x.astype(widen(dtype_of(x))) for x in gs], l2_norm_clip)

@@ -12,6 +12,8 @@ from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq
 from gradxform._types import Array, Hyper, Params, Real, Tree
 from gradxform.core import per_leaf, wrapper
+from gradxform.core._hyper import at_rank
+from gradxform.core._run import check_fit
 from gradxform.registry import transform
 
 
@@ -51,12 +53,13 @@ def _call(penalty, weight):
 
 
 def _add(g: Array, slope: Array, weight: Array) -> Array:
-    return g + weight * slope
+    return g + at_rank(jnp.asarray(weight), g.ndim) * slope
 
 
 @wrapper(needs=("params",), call=_call)
 def _add_tree_regularizer(g, s, p, c, penalty: Callable[[Params], Array], weight: Real):
     """Add weight times the gradient of a penalty on the whole tree to the updates."""
+    check_fit(c.trees, "add_regularizer", {"weight": weight})
     return c.map(_add, g, _gradient(penalty, p), weight=weight), s
 
 

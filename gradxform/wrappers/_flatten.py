@@ -41,6 +41,7 @@ class Vector(View):
 
 @wrapper(Inner, scope="elementwise", view=lambda tree: Vector())
 def _flatten(g, s, p, c, inner: GradientTransformation):
+    _check(inner.tx)  # hyperparameters may have changed
     for i, x in enumerate(c.trees.like("`params`", p) if p is not None else ()):
         if is_array(x) and is_gap(c.trees.leaves[i]):  # a vector cannot do without a leaf from step to step
             raise StructureError(
@@ -48,6 +49,15 @@ def _flatten(g, s, p, c, inner: GradientTransformation):
                 "or give zeros."
             )
     return inner.update(g, s, p)
+
+
+def _check(inner: GradientTransformation) -> None:
+    if isinstance(inner.update, Spec) and scope_of(inner) != "elementwise":
+        cause = _cause(inner)
+        raise StructureError(
+            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only "
+            "what is elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
+        )
 
 
 def _cause(tx: GradientTransformation) -> GradientTransformation:
@@ -69,16 +79,11 @@ def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
     Units    those of inner.
     Shapes   any. Leaves of different dtypes are promoted to their common one, and their updates come back in their own.
     Source   Optax.
-    Differs  what is known not to be elementwise (a norm, a factored moment, a mask) is refused; in Optax it gives other numbers than
-             without `flatten`. Optax returns the updates of narrow leaves promoted. Masked and integer leaves are left out. Extra
-             arguments with the structure of the updates are joined as well.
+    Differs  what is known not to be elementwise (a norm, a factored moment, a mask, a hyperparameter that is an array) is refused; in
+             Optax it gives other numbers than without `flatten`. Optax returns the updates of narrow leaves promoted. Masked and integer
+             leaves are left out. Extra arguments with the structure of the updates are joined as well.
     Raises   StructureError: inner is no transformation, or not elementwise; the update of a parameter is None.
     """
     tx = _flatten(inner)
-    if isinstance(inner.update, Spec) and scope_of(inner) != "elementwise":
-        cause = _cause(inner)
-        raise StructureError(
-            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only "
-            "what is elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
-        )
+    _check(inner)
     return tx

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._types import Array, Count, Field, Inner, OptState, Params, Real, Shared
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._hyper import at_rank
 from gradxform.core._whole import leaf_as_before
 
 
@@ -48,7 +49,7 @@ def _slow(params, s):
 
 def _synced(u: Array, fast: Array, slow: Array, sync: Array, step: Array) -> tuple[Array, Array]:
     """The updates of fast and slow at one leaf."""
-    ahead = fast + u - slow
+    ahead, step = fast + u - slow, at_rank(jnp.asarray(step), fast.ndim)
     return jnp.where(sync, u - (1 - step) * ahead, u), jnp.where(sync, step * ahead, 0)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, widen
@@ -62,7 +63,7 @@ def _judged(s, value, factor, patience, rtol, atol, cooldown, min_scale):
 
 def _check(owner: str, given: Mapping[str, Any]) -> None:
     rtol, atol = given["rtol"], given["atol"]
-    if not any(isinstance(x, jax.core.Tracer) or callable(x) or x > 0 for x in (rtol, atol)):
+    if not any(isinstance(x, jax.core.Tracer) or callable(x) or np.any(x > 0) for x in (rtol, atol)):
         raise HyperparameterError(f"{owner}: `rtol` or `atol` must be more than 0, but got {rtol!r} and {atol!r}.")
 
 
@@ -113,7 +114,8 @@ def reduce_on_plateau(
     dtype = s.avg_value.dtype
     mean = (s.count.astype(dtype) * s.avg_value + jnp.asarray(c.value, dtype)) / n.astype(dtype)
     waiting = s._replace(count=n, avg_value=mean)
-    judged = _judged(s, mean, factor, patience, rtol, atol, cooldown, min_scale)
-    full = n == accumulation_size
+    given = {"factor": factor, "patience": patience, "rtol": rtol, "atol": atol, "cooldown": cooldown, "min_scale": min_scale}
+    judged = _judged(s, mean, **{name: c.number(name, x) for name, x in given.items()})
+    full = n == c.number("accumulation_size", accumulation_size)
     new = jax.tree.map(lambda a, b, old: jnp.where(full, a, b).astype(old.dtype), judged, waiting, s)
     return c.map(_scaled, g, scale=new.scale), new

@@ -29,6 +29,7 @@ from gradxform._types import (
 )  # fmt: skip
 from gradxform.core import GradientTransformation, chain, elementwise, wrapper
 from gradxform.core._holes import dtype_of, is_array, is_gap
+from gradxform.core._hyper import at_rank
 from gradxform.optimizers import sgd
 from gradxform.registry import optimizer, transform
 from gradxform.schedules import warmup_constant_schedule
@@ -37,16 +38,20 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
 Interpolation = Annotated[Value, Range("(0, 1]")]
 
 
-Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+def _zeros(*numbers: Array | float) -> Array:
+    """As many zeros as the numbers, or arrays of them, make."""
+    return jnp.zeros(jnp.broadcast_shapes(*map(jnp.shape, numbers)))
 
 
 class ScheduleFreeState(NamedTuple):
     """The interpolation b1, the sum of the weights, the number of the next update, the largest rate, the inner state, and z."""
 
     b1: Annotated[Shared, Field(first=lambda b1: b1, dtype="params", constant=True)]
-    weight_sum: Sum
+    weight_sum: Annotated[
+        Shared, Field(first=lambda learning_rate, weight_lr_power: _zeros(learning_rate, weight_lr_power), dtype="params")
+    ]
     step_count: Annotated[Clock, Field(first=1)]
-    max_lr: Sum
+    max_lr: Annotated[Shared, Field(first=lambda learning_rate: _zeros(learning_rate), dtype="params")]
     base_optimizer_state: Inner
     z: Annotated[ParamsCopy, Field(stored="state_dtype")]
 
@@ -96,7 +101,7 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
         if not is_array(y):
             return y
         wide = promote(widen(dtype_of(y)), jnp.result_type(z))
-        return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), state.b1), dtype_of(y))
+        return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), at_rank(state.b1, jnp.ndim(y))), dtype_of(y))
 
     return jax.tree.map(at, params, state.z, is_leaf=is_gap)
 

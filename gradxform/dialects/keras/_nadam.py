@@ -24,7 +24,7 @@ class NadamState(NamedTuple):
     count: Clock
     mu: Updates
     nu: RealUpdates
-    u_product: Annotated[Shared, Field(first=lambda: 1.0, advance=_advance)]
+    u_product: Annotated[Shared, Field(first=lambda b1: jnp.ones(jnp.shape(b1)), advance=_advance)]
 
 
 def _momentum(t, b1):

@@ -26,6 +26,7 @@ def clip_step_by_gradient_norm(g, s, p, c, inner: GradientTransformation, max_no
     Differs  from `clip_by_global_norm`: what inner remembers of the gradients is not clipped.
     Raises   StructureError: inner is not a transformation.
     """
+    max_norm = c.number("max_norm", max_norm)
     factor = max_norm / jnp.maximum(tree.norm(c.trees.arrays), max_norm)
     u, s = inner.update(g, s, p)
     return c.map(_times, u, factor=factor), s

@@ -13,8 +13,8 @@ from gradxform.dialects.torch._torch import torch_optimizer
 from gradxform.transforms import add_decayed_weights, scale
 
 
-def _start(lr):
-    return lr * 1.0
+def _start(lr, lambd, alpha):
+    return jnp.broadcast_to(lr, jnp.broadcast_shapes(*map(jnp.shape, (lr, lambd, alpha)))) * 1.0
 
 
 def _advance(eta, c, lr, lambd, alpha):

@@ -13,6 +13,10 @@ from gradxform.dialects.torch._adam import moments
 from gradxform.dialects.torch._torch import Betas, minimizer, torch_optimizer
 
 
+def _ones(b1, momentum_decay):
+    return jnp.ones(jnp.broadcast_shapes(jnp.shape(b1), jnp.shape(momentum_decay)))
+
+
 def _advance(momentum_product, c, b1, momentum_decay):
     return momentum_product * _momentum(c.t.astype(c.dtype), b1, momentum_decay)
 
@@ -23,7 +27,7 @@ class ScaleByNadamState(NamedTuple):
     count: Clock
     mu: Updates
     nu: RealUpdates
-    momentum_product: Annotated[Shared, Field(first=lambda: 1.0, advance=_advance)]
+    momentum_product: Annotated[Shared, Field(first=_ones, advance=_advance)]
 
 
 def _momentum(t, b1, momentum_decay):
