@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpe
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike as ArrayLike
 from jax.typing import DTypeLike
@@ -327,9 +328,7 @@ def _problem(value: object, parameter: Parameter) -> str:
         return f"a {type(value).__name__}"
     if np.iscomplexobj(value):
         return "complex"
-    if isinstance(value, (np.ndarray, jax.Array)) and not any(
-        jax.dtypes.issubdtype(value.dtype, kind) for kind in (np.number, np.bool_)
-    ):
+    if isinstance(value, (np.ndarray, jax.Array)) and not any(jnp.issubdtype(value.dtype, kind) for kind in (np.number, np.bool_)):
         return f"of dtype {value.dtype}"
     x = np.asarray(value).astype(float)
     ends = (float(x.min()), float(x.max())) if x.size else ()  # of an interval every element is inside if these are

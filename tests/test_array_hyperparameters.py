@@ -333,6 +333,8 @@ def test_an_injected_optimizer_is_flattened():
         for factory in (gx.adam, lambda learning_rate: gx.adamw(learning_rate)):
             tx = gx.inject_hyperparams(factory)(learning_rate=rate)
             same(run(gx.flatten(tx)), run(tx))
+    for theirs in (gx.inject_hyperparams(optax.adam)(1e-3), gx.chain(optax.scale_by_adam(), gx.scale(-1e-3))):
+        same(run(gx.flatten(theirs)), run(gx.adam(1e-3)))  # elementwise at the caller's word
     with pytest.raises(gx.StructureError, match="flatten: scale_by_trust_ratio"):
         gx.flatten(gx.inject_hyperparams(gx.lamb)(1e-3))
 

@@ -11,7 +11,6 @@ from gradxform._errors import StructureError
 from gradxform._types import OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run
 from gradxform.core._evaluate import After, evaluated, preceded
-from gradxform.core._kernel import SCOPES
 from gradxform.core._parts import Part
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import (
@@ -20,7 +19,6 @@ from gradxform.core._transformation import (
     Spec,
     check_transformation,
     extra_args_for,
-    scope_of,
     transformation,
 )
 
@@ -45,8 +43,8 @@ class Chain(Spec):
         return self.given if self.labels is None else tuple(zip(self.labels, self.given, strict=True)), {}
 
     @property
-    def scope(self) -> str:
-        return max(map(scope_of, self.members), key=SCOPES.index, default="elementwise")
+    def own_scope(self) -> str:
+        return "elementwise"
 
     def init(self, params: Params) -> OptState:
         return self.box([tx.init(params) for tx in self.members])

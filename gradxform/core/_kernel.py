@@ -19,7 +19,6 @@ from gradxform.core._transformation import GradientTransformation, GradientTrans
 P = ParamSpec("P")
 Arguments = Mapping[str, Any]
 OUTSIDE = 4  # g, s, p, c: the arguments that are not hyperparameters
-SCOPES = ("elementwise", "per_leaf", "per_tree")
 
 
 def named(fn: Callable[..., Any], given: Arguments) -> dict[str, Any]:

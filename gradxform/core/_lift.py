@@ -2,8 +2,9 @@
 
     kernel(g, s, p, c, <hyperparameters>) -> (u, s')
 
-`g` the incoming update, `s` the state, `p` the parameter, `c` the context (`Context`). The decorator says what the kernel sees, and so how
-far information may flow, which tests check and engines rely on:
+`g` the incoming update, `s` the state, `p` the parameter, `c` the context (`Context`). A hyperparameter is a number, or an array with as
+many axes as the leaf, to which it broadcasts. The decorator says what the kernel sees, and so how far information may flow, which tests
+check and engines rely on:
 
     @elementwise   one leaf; commutes with reshape, split, concatenate, permute
     @per_leaf      one leaf; leaf i ignores leaf j
@@ -20,10 +21,10 @@ from typing import Any, Concatenate, ParamSpec, cast
 from gradxform._declare import declare
 from gradxform._errors import StructureError
 from gradxform._types import Extra
-from gradxform.core._kernel import OUTSIDE, SCOPES, Kernel, Lifted
+from gradxform.core._kernel import OUTSIDE, Kernel, Lifted
 from gradxform.core._stage import Stage
 from gradxform.core._state import STATELESS, layout
-from gradxform.core._transformation import GradientTransformationExtraArgs, check_transformation, transformation
+from gradxform.core._transformation import SCOPES, GradientTransformationExtraArgs, check_transformation, transformation
 from gradxform.core._whole import of_lists
 
 P = ParamSpec("P")

@@ -14,7 +14,6 @@ from gradxform._errors import LabelError
 from gradxform._types import Inner, MaskOrFn, OptState, Params, Tree, Updates
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import is_gap, on_the_mesh_of
-from gradxform.core._kernel import SCOPES
 from gradxform.core._labels import Cut, cut_by, suggest
 from gradxform.core._lift import elementwise, wrapper
 from gradxform.core._parts import Part
@@ -24,7 +23,6 @@ from gradxform.core._transformation import (
     GradientTransformationExtraArgs,
     Spec,
     check_transformation,
-    scope_of,
     transformation,
 )
 from gradxform.core._views import View
@@ -88,8 +86,8 @@ class Partition(Spec):
         return list(self.transforms.values())
 
     @property
-    def scope(self) -> str:
-        return max(["per_leaf", *map(scope_of, self.members)], key=SCOPES.index)
+    def own_scope(self) -> str:
+        return "per_leaf"
 
     def parts(self, state: OptState) -> list[Part]:
         return [Part(str(name), tx, state.inner_states[name].inner_state) for name, tx in self.transforms.items()]

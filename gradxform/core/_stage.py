@@ -16,11 +16,11 @@ from gradxform.core import _engine, _run, _whole
 from gradxform.core._evaluate import After
 from gradxform.core._first import at_start, first_state
 from gradxform.core._holes import dtype_of, is_array
-from gradxform.core._kernel import SCOPES, Arguments, Kernel, named
+from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._labels import is_function
 from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout, like_before
-from gradxform.core._transformation import Spec, frozen, scope_of
+from gradxform.core._transformation import Spec, frozen
 from gradxform.core._views import View
 
 
@@ -58,12 +58,12 @@ class Stage(Spec):
         inside = (_listed(self._within(name, self.layout.fields[name], None)) for name in self.layout.inner)
         return [tx for several in inside for tx in several if tx is not None]
 
-    @functools.cached_property
-    def scope(self) -> str:
-        by_leaf = self._holds_arrays() or any(self.args[n] is not None for n in self.kernel.leaf_data)
-        own = [self.kernel.scope, "per_leaf"] if by_leaf else [self.kernel.scope]
-        return max([*own, *map(scope_of, self.members)], key=SCOPES.index)
+    @property
+    def own_scope(self) -> str:
+        by_leaf = self._holds_arrays or any(self.args[n] is not None for n in self.kernel.leaf_data)
+        return "per_leaf" if by_leaf and self.kernel.scope == "elementwise" else self.kernel.scope
 
+    @functools.cached_property
     def _holds_arrays(self) -> bool:
         """Whether a hyperparameter is an array of some axes, a value for each coordinate, or a schedule of such."""
         with jax.ensure_compile_time_eval():

@@ -25,6 +25,9 @@ InnerStep = Step | tuple[Step, ...]
 """The updates of what is inside, where they differ those of each part."""
 
 
+SCOPES = ("elementwise", "per_leaf", "per_tree")
+
+
 class GradientTransformation(NamedTuple):
     """A pair of pure functions.
 
@@ -95,9 +98,14 @@ class Spec(Named):
     """
 
     @property
+    def own_scope(self) -> str:
+        """How far information flows, apart from what the members do."""
+        return "per_tree"
+
+    @property
     def scope(self) -> str:
         """How far information flows."""
-        return "per_tree"
+        return max([self.own_scope, *map(scope_of, self.members)], key=SCOPES.index)
 
     @property
     def widens(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.core
@@ -85,16 +85,17 @@ class Reader:
         scheduled = injection.schedules if injection else getattr(self.state, "hyperparams_states", {})
         new = dict(self.state.hyperparams)
         for name, value in changes.items():
-            if name in scheduled or is_schedule(value):
+            if is_schedule(value) or name in scheduled:
                 raise HyperparameterError(
                     f"set_hyperparams: `{name}` follows a schedule, or would; what `inject_hyperparams` keeps in the state is a number. "
                     "Inject the other kind of value, and carry the state over with `transfer_state`."
                 )
-            new[name] = _in_place_of(new[name], value, self.title(), injection.declared(name) if injection else number(name))
+            declared = injection.declared(name) if injection else number(name)
+            new[name] = _in_place_of(new[name], cast(ArrayLike, value), self.title(), declared)
         return self.state._replace(hyperparams=new)
 
 
-def _in_place_of(old: ArrayLike, value: Hyper, owner: str, declared: Parameter) -> ArrayLike:
+def _in_place_of(old: ArrayLike, value: ArrayLike, owner: str, declared: Parameter) -> ArrayLike:
     """A value for one in the state, in its dtype and its shape: in range, whole where that is, and no larger."""
     name, dtype = declared.name, jnp.result_type(old)
     if not jnp.issubdtype(dtype, jnp.complexfloating):

@@ -48,7 +48,7 @@ def hyperparameters(case: Case) -> Skip | None:
     return None
 
 
-def _agree(case: Case, values: Mapping[str, float | Array]) -> None:
+def _agree(case: Case, values: Mapping[str, float | np.ndarray | Array]) -> None:
     """The same updates whether the hyperparameters are numbers, schedules or traced."""
     shown = ", ".join(f"`{n}` = {v}" for n, v in values.items())
     expected = case.run(case.make(**values), 2)[0]

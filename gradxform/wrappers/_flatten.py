@@ -13,7 +13,7 @@ from gradxform._numerics import promote, round_to
 from gradxform._types import Array, Inner, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import as_array, dtype_of, is_array, is_gap
-from gradxform.core._transformation import Spec, scope_of
+from gradxform.core._transformation import Spec
 from gradxform.core._trees import Trees
 from gradxform.core._views import View
 
@@ -41,7 +41,7 @@ class Vector(View):
 
 @wrapper(Inner, scope="elementwise", view=lambda tree: Vector())
 def _flatten(g, s, p, c, inner: GradientTransformation):
-    _check(inner.tx)  # hyperparameters may have changed
+    _check(c.stage.args["inner"])  # its hyperparameters may have been changed
     for i, x in enumerate(c.trees.like("`params`", p) if p is not None else ()):
         if is_array(x) and is_gap(c.trees.leaves[i]):  # a vector cannot do without a leaf from step to step
             raise StructureError(
@@ -52,18 +52,20 @@ def _flatten(g, s, p, c, inner: GradientTransformation):
 
 
 def _check(inner: GradientTransformation) -> None:
-    if isinstance(inner.update, Spec) and scope_of(inner) != "elementwise":
-        cause = _cause(inner)
+    cause = _cause(inner)
+    if cause is not None:
         raise StructureError(
-            f"flatten: {cause!r:.200} is {scope_of(cause)}, so that one vector of all parameters would give other updates. Flatten only "
+            f"flatten: {cause!r:.200} is {cause.own_scope}, so that one vector of all parameters would give other updates. Flatten only "
             "what is elementwise: `chain(clip_by_global_norm(1.0), flatten(adam(1e-3)))`."
         )
 
 
-def _cause(tx: GradientTransformation) -> GradientTransformation:
-    """The innermost part for which a transformation is not elementwise."""
-    members = tx.update.members if isinstance(tx.update, Spec) else ()
-    return next((_cause(one) for one in members if scope_of(one) != "elementwise"), tx)
+def _cause(tx: GradientTransformation) -> Spec | None:
+    """The innermost part that is not elementwise, if there is one. Parts of other libraries are taken at the caller's word."""
+    if not isinstance(tx.update, Spec):
+        return None
+    inside = filter(None, map(_cause, tx.update.members))
+    return next(inside, None if tx.update.own_scope == "elementwise" else tx.update)
 
 
 def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
