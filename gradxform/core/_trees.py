@@ -50,8 +50,8 @@ class Trees:
         if not odd and all(dtype is not None and is_inexact(dtype) for dtype in {getattr(x, "dtype", None) for x in known}):
             return
         indices = sparse_indices(self.updates) if odd else set()
-        beside = [self.leaves[i] if i in indices else p for i, p in enumerate(known or [None] * len(self.leaves))]
-        self.leaves = [_settled(g, p) for g, p in zip(self.leaves, beside, strict=True)]
+        parts = [self.leaves[i] if i in indices else p for i, p in enumerate(known or [None] * len(self.leaves))]
+        self.leaves = [_settled(g, p) for g, p in zip(self.leaves, parts, strict=True)]
         self.updates = self.together(self.leaves)
         self._look()
 

@@ -20,7 +20,7 @@ def inverse_time_schedule(k: Array, init_value: Real, decay_rate: NonNegative):
     Differs  Optax has none.
     Raises   HyperparameterError: decay_rate < 0.
     """
-    return init_value / (1 + decay_rate * k)
+    return init_value / (1 + decay_rate * real(k))
 
 
 @schedule

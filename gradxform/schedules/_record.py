@@ -58,7 +58,7 @@ class Record(Named):
             return jax.vmap(self)(k)
         args = _of_one_rank(self.args)
         values = {name: x for name, x in args.items() if not isinstance(declared[name].range, Duration)}
-        value = jnp.asarray(self.equation(k, **args | {name: _widened(x) for name, x in values.items()}))
+        value = jnp.asarray(self.equation(k, **{**args, **{name: _widened(x) for name, x in values.items()}}))
         kinds = [x.dtype for x in (k, *jax.tree.leaves(values)) if hasattr(x, "dtype") and is_inexact(x.dtype)] or [value.dtype]
         return jnp.broadcast_to(value, k.shape or value.shape).astype(promote(jnp.float32, *kinds))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -108,6 +108,6 @@ def _nonempty(tree: Tree) -> list[Any]:
     return [x for x in jax.tree.leaves(tree) if 0 not in jnp.shape(x)]
 
 
-def _fold(join: Callable[[Value, Value], Value], xs: list[Value], empty: Empty) -> Value | Empty:
+def _fold(join: Callable[[Value, Value], Value], xs: Sequence[Any], empty: Empty) -> Value | Empty:
     xs = alike(*xs) if any(isinstance(x, jax.Array) for x in xs) else xs
     return functools.reduce(join, xs) if xs else empty
