@@ -54,9 +54,9 @@ def _promotable(dtype: np.dtype) -> np.dtype:
     return dtype
 
 
-def result_dtype(*xs: ArrayLike) -> np.dtype:
+def result_dtype(*xs: ArrayLike | DType) -> np.dtype:
     """The dtype that the standard promotion gives to what is computed of these values."""
-    strong = {x.dtype for x in xs if hasattr(x, "dtype") and not getattr(x, "weak_type", False)}
+    strong = {getattr(x, "dtype", None) for x in xs if not getattr(x, "weak_type", False)} - {None}
     held = lambda x: _promotable(x.dtype) if getattr(x, "dtype", None) in strong else x
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*(map(held, xs) if len(strong) > 1 else xs))
