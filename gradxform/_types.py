@@ -34,6 +34,7 @@ from jax.typing import ArrayLike as ArrayLike
 from jax.typing import DTypeLike
 
 from gradxform._errors import HyperparameterError
+from gradxform._messages import brief
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -293,7 +294,7 @@ class Parameter:
             return
         if self.choices and not any(value is x or (type(value) is type(x) and value == x) for x in self.choices):
             raise HyperparameterError(
-                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {value!r}."
+                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {brief(value)}."
             )
         if self.parts and not (value is None and self.nullable):
             self._check_parts(owner, value)
@@ -303,17 +304,18 @@ class Parameter:
             return
         problem = _problem(value, self)
         if problem:
+            hint = " The parameters are for `init`." if isinstance(value, (dict, list, tuple)) else ""
             kinds = "a number, an array or a schedule" if self.is_data else "a whole number"
             raise HyperparameterError(
-                f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {value!r} ({problem})."
+                f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {brief(value)} ({problem}).{hint}"
             )
 
     def _check_parts(self, owner: str, value: object) -> None:
         if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
-            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {value!r}.")
+            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {brief(value)}.")
         for part, x in zip(self.parts, value, strict=True):
             if part.is_data and callable(x) and not part.functions:
-                raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {x!r}. Give a number.")
+                raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)
 
 

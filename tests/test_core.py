@@ -260,7 +260,7 @@ class TestErrors:
             tx.update(wrong, tx.init(P))
 
     def test_wrong_state(self):
-        with error(gx.StructureError, "scale_by_adam", "should be a ScaleByAdamState", "is a TraceState"):
+        with error(gx.StructureError, "scale_by_adam", "should be a ScaleByAdamState of count, mu, nu", "is TraceState"):
             gx.scale_by_adam().update(G, gx.trace(0.9).init(P))
         with error(gx.StructureError, "chain", "tuple of 2 states"):
             gx.adam(1e-3).update(G, gx.trace(0.9).init(P))
@@ -322,7 +322,7 @@ class TestErrors:
             gx.named_chain(("a", gx.identity()), ("a", gx.identity()))
 
     def test_apply_updates_does_not_broadcast(self):
-        with error(gx.StructureError, "apply_updates", r"'w' the parameter has shape \(3,\)", r"update has \(3, 1\)"):
+        with error(gx.StructureError, "apply_updates", r"'w' the parameter has shape \(3,\)", r"update has shape \(3, 1\)"):
             gx.apply_updates({"w": jnp.ones(3)}, {"w": jnp.ones((3, 1))})
 
     def test_muon_wants_matrices(self):

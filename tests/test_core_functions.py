@@ -59,7 +59,7 @@ def test_the_empty_chain_is_the_identity():
 def test_apply_updates_does_not_broadcast():
     """Optax makes (3, 3) of a (3,) parameter and a (3, 1) update."""
     with pytest.raises(
-        gx.StructureError, match=r"apply_updates: at 'w' the parameter has shape \(3,\), but the update has \(3, 1\)"
+        gx.StructureError, match=r"apply_updates: at 'w' the parameter has shape \(3,\), but the update has shape \(3, 1\)"
     ):
         gx.apply_updates({"w": jnp.ones(3)}, {"w": jnp.ones((3, 1))})
 

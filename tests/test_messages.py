@@ -250,3 +250,185 @@ def test_what_is_right_passes():
     u, state = tx.update(PARAMS, tx.init(PARAMS), PARAMS, value=2.0)
     assert (u["b"] == 2.5).all()
     assert (state.mu["b"] == 1).all()
+
+
+# ---- those who train
+
+ADAM, SCHEDULE = gx.adam(0.1), gx.linear_schedule(1.0, 0.0, 10)
+STATE = ADAM.init(PARAMS)
+MOVE = r"`gradxform\.transfer_state\(old_tx, state, new_tx, params\)` carries it over"
+HALF = {"w": True, "b": False}
+TWO = gx.partition({"x": ADAM, "y": SGD}, {"w": "x", "b": "y"})
+OTHER_OPTIMIZERS = {  # old, new
+    "a stage more": (ADAM, gx.chain(gx.clip(1.0), gx.adam(0.1))),
+    "a stage less": (ADAM, gx.scale_by_adam()),
+    "another optimizer": (ADAM, gx.sgd(0.1, 0.9)),
+    "a rate becomes a schedule": (ADAM, gx.adam(SCHEDULE)),
+    "masked": (ADAM, gx.masked(ADAM, HALF)),
+    "unmasked": (gx.masked(ADAM, HALF), ADAM),
+    "another mask": (gx.masked(ADAM, HALF), gx.masked(ADAM, {"w": True, "b": True})),
+    "groups": (ADAM, TWO),
+    "other labels": (gx.partition({"x": ADAM, "z": SGD}, {"w": "x", "b": "z"}), TWO),
+    "named": (ADAM, gx.named_chain(("adam", ADAM))),
+    "other names": (gx.named_chain(("adam", ADAM)), gx.named_chain(("first", ADAM))),
+    "accumulated": (ADAM, gx.accumulate(ADAM, 2)),
+    "MultiSteps": (ADAM, gx.MultiSteps(ADAM, 2)),
+    "injected": (ADAM, gx.inject_hyperparams(gx.adam)(0.1)),
+    "no longer injected": (gx.inject_hyperparams(gx.adam)(0.1), ADAM),
+    "apply_if_finite": (ADAM, gx.apply_if_finite(ADAM, 3)),
+    "schedule_free": (ADAM, gx.schedule_free(SGD, 0.1)),
+    "selective": (ADAM, gx.selective_transform(ADAM, freeze_mask=HALF)),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_OPTIMIZERS)
+def test_the_state_of_another_optimizer_can_be_carried_over(name):
+    old, new = OTHER_OPTIMIZERS[name]
+    with pytest.raises(gx.StructureError, match=MOVE):
+        new.update(PARAMS, old.init(PARAMS), PARAMS)
+    state = gx.transfer_state(old, old.init(PARAMS), new, PARAMS).state  # as the message says
+    new.update(PARAMS, state, PARAMS)
+
+
+SURGERY = {
+    "transfer_state": lambda tx, state: gx.transfer_state(tx, state, SGD, PARAMS),
+    "resume_at": lambda tx, state: gx.resume_at(tx, state, 4),
+    "get_hyperparams": gx.get_hyperparams,
+    "set_hyperparams": lambda tx, state: gx.set_hyperparams(tx, state, b1=0.5),
+    "eval_params": lambda tx, state: gx.eval_params(tx, state, PARAMS),
+    "reset_group": lambda tx, state: gx.reset_group(tx, state, PARAMS, "x"),
+}
+LACKING = {"eval_params": [ADAM], "reset_group": [ADAM, gx.scale_by_adam(b1=SCHEDULE)]}  # have nothing to read there
+
+
+@pytest.mark.parametrize("name", SURGERY)
+@pytest.mark.parametrize("tx", [ADAM, gx.scale_by_adam(b1=SCHEDULE), TWO, gx.accumulate(TWO, 2)], ids=str)
+def test_surgery_on_the_state_of_another_optimizer(name, tx):
+    for state in ((gx.EmptyState(), gx.sgd(SCHEDULE).init(PARAMS)[1]), gx.sgd(0.1, 0.9).init(PARAMS), {"inner_states": 1}):
+        if tx not in LACKING.get(name, []) and not (name == "eval_params" and tx.update.name().startswith("scale_by")):
+            with pytest.raises(gx.StructureError, match="the state should be "):
+                SURGERY[name](tx, state)
+
+
+def test_a_group_of_other_parameters_is_not_reset():
+    with pytest.raises(gx.StructureError, match=r"reset_group, the group 'x': the state should be one of 5 arrays.*" + MOVE):
+        gx.reset_group(
+            gx.partition({"x": ADAM, "y": SGD}, {"w": "x", "b": "y", "c": "x"}), TWO.init(PARAMS), {**PARAMS, "c": jnp.ones(2)}, "x"
+        )
+
+
+NO_STATE = {
+    "None": (None, r"Begin with `state = tx\.init\(params\)`"),
+    "init": (ADAM.init, r"Did you forget to call it\? .*`state = tx\.init"),
+}
+
+
+@pytest.mark.parametrize("name", NO_STATE)
+@pytest.mark.parametrize(
+    "tx",
+    [ADAM, gx.scale_by_adam(), TWO, gx.accumulate(ADAM, 2), gx.named_chain(("a", ADAM)), gx.inject_hyperparams(gx.adam)(0.1)],
+    ids=str,
+)
+def test_no_state(tx, name):
+    state, text = NO_STATE[name]
+    with pytest.raises(gx.StructureError, match=text):
+        tx.update(PARAMS, state, PARAMS)
+
+
+def loss(p):
+    return sum(jnp.sum(x**2) for x in jax.tree.leaves(p))
+
+
+LISTS = [[jnp.ones(2), jnp.ones(2)]]
+TREE = r"but the state's `mu` has no array but \{'b': float32\[3\], 'w': float32\[2, 3\]\}"
+ODD_TREES = {
+    "value_and_grad": (
+        lambda: ADAM.update(jax.value_and_grad(loss)(PARAMS), STATE),
+        r"the updates are a pair: \(value, gradients\), as `jax\.value_and_grad` returns\. Write `value, grads = \.\.\.`",
+    ),
+    "value_and_grad, aux": (
+        lambda: ADAM.update(jax.value_and_grad(lambda p: (loss(p), p), has_aux=True)(PARAMS), STATE),
+        r"the updates are a pair: \(value, gradients\)",
+    ),
+    "value_and_grad, one array": (
+        lambda: ADAM.update(jax.value_and_grad(loss)(jnp.ones(3)), ADAM.init(jnp.ones(3))),
+        r"the updates are a pair: \(value, gradients\)",
+    ),
+    "grad, aux": (
+        lambda: ADAM.update(jax.grad(lambda p: (loss(p), 1.0), has_aux=True)(PARAMS), STATE),
+        r"the updates are a pair: \(gradients, aux\), .*Write `grads, aux = ",
+    ),
+    "value_and_grad, applied": (
+        lambda: gx.apply_updates(PARAMS, jax.value_and_grad(loss)(PARAMS)),
+        r"apply_updates: `updates` is a pair: \(value, gradients\)",
+    ),
+    "update's pair": (
+        lambda: gx.apply_updates(PARAMS, ADAM.update(PARAMS, STATE)),
+        r"apply_updates: `updates` is a pair: \(updates, state\), as `update` returns\. Write `updates, state = tx\.update\(\.\.\.\)`",
+    ),
+    "the loss": (lambda: ADAM.update(loss(PARAMS), STATE), r"at '\(root\)' the update has shape \(\), " + TREE),
+    "an array for a tree": (lambda: ADAM.update(jnp.ones((1, 8)), STATE), r"at '\(root\)' the update has shape \(1, 8\), " + TREE),
+    "an array for a branch": (
+        lambda: ADAM.update({"enc": jnp.ones(8)}, ADAM.init({"enc": PARAMS})), r"at 'enc' the update has shape \(8,\), " + TREE,
+    ),
+    "lists of lists": (
+        lambda: ADAM.update([jnp.ones((2, 2))], ADAM.init(LISTS)),
+        r"at '0' the update has shape \(2, 2\), but the state's `mu` has no array but \[float32\[2\], float32\[2\]\]",
+    ),
+    "other parameters": (
+        lambda: gx.apply_updates(PARAMS, {"x": jnp.ones(3)}),
+        r"`updates` should have the structure of the parameters, .* The parameters: .*Pass the parameters first, and the updates",
+    ),
+    "a tree for an array": (
+        lambda: gx.apply_updates(jnp.ones(3), PARAMS), r"the parameter has shape \(3,\), but the update has no array but \{'b': float32",
+    ),
+    "another shape": (
+        lambda: gx.apply_updates(PARAMS, {"w": jnp.ones(3), "b": jnp.ones(3)}),
+        r"at 'w' the parameter has shape \(2, 3\), but the update has shape \(3,\)",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_TREES)
+def test_a_tree_that_does_not_fit(name):
+    run, text = ODD_TREES[name]
+    with pytest.raises(gx.StructureError, match=text) as raised:
+        run()
+    assert len(str(raised.value)) < 600
+
+
+NO_TRANSFORMATIONS = {
+    "a list": (lambda: gx.chain([gx.clip(1.0), ADAM]), r"member 0: .* Give them one by one: `chain\(\*transformations\)`"),
+    "a schedule": (
+        lambda: gx.chain(ADAM, gx.cosine_decay_schedule(0.1, 9)),
+        r"member 1: .*made a transformation by `scale_by_schedule",
+    ),
+    "a function": (
+        lambda: gx.chain(ADAM, lambda k: 0.1),
+        r"`scale_by_schedule\(schedule\)`\. If it makes one: did you forget to call it\?",
+    ),
+    "not called": (lambda: gx.chain(gx.clip(1.0), gx.adam), r"member 1: .*<function adam at .*>\. Did you forget to call it\?"),
+    "a number": (lambda: gx.chain(ADAM, 0.1), r"member 1: expected a GradientTransformation .*, but got 0\.1\.$"),
+    "a name": (lambda: gx.chain(("adam", ADAM)), r"member 0: .*Named members are for `named_chain`"),
+    "parameters": (lambda: gx.masked(PARAMS, True), r"but got \{'b': float32\[3\], 'w': float32\[2, 3\]\}\.$"),
+}
+
+
+@pytest.mark.parametrize("name", NO_TRANSFORMATIONS)
+def test_something_else_for_a_transformation(name):
+    make, text = NO_TRANSFORMATIONS[name]
+    with pytest.raises(gx.StructureError, match=text):
+        make()
+
+
+LARGE = {"w": jnp.ones((300, 300)), "b": [jnp.ones(300)] * 50}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [gx.adam, lambda p: gx.adam(0.1, b1=p), lambda p: gx.cosine_decay_schedule(p, 9), lambda p: gx.accumulate(ADAM, p), torch.adam],
+)
+def test_parameters_for_a_number_are_not_printed(make):
+    with pytest.raises(gx.HyperparameterError, match=r"but got \{'b': \[float32\[300\].*The parameters are for `init`") as raised:
+        make(LARGE)
+    assert len(str(raised.value)) < 600

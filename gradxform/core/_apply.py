@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._messages import shape_of
 from gradxform._numerics import promote, round_to, widen
 from gradxform._types import Array, Params, Updates
 from gradxform.core._holes import is_gap, is_sparse
@@ -37,8 +38,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
 def add_leaves(owner: str, params: Params, updates: Updates, add: Callable[[int, Array, Array], Array]) -> Params:
     """`params` with add(position, p, u) in place of every leaf p that has an update u."""
-    trees = Trees(owner, params)
-    us = trees.take("`updates`", updates)
+    trees = Trees(owner, params, "parameter")
+    us = trees.take("`updates`", updates, "Pass the parameters first, and the updates that `update` returned for them.")
     for i, (p, u) in enumerate(zip(trees.leaves, us, strict=True)):
         if is_gap(p) or is_gap(u) or _is_float0(u):
             continue
@@ -48,7 +49,7 @@ def add_leaves(owner: str, params: Params, updates: Updates, add: Callable[[int,
             )
         if np.shape(p) != np.shape(u):
             raise StructureError(
-                f"{owner}: at {trees.paths[i]!r} the parameter has shape {np.shape(p)}, but the update has {np.shape(u)}. "
+                f"{owner}: at {trees.paths[i]!r} the parameter has {shape_of(p)}, but the update has {shape_of(u)}. "
                 "They must agree; nothing is broadcast."
             )
         trees.leaves[i] = add(i, jnp.asarray(p), jnp.asarray(u))

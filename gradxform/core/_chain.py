@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gradxform._errors import StructureError
+from gradxform._messages import wrong_state
 from gradxform._types import OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run
 from gradxform.core._evaluate import After, evaluated, preceded
@@ -64,10 +65,7 @@ class Chain(Spec):
                 f"a dictionary with keys {list(self.labels)}",
             )
         if not known or len(state) != len(self.members):
-            raise StructureError(
-                f"{self.name()}: the state should be {wanted}, but is {state!r:.200}. Pass the state that this transformation's `init` or "
-                "last `update` returned."
-            )
+            raise wrong_state(self.name(), wanted, state)
         return list(state.values()) if isinstance(state, Mapping) else state
 
     def flat_states(self, state: OptState) -> list[OptState]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import LabelError
+from gradxform._messages import wrong_state
 from gradxform._types import Inner, MaskOrFn, OptState, Params, Tree, Updates
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._holes import is_gap, on_the_mesh_of
@@ -90,7 +91,16 @@ class Partition(Spec):
         return "per_leaf"
 
     def parts(self, state: OptState) -> list[Part]:
-        return [Part(str(name), tx, state.inner_states[name].inner_state) for name, tx in self.transforms.items()]
+        return [
+            Part(str(name), tx, s.inner_state) for (name, tx), s in zip(self.transforms.items(), self.states(state), strict=True)
+        ]
+
+    def states(self, state: OptState) -> list[MaskedState]:
+        """The states of the groups, checked to be those of these labels."""
+        inner = getattr(as_record(PartitionState, state), "inner_states", {})
+        if not set(self.transforms) <= set(inner):
+            raise wrong_state(self.name(), f"a PartitionState with the labels {list(self.transforms)}", state)
+        return [inner[name] for name in self.transforms]
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
         new = copy.copy(self)
@@ -125,15 +135,15 @@ class Partition(Spec):
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
         new, u, state = {}, updates, as_record(PartitionState, state)
-        for name, tx, view in self.views(updates):
-            found, new[name] = Bound(tx, self.name(), view, extra).update(updates, state.inner_states[name].inner_state, params)
+        for (name, tx, view), s in zip(self.views(updates), self.states(state), strict=True):
+            found, new[name] = Bound(tx, self.name(), view, extra).update(updates, s.inner_state, params)
             u = view.put(u, found)
         return u, self._renewed(state, new)
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
-        for name, tx, view in self.views(params):
+        for (_, tx, view), s in zip(self.views(params), self.states(state), strict=True):
             seen = view.see(params)
-            found = evaluated(tx, state.inner_states[name].inner_state, seen, view.after(after, params))
+            found = evaluated(tx, s.inner_state, seen, view.after(after, params))
             params = params if found is seen else view.put(params, found)
         return params
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import LabelError, StructureError
+from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._engine import Common, Context, Program, Row, Shape, chosen_engine, in_groups, program_for, record_for
@@ -167,8 +168,8 @@ def check_fit(trees: Trees, owner: str, values: Mapping[str, ArrayLike]) -> None
 def _read_field(trees: Trees, stage: Stage, field: str, tree: Tree) -> list[Any]:
     what = f"the state's `{field}`"
     if stage.layout.fields[field].axes is None:
-        return trees.like(what, tree)
-    return as_declared(stage, field, trees.take(what, tree), trees)
+        return trees.like(what, tree, OF_A_STATE)
+    return as_declared(stage, field, trees.take(what, tree, OF_A_STATE), trees)
 
 
 def _ticks(stages: Sequence[Stage], states: Sequence[OptState]) -> list[Array | None]:

@@ -127,7 +127,7 @@ class Stage(Spec):
         return _like(tx, [f(one) for one in _listed(tx)])
 
     def parts(self, state: OptState) -> list[Part]:
-        return self.parts_of(self.layout.unbox(state))
+        return self.parts_of(self.layout.read(state, self.name()))
 
     def parts_of(self, record: OptState, aside: bool = True) -> list[Part]:
         """The transformations inside with their states; without `aside` only those whose updates go out."""

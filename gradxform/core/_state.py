@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._messages import wrong_state
 from gradxform._types import Array, Clock, Field, Inner, OptState, Tree
 
 
@@ -126,10 +127,7 @@ class Layout:
         record = self.unbox(state) if hasattr(state, "inner_state") or not self.boxed else state
         wanted = self.cls._fields
         if getattr(record, "_fields", ())[: len(wanted)] != wanted or (self.boxed and record is state):
-            raise StructureError(
-                f"{owner}: the state should be a {self.cls.__name__}{wanted}, but is a {type(state).__name__}: {state!r:.200}. "
-                "Pass the state that this transformation's `init` or last `update` returned."
-            )
+            raise wrong_state(owner, f"a {self.cls.__name__} of {', '.join(wanted)}", state)
         return record
 
     def write(self, state: OptState, fields: Mapping[str, Any], clock: Array | None = None) -> OptState:

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._messages import brief
 from gradxform._types import Array, OptState, Params, Tree, Updates
-from gradxform.core._parts import Part
+from gradxform.core._parts import Part, is_transformation
 
 CallArguments = tuple[tuple[Tree, ...], Mapping[str, Tree]]
 """What a function is to be called with: by position, and by name."""
@@ -197,8 +198,22 @@ class Init(Named):
 
 def check_transformation(tx: object, where: str) -> None:
     if not (callable(getattr(tx, "init", None)) and callable(getattr(tx, "update", None))):
-        hint = " Did you forget to call it?" if callable(tx) else ""
-        raise StructureError(f"{where}: expected a GradientTransformation with `init` and `update`, but got {tx!r}.{hint}")
+        raise StructureError(
+            f"{where}: expected a GradientTransformation with `init` and `update`, but got {brief(tx)}.{_meant(tx)}"
+        )
+
+
+def _meant(x: object) -> str:
+    """What to write where something else was given for a transformation."""
+    if isinstance(x, (list, tuple)) and x and all(map(is_transformation, x)):
+        return " Give them one by one: `chain(*transformations)`."
+    if isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str) and is_transformation(x[1]):
+        return " Named members are for `named_chain`."
+    if hasattr(x, "declaration") or isinstance(x, type):
+        return " Did you forget to call it?"
+    if callable(x):
+        return " A schedule is made a transformation by `scale_by_schedule(schedule)`. If it makes one: did you forget to call it?"
+    return ""
 
 
 def scope_of(tx: GradientTransformation) -> str:

@@ -10,9 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._messages import GRADIENTS, shape_of, unpacked
 from gradxform._numerics import increment, is_inexact
 from gradxform._types import Array, Shape, Tree, TreeDef, Updates
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, is_whole_array, paths, sparse_indices
+
+VALUE_AND_GRADIENTS = "(value, gradients), as `jax.value_and_grad` returns. Write `value, grads = ...`, and pass `grads`."
+GRADIENTS_AND_AUX = "(gradients, aux), as `jax.grad` with `has_aux` returns. Write `grads, aux = ...`, and pass `grads`."
+UPDATES_AND_STATE = "(updates, state), as `update` returns. Write `updates, state = tx.update(...)`, and pass `updates`."
 
 advance = jax.jit(lambda counts: [increment(t) for t in counts])
 """Clocks, each one update later, in one call."""
@@ -28,13 +33,14 @@ class Trees:
 
     owner: str
     updates: Updates
+    noun: str
     leaves: list[Tree]
     treedef: TreeDef
     present: list[int]
     shapes: list[Shape | None]
 
-    def __init__(self, owner: str, updates: Updates):
-        self.owner, self.updates = owner, updates
+    def __init__(self, owner: str, updates: Updates, noun: str = "update"):
+        self.owner, self.updates, self.noun = owner, updates, noun
         self.leaves, self.treedef = flatten(updates)
         self._look()
 
@@ -75,34 +81,42 @@ class Trees:
         """The leaves that are arrays with inexact numbers in them."""
         return [as_array(x) for x in self.pick(self.leaves)]
 
-    def take(self, what: str, tree: Tree) -> list[Tree]:
+    def take(self, what: str, tree: Tree, advice: str = GRADIENTS) -> list[Tree]:
         """The parts of `tree` that belong to the leaves of the updates."""
         try:
             return self.treedef.flatten_up_to(tree)
         except (ValueError, TypeError, KeyError) as e:
-            theirs = paths(tree)
-            odd = [p for p in self.paths if p not in set(theirs)] + [p for p in theirs if p not in set(self.paths)]
+            if packed := self._packed(what, tree):
+                raise StructureError(f"{self.owner}: {packed}") from e
+            ours, theirs = dict.fromkeys(self.paths), dict.fromkeys(paths(tree))
+            odd = [p for p in ours if p not in theirs] + [p for p in theirs if p not in ours]
             at = f" They part at {', '.join(odd[:5])}." if odd else " Their containers are of different types."
             raise StructureError(
-                f"{self.owner}: {what} should have the structure of the updates, but has another.{at} "
-                f"Updates: {_outline(self.updates)}; {what}: {_outline(tree)}. {self._advice()}"
+                f"{self.owner}: {what} should have the structure of the {self.noun}s, but has another.{at} "
+                f"The {self.noun}s: {_outline(self.updates)}; {what}: {_outline(tree)}. {DENSE if sparse_indices(self.updates) else advice}"
             ) from e
 
-    def _advice(self) -> str:
-        return DENSE if sparse_indices(self.updates) else "Pass gradients of the parameters that `init` saw."
+    def _packed(self, what: str, tree: Tree) -> str:
+        """What to say where one of the two is in a pair with something else."""
+        ours, theirs = unpacked(self.updates, tree), unpacked(tree, self.updates)
+        if ours is not None:
+            return f"the {self.noun}s are a pair: {(GRADIENTS_AND_AUX, VALUE_AND_GRADIENTS)[ours]}"
+        if theirs is not None:
+            return f"{what} is a pair: {(UPDATES_AND_STATE, VALUE_AND_GRADIENTS)[theirs]}"
+        return ""
 
-    def like(self, what: str, tree: Tree) -> list[Tree]:
+    def like(self, what: str, tree: Tree, advice: str = GRADIENTS) -> list[Tree]:
         """As `take`, and each part must be an array of the update's shape."""
-        parts = self.take(what, tree)
+        parts = self.take(what, tree, advice)
         if [getattr(x, "shape", None) for x in parts] == self.shapes:
             return parts
         for i in self.present:
             part, g = parts[i], self.leaves[i]
             if getattr(part, "shape", ()) != getattr(g, "shape", ()) or not (hasattr(part, "dtype") or is_array(part)):
-                came = "nothing" if is_gap(part) else f"shape {np.shape(part)}"
+                came = "nothing" if is_gap(part) else shape_of(part)
                 raise StructureError(
-                    f"{self.owner}: at {self.paths[i]!r} the update has shape {np.shape(g)}, but {what} has {came}. "
-                    "They must agree; nothing is broadcast."
+                    f"{self.owner}: at {self.paths[i]!r} the {self.noun} has shape {np.shape(g)}, but {what} has {came}. "
+                    f"They must agree; nothing is broadcast. {advice}"
                 )
         return parts
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._engine import Context, Undeclared, returned, wide_leaf
@@ -231,7 +232,7 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
     def of_trees(g: Updates, s: OptState, p: Params, c: TreeContext, **arguments: Tree) -> tuple[Updates, OptState]:
         stage, trees, layout = c.stage, c.trees, c.stage.layout
         take = lambda what, tree: [_up(x) for x in trees.pick(trees.like(what, tree))]
-        entries = lambda f: as_declared(stage, f, trees.take(f"the state's `{f}`", getattr(s, f)), trees)
+        entries = lambda f: as_declared(stage, f, trees.take(f"the state's `{f}`", getattr(s, f), OF_A_STATE), trees)
         fields: dict[str, Any] = {f: entries(f) for f in layout.leaf}
         gs = [as_array(x) for x in trees.pick(trees.leaves)]
         extras = {

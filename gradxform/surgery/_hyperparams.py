@@ -52,7 +52,10 @@ class Reader:
 
     def count(self) -> Array | None:
         """The completed updates, None without a clock."""
-        return self.spec.layout.completed(self.state) if isinstance(self.spec, Stage) else getattr(self.state, "count", None)
+        if not isinstance(self.spec, Stage):
+            return getattr(self.state, "count", None)
+        self.spec.layout.read(self.state, self.spec.name())
+        return self.spec.layout.completed(self.state)
 
     def used(self) -> dict[str, Array | float]:
         """The values that the last update used; before the first, those that it will use."""

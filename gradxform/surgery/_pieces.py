@@ -123,7 +123,7 @@ def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
     spec, record = getattr(tx, "update", None), state
     fields: dict[str, Tree] = {}
     if isinstance(spec, Stage):
-        record = spec.layout.read(state, f"transfer_state, {spec.name()}")
+        record = spec.layout.read(state, spec.name())
         own = [f for f in spec.layout.fields if f not in spec.layout.inner]
         fields = {"count": state.count} if spec.layout.boxed else {}
     else:

@@ -102,7 +102,7 @@ class Mover:
         completed = 0 if i is None else self.old[i].completed()
         completed = self.step if completed is None else completed
         known = completed is not None and not isinstance(completed, jax.core.Tracer) and np.ndim(completed) == 0
-        return int(completed) if known else f"{self.old[i].path}'s"  # type: ignore[call-overload, arg-type]
+        return int(completed) if known else f"as in {self.old[i].path}"  # type: ignore[call-overload, arg-type]
 
     def ages(self, j: int) -> dict[str, Age]:
         """The age of each leaf of a new piece."""
@@ -114,7 +114,8 @@ class Mover:
     def fill(self, j: int) -> dict[str, Any]:
         """The fields of a piece, with the old values where there are any."""
         piece, donors, ages = self.new[j], self.donors(j), self.ages(j)
-        differ, untold = len(set(ages.values())) > 1, self.step is None and any(not self.old[i].clock for i in donors)
+        differ = len(set(ages.values())) > 1
+        untold = self.step is None and any(f not in self.old[i].fields for i in donors for f in piece.timed)
         if ages and not donors and not piece.timed:
             return self.begin(j)
         if ages and piece.timed and (differ or untold or not donors) and piece.reads_clock():
@@ -266,7 +267,10 @@ def transfer_state(
     check_transformation(new_tx, "transfer_state, new_tx")
     check_arguments("transfer_state", parameters_of(transfer_state), {"mixed": mixed})
     start = new_tx.init(params)
-    old, new = Pieces(old_tx, old_state), Pieces(new_tx, start)
+    try:
+        old, new = Pieces(old_tx, old_state), Pieces(new_tx, start)
+    except StructureError as e:
+        raise StructureError(f"transfer_state: `old_state` is not a state of old_tx. {e}") from e
     mover = Mover(old.pieces, new.pieces, origins(old, new), params, mixed == "oldest")
     todo = iter(enumerate(_renewed(new.pieces, fresh)))
 
