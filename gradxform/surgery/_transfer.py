@@ -289,5 +289,4 @@ def transfer_state(
         return tx, state, True
 
     state = walk(visit, new_tx, start)[1]
-    report = (mover.carried, mover.fresh, mover.dropped(), mover.clocks, mover.mixed)
-    return Transfer(state, *map(tuple, report))
+    return Transfer(state, tuple(mover.carried), tuple(mover.fresh), mover.dropped(), tuple(mover.clocks), tuple(mover.mixed))
