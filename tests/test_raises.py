@@ -206,6 +206,9 @@ CALLS = {
     ],
     "reduce_on_plateau: rtol and atol both 0": lambda: gx.reduce_on_plateau(rtol=0.0, atol=0.0),
     "reset_group: no partition in tx has that label": lambda: gx.reset_group(*after_a_round(gx.adam(0.1)), P, "a"),
+    "reset_group: the state is not one of tx and these parameters": lambda: gx.reset_group(
+        gx.partition({"a": gx.adam(0.1)}, {"w": "a", "b": "a"}), gx.adam(0.1).init(P), P, "a"
+    ),
     "resume_at: the step ends within a round of `accumulate` or `sam`": lambda: gx.resume_at(
         *after_a_round(gx.sam(gx.sgd(0.1), gx.sgd(0.1))), 3
     ),

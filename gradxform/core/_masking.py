@@ -97,8 +97,8 @@ class Partition(Spec):
 
     def states(self, state: OptState) -> list[MaskedState]:
         """The states of the groups, checked to be those of these labels."""
-        inner = getattr(as_record(PartitionState, state), "inner_states", {})
-        if not set(self.transforms) <= set(inner):
+        inner = getattr(as_record(PartitionState, state), "inner_states", None)
+        if not isinstance(inner, Mapping) or not set(self.transforms) <= set(inner):
             raise wrong_state(self.name(), f"a PartitionState with the labels {list(self.transforms)}", state)
         return [inner[name] for name in self.transforms]
 

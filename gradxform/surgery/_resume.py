@@ -61,7 +61,7 @@ def _as_step(step: ArrayLike) -> Array | int:
         raise HyperparameterError(
             f"resume_at: `step` must be a whole number in [0, {INT32_MAX}], the updates that are complete, but got {step!r:.100}."
         )
-    return int(x) if x.ndim == 0 else x.astype(np.int32)
+    return int(x) if x.ndim == 0 else jnp.asarray(x, jnp.int32)
 
 
 def resume_at(

@@ -46,7 +46,7 @@ def _held(step, should_transform_fn, forward_extra_args):
 
     def held(i: ArrayLike) -> ArrayLike:
         wanted = as_condition(should_transform_fn(i), "resume_at: `should_transform_fn`")
-        return wanted.astype(jnp.int32) if isinstance(wanted, jax.core.Tracer) else int(wanted)
+        return wanted.astype(jnp.int32) if isinstance(wanted, jax.core.Tracer) else int(bool(wanted))
 
     return repeat(lambda x: x[0] < step, lambda x: (x[0] + 1, x[1] + held(x[0])), (np.int32(0), np.int32(0)))[1]
 
