@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, Range, Real, Value
+from gradxform._types import Array, Range, Real, Value
 from gradxform.schedules._path import cosine, linear, path
 from gradxform.schedules._record import Duration, schedule
 
@@ -20,7 +20,7 @@ Finite = Annotated[Value, Duration("(0, inf)")]
 Divisor = Annotated[Value, Range("(0, inf]")]
 
 
-def _part(pct: float, steps: ArrayLike) -> ArrayLike:
+def _part(pct: float, steps: float | Array) -> float | Array:
     """A part of a number of steps, whole."""
     return jnp.floor(pct * steps) if isinstance(steps, jax.Array) else int(pct * steps)
 

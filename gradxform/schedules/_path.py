@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import overload
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import INT32_MAX, is_inexact, promote
-from gradxform._types import Array, ArrayLike
+from gradxform._types import Array
 
 Shape = Callable[[Array], Array]
 """How much is left at progress p: 1 at p = 0, 0 at p = 1."""
@@ -19,12 +20,16 @@ def capped(steps: int) -> int:
     return min(steps, INT32_MAX)
 
 
-def real(x: ArrayLike) -> ArrayLike:
+@overload
+def real(x: Array) -> Array: ...
+@overload
+def real(x: float | Array) -> float | Array: ...
+def real(x):
     """A number of steps to calculate with: an array in the default dtype or wider."""
     return x.astype(promote(x.dtype, jnp.result_type(float))) if isinstance(x, jax.Array) else float(x)
 
 
-def alike(k: Array, steps: ArrayLike) -> tuple[Array, ArrayLike]:
+def alike(k: Array, steps: float | Array) -> tuple[Array, float | Array]:
     """A count and a number of steps, to be subtracted and compared: whole numbers, which is exact, unless one of them is not."""
     if not isinstance(steps, jax.Array):
         return k, capped(steps) if isinstance(steps, int) else steps
@@ -33,19 +38,19 @@ def alike(k: Array, steps: ArrayLike) -> tuple[Array, ArrayLike]:
     return k, jnp.minimum(steps.astype(promote(steps.dtype, jnp.int32)), INT32_MAX).astype(k.dtype)
 
 
-def before(k: Array, steps: ArrayLike) -> Array:
+def before(k: Array, steps: float | Array) -> Array:
     """Whether so many steps are not complete."""
     k, steps = alike(k, steps)
     return k < steps
 
 
-def since(k: Array, begin: ArrayLike) -> Array:
+def since(k: Array, begin: float | Array) -> Array:
     """The steps from `begin` to k, 0 before."""
     k, begin = alike(k, begin)
     return jnp.maximum(k - begin, 0)
 
 
-def progress(k: Array, steps: ArrayLike, begin: ArrayLike = 0) -> Array:
+def progress(k: Array, steps: float | Array, begin: float | Array = 0) -> Array:
     """The part of `steps`, starting at `begin`, that is completed at k: 0 until `begin`, exactly 1 from the end on.
 
     Compiled, e / steps may become e (1 / steps), which is not quite 1 at the end, and 1 - p a fused operation that is then less
@@ -55,23 +60,23 @@ def progress(k: Array, steps: ArrayLike, begin: ArrayLike = 0) -> Array:
     return jnp.where(e < steps, jnp.minimum(real(e) / positive(steps), 1), 1)
 
 
-def positive(steps: ArrayLike) -> ArrayLike:
+def positive(steps: float | Array) -> float | Array:
     """A number of steps to divide by, 1 in the place of one that is not positive."""
     return jnp.where(steps > 0, real(steps), 1) if isinstance(steps, jax.Array) else real(steps if steps > 0 else 1)
 
 
-def nonnegative(steps: ArrayLike) -> ArrayLike:
+def nonnegative(steps: float | Array) -> float | Array:
     """A number of steps, 0 in the place of a negative one."""
     return jnp.maximum(steps, 0) if isinstance(steps, jax.Array) else max(steps, 0)
 
 
-def quotient(e: Array, steps: ArrayLike) -> Array:
+def quotient(e: Array, steps: float | Array) -> Array:
     """How often a number of steps is complete."""
     e, steps = alike(e, steps)
     return jnp.floor_divide(e, jnp.where(steps > 0, steps, 1))
 
 
-def held(k: Array, steps: ArrayLike, begin: ArrayLike) -> Array:
+def held(k: Array, steps: float | Array, begin: float | Array) -> Array:
     """The progress of a transition that does not take place if it has no length, and begins at once if it should have begun before 0."""
     return jnp.where(steps > 0, progress(k, steps, nonnegative(begin)), 0)
 
@@ -91,7 +96,7 @@ def one_minus_sqrt(p: Array) -> Array:
 SHAPES: dict[str, Shape] = {"linear": linear, "cosine": cosine, "one_minus_sqrt": one_minus_sqrt}
 
 
-def path(k: Array, start: float | Array, *stretches: tuple[Shape, ArrayLike, float | Array]) -> float | Array:
+def path(k: Array, start: float | Array, *stretches: tuple[Shape, float | Array, float | Array]) -> float | Array:
     """The value at k on the way from `start` through stretches (shape, steps, end), one after another; it stays at the last end.
 
         v = end + (start - end) shape(p)

@@ -116,9 +116,11 @@ def admit(owner: str, parameter: Parameter, value: object) -> Tree:
             f"{owner}: `{parameter.name}` must be a whole number that is known before tracing, but got {show(value)}. "
             "Pass it to the traced function as a static argument."
         )
-    array = isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, Tracer)
-    if isinstance(value, np.generic) or (lasts and array and value.ndim == 0):
-        value = value.item()
+    known = isinstance(value, np.generic) or (
+        lasts and isinstance(value, (np.ndarray, jax.Array)) and not isinstance(value, Tracer)
+    )
+    if known and getattr(value, "ndim", None) == 0:
+        value = value.item()  # type: ignore[attr-defined]
     if lasts and isinstance(value, float) and value.is_integer():
         value = int(value)
     value = whole(value) if counts else value

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, NonNegative, Positive, Real
+from gradxform._types import Array, NonNegative, Positive, Real
 from gradxform.schedules._exponential import exponential_decay
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import SHAPES, cosine, linear, path
@@ -46,7 +46,7 @@ def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_s
     return path(k, init_value, (lambda p: 1 - p**power, warmup_steps, peak_value))
 
 
-def _outlasts_the_warmup(warmup_steps: ArrayLike, decay_steps: ArrayLike) -> Mapping[str, Any]:
+def _outlasts_the_warmup(warmup_steps: float | Array, decay_steps: float | Array) -> Mapping[str, Any]:
     known = not any(isinstance(n, Tracer) for n in (warmup_steps, decay_steps))
     if known and decay_steps <= warmup_steps:
         raise HyperparameterError(
