@@ -11,7 +11,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, Range, Real, Value
-from gradxform.schedules._path import cosine, linear, path
+from gradxform.schedules._path import cosine, linear, path, real
 from gradxform.schedules._record import Duration, schedule
 
 Part = Annotated[Value, Range("[0, 1]")]
@@ -22,7 +22,7 @@ Divisor = Annotated[Value, Range("(0, inf]")]
 
 def _part(pct: float, steps: float | Array) -> float | Array:
     """A part of a number of steps, whole."""
-    return jnp.floor(pct * steps) if isinstance(steps, jax.Array) else int(pct * steps)
+    return jnp.floor(pct * real(steps)) if isinstance(steps, jax.Array) else int(pct * steps)
 
 
 def _one_part(name: str, **parts: object) -> None:
@@ -73,7 +73,8 @@ def linear_onecycle_schedule(
     up, down = _part(pct_start, transition_steps), _part(pct_final, transition_steps)
     rise = (linear, up, peak_value)
     fall = (linear, down - up, init)
-    tail = (linear, transition_steps - down, init / final_div_factor)
+    end = transition_steps if isinstance(down, int) else real(transition_steps)
+    tail = (linear, end - down, init / final_div_factor)
     return path(k, init, rise, fall, tail)
 
 

@@ -31,8 +31,10 @@ def real(x):
 
 def alike(k: Array, steps: float | Array) -> tuple[Array, float | Array]:
     """A count and a number of steps, to be subtracted and compared: whole numbers, which is exact, unless one of them is not."""
+    if isinstance(steps, int):
+        return k, capped(steps)
     if not isinstance(steps, jax.Array):
-        return k, capped(steps) if isinstance(steps, int) else steps
+        return real(k), steps
     if is_inexact(steps.dtype) or is_inexact(k.dtype):
         return real(k), real(steps)
     return k, jnp.minimum(steps.astype(promote(steps.dtype, jnp.int32)), INT32_MAX).astype(k.dtype)
