@@ -22,6 +22,7 @@ from gradxform.core._transformation import (
     extra_args_for,
     transformation,
 )
+from gradxform.core._trees import numbers_may_go
 
 
 class Chain(Spec):
@@ -108,7 +109,8 @@ class Chain(Spec):
                 updates, s = run[0](updates, states[0], params, **extra_args_for(run[0], extra))
                 new.append(s)
             else:
-                updates, states = _run.run_leaves(program, run, updates, states, params, extra)
+                with numbers_may_go():
+                    updates, states = _run.run_leaves(program, run, updates, states, params, extra)
                 new += states
         return updates, self.nest(iter(new))
 

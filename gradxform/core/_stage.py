@@ -21,6 +21,7 @@ from gradxform.core._labels import is_function
 from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen
+from gradxform.core._trees import numbers_may_go
 from gradxform.core._views import View
 
 
@@ -102,13 +103,15 @@ class Stage(Spec):
         return {}
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
-        if self.kernel.whole:
-            return _whole.run(self, updates, state, params, extra)
-        updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
+        with numbers_may_go():
+            if self.kernel.whole:
+                return _whole.run(self, updates, state, params, extra)
+            updates, (state,) = _run.run_leaves(self.program, (self,), updates, (state,), params, extra)
         return updates, state
 
     def init(self, params: Params) -> OptState:
-        return first_state(self, params)
+        with numbers_may_go():
+            return first_state(self, params)
 
     # ---- what is inside
 

@@ -21,6 +21,11 @@ UPDATES_AND_STATE = "(updates, state), as `update` returns. Write `updates, stat
 
 advance = jax.jit(lambda counts: [increment(t) for t in counts])
 """Clocks, each one update later, in one call."""
+numbers_may_go = functools.partial(jax.transfer_guard_host_to_device, "allow")
+"""A context in which hyperparameters, first states and what is done to counts go to the device, though `jax.transfer_guard` disallow it.
+
+They are meant to; one by one `jax.device_put` takes as long as the update of a leaf.
+"""
 
 DENSE = (
     "A sparse array is a gradient of a parameter that is sparse too, element by element of its data. For any other parameter make it "

@@ -6,6 +6,7 @@ from gradxform._types import OptState, Params
 from gradxform.core import GradientTransformation
 from gradxform.core._evaluate import evaluated
 from gradxform.core._transformation import check_transformation
+from gradxform.core._trees import numbers_may_go
 
 
 def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:
@@ -34,4 +35,5 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
     Raises   StructureError: what comes after the momentum does more than scale the updates, or two members of a chain declare something.
     """
     check_transformation(tx, "eval_params")
-    return evaluated(tx, state, params, lambda updates: updates)
+    with numbers_may_go():
+        return evaluated(tx, state, params, lambda updates: updates)

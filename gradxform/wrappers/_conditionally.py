@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +56,7 @@ def as_condition(x: ArrayLike, owner: str) -> ArrayLike:
     """A scalar flag or number as a boolean."""
     if np.shape(x) != () or (not hasattr(x, "dtype") and not isinstance(x, (bool, int, float))):
         raise StructureError(f"{owner} must return a boolean scalar, but returned {x!r:.200}.")
-    return x.astype(bool) if isinstance(x, jax.core.Tracer) else bool(x)
+    return x.astype(bool) if isinstance(x, jax.core.Tracer) else bool(jax.device_get(x))
 
 
 _ON_OFF_ON = join_schedules([constant_schedule(1.0), constant_schedule(0.0), constant_schedule(1.0)], [1, 3])
