@@ -191,7 +191,8 @@ def _told(name: str, ages: Mapping[str, Age], oldest: bool) -> str:
 def _of_a_round(piece: Piece) -> list[str]:
     """The fields that are the same after any number of complete rounds, as an unfinished mean and the number of gradients in it."""
     fields = piece.layout.fields if piece.layout is not None else {}
-    return [f for f in piece.fields if f in fields and fields[f].at and not {"step", "inner_step"} & {*names_of(fields[f].at)}]
+    at = {f: fields[f].at for f in piece.fields if f in fields}
+    return [f for f, value in at.items() if value is not None and not {"step", "inner_step"} & {*names_of(value)}]
 
 
 def _clock_of(pieces: Sequence[Piece]) -> Array | None:
