@@ -615,7 +615,7 @@ def test_a_schedule_that_cannot_be_traced_is_told_what_to_write(name, use):
 
 UNREAL = {
     "complex": lambda k: 0.1j,
-    "complex array": lambda k: 0.1j * k,
+    "complex array": lambda k: 0.1j * jnp.asarray(k, complex),
     "text": lambda k: "0.1",
     "nothing": lambda k: None,
     "list": lambda k: [0.1],
