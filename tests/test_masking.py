@@ -164,7 +164,7 @@ def test_functions_that_are_trees(kind):
         frozen = gx.selective_transform(gx.scale(5.0), freeze_mask=function)
         same(update(frozen, grads, params), jax.tree.map(lambda g: g * (0 if g.ndim else 5), grads))
         decayed = update(gx.add_decayed_weights(1.0, mask=function), grads, params)
-        same(decayed, jax.tree.map(lambda g, p: g + p * (g.ndim > 0), grads, params))
+        same(decayed, jax.tree.map(lambda g, p: g + p * float(g.ndim > 0), grads, params))
         doubled = update(gx.scale_by_multiplier(jax.tree_util.Partial(numbers, 2.0)), grads, params)
         same(doubled, jax.tree.map(lambda g: 2 * g, grads))
 
