@@ -1,6 +1,7 @@
 """Flax: NNX keeps parameters in variables and hands states back in containers of its own; Linen may box them. Paths are the same."""
 
 import dataclasses
+import inspect
 import sys
 from typing import Annotated, NamedTuple
 
@@ -16,6 +17,8 @@ from gradxform.kernels import Axes, Field, Updates
 nnx = pytest.importorskip("flax.nnx")
 linen = pytest.importorskip("flax.linen")
 pytestmark = pytest.mark.fast
+as_pure = nnx.as_pure if hasattr(nnx, "as_pure") else nnx.pure  # under its older name
+WAYS = [{"graph": True}, {"graph": False}] if "graph" in inspect.signature(nnx.Optimizer).parameters else [{}]
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)
 DECAY = {"*/bias": False, "default": True}
 
@@ -40,7 +43,7 @@ def loss(model):
 
 
 def arrays(model):
-    return nnx.as_pure(nnx.state(model, nnx.Param))
+    return as_pure(nnx.state(model, nnx.Param))
 
 
 NAMES = [
@@ -52,7 +55,7 @@ NAMES = [
 
 def test_paths_are_those_of_the_plain_dictionary():
     state = nnx.state(Net(), nnx.Param)
-    for tree in (state, Net(), nnx.as_pure(state), nnx.to_pure_dict(state)):
+    for tree in (state, Net(), as_pure(state), nnx.to_pure_dict(state)):
         assert paths(tree) == NAMES
     boxes = {"kernel": linen.Partitioned(jnp.ones((4, 3)), ("a", None)), "bias": linen.LogicallyPartitioned(jnp.ones(3), ("b",))}
     assert paths(boxes) == ["bias", "kernel"]
@@ -96,7 +99,7 @@ def test_patterns_written_for_linen_fit(kind):
     state = tx.init(params)
     for _ in range(2):
         grads = nnx.grad(loss)(model)
-        updates, state = tx.update(nnx.to_pure_dict(nnx.as_pure(nnx.state(grads, nnx.Param))), state, params)
+        updates, state = tx.update(nnx.to_pure_dict(as_pure(nnx.state(grads, nnx.Param))), state, params)
         params = gx.apply_updates(params, updates)
         optimizer.update(model, grads)
         jax.tree.map(np.testing.assert_array_equal, nnx.to_pure_dict(nnx.state(model, nnx.Param)), params)
@@ -136,16 +139,16 @@ HANDED_BACK = {
 }
 
 
-@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("way", WAYS, ids=str)
 @pytest.mark.parametrize("kind", HANDED_BACK)
-def test_states_come_back_in_other_containers(kind, graph):
+def test_states_come_back_in_other_containers(kind, way):
     tx, model = HANDED_BACK[kind](), Net()
-    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param, graph=graph)
+    optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param, **way)
     params = arrays(model)
     state = tx.init(params)
     for _ in range(3):
         grads = nnx.grad(loss)(model)
-        updates, state = tx.update(nnx.as_pure(nnx.state(grads, nnx.Param)), state, params)
+        updates, state = tx.update(as_pure(nnx.state(grads, nnx.Param)), state, params)
         params = gx.apply_updates(params, updates)
         optimizer.update(model, grads)
         jax.tree.map(np.testing.assert_array_equal, arrays(model), params)
@@ -220,7 +223,7 @@ def test_a_checkpoint_moves_between_linen_and_nnx(name, boxed):
     close = lambda a, b: jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6), a, b)
     close(nnx.to_pure_dict(nnx.state(model, nnx.Param)), linen.unbox(params))
 
-    back = gx.transfer_state(tx, nnx.as_pure(optimizer.opt_state), tx, params)
+    back = gx.transfer_state(tx, as_pure(optimizer.opt_state), tx, params)
     assert not back.fresh
     assert not back.dropped
     assert jax.tree.structure(back.state) == jax.tree.structure(state)
