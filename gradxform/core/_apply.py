@@ -30,7 +30,8 @@ def apply_updates(params: Params, updates: Updates) -> Params:
     Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once.
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Source   Optax.
-    Differs  Optax broadcasts a (3,) parameter with a (3, 1) update to (3, 3); here that is an error.
+    Differs  Optax broadcasts a (3,) parameter with a (3, 1) update to (3, 3); here that is an error. Transformations give a parameter of
+             whole numbers the update 0, so that it stays; Optax adds fractions and truncates.
     Raises   StructureError, with the path: structures or shapes differ.
     """
     return add_leaves("apply_updates", params, updates, lambda i, p, u: add_update(p, u))
