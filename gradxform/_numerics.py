@@ -67,7 +67,9 @@ def mixing(*xs: Tree) -> contextlib.AbstractContextManager[None]:
 
     Where all are of one real dtype, promotion stays as it is configured.
     """
-    dtypes = {widen(x.dtype) for x in jax.tree.leaves(xs) if hasattr(x, "dtype") and is_inexact(x.dtype)}
+    dtypes = {
+        widen(x.dtype) for x in jax.tree.leaves(xs) if isinstance(x, (jax.Array, np.ndarray, np.generic)) and is_inexact(x.dtype)
+    }
     alone = len(dtypes) <= 1 and not any(jnp.issubdtype(d, jnp.complexfloating) for d in dtypes)
     return contextlib.nullcontext() if alone else jax.numpy_dtype_promotion("standard")
 

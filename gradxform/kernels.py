@@ -43,10 +43,9 @@ Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [
               `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static whole number from 1 or 0. Without a range
               it is static.
 Holes         a leaf may be absent: None, or a `MaskedNode`. `is_gap` tells; `is_array` tells a leaf with inexact numbers from the rest.
-Whole numbers among the updates are a gradient, and a kernel sees them as floats, in the dtype of the parameter if that is known. A
-              parameter of whole numbers is left alone: no kernel sees it, and its update is 0 in its dtype, where Optax truncates. What
-              a parameter is, `params` say, or else what a state in the same run of stages keeps for it; if neither does, it is taken
-              for a float.
+Whole numbers among the updates are a gradient; a kernel sees them as floats, in the dtype of the parameter if that is known. A parameter
+              of whole numbers is left alone: no kernel sees it, and its update is 0 in its dtype, where Optax truncates. What a
+              parameter is, `params` say, or else what a state in the same run of stages keeps for it; else it is taken for a float.
 Wrappers      are kernels of trees, with transformations inside (`wrapper`):
 
     >>> from typing import Annotated
