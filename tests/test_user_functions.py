@@ -97,17 +97,19 @@ USES = {  # name -> (f -> numbers that depend on f(x)); f is called with numbers
     ),
     "add_regularizer(f)": lambda f: update(gx.add_regularizer(lambda p: jnp.sum(f(p)), 0.5)),
     "add_regularizer(f, whole_tree)": lambda f: update(gx.add_regularizer(lambda p: f(bowl(0.0, p)), 0.5, whole_tree=True)),
-    "a schedule": lambda f: update(gx.adam(lambda k: 0.1 * f(1.0 + k))),
-    "a schedule for a decay": lambda f: update(gx.add_decayed_weights(lambda k: f(1.0 + k))),
-    "an injected schedule": lambda f: update(gx.inject_hyperparams(gx.sgd)(lambda k: f(1.0 + k))),
+    "a schedule": lambda f: update(gx.adam(lambda k: 0.1 * f(1.0 + jnp.float32(k)))),
+    "a schedule for a decay": lambda f: update(gx.add_decayed_weights(lambda k: f(1.0 + jnp.float32(k)))),
+    "an injected schedule": lambda f: update(gx.inject_hyperparams(gx.sgd)(lambda k: f(1.0 + jnp.float32(k)))),
     "an injected factory": lambda f: update(gx.inject_hyperparams(lambda rate: gx.sgd(f(rate)))(rate=0.1)),
     "masked(..., f)": lambda f: update(gx.masked(gx.scale(3.0), as_mask(lambda x: f(x) - 1.5))),
     "adamw(mask=f)": lambda f: update(gx.adamw(0.1, weight_decay=0.5, mask=as_mask(lambda x: f(x) - 1.5))),
     "partition(..., f)": lambda f: update(
         gx.partition({"a": gx.scale(2.0), "b": gx.scale(3.0)}, lambda path, x: "a" if f(1.0) > 1.5 else "b")
     ),
-    "conditionally_transform(..., f)": lambda f: update(gx.conditionally_transform(gx.scale(3.0), lambda k: f(1.0 + k) > 1.5)),
-    "conditionally_mask(..., f)": lambda f: update(gx.conditionally_mask(gx.scale(3.0), lambda k: f(1.0 + k) > 1.5)),
+    "conditionally_transform(..., f)": lambda f: update(
+        gx.conditionally_transform(gx.scale(3.0), lambda k: f(1.0 + jnp.float32(k)) > 1.5)
+    ),
+    "conditionally_mask(..., f)": lambda f: update(gx.conditionally_mask(gx.scale(3.0), lambda k: f(1.0 + jnp.float32(k)) > 1.5)),
     "stateless(f)": lambda f: update(gx.stateless(lambda g, p: jax.tree.map(f, g))),
     "stateless_with_tree_map(f)": lambda f: update(gx.stateless_with_tree_map(lambda g, p: f(g))),
     "snapshot(f)": lambda f: gx.snapshot("it", lambda g: f(bowl(0.0, g))).update(GRADS, gx.snapshot("it", f).init(jnp.ones(())))[1],
