@@ -115,7 +115,8 @@ def clip_elements(x: Array, most: Array | float) -> Array:
     if not jnp.iscomplexobj(x):
         return jnp.clip(x, -most, most)
     size = jnp.abs(x)
-    return x * jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
+    factor = jnp.where(size > most, most / jnp.where(size > 0, size, 1), 1)
+    return by_parts(lambda part: part * factor, x)
 
 
 def sum_sq(x: Array) -> Array:

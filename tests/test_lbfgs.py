@@ -139,7 +139,7 @@ def test_complex_is_two_reals(x64):  # optax #1141, #1142
 
     tx = gx.lbfgs(linesearch=gx.scale_by_backtracking_linesearch(20))
     complex_way, real_way = way(tx, f, z), way(tx, lambda x: f(jax.lax.complex(x[0], x[1])), jnp.stack([z.real, z.imag]))
-    np.testing.assert_allclose(complex_way, real_way[:, 0] + 1j * real_way[:, 1], rtol=1e-7)
+    np.testing.assert_allclose(complex_way, np.asarray(real_way[:, 0]) + 1j * np.asarray(real_way[:, 1]), rtol=1e-7)
 
 
 def test_inside_partition(x64):  # optax #1649

@@ -23,7 +23,8 @@ def projection_non_negative(tree: Tree) -> Tree:
     Differs  no.
     Raises   StructureError: a leaf is complex.
     """
-    return jax.tree.map(jax.nn.relu, real_tree("projection_non_negative", tree))
+    numbers = lambda x: jnp.asarray(x, jnp.int32) if jnp.result_type(x) == jnp.bool_ else x
+    return jax.tree.map(lambda x: jax.nn.relu(numbers(x)), real_tree("projection_non_negative", tree))
 
 
 def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:

@@ -59,8 +59,8 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
     """
     to_a, to_x = _unit(a), _unit(x)
     direction = _shrunk(a, to_a)
-    step = trees.vdot(direction, _shrunk(x, to_x)) / _square(direction)
-    return jax.tree.map(lambda x, a: like(times(step * a, to_x), x), x, direction)
+    step = over(trees.vdot(direction, _shrunk(x, to_x)), _square(direction))
+    return jax.tree.map(lambda x, a: like(times(trees.scale(step, a), to_x), x), x, direction)
 
 
 def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
@@ -114,5 +114,6 @@ def _moved(x: Tree, a: Tree, b: Array, amount: Callable[[Array], Array]) -> Tree
     to_a = _unit(a)
     direction, b = _shrunk(a, to_a), over(b, to_a)
     to_x = jnp.maximum(_unit(x), power_of_two(jnp.abs(b)))
-    step = amount(over(b, to_x) - trees.vdot(direction, _shrunk(x, to_x))) / _square(direction)
-    return jax.tree.map(lambda x, a: like(as_wide(x) + times(step * a, to_x), x), x, direction)
+    missing = trees.sub(over(b, to_x), trees.vdot(direction, _shrunk(x, to_x)))
+    step = over(amount(missing), _square(direction))
+    return jax.tree.map(lambda x, a: like(trees.add(as_wide(x), times(trees.scale(step, a), to_x)), x), x, direction)
