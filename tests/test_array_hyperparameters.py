@@ -402,7 +402,7 @@ class TestInTheState:
 
     @pytest.mark.fast
     def test_a_whole_number_in_the_state_is_set_to_whole_numbers(self):
-        tx = gx.inject_hyperparams(lambda steps: gx.scale(1.0 * steps))(steps=jnp.int32(3))
+        tx = gx.inject_hyperparams(lambda steps: gx.scale(steps.astype(jnp.float32)))(steps=jnp.int32(3))
         state = tx.init(PARAMS)
         assert int(gx.set_hyperparams(tx, state, steps=4.0)[1].hyperparams["steps"]) == 4
         with pytest.raises(gx.HyperparameterError, match="`steps` in the state is a whole number"):

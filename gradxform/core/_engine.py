@@ -24,7 +24,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef
+from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef, Updates
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
@@ -293,7 +293,7 @@ class Undeclared:
         self.refuse()
 
 
-def returned(kernel: Kernel, out: Tree) -> tuple[Array, OptState]:
+def returned(kernel: Kernel, out: Tree) -> tuple[Updates, OptState]:
     """What a kernel returned, checked to be an update and a state."""
     fields = kernel.layout.cls._fields if kernel.layout.cls else ()
     if isinstance(out, tuple) and len(out) == 2 and all(hasattr(out[1], name) for name in fields):
