@@ -57,7 +57,7 @@ def _promotable(dtype: np.dtype) -> np.dtype:
 def result_dtype(*xs: ArrayLike | DType) -> np.dtype:
     """The dtype that the standard promotion gives to what is computed of these values."""
     strong = {getattr(x, "dtype", None) for x in xs if not getattr(x, "weak_type", False)} - {None}
-    held = lambda x: _promotable(x.dtype) if getattr(x, "dtype", None) in strong else x
+    held = lambda x: _promotable(jax.dtypes.canonicalize_dtype(x.dtype)) if getattr(x, "dtype", None) in strong else x
     with jax.numpy_dtype_promotion("standard"):
         return jnp.result_type(*(map(held, xs) if len(strong) > 1 else xs))
 
