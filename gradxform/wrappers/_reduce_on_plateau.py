@@ -12,7 +12,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, real_part, widen
-from gradxform._types import Array, Bound, Field, NonNegative, Params, Range, Shared, Unit, Value
+from gradxform._types import Array, ArrayLike, Bound, Field, NonNegative, Params, Range, Shared, Unit, Value
 from gradxform.core import wrapper
 from gradxform.core._holes import dtype_of, is_array
 from gradxform.registry import transform
@@ -43,19 +43,24 @@ class ReduceLROnPlateauState(NamedTuple):
     avg_value: Annotated[Shared, _of_values(0.0), Field(constant=True)]
 
 
+def _real(x: ArrayLike) -> Array:
+    """A count, or a number to compare it with, which may be a schedule's and infinite."""
+    return jnp.asarray(x, jnp.float32)
+
+
 def _judged(s, value, factor, patience, rtol, atol, cooldown, min_scale):
     """The state after a complete mean."""
     # Where best is infinite, rtol |best| is not a number or says nothing.
     margin = jnp.where(jnp.isfinite(s.best_value), rtol * jnp.abs(s.best_value) + atol, 0)
     better, cooling = value < s.best_value - margin, s.cooldown_count > 0
     misses = jnp.where(better, 0, increment(s.plateau_count))
-    reduce = ~cooling & ~better & (misses >= patience)
+    reduce = ~cooling & ~better & (_real(misses) >= _real(patience))
     scale = jnp.maximum(jnp.where(reduce, s.scale * factor, s.scale), min_scale)
     return s._replace(
         scale=jnp.where(cooling, s.scale, scale),
         best_value=jnp.where(better, value, s.best_value),
         plateau_count=jnp.where(cooling | reduce, 0, misses),
-        cooldown_count=jnp.where(cooling, s.cooldown_count - 1, jnp.where(reduce, cooldown, 0)),
+        cooldown_count=jnp.where(cooling, s.cooldown_count - 1, jnp.where(reduce, _real(cooldown).astype(jnp.int32), 0)),
         count=jnp.zeros_like(s.count),
         avg_value=jnp.zeros_like(s.avg_value),
     )
@@ -116,6 +121,6 @@ def reduce_on_plateau(
     waiting = s._replace(count=n, avg_value=mean)
     given = {"factor": factor, "patience": patience, "rtol": rtol, "atol": atol, "cooldown": cooldown, "min_scale": min_scale}
     judged = _judged(s, mean, **{name: c.number(name, x) for name, x in given.items()})
-    full = n == c.number("accumulation_size", accumulation_size)
+    full = _real(n) == _real(c.number("accumulation_size", accumulation_size))
     new = jax.tree.map(lambda a, b, old: jnp.where(full, a, b).astype(old.dtype), judged, waiting, s)
     return c.map(_scaled, g, scale=new.scale), new
