@@ -191,7 +191,7 @@ class TestForms:
     ((0,), (1,), False),
 ])  # fmt: skip
 def test_what_fits_a_leaf_does_not_enlarge_it(shape, leaf, fits):
-    rates, p = jnp.arange(np.prod(shape)).reshape(shape) + 1.0, jnp.ones(leaf)
+    rates, p = jnp.asarray(np.arange(1, np.prod(shape) + 1).reshape(shape), jnp.float32), jnp.ones(leaf)
     tx = gx.sgd(rates)
     if fits:
         expected = -np.broadcast_to(np.reshape(rates, shape[max(len(shape) - len(leaf), 0) :]), leaf)
@@ -202,11 +202,11 @@ def test_what_fits_a_leaf_does_not_enlarge_it(shape, leaf, fits):
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("bad", [[0.1, 1.5], [0.1, np.nan], [-0.1, 0.5], [[0.5], [np.inf]]])
+@pytest.mark.parametrize("bad", [[0.1, 1.5], [0.1, np.nan], [-1.5, 0.5], [[0.5], [np.inf]]])
 def test_ranges_hold_at_every_element(bad):
     for make in (gx.adam, gx.inject_hyperparams(gx.adam)):
         with pytest.raises(
-            gx.HyperparameterError, match=r"(?s)adam.*: `b1` must be a number, an array or a schedule in \[0, 1.*out of range"
+            gx.HyperparameterError, match=r"(?s)adam.*: `b1` must be a number, an array or a schedule in .*out of range"
         ):
             make(0.1, b1=jnp.array(bad))
 
@@ -334,7 +334,8 @@ def test_an_injected_optimizer_is_flattened():
             tx = gx.inject_hyperparams(factory)(learning_rate=rate)
             same(run(gx.flatten(tx)), run(tx))
     for theirs in (gx.inject_hyperparams(optax.adam)(1e-3), gx.chain(optax.scale_by_adam(), gx.scale(-1e-3))):
-        same(run(gx.flatten(theirs)), run(gx.adam(1e-3)))  # elementwise at the caller's word
+        with jax.numpy_dtype_promotion("standard"):  # for Optax
+            same(run(gx.flatten(theirs)), run(gx.adam(1e-3)))  # elementwise at the caller's word
     with pytest.raises(gx.StructureError, match="flatten: scale_by_trust_ratio"):
         gx.flatten(gx.inject_hyperparams(gx.lamb)(1e-3))
 
@@ -348,7 +349,7 @@ def test_a_flattened_optimizer_is_not_given_an_array_later():
 
 
 UNFIT = [  # changes of what is in the state, and what the error says
-    ({"b1": 1.5}, r"`b1` must be .* in \[0, 1.*, but got 1.5"),
+    ({"b1": 1.5}, "`b1` must be .*, but got 1.5"),
     ({"b1": np.nan}, "`b1` must be"),
     ({"b1": "fast"}, "`b1` must be"),
     ({"b1": 1j}, "`b1` must be"),

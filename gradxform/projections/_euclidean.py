@@ -59,7 +59,7 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
     """
     to_a, to_x = _unit(a), _unit(x)
     direction = _shrunk(a, to_a)
-    step = over(trees.vdot(direction, _shrunk(x, to_x)), _square(direction))
+    step = over(jnp.asarray(trees.vdot(direction, _shrunk(x, to_x))), _square(direction))
     return jax.tree.map(lambda x, a: like(times(trees.scale(step, a), to_x), x), x, direction)
 
 
