@@ -81,7 +81,7 @@ def test_what_optax_broadcasts_is_the_same_here(name, argument, value):
     rate = {} if argument == "learning_rate" or "scale_by" in name else {"learning_rate": 0.1}
     takes_one = "learning_rate" in getattr(gx, name.split(".")[-1]).declaration.parameters
     given = (rate if takes_one else {}) | {argument: jnp.asarray(spread(value))}
-    with jax.numpy_rank_promotion("allow"):
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         theirs = run(made(optax, name, **given))
     same(theirs, run(made(gx, name, **given)), rtol=3e-4)
 
