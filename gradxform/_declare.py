@@ -19,7 +19,8 @@ import numpy as np
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Parameter, Tree, parameters_of, signature_of
+from gradxform._parameters import Parameter, parameters_of, signature_of
+from gradxform._types import Tree
 
 Made = TypeVar("Made")
 Bound = inspect.BoundArguments

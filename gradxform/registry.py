@@ -18,7 +18,7 @@ from gradxform._declare import advisers, declaration_of, declare
 from gradxform._docs import doc_lines, section
 from gradxform._errors import UnknownNameError
 from gradxform._lazy import load
-from gradxform._types import Parameter
+from gradxform._parameters import Parameter
 
 if TYPE_CHECKING:
     from gradxform.core._kernel import Lifted

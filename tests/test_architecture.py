@@ -23,7 +23,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
-    ["_lazy", "_optax_names", "_types", "_declare", "_errors", "_messages", "_numerics", "_docs"],
+    ["_lazy", "_optax_names", "_types", "_parameters", "_declare", "_errors", "_messages", "_numerics", "_docs"],
     ["tree", "tree_utils", "linear_algebra", "numerics"],
     ["core"],
     ["registry"],

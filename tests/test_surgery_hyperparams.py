@@ -299,7 +299,7 @@ def test_set_hyperparams_refuses():
         gx.set_hyperparams(tx, state, b1=0.5)
     with pytest.raises(gx.UnknownNameError, match="Did you mean 'eps'"):
         gx.set_hyperparams(tx, state, epsi=0.5)
-    with pytest.raises(gx.HyperparameterError, match=r"scale_by_adam: `b1` must be .* in \[0, 1\)"):
+    with pytest.raises(gx.HyperparameterError, match=r"scale_by_adam: `b1` must be .* in \(-1, 1\)"):
         gx.set_hyperparams(tx, state, **{"adam.b1": 1.5})
     with pytest.raises(gx.StructureError, match="get_hyperparams: expected a GradientTransformation"):
         gx.get_hyperparams(gx.adam, state)

@@ -24,7 +24,8 @@ import jax.numpy as jnp
 
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, OptState, Parameter, Tree, TreeDef, Updates
+from gradxform._parameters import Parameter
+from gradxform._types import Array, ArrayLike, DType, OptState, Tree, TreeDef, Updates
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, Protocol
 
 from gradxform._errors import MissingArgumentError
-from gradxform._types import Array, Extra, Hyper, Parameter, PerLeaf, Tree, parameters_of, remembered
+from gradxform._parameters import Parameter, parameters_of, remembered
+from gradxform._types import Array, Extra, Hyper, PerLeaf, Tree
 from gradxform.core._hyper import evaluate, is_schedule
 from gradxform.core._state import Layout
 from gradxform.core._transformation import GradientTransformation, GradientTransformationExtraArgs, frozen

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, Parameter, Range
+from gradxform._parameters import Parameter
+from gradxform._types import Array, Range
 from gradxform.distributed import _wire
 
 _THRESHOLD = Parameter("threshold", inspect.Parameter.empty, Range("(0, inf)"), is_data=True, keyword_only=False)

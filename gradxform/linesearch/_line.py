@@ -13,7 +13,8 @@ import numpy as np
 from gradxform import tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import is_inexact, promote, real_part, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Parameter, Params, Range, Tree, Updates
+from gradxform._parameters import Parameter
+from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Params, Range, Tree, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
 from gradxform.core._traced import Traced, compiled_loop

@@ -12,7 +12,8 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._numerics import is_inexact, result_dtype, round_to, widen
-from gradxform._types import Array, ArrayLike, DType, signature_of
+from gradxform._parameters import signature_of
+from gradxform._types import Array, ArrayLike, DType
 from gradxform.tree._leafwise import alike
 
 P = ParamSpec("P")

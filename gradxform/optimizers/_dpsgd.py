@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, ArrayLike, Hyper, Momentum, NonNegative, Real, check_arguments, parameters_of
+from gradxform._parameters import check_arguments, parameters_of
+from gradxform._types import Array, ArrayLike, Hyper, Momentum, NonNegative, Real
 from gradxform.core import GradientTransformationExtraArgs, chain
 from gradxform.transforms import differentially_private_aggregate, identity, scale_by_learning_rate, trace
 from gradxform.transforms._seed import seed_or_key

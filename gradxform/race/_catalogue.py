@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from gradxform import dialects, registry
 from gradxform._errors import UnknownNameError
-from gradxform._types import Parameter
+from gradxform._parameters import Parameter
 from gradxform.core import GradientTransformation
 
 if TYPE_CHECKING:

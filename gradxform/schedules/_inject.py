@@ -16,24 +16,8 @@ import numpy as np
 from gradxform._declare import bind, declaration_of
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, promote, real_part, round_to
-from gradxform._types import (
-    Array,
-    ArrayLike,
-    Clock,
-    DType,
-    Field,
-    Inner,
-    OptState,
-    Parameter,
-    Params,
-    Range,
-    Schedule,
-    Shared,
-    Tree,
-    check_arguments,
-    remembered,
-    unchecked,
-)
+from gradxform._parameters import Parameter, check_arguments, remembered, unchecked
+from gradxform._types import Array, ArrayLike, Clock, DType, Field, Inner, OptState, Params, Range, Schedule, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import dtype_of, flatten, is_array
 from gradxform.core._hyper import called, is_schedule, real_value

@@ -21,7 +21,8 @@ from jax.core import Tracer
 from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, is_inexact, promote
-from gradxform._types import Array, ArrayLike, Parameter, Range, Tree, Value, parameter_for, signature_of
+from gradxform._parameters import Parameter, parameter_for, signature_of
+from gradxform._types import Array, ArrayLike, Range, Tree, Value
 from gradxform.core._hyper import at_rank
 from gradxform.core._transformation import Named, frozen, show
 from gradxform.schedules._path import real

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
-from gradxform._types import Array, ArrayLike, Hyper, OptState, Parameter, Updates
+from gradxform._parameters import Parameter
+from gradxform._types import Array, ArrayLike, Hyper, OptState, Updates
 from gradxform.core import GradientTransformation
 from gradxform.core._hyper import at_rank, evaluate, fits, is_schedule
 from gradxform.core._parts import Known, Labels, walk

@@ -12,7 +12,8 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, ArrayLike, OptState, check_arguments, parameters_of
+from gradxform._parameters import check_arguments, parameters_of
+from gradxform._types import Array, ArrayLike, OptState
 from gradxform.core import GradientTransformation
 from gradxform.core._parts import Known, Part, joined, parts_of
 from gradxform.core._transformation import check_transformation

@@ -13,7 +13,8 @@ import numpy as np
 
 from gradxform._errors import StructureError, UnknownNameError
 from gradxform._numerics import round_to
-from gradxform._types import Array, OptState, Params, check_arguments, parameters_of
+from gradxform._parameters import check_arguments, parameters_of
+from gradxform._types import Array, OptState, Params
 from gradxform.core import GradientTransformation
 from gradxform.core._kernel import names_of
 from gradxform.core._labels import suggest

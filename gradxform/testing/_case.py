@@ -15,7 +15,8 @@ import numpy as np
 from gradxform import registry
 from gradxform._declare import declaration_of
 from gradxform._errors import GradxformError, HyperparameterError
-from gradxform._types import Array, DType, Hyper, OptState, Parameter, Params, Shape, Tree, Updates
+from gradxform._parameters import Parameter
+from gradxform._types import Array, DType, Hyper, OptState, Params, Shape, Tree, Updates
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
 from gradxform.core._masking import Partition

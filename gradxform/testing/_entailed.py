@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from gradxform import registry
-from gradxform._types import Hyper, OptState, Parameter, Tree, Updates
+from gradxform._parameters import Parameter
+from gradxform._types import Hyper, OptState, Tree, Updates
 from gradxform.core._chain import Chain
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import frozen

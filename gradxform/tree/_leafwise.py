@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._numerics import result_dtype, round_to, widen
-from gradxform._types import Array, ArrayLike, Tree, signature_of
+from gradxform._parameters import signature_of
+from gradxform._types import Array, ArrayLike, Tree
 
 P = ParamSpec("P")
 

@@ -1,0 +1,174 @@
+"""Arguments as a signature declares them: range, choices, parts, and the check of a value."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import dataclasses
+import functools
+import inspect
+import math
+import typing
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._errors import HyperparameterError
+from gradxform._messages import brief
+from gradxform._types import READS_CLOCK, PerLeaf, Range
+
+P = ParamSpec("P")
+Made = TypeVar("Made")
+_checked: contextvars.ContextVar[bool] = contextvars.ContextVar("checked", default=True)
+
+
+@contextlib.contextmanager
+def unchecked() -> Iterator[None]:
+    """Let every value pass, as one does that is traced: a schedule's, for one."""
+    token = _checked.set(False)
+    try:
+        yield
+    finally:
+        _checked.reset(token)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One argument of a kernel, optimizer or schedule, as its signature declares it."""
+
+    name: str
+    default: object
+    range: Range | None
+    is_data: bool
+    keyword_only: bool
+    nullable: bool = False
+    choices: tuple[object, ...] = ()
+    parts: tuple[Parameter, ...] = ()
+    per_leaf: PerLeaf | None = None
+    reads_clock: bool = False
+    functions: bool = False
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+    def check(self, owner: str, value: object) -> None:
+        """Raise `HyperparameterError` unless `value` is in range, or one of the choices. Tracers and schedules pass."""
+        if not _checked.get():
+            return
+        if self.choices and not any(value is x or (type(value) is type(x) and value == x) for x in self.choices):
+            raise HyperparameterError(
+                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {brief(value)}."
+            )
+        if self.parts and not (value is None and self.nullable):
+            self._check_parts(owner, value)
+        if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default or (value is None and self.nullable):
+            return
+        if callable(value) and (self.is_data or self.functions):
+            return
+        problem = _problem(value, self)
+        if problem:
+            hint = " The parameters are for `init`." if isinstance(value, (dict, list, tuple)) else ""
+            kinds = "a number, an array or a schedule" if self.is_data else "a whole number"
+            raise HyperparameterError(
+                f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {brief(value)} ({problem}).{hint}"
+            )
+
+    def _check_parts(self, owner: str, value: object) -> None:
+        if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
+            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {brief(value)}.")
+        for part, x in zip(self.parts, value, strict=True):
+            if part.is_data and callable(x) and not part.functions:
+                raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
+            part.check(owner, x)
+
+
+def _problem(value: object, parameter: Parameter) -> str:
+    assert parameter.range is not None
+    if isinstance(value, (bool, np.bool_)):
+        return "a flag, not a number"
+    if not parameter.is_data:
+        whole = isinstance(value, (int, np.integer))
+        return "" if whole and value in parameter.range else "out of range" if whole else f"a {type(value).__name__}"
+    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+        return f"a {type(value).__name__}"
+    if np.iscomplexobj(value):
+        return "complex"
+    if isinstance(value, (np.ndarray, jax.Array)) and not any(jnp.issubdtype(value.dtype, kind) for kind in (np.number, np.bool_)):
+        return f"of dtype {value.dtype}"
+    x = np.asarray(value).astype(float)
+    ends = (float(x.min()), float(x.max())) if x.size else ()  # of an interval every element is inside if these are
+    wrong = [e for e in ends if math.isnan(e) or e not in parameter.range]
+    return "" if not wrong else f"{wrong[0]:g} is out of range" if x.ndim else "out of range"
+
+
+def _annotation(hint: object) -> tuple[object, Range | None]:
+    """The bare type and the range of a type hint, looking through `| None`."""
+    for candidate in (hint, *(() if typing.get_origin(hint) is tuple else typing.get_args(hint))):
+        if typing.get_origin(candidate) is Annotated:
+            base, *marks = typing.get_args(candidate)
+            for mark in marks:
+                if isinstance(mark, Range):
+                    return base, mark
+    return hint, None
+
+
+def _choices(hint: object) -> tuple[object, ...]:
+    """The values that a `Literal` lists."""
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def remembered(f: Callable[P, Made]) -> Callable[P, Made]:
+    """f, which says something of a function, once for each; what it says must not hold that function, and dies with it."""
+    said: weakref.WeakKeyDictionary[Any, dict[Any, Made]] = weakref.WeakKeyDictionary()
+
+    @functools.wraps(f)
+    def once(*args: P.args, **kwargs: P.kwargs) -> Made:
+        key = (args[1:], *kwargs.items())
+        try:
+            return said[args[0]][key]
+        except (KeyError, TypeError):
+            made = f(*args, **kwargs)
+        with contextlib.suppress(TypeError):  # it cannot be hashed, or not be referred to weakly
+            said.setdefault(args[0], {})[key] = made
+        return made
+
+    return once
+
+
+signature_of = remembered(inspect.signature)  # read when a function is first called, not when it is defined
+
+
+@remembered
+def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Parameter]:
+    """The declared arguments of `fn`, without its first `skip`."""
+    hints = typing.get_type_hints(fn.func if isinstance(fn, functools.partial) else fn, include_extras=True)
+    arguments = list(inspect.signature(fn).parameters.values())[skip:]
+    return {p.name: parameter_for(p.name, hints.get(p.name), p.default, p.kind is p.KEYWORD_ONLY) for p in arguments}
+
+
+def parameter_for(name: str, hint: object, default: object = inspect.Parameter.empty, keyword_only: bool = False) -> Parameter:
+    """An argument of that annotation."""
+    base, interval = _annotation(hint)
+    is_data, inside = interval is not None and base is not int, typing.get_args(hint)
+    parts = ()
+    if typing.get_origin(hint) is tuple and Ellipsis not in inside:
+        parts = tuple(parameter_for(f"{name}[{i}]", x) for i, x in enumerate(inside))
+    marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
+    per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
+    nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
+    functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
+    return Parameter(
+        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions
+    )
+
+
+def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, object]) -> None:
+    for name, value in values.items():
+        if name in parameters:
+            parameters[name].check(owner, value)
