@@ -244,7 +244,7 @@ def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:
         ps = take("`params`", p) if "params" in stage.kernel.needs else Undeclared(stage.kernel.name)
         inside = Context(stage.kernel.name, c.t, extras, sample, dtype)
         wide = [_up(x) for x in gs]
-        with mixing(wide, record, ps):
+        with mixing(wide, record, ps if isinstance(ps, list) else None):
             out = kernel(wide, record, ps, inside, **hypers(stage, layout.completed(c.state)))
         u, new = returned(stage.kernel, out)
         for f, xs in fields.items():
