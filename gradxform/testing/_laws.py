@@ -79,16 +79,20 @@ def expect(holds: ArrayLike, message: str) -> None:
         raise LawBroken(message)
 
 
+HALF_PLACE = 2.0**-24
+
+
 def agree(a: Tree, b: Tree, rtol: float, atol: float) -> bool:
     """Whether the leaves of two trees agree."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     return all(_gap(_comparable(x), _comparable(y), rtol, atol) is None for x, y in pairs)
 
 
-def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-6) -> None:
+def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-4) -> None:
     """Leaves of two trees agree; the message names the first that does not, and by how much.
 
-    `atol` is in units of the leaf's largest element, so that small updates are compared as strictly as large ones.
+    `atol` is in units of the leaf's largest element, so that small updates are compared as strictly as large ones; but where it is not
+    0, half a last place of 1 is allowed as well, as an update may be a difference of parameters, which has their rounding.
     """
     pairs = zip(jax.tree_util.tree_flatten_with_path(a)[0], jax.tree_util.tree_flatten_with_path(b)[0], strict=True)
     for (path, x), (_, y) in pairs:
@@ -102,7 +106,7 @@ def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-6) ->
 def _gap(x: np.ndarray, y: np.ndarray, rtol: float, atol: float) -> float | None:
     """By how much two arrays differ, if they do."""
     size = np.max(np.abs(y), initial=0, where=np.isfinite(y))
-    close = np.allclose(x, y, rtol=rtol, atol=atol * size, equal_nan=True)
+    close = np.allclose(x, y, rtol=rtol, atol=atol * size + (HALF_PLACE if atol and x.dtype.itemsize <= 4 else 0), equal_nan=True)
     return None if close else float(np.max(np.abs(x - y)))
 
 
