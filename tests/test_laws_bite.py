@@ -202,7 +202,8 @@ def of_one_dtype_but_wide(g, s, p):
 
 
 def promoting(g, s, p):
-    return jax.tree.map(lambda x: x.astype(jnp.result_type(*jax.tree.leaves(g))), g), s
+    with jax.numpy_dtype_promotion("standard"):
+        return jax.tree.map(lambda x: x.astype(jnp.result_type(*jax.tree.leaves(g))), g), s
 
 
 def real_only(g, s, p):

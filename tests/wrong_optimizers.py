@@ -60,7 +60,7 @@ def sgd_reference(learning_rate=RATE, **_):
 
 def direction(mu, nu, t, rate):
     """Adam's update of its averages after t updates."""
-    t = t.astype(jnp.float32)
+    t = t.astype(nu.dtype)
     return -rate * (mu / (1 - B1**t)) / (jnp.sqrt(nu / (1 - B2**t)) + EPS)
 
 
@@ -169,7 +169,7 @@ def ahead(g, mu, nu, t, rate):
 
 def without_eps(g, mu, nu, t, rate):
     _, mu, nu = right_leaf(g, mu, nu, t, rate)
-    t = t.astype(jnp.float32)
+    t = t.astype(nu.dtype)
     return -rate * (mu / (1 - B1**t)) / jnp.sqrt(nu / (1 - B2**t)), mu, nu
 
 
