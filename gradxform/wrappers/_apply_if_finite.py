@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform._numerics import result_dtype
 from gradxform._types import Field, Inner, Shared
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._update_if import update_if
@@ -48,6 +49,7 @@ def apply_if_finite(g, s, p, c, inner: GradientTransformation, max_consecutive_e
     finite = functools.reduce(jnp.logical_and, [jnp.all(jnp.isfinite(x)) for x in c.trees.arrays], jnp.asarray(True))
     errors = jnp.where(finite, 0, safe_increment(s.notfinite_count))
     total = jnp.where(finite, s.total_notfinite, safe_increment(s.total_notfinite))
-    accepted = finite | (errors > max_consecutive_errors)
+    dtype = result_dtype(errors, max_consecutive_errors)  # infinity is a limit too
+    accepted = finite | (errors.astype(dtype) > jnp.asarray(max_consecutive_errors, dtype))
     u, inner_state = update_if(accepted, inner, g, s.inner_state, p)
     return u, s._replace(notfinite_count=errors, last_finite=finite, total_notfinite=total, inner_state=inner_state)
