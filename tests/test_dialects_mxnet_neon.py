@@ -304,7 +304,7 @@ ERRORS = [
         "mxnet.lbsgd: `warmup_strategy` must be one of 'linear', 'power2', 'sqrt', 'lars', but got 'cubic'.",
     ),
     (mxnet.lbsgd, {"batch_scale": 0}, "mxnet.lbsgd: `batch_scale` must be a whole number in [1, inf), but got 0"),
-    (neon.rmsprop, {"learning_rate": -1.0}, "neon.rmsprop: `learning_rate` must be"),
+    (neon.rmsprop, {"learning_rate": float("nan")}, "neon.rmsprop: `learning_rate` must be"),
     (neon.adam, {"gradient_clip_norm": falling}, "neon.adam: `gradient_clip_norm` must be a number or None, but got the schedule"),
     (
         neon.gradient_descent_momentum,

@@ -105,6 +105,7 @@ CASES = [*registered(), *(pytest.param(case, marks=pytest.mark.fast) for case in
 WRONG_IN_OPTAX = {
     "adan": "pull request 1715: 1 - b2 stands for b2",
     "scale_by_adan": "pull request 1715: 1 - b2 stands for b2",
+    "scale_by_lbfgs": "it keeps pairs of negative curvature, which gradients that are drawn make",
     "rprop": "pull request 1725: its update is one step late",
     "scale_by_rprop": "pull request 1725: its update is one step late",
 }

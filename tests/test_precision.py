@@ -131,7 +131,7 @@ class TestStochasticRound:
         y = gx.stochastic_round(x, jnp.float32, KEY)
         assert y.dtype == jnp.float32
         assert 0.2 < float((y > 1).mean()) < 0.3
-        z = gx.stochastic_round(x + 1j * x, jnp.complex64, KEY)
+        z = gx.stochastic_round(jax.lax.complex(x, x), jnp.complex64, KEY)
         assert z.dtype == jnp.complex64
         assert (z.real != z.imag).any()
         for dtype in NARROW:  # not rounded to float32 first: the fraction is 2^-11

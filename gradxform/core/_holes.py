@@ -66,7 +66,7 @@ def on_the_mesh_of(params: Params, state: OptState) -> OptState:
 
 def _put(x: Array, sharding: NamedSharding) -> Array:
     """An array on these devices, of which other processes may have some."""
-    if not is_key(x):
+    if not is_key(x) or sharding.is_fully_addressable:
         return jax.device_put(x, sharding)
     return jax.random.wrap_key_data(jax.device_put(jax.random.key_data(x), sharding), impl=jax.random.key_impl(x))
 

@@ -14,7 +14,18 @@ from gradxform._errors import LabelError, StructureError
 from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
-from gradxform.core._engine import Common, Context, Program, Row, Shape, chosen_engine, in_groups, program_for, record_for
+from gradxform.core._engine import (
+    Common,
+    Context,
+    Program,
+    Row,
+    Shape,
+    chosen_engine,
+    in_groups,
+    program_for,
+    record_for,
+    wide_number,
+)
 from gradxform.core._first import as_declared
 from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
@@ -100,7 +111,7 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
             new = {f: getattr(record, f) for f in old}
         for name, law in laws.items():
             if law is not None:
-                new[name] = law(old[name], c, **named(law, hyper))
+                new[name] = law(wide_number(old[name]), c, **named(law, hyper))
     return {f: x if x is old[f] else _stored(stage, f, x, old[f]) for f, x in new.items()}, seen
 
 

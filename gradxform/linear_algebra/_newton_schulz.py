@@ -54,6 +54,7 @@ def newton_schulz(
     tall = x.shape[-2] > x.shape[-1]
     x = adjoint(x) if tall else x
     x = _scaled(x, preconditioning, eps)
+    coeffs = coeffs.astype(x.dtype)
     for c in [coeffs] * steps if coeffs.ndim == 1 else list(coeffs):
         a = x @ adjoint(x)
         x = c[0] * x + (c[1] * a + c[2] * (a @ a)) @ x

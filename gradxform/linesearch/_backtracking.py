@@ -12,7 +12,19 @@ import numpy as np
 from gradxform._types import Array, Field, Shared, Tree, Updates
 from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Number, Point, check_number, number, scalar_dtype, violation
+from gradxform.linesearch._line import (
+    NEEDS,
+    Found,
+    Line,
+    LineSearch,
+    Number,
+    Point,
+    check_number,
+    number,
+    scalar_dtype,
+    violation,
+    whole_steps,
+)
 from gradxform.registry import transform
 
 
@@ -54,7 +66,7 @@ class BacktrackingLineSearch(LineSearch):
         return self.args["store_grad"]
 
     def search(self, line: Line, start: Point, grads: list[Array], rate: Array) -> Found:
-        x, most = self.numbers(line.dtype), self.args["max_backtracking_steps"]
+        x, most = self.numbers(line.dtype), whole_steps(self.args["max_backtracking_steps"])
         guess = jnp.where(rate > 0, jnp.minimum(x["increase_factor"] * rate, x["max_learning_rate"]), x["max_learning_rate"])
         far = jnp.full((), jnp.inf, line.dtype)
         kept = grads if self.keeps_grad else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from gradxform import tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
-from gradxform._numerics import is_inexact, promote, real_part, round_to, widen
+from gradxform._numerics import INT32_MAX, is_inexact, promote, real_part, round_to, widen
 from gradxform._parameters import Parameter
 from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Params, Range, Tree, Updates
 from gradxform.core._apply import add_update
@@ -194,6 +195,11 @@ def _search(spec: LineSearch, present: tuple[int, ...], inputs: Inputs) -> tuple
     start = Point(jnp.zeros((), dtype), inputs.value, line.slope([g.conj() for g in inputs.grads]))
     found = spec.search(line, start, grads, inputs.rate)
     return line.scaled(found.a), found
+
+
+def whole_steps(most: float) -> int:
+    """A number of steps, which may be one that counts are never equal to, or infinite, as the last that a count reaches."""
+    return min(math.floor(most), INT32_MAX) if math.isfinite(most) else INT32_MAX
 
 
 def as_value(owner: str, name: str, value: ArrayLike) -> Array:

@@ -12,7 +12,19 @@ import numpy as np
 from gradxform._types import Array, Field, Shared, Tree, Updates
 from gradxform.core import wrapper
 from gradxform.linesearch._example import bowl
-from gradxform.linesearch._line import NEEDS, Found, Line, LineSearch, Number, Point, check_number, number, scalar_dtype, violation
+from gradxform.linesearch._line import (
+    NEEDS,
+    Found,
+    Line,
+    LineSearch,
+    Number,
+    Point,
+    check_number,
+    number,
+    scalar_dtype,
+    violation,
+    whole_steps,
+)
 from gradxform.registry import transform
 
 
@@ -121,7 +133,7 @@ class ZoomLineSearch(LineSearch):
         bracketed = s.bracketed | above | turned | ok
         narrow = s.bracketed & (jnp.abs(s.high.a - s.low.a) <= x["stepsize_precision"]) & (safe.a > 0)
         done = ok | (last & ~bracketed)
-        failed = ~done & ((s.k + 1 >= self.args["max_linesearch_steps"]) | narrow)
+        failed = ~done & ((s.k + 1 >= whole_steps(self.args["max_linesearch_steps"])) | narrow)
         return _Search(s.k + 1, new, grads, bracketed, low, high, ref, safe, safe_grads, decrease, curvature, done, failed)
 
 

@@ -22,7 +22,8 @@ def _ring(zero, memory_size):
     return jnp.broadcast_to(zero, (memory_size, *zero.shape))
 
 
-Ring = Annotated[Updates, Field(first=_ring, axes=lambda shape: Axes(None, *range(len(shape))))]
+Ring = Annotated[Updates, Field(first=_ring, axes=lambda shape: Axes(None, *range(len(shape))), constant=True)]
+"""Empty as long as no pair has positive curvature."""
 
 
 class ScaleByLBFGSState(NamedTuple):
@@ -33,7 +34,7 @@ class ScaleByLBFGSState(NamedTuple):
     updates: Updates
     diff_params_memory: Ring
     diff_updates_memory: Ring
-    weights_memory: Annotated[Shared, Field(first=lambda memory_size: jnp.zeros(memory_size))]
+    weights_memory: Annotated[Shared, Field(first=lambda memory_size: jnp.zeros(memory_size), constant=True)]
 
 
 def _dot(xs: Sequence[Array], ys: Sequence[Array]) -> Array:

@@ -38,11 +38,11 @@ def own_gradient(case: Case) -> None:
         scaled = lambda re, im: lambda g: jax.lax.complex(re * g.real, im * g.imag)
         plain, real, imaginary = (_updates(one, scaled(*by), jnp.complex64) for by in ((1.0, 1.0), (-1.5, 1.0), (1.0, -1.5)))
         for name in plain:
+            follows = lambda other, name=name: np.any(plain[name] != other[name])
             expect(
-                np.any(np.imag(plain[name])) or not np.any(np.real(plain[name])),
+                np.any(np.imag(plain[name])) or not (follows(real) or follows(imaginary)),
                 f"the update of complex64 {name!r} has no imaginary part, though its gradient has one, which is dropped.",
             )
-            follows = lambda other, name=name: np.any(plain[name] != other[name])
             expect(
                 follows(imaginary) or not follows(real),
                 f"the update of complex64 {name!r} follows the real part of its gradient, but not the imaginary one, which is dropped.",
@@ -68,14 +68,23 @@ def exact(case: Case) -> None:
     _expect_bits(jax.tree.leaves(updates), jax.tree.leaves(case.params()))
     if case.takes(jnp.bfloat16) and not case.random and not widens(case.tx) and not _narrow_by_choice(case):
         narrow, wide = (_last_update(case, dtype) for dtype in (jnp.bfloat16, jnp.float32))
-        for name in narrow:
-            x, y = (np.asarray(u[name], np.float32).ravel() for u in (narrow, wide))
-            off = np.linalg.norm(x - y) / max(np.linalg.norm(y), np.finfo(np.float32).tiny)
+        offs = {name: _off(narrow[name], wide[name]) for name in narrow if np.all(np.isfinite(np.asarray(wide[name])))}
+        nudged = _last_update(case, jnp.float32, nudge=2.0**-9) if any(off >= 0.01 for off in offs.values()) else wide
+        for (
+            name,
+            off,
+        ) in offs.items():  # what a last place of the gradient turns over, as a sign that is sent, rounding may turn over
             expect(
-                off < 0.01,
+                off < max(0.01, 4 * _off(nudged[name], wide[name])),
                 f"after {LONG} updates of one gradient the update of bfloat16 {name!r} is off by {off:.1%} of that in float32. Is an "
                 "average kept in bfloat16, where a small step is rounded away? Keep it in float32.",
             )
+
+
+def _off(x: Array, y: Array) -> float:
+    """The distance of x from y, relative to y."""
+    x, y = (np.asarray(z, np.float32).ravel() for z in (x, y))
+    return float(np.linalg.norm(x - y) / max(np.linalg.norm(y), np.finfo(np.float32).tiny))
 
 
 def _narrow_by_choice(case: Case) -> bool:
@@ -98,10 +107,11 @@ def _expect_bits(updates: Sequence[Array], params: Sequence[Array]) -> None:
     )
 
 
-def _last_update(case: Case, dtype: DType) -> Updates:
+def _last_update(case: Case, dtype: DType, nudge: float = 0.0) -> Updates:
     """At parameters 0: an update that is a difference from them has no rounding of theirs."""
     params = case.params(dtype, scale=0.0)
     grads = jax.tree.map(lambda x: x.astype(dtype), case.grads(0, jnp.bfloat16))
+    grads = jax.tree.map(lambda x, n: x * (1 + nudge * n).astype(dtype), grads, case.noise(0, dtype, 1.0)) if nudge else grads
     state, updates = case.tx.init(params), None
     for _ in range(LONG):
         updates, state = case.update(case.tx, grads, state, params, jit=True)

@@ -79,7 +79,7 @@ def expect(holds: ArrayLike, message: str) -> None:
         raise LawBroken(message)
 
 
-HALF_PLACE = 2.0**-24
+LAST_PLACE = 2.0**-23
 
 
 def agree(a: Tree, b: Tree, rtol: float, atol: float) -> bool:
@@ -88,25 +88,27 @@ def agree(a: Tree, b: Tree, rtol: float, atol: float) -> bool:
     return all(_gap(_comparable(x), _comparable(y), rtol, atol) is None for x, y in pairs)
 
 
-def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-4) -> None:
+def same(a: Tree, b: Tree, what: str, rtol: float = 1e-5, atol: float = 1e-4, places: float = 0.5) -> None:
     """Leaves of two trees agree; the message names the first that does not, and by how much.
 
     `atol` is in units of the leaf's largest element, so that small updates are compared as strictly as large ones; but where it is not
-    0, half a last place of 1 is allowed as well, as an update may be a difference of parameters, which has their rounding.
+    0, so many last `places` of 1 are allowed as well, as an update may be a difference of parameters, which has their rounding.
     """
     pairs = zip(jax.tree_util.tree_flatten_with_path(a)[0], jax.tree_util.tree_flatten_with_path(b)[0], strict=True)
     for (path, x), (_, y) in pairs:
         x, y = _comparable(x), _comparable(y)
         where = jax.tree_util.keystr(path) or "the leaf"
         expect(x.shape == y.shape, f"{what}: at {where} shapes {x.shape} and {y.shape} differ.")
-        gap = _gap(x, y, rtol, atol)
+        gap = _gap(x, y, rtol, atol, places)
         expect(gap is None, f"{what}: at {where} they differ by up to {gap or 0:.3g}: {_short(x)} and {_short(y)}.")
 
 
-def _gap(x: np.ndarray, y: np.ndarray, rtol: float, atol: float) -> float | None:
+def _gap(x: np.ndarray, y: np.ndarray, rtol: float, atol: float, places: float = 0.5) -> float | None:
     """By how much two arrays differ, if they do."""
     size = np.max(np.abs(y), initial=0, where=np.isfinite(y))
-    close = np.allclose(x, y, rtol=rtol, atol=atol * size + (HALF_PLACE if atol and x.dtype.itemsize <= 4 else 0), equal_nan=True)
+    close = np.allclose(
+        x, y, rtol=rtol, atol=atol * size + (places * LAST_PLACE if atol and x.dtype.itemsize <= 4 else 0), equal_nan=True
+    )
     return None if close else float(np.max(np.abs(x - y)))
 
 

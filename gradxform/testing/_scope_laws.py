@@ -66,7 +66,7 @@ def engines(case: Case) -> Skip | None:
             state = case.tx.init(case.params())
             results[name] = step(step(state, case.grads(0))[0], case.grads(1))
     for name in ENGINES[1:]:
-        same(results["leaf"], results[name], f"engine 'leaf' and engine {name!r}")
+        same(results["leaf"], results[name], f"engine 'leaf' and engine {name!r}", places=2)
     return None
 
 

@@ -52,7 +52,7 @@ def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) ->
     squares = [jnp.sum(abs_sq(_wide(g)), axis=tuple(range(1, g.ndim))) for g in leaves]
     norms = jnp.sqrt(sum(squares))
     factors = jnp.where(norms > l2_norm_clip, l2_norm_clip / jnp.where(norms > 0, norms, 1), 1)
-    clipped = [_narrow(jnp.tensordot(factors, _wide(g), axes=1), g.dtype) for g in leaves]
+    clipped = [_narrow(jnp.tensordot(factors.astype(_wide(g).dtype), _wide(g), axes=1), g.dtype) for g in leaves]
     return jax.tree.unflatten(jax.tree.structure(grads), clipped), jnp.sum(norms > l2_norm_clip)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
-from gradxform._numerics import abs_sq
+from gradxform._numerics import abs_sq, real_part
 from gradxform._types import Array, Hyper, Params, Real, Tree
 from gradxform.core import per_leaf, wrapper
 from gradxform.core._hyper import at_rank
@@ -53,7 +53,7 @@ def _call(penalty, weight):
 
 
 def _add(g: Array, slope: Array, weight: Array) -> Array:
-    return g + at_rank(jnp.asarray(weight), g.ndim) * slope
+    return g + at_rank(jnp.asarray(weight).astype(real_part(slope.dtype)), g.ndim) * slope
 
 
 @wrapper(needs=("params",), call=_call)

@@ -43,7 +43,7 @@ def problem(dtype: str, shapes: dict[str, tuple[int, ...]]) -> tuple[dict[str, n
 
 def schedule(k):
     """A rate that changes: the same arithmetic for numbers and for traced counts."""
-    return 0.01 / (1 + 0.05 * k)
+    return 0.01 / (1 + 0.05 * (k.astype(float) if hasattr(k, "astype") else k))
 
 
 # (function of the dialect, name of the setting, its arguments); "schedule" stands for the function of that name.
