@@ -83,8 +83,8 @@ def exact(case: Case) -> None:
 
 def _off(x: Array, y: Array) -> float:
     """The distance of x from y, relative to y."""
-    x, y = (np.asarray(z, np.float32).ravel() for z in (x, y))
-    return float(np.linalg.norm(x - y) / max(np.linalg.norm(y), np.finfo(np.float32).tiny))
+    one, other = (np.asarray(z, np.float32).ravel() for z in (x, y))
+    return float(np.linalg.norm(one - other) / max(np.linalg.norm(other), np.finfo(np.float32).tiny))
 
 
 def _narrow_by_choice(case: Case) -> bool:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import promote, round_to, widen
+from gradxform._numerics import promote, real_part, round_to, widen
 from gradxform._types import (
     Array,
     Clock,
@@ -101,7 +101,8 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
         if not is_array(y):
             return y
         wide = promote(widen(dtype_of(y)), jnp.result_type(z))
-        return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), at_rank(state.b1, jnp.ndim(y))), dtype_of(y))
+        b1 = at_rank(jnp.asarray(state.b1, real_part(wide)), jnp.ndim(y))
+        return round_to(_average(jnp.asarray(y, wide), jnp.asarray(z, wide), b1), dtype_of(y))
 
     return jax.tree.map(at, params, state.z, is_leaf=is_gap)
 
