@@ -357,6 +357,7 @@ def test_a_joined_schedule_is_only_asked_in_its_turn():
     for k, wanted in ((3, 97**0.5), (200, 383**-0.5)):
         schedule = lambda v, k=k: S.join_schedules([lambda j: v * first(j), lambda j: v * second(j)], [9])(k)
         close(jax.value_and_grad(schedule)(2.0), (2 * wanted, wanted))
+    np.testing.assert_allclose(S.cosine_decay_schedule(1000.0, 10**10)(10**9), 500 * (1 + np.cos(np.pi / 10)), rtol=1e-6)
     far = S.join_schedules([S.constant_schedule(1), S.constant_schedule(2)], [10**10])
     assert far(LAST) in (1, 2)
     assert far(LAST - 1) == 1

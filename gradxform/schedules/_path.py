@@ -58,8 +58,8 @@ def progress(k: Array, steps: float | Array, begin: float | Array = 0) -> Array:
     Compiled, e / steps may become e (1 / steps), which is not quite 1 at the end, and 1 - p a fused operation that is then less
     than 0, with a NaN for its root. Hence the `where`, and the `minimum` that keeps p a rounded number.
     """
-    e, steps = alike(since(k, begin), steps)
-    return jnp.where(e < steps, jnp.minimum(real(e) / positive(steps), 1), 1)
+    e, end = alike(since(k, begin), steps)
+    return jnp.where(e < end, jnp.minimum(real(e) / positive(steps), 1), 1)
 
 
 def positive(steps: float | Array) -> float | Array:
