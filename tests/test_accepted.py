@@ -384,7 +384,6 @@ def rows(text):
     return [pytest.param(call, extra.split(), id=call.replace("o.", "")[:70]) for call, extra in found]
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(("text", "extra"), rows(UPDATES))
 def test_updates(text, extra):
     with promoting(optax):
@@ -394,7 +393,6 @@ def test_updates(text, extra):
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(("text", "extra"), rows(SCHEDULES))
 def test_schedules(text, extra):
     ours, theirs = (evaluated(text, library) for library in (gx, optax))
@@ -444,7 +442,6 @@ WHOLE = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_traced_length_is_as_good_as_a_known_one(name):
     steps, lengths = jnp.array(STEPS), [7, 12, 12.5]
@@ -456,7 +453,6 @@ def test_a_traced_length_is_as_good_as_a_known_one(name):
     assert np.isfinite(jax.grad(lambda n: jnp.sum(WHOLE[name](n)(steps[1:])))(12.25))
 
 
-@pytest.mark.fast
 def test_a_traced_boundary_gives_what_optax_gives():
     def train(o, warmup):
         with promoting(o):
@@ -474,7 +470,6 @@ PERIODS = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", PERIODS)
 def test_a_traced_number_gives_what_optax_gives(name):
     def train(o, k):
@@ -485,7 +480,6 @@ def test_a_traced_number_gives_what_optax_gives(name):
     assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.fast
 def test_whole_numbers_of_steps_are_counted_exactly():
     """float32 does not hold 2^24 + 1."""
     end = 2**24 + 1
@@ -531,7 +525,6 @@ OURS = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", OURS)
 def test_ours(name):
     a, b = (trajectory(tx, []) for tx in OURS[name]())
@@ -568,7 +561,6 @@ REFUSED = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_mean_anything_is_refused(name):
     make, values = REFUSED[name]
@@ -605,7 +597,6 @@ def compiled(tx):
     return jax.jit(tx.update)(PARAMS, tx.init(PARAMS), PARAMS)[0]
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("name", UNTRACEABLE)
 def test_a_schedule_that_cannot_be_traced_is_told_what_to_write(name, use):
@@ -625,7 +616,6 @@ UNREAL = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("use", ["sgd", "b1", "chain", "injected", "accumulate", "MultiSteps"])
 @pytest.mark.parametrize("name", UNREAL)
 def test_a_schedule_returns_a_real_number(name, use):
@@ -642,13 +632,11 @@ REAL = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", REAL)
 def test_what_a_schedule_may_return(name):
     wanted = jax.tree.map(lambda g: -g * float(REAL[name](0)), PARAMS)
     assert_close(compiled(gx.sgd(REAL[name])), wanted)
 
 
-@pytest.mark.fast
 def test_a_nan_that_is_computed_goes_through():
     assert all(np.all(np.isnan(u)) for u in jax.tree.leaves(compiled(gx.sgd(lambda k: jnp.log(-1.0 - jnp.float32(k))))))

@@ -112,7 +112,6 @@ TAKEN_BY_OPTAX = (
 )  # fmt: skip
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(("name", "arguments"), SCHEDULES)
 def test_a_schedule_of_arrays_has_a_schedule_in_each_coordinate(name, arguments):
     make, numbers = getattr(gx, name), [0.2, 0.4, 0.8]
@@ -168,7 +167,6 @@ FORMS = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("form", FORMS)
 class TestForms:
     def test_all_give_the_same_updates(self, form):
@@ -184,7 +182,6 @@ class TestForms:
             gx.flatten(FORMS[form](gx.adamw))
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(("shape", "leaf", "fits"), [
     ((3,), (3,), True), ((3,), (2, 3), True), ((2, 1), (2, 3), True), ((1,), (2, 3), True), ((1,), (), True), ((1, 1, 3), (3,), True),
     ((0,), (0,), True), ((1,), (0,), True), ((3,), (), False), ((3,), (1,), False), ((3,), (3, 2), False), ((2, 3), (3,), False),
@@ -201,7 +198,6 @@ def test_what_fits_a_leaf_does_not_enlarge_it(shape, leaf, fits):
             tx.update(p, tx.init(p))
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("bad", [[0.1, 1.5], [0.1, np.nan], [-1.5, 0.5], [[0.5], [np.inf]]])
 def test_ranges_hold_at_every_element(bad):
     for make in (gx.adam, gx.inject_hyperparams(gx.adam)):
@@ -211,7 +207,6 @@ def test_ranges_hold_at_every_element(bad):
             make(0.1, b1=jnp.array(bad))
 
 
-@pytest.mark.fast
 def test_what_acts_on_all_leaves_is_one_number():
     for make, name, extra in [
         (gx.contrib.momo, "learning_rate", {"value": 1.0}),
@@ -226,13 +221,11 @@ def test_what_acts_on_all_leaves_is_one_number():
             run(three(), **extra)
 
 
-@pytest.mark.fast
 def test_initial_values_name_the_leaf_too():
     with pytest.raises(gx.HyperparameterError, match=r"scale_by_rss: `initial_accumulator_value` .* the leaf 's'"):
         gx.adagrad(0.1, initial_accumulator_value=RATES).init(UNEVEN)
 
 
-@pytest.mark.fast
 def test_engines_vmap_jit_and_narrow_dtypes():
     tx, expected = gx.adam(RATES, b1=jnp.array([0.5, 0.6, 0.7])), run(gx.adam(RATES, b1=jnp.array([0.5, 0.6, 0.7])))
     for name in ("leaf", "stacked", "tree", "plain"):
@@ -246,7 +239,6 @@ def test_engines_vmap_jit_and_narrow_dtypes():
     assert {x.dtype for x in jax.tree.leaves(run(gx.adamw(RATES), params=narrow))} == {jnp.dtype(jnp.bfloat16)}
 
 
-@pytest.mark.fast
 def test_it_is_a_value():
     tx = gx.adamw(RATES, weight_decay=np.float32([0.1, 0.0, 0.2]))
     again = gx.adamw(RATES + 0, weight_decay=np.float32([0.1, 0.0, 0.2]))
@@ -256,7 +248,6 @@ def test_it_is_a_value():
     assert "0.1, 0.2, 0.3" in repr(tx)
 
 
-@pytest.mark.fast
 def test_a_run_is_read_and_resumed():
     schedule = gx.cosine_decay_schedule(RATES, 10)
     for tx in (gx.adam(schedule), gx.inject_hyperparams(gx.adam)(schedule)):
@@ -267,7 +258,6 @@ def test_a_run_is_read_and_resumed():
             np.testing.assert_allclose(gx.get_hyperparams(tx, at)["learning_rate"], schedule(2), rtol=1e-6)
 
 
-@pytest.mark.fast
 def test_schedule_free_averages_each_coordinate():
     tx, params = gx.contrib.schedule_free_sgd(RATES, b1=jnp.array([0.9, 0.8, 0.7])), PARAMS
     state = tx.init(params)
@@ -284,7 +274,6 @@ def test_schedule_free_averages_each_coordinate():
         np.testing.assert_allclose(found["v"][i], gx.eval_params(one, s, p), rtol=1e-5)
 
 
-@pytest.mark.fast
 def test_wrappers_expand_it_to_each_leaf():
     tx = gx.lookahead(gx.sgd(0.1), 1, slow_step_size=RATES)
     both = gx.LookaheadParams.init_synced(PARAMS)
@@ -312,7 +301,6 @@ def enlarging(g, s, p, c, rate: NonNegative):
     return [rate * x for x in g], s
 
 
-@pytest.mark.fast
 def test_kernels_of_users():
     for k, u in enumerate(run(accumulated(RATES, b=jnp.array([0.5, 0.6, 0.7])), 3)):
         expected = -(k + 1) * np.asarray(RATES) * np.array([0.5, 0.4, 0.3]) * np.asarray(gradients(k)["w"])
@@ -327,7 +315,6 @@ def test_the_laws_hold():
     assert report.ok, str(report)
 
 
-@pytest.mark.fast
 def test_an_injected_optimizer_is_flattened():
     for rate in (1e-3, gx.linear_schedule(1e-3, 1e-4, 10)):
         for factory in (gx.adam, lambda learning_rate: gx.adamw(learning_rate)):
@@ -340,7 +327,6 @@ def test_an_injected_optimizer_is_flattened():
         gx.flatten(gx.inject_hyperparams(gx.lamb)(1e-3))
 
 
-@pytest.mark.fast
 def test_a_flattened_optimizer_is_not_given_an_array_later():
     tx = gx.flatten(gx.adam(0.1))
     tx, state = gx.set_hyperparams(tx, tx.init(PARAMS), learning_rate=RATES)
@@ -365,14 +351,12 @@ UNFIT = [  # changes of what is in the state, and what the error says
 class TestInTheState:
     """`set_hyperparams` on values that `inject_hyperparams` keeps."""
 
-    @pytest.mark.fast
     @pytest.mark.parametrize(("changes", "match"), UNFIT)
     def test_what_cannot_be_is_refused(self, changes, match):
         tx = gx.inject_hyperparams(gx.adam)(RATES)
         with pytest.raises(gx.HyperparameterError, match=f"(?s){match}"):
             gx.set_hyperparams(tx, tx.init(PARAMS), **changes)
 
-    @pytest.mark.fast
     @pytest.mark.parametrize("library", [gx, optax])
     def test_nan_and_other_shapes_are_refused_where_nothing_is_declared(self, library):
         tx = library.inject_hyperparams(lambda rate: library.chain(library.clip(1.0), library.sgd(rate)))(rate=0.1)
@@ -382,7 +366,6 @@ class TestInTheState:
         _, state = gx.set_hyperparams(tx, tx.init(PARAMS), rate=-0.2)
         assert float(state.hyperparams["rate"]) == np.float32(-0.2)
 
-    @pytest.mark.fast
     def test_shape_and_dtype_stay(self):
         tx = gx.inject_hyperparams(gx.adam)(RATES, b2=np.float16(0.9))
         state = tx.init(PARAMS)
@@ -401,7 +384,6 @@ class TestInTheState:
                     new.hyperparams[name], np.full(new.hyperparams[name].shape, 0) + np.float32(np.squeeze(value))
                 )
 
-    @pytest.mark.fast
     def test_a_whole_number_in_the_state_is_set_to_whole_numbers(self):
         tx = gx.inject_hyperparams(lambda steps: gx.scale(steps.astype(jnp.float32)))(steps=jnp.int32(3))
         state = tx.init(PARAMS)
@@ -409,7 +391,6 @@ class TestInTheState:
         with pytest.raises(gx.HyperparameterError, match="`steps` in the state is a whole number"):
             gx.set_hyperparams(tx, state, steps=2.7)
 
-    @pytest.mark.fast
     def test_inside_jit(self):
         tx = gx.inject_hyperparams(gx.sgd)(RATES)
         state = tx.init(PARAMS)

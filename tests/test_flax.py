@@ -16,7 +16,6 @@ from gradxform.kernels import Axes, Field, Updates
 
 nnx = pytest.importorskip("flax.nnx")
 linen = pytest.importorskip("flax.linen")
-pytestmark = pytest.mark.fast
 as_pure = nnx.as_pure if hasattr(nnx, "as_pure") else nnx.pure  # under its older name
 WAYS = [{"graph": True}, {"graph": False}] if "graph" in inspect.signature(nnx.Optimizer).parameters else [{}]
 X = jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32)

@@ -8,8 +8,6 @@ from jax.experimental import sparse
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 PARAMS = {"n": np.array([100, 50], np.int32), "w": jnp.array([[1.0, -2.0], [3.0, 4.0]])}
 WHOLE = {"n": np.array([3, 4], np.int32), "w": np.array([[2, -1], [0, 3]])}
 FLOAT = {"n": np.array([3.0, 4.0], np.float32), "w": jnp.array([[2.0, -1.0], [0.0, 3.0]])}

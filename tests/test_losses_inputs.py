@@ -12,8 +12,6 @@ from scipy.special import expit
 from gradxform import losses
 from gradxform._errors import HyperparameterError
 
-pytestmark = pytest.mark.fast
-
 SCORES = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 NO_FRAMES, NO_LABELS = jnp.zeros((3, 5)), jnp.zeros((3, 2))
 FRAMES = np.random.default_rng(1).normal(size=(3, 5, 4)).astype(np.float32)

@@ -97,7 +97,6 @@ COMPOSED = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("kind", COMPOSED)
 def test_compositions_with_no_transfer_but_their_own_numbers(kind):
     tx, params = COMPOSED[kind](), {"w": jnp.ones((2, 3)), "b": jnp.zeros(3)}

@@ -8,8 +8,6 @@ import pytest
 from gradxform import projections
 from gradxform._errors import HyperparameterError, StructureError
 
-pytestmark = pytest.mark.fast
-
 # The nearest points of one vector, in double precision ----------------------------------------------------------------------------
 
 

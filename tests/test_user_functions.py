@@ -141,7 +141,6 @@ def same(xs, ys, rtol=1e-6):
         np.testing.assert_allclose(x, y, rtol=rtol)
 
 
-@pytest.mark.fast
 @ALL
 def test_an_unjitted_update_sees_what_the_function_reads_today(use):
     seen = {"scale": 1.0}
@@ -176,7 +175,6 @@ class Model:
         return bowl(self.batch, p)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("of", ["attribute", "array in a list", "NumPy array written to"])
 @pytest.mark.parametrize("make", [gx.scale_by_zoom_linesearch, gx.scale_by_backtracking_linesearch])
 def test_a_search_along_an_objective_that_changes(make, of):
@@ -211,7 +209,6 @@ def test_two_hundred_functions_are_not_kept(name):
     assert sum(r() is not None for r in refs) <= 8
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", ["adopt(clip_value_fn=f)", "a kernel with a state", "c.map", "zoom(value_fn=f)", "minimize(f)"])
 def test_functions_whose_traces_differ_are_not_kept_either(name):
     refs = []
@@ -224,7 +221,6 @@ def test_functions_whose_traces_differ_are_not_kept_either(name):
     assert sum(r() is not None for r in refs) == 0
 
 
-@pytest.mark.fast
 def test_what_a_dropped_transformation_holds_is_free_without_collecting():
     """No cycle keeps it: so no tracer in it is taken for a leak."""
 
@@ -297,7 +293,6 @@ def test_under_disable_jit_a_function_gets_numbers():
     same(u, USES["adopt(clip_value_fn=f)"](lambda x: x / 2))
 
 
-@pytest.mark.fast
 def test_what_only_looks_like_a_function_of_the_library_is_evaluated_anew():
     """`functools.wraps` gives a user's function JAX's name and module."""
     seen = {"scale": 1.0}
@@ -308,7 +303,6 @@ def test_what_only_looks_like_a_function_of_the_library_is_evaluated_anew():
     same(use(masked), use(lambda x: 0.1 * x))
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(
     "make", [gx.adam, gx.adamw, gx.lamb, gx.contrib.muon, lambda lr: gx.chain(gx.clip_by_global_norm(1.0), gx.sgd(lr))]
 )
