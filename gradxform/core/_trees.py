@@ -61,7 +61,7 @@ class Trees:
         if not odd and all(dtype is not None and is_inexact(dtype) for dtype in {getattr(x, "dtype", None) for x in known}):
             return
         indices = sparse_indices(self.updates) if odd else set()
-        parts = [self.leaves[i] if i in indices else p for i, p in enumerate(known or [None] * len(self.leaves))]
+        parts = [self.leaves[i] if i in indices else p for i, p in enumerate(known or [UNKNOWN] * len(self.leaves))]
         self.leaves = [_settled(g, p) for g, p in zip(self.leaves, parts, strict=True)]
         self.updates = self.together(self.leaves)
         self._look()
@@ -142,11 +142,17 @@ class Trees:
         return self.treedef.unflatten(parts)
 
 
+UNKNOWN = object()
+"""Stands for a parameter of which neither `params` nor a state says anything."""
+
+
 def _settled(g: Tree, p: Tree) -> Tree:
     if not (is_array(g) or is_whole_array(g)):
         return g
     if is_whole_array(p):
         return jnp.zeros_like(p)
+    if is_gap(p) and is_whole_array(g):  # a state keeps nothing for it, as for one of whole numbers that are Python's
+        return jnp.zeros_like(g)
     return g if is_array(g) else jnp.asarray(g, dtype_of(p) if is_array(p) else jnp.result_type(float))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -27,22 +28,27 @@ def _total(x: Tree, *ys: Tree) -> Tree:
     return x
 
 
+def _of_two(f: Callable[..., Tree], x: Tree, y: Tree) -> Tree:
+    """f of two leaves; what NumPy holds alone stays NumPy's, with its precision."""
+    return once(f, x, y) if isinstance(x, jax.Array) or isinstance(y, jax.Array) else f(x, y)
+
+
 @leafwise("tree_x", "tree_y", keep="tree_x")
 def sub(tree_x: Tree, tree_y: Tree) -> Tree:
     """x - y; an absent y takes nothing away."""
-    return once(operator.sub, tree_x, tree_y)
+    return _of_two(operator.sub, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def mul(tree_x: Tree, tree_y: Tree) -> Tree:
     """x y"""
-    return once(operator.mul, tree_x, tree_y)
+    return _of_two(operator.mul, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def div(tree_x: Tree, tree_y: Tree) -> Tree:
     """x / y"""
-    return once(operator.truediv, tree_x, tree_y)
+    return _of_two(operator.truediv, tree_x, tree_y)
 
 
 @leafwise("tree")

@@ -14,6 +14,7 @@ OUT_OF_SCOPE = {
 
 # Tests by file, class and name (shell patterns), and why they do not pass.
 EXEMPT: dict[str, str] = {
+    "_src/alias_test.py::LBFGSTest::test_against_plain_implementation[23]": "a pair of negative curvature is not stored",
     "_src/alias_test.py::AliasTest::test_explicit_dtype9": "moments of bfloat16 parameters are float32 unless asked otherwise",
     "_src/alias_test.py::AliasTest::test_explicit_dtype1[01]": "moments of bfloat16 parameters are float32 unless asked otherwise",
     "_src/transform_test.py::TransformTest::test_lion_invalid_mode_raises": "an unknown mode raises when the transformation is made",
