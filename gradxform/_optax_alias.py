@@ -110,7 +110,7 @@ FINDERS = (Finder(), Metadata())
 
 def install(finder: Finder = FINDERS[0]) -> None:
     """Serve `optax` from now on."""
-    if isinstance(sys.modules.get("optax"), Address):
+    if any(isinstance(x, Finder) for x in sys.meta_path):
         return
     if "optax" in sys.modules:
         raise ImportError(

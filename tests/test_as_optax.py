@@ -77,6 +77,7 @@ def test_it_ends_with_the_block():
     python("""
 import gradxform, gradxform.as_optax, sys
 with gradxform.as_optax:
+    assert sum(type(x).__module__ == "gradxform._optax_alias" for x in sys.meta_path) == 2, "of modules, and of what is installed"
     import optax
     from optax._src import base
     assert optax.adam is gradxform.adam
