@@ -168,6 +168,12 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
     )
 
 
+def real_parameter(name: str, interval: Range | None = None, nullable: bool = False) -> Parameter:
+    """An argument that must be a number, or an array of numbers, in the interval; without one in any, but not NaN."""
+    interval = interval or Range("[-inf, inf]")
+    return Parameter(name, inspect.Parameter.empty, interval, is_data=True, keyword_only=False, nullable=nullable)
+
+
 def check_arguments(owner: str, parameters: Mapping[str, Parameter], values: Mapping[str, object]) -> None:
     for name, value in values.items():
         if name in parameters:

@@ -5,8 +5,8 @@ State fields     `Updates` (one array per leaf, like the parameter), `RealUpdate
                  `ParamsCopy` (the parameter itself as it was in `init`, in its dtype), `Shared` (one value for the whole state),
                  `Clock` (the number of updates so far), `Key` (a shared random key; the kernel sees `c.key`), `Inner` (the state of a
                  transformation inside). `Annotated[Updates, Field(...)]` says what is special about one.
-Hyperparameters  `Decay`, `Unit`, `Average`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`: data, a number, array
-                 or schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be
+Hyperparameters  `Decay`, `Unit`, `Average`, `Momentum`, `Positive`, `NonNegative`, `Real`, `Bound`, `Floor`, `Extended`: data, a
+                 number, array or schedule, with its range. A range catches what cannot mean anything, not what is unusual: a rate may be
                  negative, a bound infinite. In a kernel they stand bare, since its body computes with what a schedule has become;
                  where a caller's value is only handed on, `Decay[Hyper]` says what may be given.
                  `Count`, `Whole`: a static whole number from 1 or 0. Anything else in a kernel's signature is static; a `Literal` lists
@@ -238,5 +238,6 @@ Momentum = Annotated[Value, Range("[-1, 1]")]
 Average = Annotated[Value, Range("(-1, 1)")]
 Bound = Annotated[Value, Range("[0, inf]")]
 Floor = Annotated[Value, Range("[-inf, inf)")]
+Extended = Annotated[Value, Range("[-inf, inf]")]
 Count = Annotated[int, Range("[1, inf)")]
 Whole = Annotated[int, Range("[0, inf)")]

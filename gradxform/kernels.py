@@ -39,7 +39,7 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`.
 Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Average` (-1, 1),
-              `Momentum` [-1, 1], `Positive`, `NonNegative`, `Real`, `Bound` [0, inf], `Floor` [-inf, inf);
+              `Momentum` [-1, 1], `Positive`, `NonNegative`, `Real`, `Bound` [0, inf], `Floor` [-inf, inf), `Extended` [-inf, inf];
               `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static whole number from 1 or 0. Without a range
               it is static.
 Holes         a leaf may be absent: None, or a `MaskedNode`. `is_gap` tells; `is_array` tells a leaf with inexact numbers from the rest.
@@ -81,6 +81,7 @@ from gradxform._types import Bound as Bound
 from gradxform._types import Clock as Clock
 from gradxform._types import Count as Count
 from gradxform._types import Decay as Decay
+from gradxform._types import Extended as Extended
 from gradxform._types import Extra as Extra
 from gradxform._types import Field as Field
 from gradxform._types import Floor as Floor

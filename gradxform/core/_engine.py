@@ -251,7 +251,7 @@ class Program:
         extras = jax.tree.map(lambda x: wide_leaf(x, dtype), extras)
         if slot.kernel.scope == "elementwise" and (common.shared or common.named):
             common = common.at_rank(g.ndim, slot.kernel.needs)
-        named = {n: wide_number(x) if n in slot.layout.shared else x for n, x in common.named.items()}
+        named = {n: wide_leaf(x, jnp.float32) if n in slot.layout.shared else x for n, x in common.named.items()}
         c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype, g.dtype)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
@@ -366,13 +366,8 @@ def _rounded(new: ArrayLike, old: Array) -> Array:
     return round_to(jnp.asarray(new), old.dtype)
 
 
-def wide_number(x: Tree) -> Tree:
-    """A shared field as a kernel sees it, float32 or wider, as what is kept for each leaf is."""
-    return x.astype(widen(x.dtype)) if is_array(x) and widen(x.dtype) != x.dtype else x
-
-
 def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> OptState:
-    shared = {n: wide_number(x) for n, x in common.shared.items()}
+    shared = {n: wide_leaf(x, jnp.float32) for n, x in common.shared.items()}
     fields = dict.fromkeys(layout.fields) | dict(zip(layout.leaf, leaf_fields, strict=True)) | shared
     if layout.clock and not layout.boxed:
         ahead = 1 - layout.start

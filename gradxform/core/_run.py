@@ -24,7 +24,7 @@ from gradxform.core._engine import (
     in_groups,
     program_for,
     record_for,
-    wide_number,
+    wide_leaf,
 )
 from gradxform.core._first import as_declared
 from gradxform.core._holes import is_array
@@ -111,7 +111,7 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
             new = {f: getattr(record, f) for f in old}
         for name, law in laws.items():
             if law is not None:
-                new[name] = law(wide_number(old[name]), c, **named(law, hyper))
+                new[name] = law(wide_leaf(old[name], jnp.float32), c, **named(law, hyper))
     return {f: x if x is old[f] else _stored(stage, f, x, old[f]) for f, x in new.items()}, seen
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from gradxform import tree
 from gradxform._errors import HyperparameterError, MissingArgumentError, StructureError
 from gradxform._numerics import INT32_MAX, is_inexact, promote, real_part, round_to, widen
-from gradxform._parameters import Parameter
+from gradxform._parameters import real_parameter
 from gradxform._types import Array, ArrayLike, DType, Field, Hyper, OptState, Params, Range, Tree, Updates
 from gradxform.core._apply import add_update
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
@@ -224,6 +224,4 @@ def check_number(owner: str, name: str, value: Hyper | None, interval: str, null
         raise HyperparameterError(
             f"{owner}: `{name}` must be a number in {interval}, but got {value!r}: a search has no schedules."
         )
-    Parameter(name, inspect.Parameter.empty, Range(interval), is_data=True, keyword_only=False, nullable=nullable).check(
-        owner, value
-    )
+    real_parameter(name, Range(interval), nullable).check(owner, value)

@@ -12,7 +12,7 @@ from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
 Mean = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
-Bound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtype="params", constant=True)]
+LowerBound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtype="params", constant=True)]
 
 
 class MomoState(NamedTuple):
@@ -21,7 +21,7 @@ class MomoState(NamedTuple):
     exp_avg: Updates
     barf: Mean
     gamma: Mean
-    lb: Bound
+    lb: LowerBound
     count: Clock
 
 
@@ -32,7 +32,7 @@ class MomoAdamState(NamedTuple):
     exp_avg_sq: RealUpdates
     barf: Mean
     gamma: Mean
-    lb: Bound
+    lb: LowerBound
     count: Clock
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError
 from gradxform._types import Array, Positive, Real
 from gradxform.schedules._join import join_schedules
-from gradxform.schedules._path import alike, real
+from gradxform.schedules._path import comparable, real
 from gradxform.schedules._record import Length, schedule
 from gradxform.schedules._warmup import warmup_cosine_decay_schedule
 
@@ -53,7 +53,7 @@ def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, tra
     Differs  Optax has none.
     Raises   HyperparameterError: transition_steps <= 0 or decay_rate <= 0.
     """
-    k, cycle = alike(k, 2 * transition_steps)
+    k, cycle = comparable(k, 2 * transition_steps)
     x = jnp.abs(real(k % cycle) / real(transition_steps) - 1)
     n = k // cycle
     return init_value + (peak_value - init_value) * (1 - x) * jnp.power(decay_rate, real(n))

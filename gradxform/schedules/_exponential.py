@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, NonNegative, Real
+from gradxform._types import Array, Extended, NonNegative, Real
 from gradxform.schedules._path import nonnegative, positive, quotient, real, since
-from gradxform.schedules._record import AnySteps, Extended, schedule
+from gradxform.schedules._record import AnySteps, schedule
 
 
 @schedule

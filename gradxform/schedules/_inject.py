@@ -16,8 +16,8 @@ import numpy as np
 from gradxform._declare import bind, declaration_of
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import increment, promote, real_part, round_to
-from gradxform._parameters import Parameter, check_arguments, remembered, unchecked
-from gradxform._types import Array, ArrayLike, Clock, DType, Field, Inner, OptState, Params, Range, Schedule, Shared, Tree
+from gradxform._parameters import Parameter, check_arguments, real_parameter, remembered, unchecked
+from gradxform._types import Array, ArrayLike, Clock, DType, Field, Inner, OptState, Params, Schedule, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import dtype_of, flatten, is_array
 from gradxform.core._hyper import called, is_schedule, real_value
@@ -115,7 +115,7 @@ class Injection:
 
     def declared(self, name: str) -> Parameter:
         """What the factory declares of a number that is in the state."""
-        return number(name, getattr(_ranged(self.factory).get(name), "range", None))
+        return real_parameter(name, getattr(_ranged(self.factory).get(name), "range", None))
 
     def inner(self, hyperparams: Mapping[str, Any]) -> GradientTransformation:
         """The inner transformation with these hyperparameters."""
@@ -187,11 +187,6 @@ def _injected(g, s, p, c, injection: Injection):
         states[name] = f.update(s.hyperparams_states[name], **c.extra)
     u, inner_state = c.bind(injection.inner(hyper)).update(g, s.inner_state, p)
     return u, s._replace(hyperparams=hyper, hyperparams_states=states, inner_state=inner_state)
-
-
-def number(name: str, interval: Range | None = None) -> Parameter:
-    """An argument that must be a number, or an array of numbers, in the interval; without one in any, but not NaN."""
-    return Parameter(name, inspect.Parameter.empty, interval or Range("[-inf, inf]"), is_data=True, keyword_only=False)
 
 
 def injection_of(spec: object) -> Injection | None:

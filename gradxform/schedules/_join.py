@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, result_dtype
 from gradxform._types import Array, Schedule
-from gradxform.schedules._path import alike, before, since
+from gradxform.schedules._path import before, comparable, since
 from gradxform.schedules._record import AnySteps, admit_part, schedule
 
 
@@ -56,6 +56,6 @@ def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence
 def _until(k: Array, ends: Sequence[float | Array]) -> Array:
     """The count, and no more than that once the first of these is reached."""
     for end in ends:
-        k, end = alike(k, int(min(end, INT32_MAX)) if isinstance(end, float) else end)
+        k, end = comparable(k, int(min(end, INT32_MAX)) if isinstance(end, float) else end)
         k = jnp.minimum(k, end)
     return k

@@ -29,7 +29,7 @@ def real(x):
     return x.astype(promote(x.dtype, jnp.result_type(float))) if isinstance(x, jax.Array) else float(x)
 
 
-def alike(k: Array, steps: float | Array) -> tuple[Array, float | Array]:
+def comparable(k: Array, steps: float | Array) -> tuple[Array, float | Array]:
     """A count and a number of steps, to be subtracted and compared: whole numbers, which is exact, unless one of them is not."""
     if isinstance(steps, int):
         return k, capped(steps)
@@ -42,13 +42,13 @@ def alike(k: Array, steps: float | Array) -> tuple[Array, float | Array]:
 
 def before(k: Array, steps: float | Array) -> Array:
     """Whether so many steps are not complete."""
-    k, steps = alike(k, steps)
+    k, steps = comparable(k, steps)
     return k < steps
 
 
 def since(k: Array, begin: float | Array) -> Array:
     """The steps from `begin` to k, 0 before."""
-    k, begin = alike(k, begin)
+    k, begin = comparable(k, begin)
     return jnp.maximum(k - begin, 0)
 
 
@@ -58,7 +58,7 @@ def progress(k: Array, steps: float | Array, begin: float | Array = 0) -> Array:
     Compiled, e / steps may become e (1 / steps), which is not quite 1 at the end, and 1 - p a fused operation that is then less
     than 0, with a NaN for its root. Hence the `where`, and the `minimum` that keeps p a rounded number.
     """
-    e, end = alike(since(k, begin), steps)
+    e, end = comparable(since(k, begin), steps)
     return jnp.where(e < end, jnp.minimum(real(e) / positive(steps), 1), 1)
 
 
@@ -74,7 +74,7 @@ def nonnegative(steps: float | Array) -> float | Array:
 
 def quotient(e: Array, steps: float | Array) -> Array:
     """How often a number of steps is complete."""
-    e, steps = alike(e, steps)
+    e, steps = comparable(e, steps)
     return jnp.floor_divide(e, jnp.where(steps > 0, steps, 1))
 
 

@@ -37,7 +37,6 @@ class Duration(Range):
 
 Steps = Annotated[Value, Duration("[0, inf]")]
 Length = Annotated[Value, Duration("(0, inf]")]
-Extended = Annotated[Value, Range("[-inf, inf]")]
 AnySteps = Annotated[Value, Duration("[-inf, inf]")]
 
 

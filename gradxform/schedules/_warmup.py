@@ -8,11 +8,11 @@ from typing import Any, Literal
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, NonNegative, Positive, Real
+from gradxform._types import Array, Extended, NonNegative, Positive, Real
 from gradxform.schedules._exponential import exponential_decay
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import SHAPES, cosine, linear, path
-from gradxform.schedules._record import AnySteps, Extended, Length, Steps, schedule
+from gradxform.schedules._record import AnySteps, Length, Steps, schedule
 
 
 @schedule

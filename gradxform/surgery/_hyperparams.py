@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
-from gradxform._parameters import Parameter
+from gradxform._parameters import Parameter, real_parameter
 from gradxform._types import Array, ArrayLike, Hyper, OptState, Updates
 from gradxform.core import GradientTransformation
 from gradxform.core._hyper import at_rank, evaluate, fits, is_schedule
@@ -20,7 +20,7 @@ from gradxform.core._parts import Known, Labels, walk
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation
 from gradxform.schedules import constant_schedule
-from gradxform.schedules._inject import injection_of, number
+from gradxform.schedules._inject import injection_of
 
 
 class Found(NamedTuple):
@@ -94,7 +94,7 @@ class Reader:
                     f"set_hyperparams: `{name}` follows a schedule, or would; what `inject_hyperparams` keeps in the state is a number. "
                     "Inject the other kind of value, and carry the state over with `transfer_state`."
                 )
-            declared = injection.declared(name) if injection else number(name)
+            declared = injection.declared(name) if injection else real_parameter(name)
             new[name] = _in_place_of(new[name], cast(ArrayLike, value), self.title(), declared)
         return self.state._replace(hyperparams=new)
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Hyper, Range, Value
+from gradxform._types import Extended, Hyper
 from gradxform.core import elementwise
 from gradxform.core._hyper import is_number
 from gradxform.registry import transform
-
-Extended = Annotated[Value, Range("[-inf, inf]")]
 
 
 @elementwise(needs=("params",))

@@ -31,6 +31,12 @@ def _check_batch(owner: str, grads: Updates) -> None:
         )
 
 
+def _summed(factors: Array, g: Array) -> Array:
+    """The sum of the examples, each times its factor."""
+    wide = _wide(g)
+    return _narrow(jnp.tensordot(factors.astype(wide.dtype), wide, axes=1), g.dtype)
+
+
 def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) -> tuple[Updates, Array]:
     """Clip the norm of each example's gradient, over all leaves, and sum over the examples.
 
@@ -52,7 +58,7 @@ def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) ->
     squares = [jnp.sum(abs_sq(_wide(g)), axis=tuple(range(1, g.ndim))) for g in leaves]
     norms = jnp.sqrt(sum(squares))
     factors = jnp.where(norms > l2_norm_clip, l2_norm_clip / jnp.where(norms > 0, norms, 1), 1)
-    clipped = [_narrow(jnp.tensordot(factors.astype(_wide(g).dtype), _wide(g), axes=1), g.dtype) for g in leaves]
+    clipped = [_summed(factors, g) for g in leaves]
     return jax.tree.unflatten(jax.tree.structure(grads), clipped), jnp.sum(norms > l2_norm_clip)
 
 
