@@ -1,5 +1,9 @@
-"""What two processes that share a mesh, as hosts do, make of a random key in a state: `python hosts.py PORT INDEX` is one of them."""
+"""What two processes that share a mesh, as hosts do, make of a random key in a state.
 
+`python hosts.py PORT INDEX FILE` is one of them, and leaves its report in FILE.
+"""
+
+import pathlib
 import sys
 
 import jax
@@ -45,4 +49,4 @@ if __name__ == "__main__":
     assert jax.process_count() == 2
     everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("d",)), PartitionSpec())
     params = {"w": jax.make_array_from_callback(W.shape, everywhere, lambda index: W[index])}
-    sys.stdout.writelines(f"{line}\n" for line in report(params))
+    pathlib.Path(sys.argv[3]).write_text("\n".join(report(params)))  # on the standard output, a library writes of its connections
