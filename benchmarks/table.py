@@ -1,8 +1,7 @@
-"""The README's benchmark tables, made from a results file.
+"""The benchmark tables, made from a results file; `python -m tests.pages` puts them into this folder's README.
 
-python benchmarks/table.py benchmarks/results/cpu.json                     print them
-python benchmarks/table.py benchmarks/results/cpu.json --write README.md   replace them in place, between the markers
-python benchmarks/table.py NEW.json --against OLD.json                     gradxform's own figures, before and after
+python benchmarks/table.py benchmarks/results/cpu.json    print them
+python benchmarks/table.py NEW.json --against OLD.json    gradxform's own figures, before and after
 """
 
 import argparse
@@ -10,7 +9,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 HEADLINE = "clip_by_global_norm + adamw"
 MEASURES = {
     "first_trace": "first trace",
@@ -303,26 +301,13 @@ def load(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write(readme: Path, text: str) -> None:
-    """Put the text between the markers of a file."""
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{readme}: no {BEGIN} followed by {END}")
-    readme.write_text(f"{before}{BEGIN}\n{text}{END}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path)
-    parser.add_argument("--write", type=Path, metavar="README", help="replace the tables in this file")
     parser.add_argument("--against", type=Path, metavar="OLD", help="print gradxform's figures before and after instead")
     args = parser.parse_args()
     results = load(args.results)
-    if args.write:
-        write(args.write, render(results))
-    else:
-        print(comparison(results, load(args.against)) if args.against else render(results), end="")
+    print(comparison(results, load(args.against)) if args.against else render(results), end="")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
-"""The README: its code runs, its tables are fresh, its quick start is two commands."""
+"""The pages: their code runs when it is pasted alone, their tables are fresh, their links lead somewhere, the front page is short."""
 
-import importlib
-import json
 import pathlib
 import re
 import sys
@@ -12,25 +10,44 @@ import pytest
 
 import gradxform
 from gradxform import dialects
-from gradxform.race._catalogue import markdown
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import pages
 
 pytestmark = pytest.mark.fast
 
 ROOT = pathlib.Path(__file__).parent.parent
+FOLDERS = [
+    path
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob(".github/*.md"), *ROOT.glob("*/**/README.md")])
+    if not {".venv", ".git"} & set(path.parts)
+]
 README = (ROOT / "README.md").read_text()
+BLOCKS = {
+    f"{path.relative_to(ROOT)}:{number}": code
+    for path in FOLDERS
+    if path.name == "README.md"
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL), 1)
+}
 
 
-def between(name):
-    return README.partition(f"<!-- {name}:begin -->\n")[2].partition(f"<!-- {name}:end -->")[0].strip()
-
-
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.DOTALL), ids=lambda code: code.split("\n")[-2][:30])
-def test_python_runs(code, capsys):
-    names = {"gx": gradxform}
-    exec(code, names)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_runs_when_pasted_alone(block, capsys):
+    names = {"__name__": "__main__"}
+    exec(BLOCKS[block], names)
     if "params" in names and "loss" in names:
         np.testing.assert_allclose(names["params"]["w"], 2.0, atol=1e-2)
     assert "BROKEN" not in capsys.readouterr().out
+
+
+def test_front_page_is_short():
+    assert len(README.encode()) <= 8 * 1024
+
+
+@pytest.mark.parametrize("path", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path):
+    links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
+    assert [link for link in links if not (path.parent / link).exists()] == []
 
 
 def test_own_optimizer_takes_at_most_15_lines():
@@ -38,27 +55,23 @@ def test_own_optimizer_takes_at_most_15_lines():
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 15
 
 
-def test_catalogue_is_fresh():
-    assert between("catalogue") == markdown(), "make it again: python -m gradxform names --markdown"
-
-
-def test_compatibility_page_is_fresh(monkeypatch):
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_pages_are_fresh(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
-    page = importlib.import_module("tests.optax_suite.compatibility")
-    assert between("compatibility") == page.render(), "make it again: python -m tests.optax_suite.compatibility --write README.md"
-    assert page.missing() == []
+    assert pages.parts(name)[1] == pages.PAGES[name][1](), "make it again: python -m tests.pages"
 
 
-def test_benchmarks_are_fresh(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    table = __import__("table")
-    results = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text())
-    assert between("benchmarks") == table.render(results).strip(), "make it again: python benchmarks/table.py ... --write README.md"
+def test_no_public_name_of_optax_is_missing(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    from tests.optax_suite import compatibility
+
+    assert compatibility.missing() == []
 
 
 def test_migration_calls_run():
     """The right column of the migration table, where it is a call."""
-    rows = re.findall(r"^\| `.*` \| `((?:torch|keras|mxnet|neon)\..*)` \|$", README, re.MULTILINE)
+    page = (ROOT / "gradxform" / "dialects" / "README.md").read_text()
+    rows = re.findall(r"^\| `.*` \| `((?:torch|keras|mxnet|neon)\..*)` \|$", page, re.MULTILINE)
     names = {e.system: getattr(dialects, e.system) for e in dialects.entries()}
     names |= {"a": gradxform.sgd(0.1), "b": gradxform.sgd(0.2)}
     assert len(rows) >= 8
@@ -77,7 +90,7 @@ def test_layers_are_those_of_the_test():
     sys.modules.pop("test_architecture", None)
     from test_architecture import LAYERS
 
-    [layers] = re.findall(r"```text\n(.*?)\n```", README, re.DOTALL)
+    [layers] = re.findall(r"```text\n(.*?)\n```", (ROOT / ".github" / "CONTRIBUTING.md").read_text(), re.DOTALL)
     assert [set(part.split()) for part in layers.split("  <  ")] == [set(x) for x in LAYERS]
 
 

@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     names.set_defaults(command=lambda args: _catalogue.names(args.pattern, args.kind, args.markdown))
     names.add_argument("pattern", nargs="?", default="*", help="a shell pattern such as 'adam*'")
     names.add_argument("--kind", choices=["optimizer", "transform", "*"], default="optimizer")
-    names.add_argument("--markdown", action="store_true", help="the whole registry as the README's table")
+    names.add_argument("--markdown", action="store_true", help="the whole registry as a table")
 
     show = commands.add_parser("show", help="equation, hyperparameters, memory and source of one")
     show.set_defaults(command=lambda args: _catalogue.show(args.name))

@@ -1,4 +1,4 @@
-"""The README's page on compatibility, made from the installed Optax: `python -m tests.optax_suite.compatibility --write README.md`.
+"""The page on compatibility, made from the installed Optax; `python -m tests.pages` puts it into this folder's README.
 
 Which public names of Optax there are, which of them gradxform has, what differs on purpose (the docstrings' `Differs`), and how Optax's own
 tests went (`tests/optax_suite/result.json`, written by `python -m tests.optax_suite -n 2 --write`).
@@ -6,7 +6,6 @@ tests went (`tests/optax_suite/result.json`, written by `python -m tests.optax_s
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import inspect
 import json
@@ -21,7 +20,6 @@ from tests.optax_suite._scope import OUT_OF_SCOPE
 
 HERE = pathlib.Path(__file__).parent
 MODULES = ["", "contrib", "transforms", "schedules", "losses", "tree", "tree_utils", "projections", "assignment", "microbatching"]
-MARKS = "<!-- compatibility:begin -->", "<!-- compatibility:end -->"
 
 
 def public(module: Any) -> list[str]:
@@ -109,15 +107,3 @@ def suite() -> list[str]:
     return lines + [
         f"| `{name}` | {file['failed']} | failed in this run |" for name, file in result["files"].items() if file["failed"]
     ]
-
-
-def write(readme: pathlib.Path) -> None:
-    head, _, rest = readme.read_text().partition(MARKS[0])
-    readme.write_text(f"{head}{MARKS[0]}\n{render()}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", type=pathlib.Path, metavar="README", help="put the page between the marks of this file")
-    arguments = parser.parse_args()
-    print(render()) if arguments.write is None else write(arguments.write)

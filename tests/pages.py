@@ -1,0 +1,54 @@
+"""The generated pages, each in the README of the folder where its maker lives: `python -m tests.pages` makes them again."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Callable
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _catalogue() -> str:
+    return importlib.import_module("gradxform.race._catalogue").markdown()
+
+
+def _compatibility() -> str:
+    return importlib.import_module("tests.optax_suite.compatibility").render()
+
+
+def _benchmarks() -> str:
+    results = json.loads((ROOT / "benchmarks" / "results" / "cpu.json").read_text(encoding="utf-8"))
+    return importlib.import_module("benchmarks.table").render(results).strip()
+
+
+PAGES: dict[str, tuple[str, Callable[[], str]]] = {
+    "catalogue": ("gradxform/optimizers/README.md", _catalogue),
+    "compatibility": ("tests/optax_suite/README.md", _compatibility),
+    "benchmarks": ("benchmarks/README.md", _benchmarks),
+}
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """The file before the generated part, that part, and the rest."""
+    path = PAGES[name][0]
+    begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
+    before, found, rest = (ROOT / path).read_text(encoding="utf-8").partition(begin)
+    page, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{path}: no {begin.strip()} followed by {end}")
+    return before + begin, page.strip(), end + after
+
+
+def write(name: str) -> None:
+    path, render = PAGES[name]
+    before, _, after = parts(name)
+    (ROOT / path).write_text(f"{before}{render()}\n{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or PAGES:
+        write(chosen)
+        print(PAGES[chosen][0])
