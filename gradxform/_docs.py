@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 
 def doc_lines(thing: object) -> list[str]:
@@ -21,3 +22,20 @@ def section(thing: object, heading: str) -> str:
         elif taken:
             break
     return " ".join(taken)
+
+
+def explained(thing: object) -> dict[str, str]:
+    """What a docstring says of each argument under `Args:`."""
+    found: dict[str, str] = {}
+    names: list[str] = []
+    _, _, text = "\n".join(doc_lines(thing)).partition("Args:\n")
+    for line in text.split("\n"):
+        if line.strip() and not line.startswith("  "):
+            break
+        start = re.match(r"  ([\w*, ]+): (.*)", line)
+        if start and not line.startswith("   "):
+            names = [name.strip().lstrip("*") for name in start[1].split(",")]
+            found |= dict.fromkeys(names, start[2])
+        elif line.strip():
+            found |= {name: f"{found[name]} {line.strip()}" for name in names}
+    return found

@@ -160,7 +160,13 @@ Inner = Annotated[Any, Field("inner")]
 
 
 def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = None, like_params: bool = False) -> Field:
-    """How a shared field starts and advances: `Field(first=start, advance=advance)`, under an older name."""
+    """How a shared field starts and advances: `Field(first=start, advance=advance)`, under an older name.
+
+    Args:
+      start: the first value, as `Field(first=)`.
+      advance: the next value, as `Field(advance=)`.
+      like_params: whether it has the parameters' dtype, float32 or wider.
+    """
     return Field(first=start, advance=advance, dtype="params" if like_params else None)
 
 

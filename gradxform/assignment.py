@@ -21,6 +21,9 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
 
         minimize sum_k cost[i_k, j_k]           no row and no column twice
 
+    Args:
+      cost_matrix: the cost of each pair, (n, m).
+
     Shapes   cost_matrix (n, m); under `vmap` a batch. A cost of inf forbids a pair, as long as an assignment remains.
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'; Kuhn 1955, Munkres 1957.
     Differs  rectangular ones too are in the order of the columns. Forbidden pairs do not hang. Whole numbers are compared exactly,
@@ -34,6 +37,9 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
 
 def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
     """`hungarian_algorithm` in the order of the rows, as SciPy's `linear_sum_assignment`.
+
+    Args:
+      cost_matrix: the cost of each pair, (n, m).
 
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'.
     Differs  forbidden pairs do not hang; whole numbers are compared exactly.

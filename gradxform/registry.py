@@ -183,7 +183,13 @@ def register(
       name: the name; case does not matter in `create` and `entry`.
       make: the function of the hyperparameters that returns a transformation.
       kind: `"optimizer"`, or `"transform"` where the updates are not ready for `apply_updates`.
-      source: where the equation comes from; this and the rest is what `Entry` explains.
+      source: where the equation comes from.
+      example: arguments that the laws examine it with; None: its defaults.
+      needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
+      homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
+      rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
+      identities: pairs of calls that must give the same updates.
+      ndim: the number of axes of the leaves that it takes; None: any.
 
     Returns:
       `make` as it is; without it, a decorator.
@@ -220,7 +226,17 @@ def optimizer(
     identities: Sequence[tuple[str, str]] = (),
     seeds: str = "",
 ) -> Registers:
-    """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name."""
+    """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name.
+
+    Args:
+      source: where the equation comes from.
+      example: arguments that the laws examine it with; None: its defaults.
+      needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
+      homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
+      rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
+      identities: pairs of calls that must give the same updates.
+      seeds: the founding documents that describe it.
+    """
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
@@ -240,7 +256,17 @@ def transform(
     ndim: int | None = None,
     seeds: str = "",
 ) -> Registers:
-    """Register a primitive: a lifted kernel, or a function that makes a transformation."""
+    """Register a primitive: a lifted kernel, or a function that makes a transformation.
+
+    Args:
+      source: where the equation comes from.
+      example: arguments that the laws examine it with; None: its defaults.
+      needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
+      homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
+      identities: pairs of calls that must give the same updates.
+      ndim: the number of axes of the leaves that it takes; None: any.
+      seeds: the founding documents that describe it.
+    """
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
@@ -251,7 +277,11 @@ def transform(
 
 
 def entry(name: str) -> Entry:
-    """The registry's entry of that name (case does not matter); a dialect's is called `torch.adam`."""
+    """The registry's entry of that name (case does not matter); a dialect's is called `torch.adam`.
+
+    Args:
+      name: a registered name, such as "adam" or "torch.adam"; case does not matter.
+    """
     found = _ENTRIES.get(name.lower()) or _with_dialects().get(name.lower())
     if found is None:
         near = _near(name.lower())
@@ -270,6 +300,10 @@ def _near(wanted: str) -> list[str]:
 def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
     """Names of the registered optimizers that match a shell pattern; `kind="transform"` or `"*"` for the others.
 
+    Args:
+      pattern: a shell pattern of names, such as "adam*"; with a dot of the dialects'.
+      kind: "optimizer", "transform", or "*" for both.
+
     >>> import gradxform
     >>> gradxform.names("adam*")
     ['adam', 'adamax', 'adamaxw', 'adamw']
@@ -287,6 +321,10 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
 
 def create(name: str, **arguments: object) -> GradientTransformationExtraArgs:
     """Make a registered transformation by name: `create("adam", learning_rate=1e-3)`.
+
+    Args:
+      name: a registered name, such as "adam" or "torch.adam"; case does not matter.
+      arguments: the arguments of that function.
 
     Raises   UnknownNameError: no such name (it lists the nearest). HyperparameterError: an argument that it does not take.
     """

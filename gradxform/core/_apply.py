@@ -27,6 +27,10 @@ def apply_updates(params: Params, updates: Updates) -> Params:
 
         p <- p + u
 
+    Args:
+      params: the parameters.
+      updates: the updates.
+
     Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once.
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Source   Optax.

@@ -143,6 +143,9 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
 
         u, s1 = tx1.update(g, s1);  u, s2 = tx2.update(u, s2);  ...
 
+    Args:
+      args: transformations, in the order in which they are applied.
+
     State    the tuple of the members' states. `chain()` is the identity, with the state `()`.
     Source   Optax.
     Differs  neighbouring leafwise stages run as one compiled call per leaf, with the same numbers; an empty chain is allowed; members
@@ -156,6 +159,9 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
 
 def named_chain(*args: tuple[str, GradientTransformation]) -> GradientTransformationExtraArgs:
     """Apply named transformations one after another; as `chain`, but the state is a dictionary.
+
+    Args:
+      args: pairs (name, transformation), in the order in which they are applied.
 
     State    an `OrderedDict` from name to the member's state.
     Source   Optax.

@@ -41,7 +41,11 @@ chosen_engine: contextvars.ContextVar[str | None] = contextvars.ContextVar("engi
 
 @contextlib.contextmanager
 def engine(name: str) -> Iterator[None]:
-    """Execute leafwise stages with the named engine: `with engine("tree"): ...` around tracing or an un-jitted update."""
+    """Execute leafwise stages with the named engine: `with engine("tree"): ...` around tracing or an un-jitted update.
+
+    Args:
+      name: "leaf", "stacked", "tree" or "plain".
+    """
     if name not in ENGINES:
         raise UnknownNameError(f"No engine is called {name!r}; there are {', '.join(ENGINES)}.")
     token = chosen_engine.set(name)

@@ -20,7 +20,11 @@ from gradxform.tree._leafwise import is_gap
 
 
 def is_array(x: object) -> bool:
-    """A leaf with inexact numbers in it; integers, float0, functions and gaps are not."""
+    """A leaf with inexact numbers in it; integers, float0, functions and gaps are not.
+
+    Args:
+      x: anything that may stand in a tree.
+    """
     dtype = getattr(x, "dtype", None)
     if dtype is None:
         return isinstance(x, (float, complex))

@@ -94,17 +94,28 @@ def by_path(patterns: Mapping[str, Label]) -> Labels:
     `*` also matches across `/`, and `*/bias` matches a `bias` at the root. Without a `"default"`, a leaf that matches nothing is
     an error, and so is a pattern that matches no leaf. The box of a parameter is no step of its path: the `bias` of Flax's NNX, in a
     variable, and that of Linen, with or without metadata, have the same one.
+
+    Args:
+      patterns: a dictionary from shell patterns of paths to labels; the first that matches counts.
     """
     return Labels("by_path", dict(patterns))
 
 
 def by_ndim(ndim: int) -> Labels:
-    """True at leaves with that many axes: `masked(tx, by_ndim(2))` transforms matrices only."""
+    """True at leaves with that many axes: `masked(tx, by_ndim(2))` transforms matrices only.
+
+    Args:
+      ndim: the number of axes.
+    """
     return Labels("by_ndim", ndim)
 
 
 def by_leaf(predicate: Callable[[str, Tree], Label]) -> Labels:
-    """Label a leaf by a function of its path and of the leaf, of which shape and dtype may be used."""
+    """Label a leaf by a function of its path and of the leaf, of which shape and dtype may be used.
+
+    Args:
+      predicate: (path, leaf) -> label.
+    """
     return Labels("by_leaf", predicate)
 
 

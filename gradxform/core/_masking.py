@@ -156,6 +156,11 @@ def _seen(tree: Tree, mask: MaskOrFn) -> View:
 def masked(g, s, p, c, inner: GradientTransformation, mask: MaskOrFn, *, mask_compatible_extra_args: bool = False):
     """Transform the leaves where the mask is True; pass the others on as they are.
 
+    Args:
+      inner: the transformation of the chosen leaves.
+      mask: which leaves are transformed: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function.
+      mask_compatible_extra_args: mask also the extra arguments that are laid out like the parameters.
+
     State    MaskedState(inner_state). For a leaf that is masked out nothing is stored.
     Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
              prefixes, functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
@@ -176,6 +181,11 @@ def partition(
     mask_compatible_extra_args: bool = False,
 ) -> GradientTransformationExtraArgs:
     """Give each leaf to the transformation of its label.
+
+    Args:
+      transforms: a dictionary from labels to transformations.
+      param_labels: a label for each leaf: patterns, a tree, or a function, as in `masked`.
+      mask_compatible_extra_args: mask also the extra arguments that are laid out like the parameters.
 
     State    PartitionState(inner_states), a MaskedState for each label.
     Labels   as in `masked`, with the keys of `transforms` for True and False.
@@ -227,6 +237,9 @@ def freeze(mask: MaskOrFn) -> GradientTransformationExtraArgs:
 
         u = 0 where mask, g elsewhere
 
+    Args:
+      mask: which leaves stay: patterns such as `{"embed/*": True, "default": False}`, `by_ndim(2)`, a tree, a function.
+
     State    MaskedState(EmptyState()).
     Masks    as in `masked`.
     Source   Optax.
@@ -240,6 +253,10 @@ def selective_transform(optimizer: GradientTransformation, *, freeze_mask: MaskO
     """Transform the leaves where the mask is False, and keep the others as they are.
 
         u = 0 where freeze_mask, optimizer(g) elsewhere
+
+    Args:
+      optimizer: the transformation of the leaves that do not stay.
+      freeze_mask: which leaves stay: patterns such as `{"embed/*": True, "default": False}`, `by_ndim(2)`, a tree, a function.
 
     State    PartitionState, with the labels "train" and "freeze".
     Masks    as in `masked`.

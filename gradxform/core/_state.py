@@ -171,6 +171,10 @@ def layout(cls: object, **special: Field) -> Layout:
 
     `elementwise(layout(ScaleByAdamState, nu=Field(first=...)))` is for a kernel whose fields begin otherwise than the class says. `Inner`
     in the place of a class is the state of the transformation inside.
+
+    Args:
+      cls: the NamedTuple class of a state.
+      special: for a field by name, a `Field` that says more of it.
     """
     if isinstance(cls, Layout):
         return cls

@@ -14,7 +14,11 @@ from gradxform.core._transformation import GradientTransformation, GradientTrans
 
 
 def init_empty_state(params: Params) -> EmptyState:
-    """The `init` of a transformation without a state."""
+    """The `init` of a transformation without a state.
+
+    Args:
+      params: the parameters, which are not looked at.
+    """
     del params
     return EmptyState()
 
@@ -24,6 +28,9 @@ def stateless(g, s, p, c, f: Callable[[Updates, Params], Updates]):
     """Make a transformation from a function of updates and parameters. It can be used as a decorator.
 
         u = f(g, p)
+
+    Args:
+      f: (updates, params) -> updates.
 
     State    EmptyState.
     Source   Optax.
@@ -37,6 +44,9 @@ def stateless_with_tree_map(g, s, p, c, f: Callable[[Array, Array | None], Array
     """Make a transformation from a function of one update and its parameter, both arrays; without `params` it gets None.
 
         u = f(g, p) at every leaf
+
+    Args:
+      f: (update, parameter) -> update, of arrays.
 
     State    EmptyState.
     Shapes   any; absent leaves and those without inexact numbers are passed on.
@@ -59,6 +69,9 @@ def _with_extra_args_support(g, s, p, c, tx: GradientTransformation):
 
 def with_extra_args_support(tx: GradientTransformation) -> GradientTransformationExtraArgs:
     """Let a transformation accept, and ignore, extra arguments that its `update` does not take.
+
+    Args:
+      tx: a transformation of any library.
 
     State    that of tx; one that accepts them already comes back as it is.
     Source   Optax.

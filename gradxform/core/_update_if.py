@@ -32,6 +32,15 @@ def update_if(
     `branch_free`: always, and then selected. Where `wanted` is known, as it is without jit, nothing is compiled for the choice. The new
     state has the dtypes of the old one, and an update the dtype that `inner` gives it.
 
+    Args:
+      wanted: whether to update, a flag that may be traced.
+      inner: the transformation inside, as the kernel got it.
+      g: the updates.
+      s: the state of inner.
+      p: the parameters, if inner needs them.
+      branch_free: compute both and choose, without a branch.
+      unchanged: give the updates as they came, rather than zeros, where not wanted.
+
     Source   gradxform.
     """
     leaves, treedef = flatten(g)

@@ -67,6 +67,9 @@ def two_bit(threshold: float = 0.5) -> TwoBit:
     It is made for `error_feedback`, which keeps what is not sent until it has grown to the threshold. Choose it near the size of a
     typical element of the gradient: much smaller, and the residual grows without end; much larger, and nothing is sent for long.
 
+    Args:
+      threshold: what is sent of an element, and how large it must be for that.
+
     Sent     1/4 byte per element one way, and the sum as one byte per element back (two from 128 devices on); float32 is 4 and 4.
     Units    threshold has those of p.
     Source   MXNet's KVStore, `compression_params={"type": "2bit", "threshold": 0.5}`.

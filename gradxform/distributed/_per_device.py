@@ -63,6 +63,10 @@ def per_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
         specs = per_device_specs(jax.eval_shape(tx.init, params), "data")
         state = jax.shard_map(tx.init, mesh=mesh, in_specs=P(), out_specs=specs)(params)
 
+    Args:
+      inner: the transformation inside.
+      axis_name: the name of the devices' axis, under `shard_map` or `pmap`; a tuple of several.
+
     State    PerDeviceState(inner_state). Memory: that of inner, on every device.
     Units    those of inner.
     Shapes   those of inner.
@@ -75,6 +79,11 @@ def per_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
 
 
 def per_device_specs(state: OptState, axis_name: Hashable) -> Tree:
-    """A `PartitionSpec` for each array of a state: split along the first axis inside `per_device`, replicated elsewhere."""
+    """A `PartitionSpec` for each array of a state: split along the first axis inside `per_device`, replicated elsewhere.
+
+    Args:
+      state: the state, or its shapes, outside of the devices' axis.
+      axis_name: the name of the devices' axis, under `shard_map` or `pmap`; a tuple of several.
+    """
     split = lambda x: jax.tree.map(lambda _: PartitionSpec(axis_name) if isinstance(x, PerDeviceState) else PartitionSpec(), x)
     return jax.tree.map(split, state, is_leaf=lambda x: isinstance(x, PerDeviceState))

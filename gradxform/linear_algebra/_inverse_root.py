@@ -48,6 +48,14 @@ def matrix_inverse_pth_root(
         matrix  (n, n), symmetric and positive semi-definite.
         p       a positive integer.
 
+    Args:
+      matrix: a symmetric matrix without negative eigenvalues.
+      p: which root, a whole number of at least 1.
+      num_iters: the most iterations.
+      ridge_epsilon: what is added to the diagonal, as a part of the largest eigenvalue.
+      error_tolerance: the error at which the iteration ends.
+      precision: of the products, as in `jax.lax.dot`.
+
     Source   Higham 2008, 'Functions of matrices', eq. 7.18.
     Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too, and float32 for
              whole numbers.

@@ -19,6 +19,13 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
 
     L is at least the largest eigenvalue of A^T A; without it, the smaller of the Frobenius and the 1-norm.
 
+    Args:
+      A: a matrix.
+      b: a vector, or a matrix of several.
+      iters: the number of iterations.
+      unroll: the number of iterations in one turn of the compiled loop.
+      L: at least the largest eigenvalue of A^T A; None: the smaller of two bounds.
+
     Shapes   A (m, n); b (m,) or (m, k); x (n,) or (n, k).
     Source   Polyak 2015, 'Projected gradient method for non-negative least square'.
     Differs  narrow dtypes and whole numbers are computed in float32 and rounded once. A and b may be so large or small that A^T A

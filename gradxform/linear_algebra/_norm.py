@@ -11,6 +11,9 @@ def global_norm(updates: Updates) -> Array:
 
         sqrt(sum |x|^2)
 
+    Args:
+      updates: a tree of arrays.
+
     Source   the Euclidean norm.
     Differs  no deprecation warning; narrow dtypes are summed in float32.
     """

@@ -31,9 +31,13 @@ def power_iteration(
         z = matrix v                    until |z - l v| <= error_tolerance |l|, num_iters times at most
         l = <v, z>
 
-    Args
-        matrix  diagonalizable: an array (n, n), or a function that multiplies it with a vector, which may be a tree.
-        v0      the first v; without it, uniform in [-1, 1] drawn with `key`, or a fixed key. A function needs it.
+    Args:
+      matrix: diagonalizable: an array (n, n), or a function that multiplies it with a vector, which may be a tree.
+      v0: the first v, which a function needs; without it, uniform in [-1, 1], drawn with `key`.
+      num_iters: the most iterations.
+      error_tolerance: the error, relative to the eigenvalue, at which the iteration ends.
+      precision: of the products, as in `jax.lax.dot`.
+      key: the random key of the first vector; None: a fixed one.
 
     Source   von Mises & Pollaczek-Geiringer 1929.
     Differs  a matrix of zeros gives (0, v), not NaN; narrow dtypes and whole numbers are computed in float32; norms whose squares

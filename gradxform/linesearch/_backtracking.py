@@ -128,6 +128,12 @@ def scale_by_backtracking_linesearch(
 
     Args:
       max_backtracking_steps: most times that the step is decreased; the last one is taken as it is.
+      slope_rtol: the part of the decrease that the slope promises which is enough.
+      decrease_factor: the factor of a step that does not decrease enough.
+      increase_factor: how much longer than the last step the first trial may be.
+      max_learning_rate: the longest step.
+      atol: how much larger the value may be.
+      rtol: how much larger the value may be, relative to it.
       store_grad: keep the gradient after the step, for `value_and_grad_from_state`.
       verbose: print why a search failed.
 

@@ -22,6 +22,9 @@ def value_and_grad_from_state(value_fn: Callable[..., ArrayLike]) -> Callable[..
     They come from the state if its value is finite, else (as at first) from `value_fn`. A gradient of a part of the parameters, which a
     search inside `masked` or `partition` keeps, is not taken: the other parameters have moved since.
 
+    Args:
+      value_fn: a function of the parameters that returns the value.
+
     Source   Optax.
     Differs  parameters may be called `value` and `grad` too; without jit, `value_fn` is not traced where it is not evaluated.
     Raises   MissingArgumentError: the state has no value and gradient. KeyError: it has several.

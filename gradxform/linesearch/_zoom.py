@@ -214,6 +214,11 @@ def scale_by_zoom_linesearch(
     Args:
       max_linesearch_steps: most evaluations of `value_fn`, each with its gradient.
       max_learning_rate: bound on a; the step is at that bound where the conditions would need a longer one.
+      tol: how far the two conditions may be missed.
+      increase_factor: the factor of a step as long as no interval holds an acceptable one.
+      slope_rtol: the part of the decrease that the slope promises which is enough.
+      curv_rtol: the part of the slope that may be left at the end of the step.
+      approx_dec_rtol: how much larger the value may be, relative to it, where rounding hides the decrease; None: not at all.
       stepsize_precision: an interval this short is not divided further if some step has satisfied the condition of decrease.
       initial_guess_strategy: the first guess: 1 ("one", for quasi-Newton directions), or the step of the last search ("keep").
       verbose: print why a search failed.

@@ -20,6 +20,13 @@ def cosine_similarity(
         a, b = predictions, targets             broadcast against each other, so that all pairs can be compared
         l    = sum_i (a_i / |a|) (b_i / |b|)    |a|^2 = max(sum_i a_i^2, epsilon)
 
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, broadcast against the predictions.
+      epsilon: the least square of a norm.
+      axis: the axis of the vectors.
+      where: the elements that count; None: all.
+
     Source   the inner product.
     Differs  a vector of zeros has similarity 0 and gradient 0 with everything, not NaN. Squares neither
              overflow nor vanish. Elements outside `where` may be NaN.
@@ -35,6 +42,13 @@ def cosine_distance(
     """One minus the cosine of the angle between two vectors.
 
         l = 1 - cosine_similarity(predictions, targets)
+
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, broadcast against the predictions.
+      epsilon: the least square of a norm.
+      axis: the axis of the vectors.
+      where: the elements that count; None: all.
 
     Source   the inner product.
     Differs  as `cosine_similarity`: a vector of zeros has distance 1.

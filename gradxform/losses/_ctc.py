@@ -26,6 +26,14 @@ def ctc_loss(
 
     The arguments are those of `ctc_loss_with_forward_probs`.
 
+    Args:
+      logits: scores of the classes for each frame, (B, T, K).
+      logit_paddings: 1 at frames that are padding, 0 elsewhere, (B, T).
+      labels: the classes of each sequence, whole numbers, (B, N).
+      label_paddings: 1 at labels that are padding, 0 elsewhere, (B, N).
+      blank_id: the number of the class that means no label.
+      log_epsilon: the logarithm that stands for a probability of 0.
+
     Source   Graves et al. 2006, 'Connectionist temporal classification'.
     Differs  as `ctc_loss_with_forward_probs`.
     Raises   StructureError: shapes that do not belong together. HyperparameterError: blank_id is no class.
@@ -62,6 +70,14 @@ def ctc_loss_with_forward_probs(
         log_epsilon     stands for log 0.
 
     Returns (B,), (T, B, N + 1) and (T, B, N), in float32 or wider.
+
+    Args:
+      logits: scores of the classes for each frame, (B, T, K).
+      logit_paddings: 1 at frames that are padding, 0 elsewhere, (B, T).
+      labels: the classes of each sequence, whole numbers, (B, N).
+      label_paddings: 1 at labels that are padding, 0 elsewhere, (B, N).
+      blank_id: the number of the class that means no label.
+      log_epsilon: the logarithm that stands for a probability of 0.
 
     Source   Graves et al. 2006, 'Connectionist temporal classification', section 4.1, without blanks between the labels.
     Differs  the loss is never negative and the log-probabilities never positive; logits of padded frames and labels of padded

@@ -17,6 +17,12 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -
         q = targets
         l = sum_i q_i (log q_i - log_predictions_i)             0 log 0 = 0
 
+    Args:
+      log_predictions: the logarithms of the predicted probabilities.
+      targets: the true distribution, not its logarithm.
+      axis: the axis or axes of the distribution.
+      where: the elements that count; None: all.
+
     Source   Kullback & Leibler 1951, 'On information and sufficiency'.
     Differs  derivatives are finite at targets of 0, and such an element adds 0 even if log_predictions is -inf. Shapes that together
              make a third one raise. Elements outside `where` may be NaN.
@@ -33,6 +39,12 @@ def kl_divergence_with_log_targets(
     """The information that is lost when predictions stand for targets, both given as logarithms.
 
         l = sum_i exp(log_targets_i) (log_targets_i - log_predictions_i)        0 log 0 = 0
+
+    Args:
+      log_predictions: the logarithms of the predicted probabilities.
+      log_targets: the logarithms of the true probabilities.
+      axis: the axis or axes of the distribution.
+      where: the elements that count; None: all.
 
     Source   Kullback & Leibler 1951, 'On information and sufficiency'.
     Differs  log_targets of -inf add 0, not NaN, with finite derivatives; and as `kl_divergence`.
@@ -52,6 +64,12 @@ def generalized_kl_divergence(
         q = targets
         l = sum_i q_i (log q_i - log_predictions_i) + sum_i (exp(log_predictions_i) - q_i)
 
+    Args:
+      log_predictions: the logarithms of the predicted probabilities.
+      targets: the true distribution, not its logarithm.
+      axis: the axis or axes of the distribution.
+      where: the elements that count; None: all.
+
     Source   Bregman 1967, the divergence of sum_i x_i log x_i - x_i.
     Differs  as `kl_divergence`.
     Raises   StructureError: a dtype is not floating-point, or the shapes do not fit.
@@ -62,6 +80,12 @@ def generalized_kl_divergence(
 
 def convex_kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -1, where: ArrayLike | None = None) -> Array:
     """The old name of `generalized_kl_divergence`, deprecated.
+
+    Args:
+      log_predictions: the logarithms of the predicted probabilities.
+      targets: the true distribution, not its logarithm.
+      axis: the axis or axes of the distribution.
+      where: the elements that count; None: all.
 
     Source   Bregman 1967.
     Differs  as `generalized_kl_divergence`.

@@ -27,6 +27,9 @@ def make_fenchel_young_loss(max_fun: Callable[Concatenate[Array, P], ArrayLike])
     Its gradient is grad max_fun(scores) - targets: with `logsumexp` it is the cross-entropy. The loss acts on the last axis and passes
     further arguments on to max_fun.
 
+    Args:
+      max_fun: a convex function of one vector, such as `logsumexp`.
+
     Source   Blondel et al. 2020, arXiv:1901.02324, definition 2.
     Differs  further positional arguments work. 0 times infinity is 0.
     """

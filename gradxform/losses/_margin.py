@@ -17,6 +17,10 @@ def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
 
         l = max(0, 1 - predictor_outputs targets)
 
+    Args:
+      predictor_outputs: what the model says, an array of floats.
+      targets: -1 or 1 for each output.
+
     Source   Cortes & Vapnik 1995, 'Support-vector networks'.
     Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
     Raises   StructureError: the shapes do not fit.
@@ -30,6 +34,10 @@ def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
     """The perceptron's loss for targets -1 and 1, element by element.
 
         l = max(0, -predictor_outputs targets)
+
+    Args:
+      predictor_outputs: what the model says, an array of floats.
+      targets: -1 or 1 for each output.
 
     Source   Rosenblatt 1958, 'The perceptron'.
     Differs  no.
@@ -46,6 +54,10 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
         x = -logits if labels, else logits
         l = 0 if x <= -1, (x + 1)^2 / 4 if x < 1, else x
 
+    Args:
+      logits: scores before the sigmoid, floats.
+      labels: 0 or 1, or for the first a probability between them.
+
     Source   Blondel et al. 2020, 'Learning with Fenchel-Young losses', section 4.4.
     Differs  a label that is neither 0 nor 1 gives NaN, value and gradient; Optax takes it for 1. Shapes that together make a third
              one, such as (n,) and (n, 1), raise.
@@ -61,6 +73,10 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
 
         l = max_j (scores_j + [j != labels]) - scores_labels
 
+    Args:
+      scores: scores of the classes along the last axis.
+      labels: the number of the right class, a whole number of at least 0.
+
     Source   Crammer & Singer 2001, 'On the algorithmic implementation of multiclass kernel-based vector machines'.
     Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
              result of narrow dtypes is float32.
@@ -74,6 +90,10 @@ def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     """The perceptron's loss of several classes.
 
         l = max_j scores_j - scores_labels
+
+    Args:
+      scores: scores of the classes along the last axis.
+      labels: the number of the right class, a whole number of at least 0.
 
     Source   Collins 2002, 'Discriminative training methods for hidden Markov models'.
     Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
@@ -90,6 +110,10 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
         x = scores - scores_labels
         p = the projection of x on the simplex
         l = sum_j p_j x_j - sum_j p_j^2 / 2 + 1 / 2             its gradient is p - onehot(labels)
+
+    Args:
+      scores: scores of the classes along the last axis.
+      labels: the number of the right class, a whole number of at least 0.
 
     Source   Martins & Astudillo 2016, arXiv:1602.02068, eq. 20.
     Differs  scores may have any number of leading axes, or none. A label that is no class, below 0 or beyond the last, gives NaN,

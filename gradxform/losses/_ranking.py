@@ -27,6 +27,13 @@ def ranking_softmax_loss(
     The list is the last axis. `reduce_fn(losses, where=...)` goes over the lists that have items, and where is None if it was not
     given; with None instead of a function all losses are returned, 0 for a list without items.
 
+    Args:
+      logits: scores of the items, the last axis being the list.
+      labels: the relevance of each item.
+      where: the items that count; None: all.
+      weights: a factor for each item; None: 1.
+      reduce_fn: what makes one number of the lists' losses; None: they are returned.
+
     Source   Cao et al. 2007, 'Learning to rank: from pairwise approach to listwise approach'.
     Differs  items outside `where` may be NaN. The mean of no lists is 0.
     Raises   StructureError: logits are not floating-point, or the shapes do not fit.

@@ -17,6 +17,10 @@ def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> A
         e = predictions - targets
         l = e^2
 
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, of the predictions' shape; None: zeros.
+
     Source   least squares, Legendre 1805.
     Differs  no.
     Raises   StructureError: predictions are not floating-point, or the shapes differ.
@@ -30,6 +34,10 @@ def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 
         e = predictions - targets
         l = e^2 / 2
+
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, of the predictions' shape; None: zeros.
 
     Source   Bishop 2006, 'Pattern Recognition and Machine Learning', eq. 1.2.
     Differs  no.
@@ -46,6 +54,11 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
         q = min(|e|, delta)
         l = q^2 / 2 + delta (|e| - q)
 
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, of the predictions' shape; None: zeros.
+      delta: the error from which on the loss is linear.
+
     Source   Huber 1964, 'Robust estimation of a location parameter'.
     Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
     Raises   StructureError: predictions are not floating-point, or the shapes do not fit.
@@ -61,6 +74,10 @@ def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
 
         e = predictions - targets
         l = log(cosh(e))
+
+    Args:
+      predictions: what the model says, an array of floats.
+      targets: what is right, of the predictions' shape; None: zeros.
 
     Source   Chen et al. 2019, 'Log hyperbolic cosine loss improves variational auto-encoder'.
     Differs  small errors keep their digits: Optax's difference of logarithms is 0 or negative for |e| < 3e-4. Shapes that together

@@ -39,6 +39,18 @@ def dice_loss(
     alpha weighs false positives, beta false negatives; 1/2 and 1/2 is the Dice coefficient. `reduction` is over classes, without the
     first if ignore_background. One of the arguments may lack the axis of a single class.
 
+    Args:
+      predictions: scores, or probabilities, of shape (batch, ..., classes).
+      targets: what is right: 0 or 1, or one-hot, of the predictions' shape.
+      class_weights: a factor for each class; None: 1.
+      smooth: added above and below the fraction, so that empty regions have no loss.
+      alpha: the weight of what is found wrongly.
+      beta: the weight of what is missed.
+      apply_softmax: whether the predictions are scores, of which the softmax is taken.
+      reduction: "mean", "sum", or "none" for one loss for each class.
+      ignore_background: leave out the first class.
+      axis: the axes to sum over; None: all but the first and the last.
+
     Source   Milletari et al. 2016, arXiv:1606.04797; alpha and beta: Salehi et al. 2017, arXiv:1706.05721.
     Differs  apply_softmax=False works under jit, where sums cannot be checked, and for a single class, whose probabilities need not
              be 1. With smooth=0, a class that is nowhere has loss 0, not NaN.
@@ -80,6 +92,13 @@ def multiclass_generalized_dice_loss(
         w = 1 / (n^2 + 1e-7), scaled to mean 1
         l = mean of dice_loss(predictions, targets, class_weights=w)
 
+    Args:
+      predictions: scores, or probabilities, of shape (batch, ..., classes).
+      targets: what is right: 0 or 1, or one-hot, of the predictions' shape.
+      smooth: added above and below the fraction, so that empty regions have no loss.
+      apply_softmax: whether the predictions are scores, of which the softmax is taken.
+      ignore_background: leave out the first class.
+
     Source   Sudre et al. 2017, arXiv:1707.03237, the weights.
     Differs  as `dice_loss`.
     Raises   StructureError: shapes differ.
@@ -104,6 +123,12 @@ def binary_dice_loss(predictions: ArrayLike, targets: ArrayLike, *, smooth: Arra
     """The Dice loss of one class; the axis of classes may be left out.
 
         l = dice_loss(predictions, targets)
+
+    Args:
+      predictions: scores, or probabilities, of shape (batch, ..., classes).
+      targets: what is right: 0 or 1, or one-hot, of the predictions' shape.
+      smooth: added above and below the fraction, so that empty regions have no loss.
+      apply_sigmoid: whether the predictions are scores, of which the sigmoid is taken.
 
     Source   Milletari et al. 2016, arXiv:1606.04797.
     Differs  as `dice_loss`.

@@ -20,6 +20,11 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
         n_i  = log sum_k exp(s_ik)                      over all k of another label
         l    = mean of log(1 + exp(n_i - s_ij))         over all pairs i != j of one label; 0 if there is none
 
+    Args:
+      embeddings: vectors, (batch, features).
+      labels: a whole number for each embedding; equal ones belong together.
+      temperature: the divisor of the similarities.
+
     Shapes   embeddings (batch, features), labels (batch,).
     Source   Chen et al. 2020, arXiv:2002.05709, eq. 1, with other positive pairs left out of the denominator.
     Differs  without a positive pair the loss is 0, not NaN.
@@ -55,6 +60,15 @@ def triplet_margin_loss(
 
         d(x) = (sum_i |anchors_i - x_i|^norm_degree + eps)^(1 / norm_degree)
         l    = max(d(positives) - d(negatives) + margin, 0)
+
+    Args:
+      anchors: vectors to compare with.
+      positives: vectors that should be near.
+      negatives: vectors that should be far.
+      axis: the axis of the vectors.
+      norm_degree: the degree of the norm.
+      margin: how much farther the negatives should be.
+      eps: added to the sum of powers before the root.
 
     Source   Balntas et al. 2016, 'Learning local feature descriptors with triplets and shallow convolutional neural networks'.
     Differs  |.| makes it a distance for every norm_degree; Optax's is one for even degrees only. Powers do not overflow.

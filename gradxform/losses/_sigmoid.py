@@ -18,6 +18,10 @@ def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
         p = sigmoid(logits)
         l = -labels log p - (1 - labels) log(1 - p)             0 log 0 = 0
 
+    Args:
+      logits: scores before the sigmoid, floats.
+      labels: 0 or 1, or for the first a probability between them.
+
     Source   Goodfellow et al. 2016, 'Deep Learning', section 6.2.2.2.
     Differs  a logit of +-inf with the right label gives 0, not NaN. Shapes that together make a third one, such as (n,) and (n, 1),
              raise.
@@ -36,6 +40,12 @@ def sigmoid_focal_loss(logits: ArrayLike, labels: ArrayLike, *, alpha: ArrayLike
         l   = (labels alpha + (1 - labels) (1 - alpha)) l       unless alpha is None
 
     1 - p_t is computed as a logarithm, so that all derivatives are finite at large logits, and right at labels of 0 and 1.
+
+    Args:
+      logits: scores before the sigmoid, floats.
+      labels: 0 or 1, or for the first a probability between them.
+      alpha: the weight of labels of 1; those of 0 have 1 - alpha. None: all weigh the same.
+      gamma: how little counts what is predicted well; 0: all counts alike.
 
     Source   Lin et al. 2017, arXiv:1708.02002, eq. 5.
     Differs  as `sigmoid_binary_cross_entropy`.

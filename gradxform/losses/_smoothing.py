@@ -14,6 +14,12 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
 
         y = (1 - alpha) labels + alpha / n      n = number of classes: the elements along `axis`, those in `where`; 0 outside of it
 
+    Args:
+      labels: one-hot, or distributions.
+      alpha: the share of the uniform distribution.
+      axis: the axis or axes of the classes.
+      where: the elements that count; None: all.
+
     Source   Szegedy et al. 2016, arXiv:1512.00567; Mueller et al. 2019, arXiv:1906.02629.
     Differs  a class that `where` excludes gets 0, whatever its label is; Optax gives it alpha / n of what the others share. Finite
              where `where` excludes all classes.

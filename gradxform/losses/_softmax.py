@@ -19,6 +19,12 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, axis: Axis = -1,
 
         l = -sum_i labels_i log softmax(logits)_i               0 log 0 = 0
 
+    Args:
+      logits: scores before the softmax, floats.
+      labels: one-hot, or a distribution over the classes.
+      axis: the axis or axes of the classes.
+      where: the elements that count, of the shape of logits or without `axis`; None: all.
+
     where    the elements that count: of the shape of logits, or without the axes `axis`.
     Source   maximum likelihood.
     Differs  a class with logit -inf and label 0 adds 0, not NaN, as in `safe_softmax_cross_entropy`. Elements outside `where` may be
@@ -34,6 +40,10 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
 
         l = -sum_i labels_i log softmax(logits)_i
 
+    Args:
+      logits: scores before the softmax, floats.
+      labels: one-hot, or a distribution over the classes.
+
     Source   maximum likelihood.
     Differs  derivatives are finite in forward mode as well at logits of -inf. `softmax_cross_entropy` is as safe here.
     Raises   StructureError: logits are not floating-point, or the shapes do not fit.
@@ -48,6 +58,12 @@ def softmax_cross_entropy_with_integer_labels(
     """The cross-entropy of a softmax, for labels that are class numbers.
 
         l = log(sum_i exp(logits_i)) - logits_labels
+
+    Args:
+      logits: scores before the softmax, floats.
+      labels: the number of the right class, a whole number of at least 0.
+      axis: the axis of the classes; with several, a label is an index into them flattened in this order.
+      where: the elements that count, of the shape of logits or without `axis`; None: all.
 
     axis     with several axes, a label is an index into them flattened in this order.
     where    the elements that count: of the shape of logits, or without the axes `axis`. The loss is 0 where the label's does not.
@@ -83,6 +99,13 @@ def poly_loss_cross_entropy(
 
         p = softmax(logits)
         l = -sum_i labels_i log p_i + epsilon sum_i labels_i (1 - p_i)
+
+    Args:
+      logits: scores before the softmax, floats.
+      labels: one-hot, or a distribution over the classes.
+      epsilon: the weight of the first polynomial term.
+      axis: the axis or axes of the classes.
+      where: the elements that count, of the shape of logits or without `axis`; None: all.
 
     Source   Leng et al. 2022, arXiv:2204.12511, Poly-1.
     Differs  as `softmax_cross_entropy`.

@@ -22,6 +22,11 @@ def reshape_batch_axis(tree: Tree, microbatch_size: int, axis: int = 0) -> Tree:
     Piece i has the examples i, i + pieces, i + 2 pieces, ...: the examples on one device stay there, so that the sharding of the batch
     is that of every piece.
 
+    Args:
+      tree: a tree of arrays with an axis of the batch.
+      microbatch_size: the number of examples in a piece.
+      axis: the axis of the batch, one for all or a tree like `tree`.
+
     Source   Optax.
     Differs  axis may count from the end.
     Raises   StructureError: the batch is not divisible by microbatch_size.

@@ -41,6 +41,10 @@ class MultiNormalDiagFromLogScale:
 def multi_normal(loc: ArrayLike, log_scale: ArrayLike) -> MultiNormalDiagFromLogScale:
     """Independent normals with mean `loc` and standard deviation exp(`log_scale`).
 
+    Args:
+      loc: the means, a tree of arrays.
+      log_scale: the logarithms of the standard deviations, a tree like loc.
+
     Source   the normal distribution.
     Differs  no.
     """

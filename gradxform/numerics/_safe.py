@@ -23,6 +23,13 @@ def safe_norm(
 
     `ord`, `axis` and `keepdims` are those of `jnp.linalg.norm`.
 
+    Args:
+      x: an array.
+      min_norm: the least result.
+      ord: which norm, as in `jnp.linalg.norm`.
+      axis: as in `jnp.linalg.norm`.
+      keepdims: whether the axes of the norm stay, with length 1.
+
     Source   the double `where`: the norm that is differentiated never sees 0.
     Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
@@ -39,6 +46,10 @@ def safe_norm(
 def safe_root_mean_squares(x: ArrayLike, min_rms: ArrayLike) -> Array:
     """max(sqrt(mean |x|^2), min_rms), with derivative 0 where min_rms wins.
 
+    Args:
+      x: an array.
+      min_rms: the least result.
+
     Source   the double `where`: the root that is differentiated never sees 0.
     Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
@@ -52,6 +63,9 @@ def safe_root_mean_squares(x: ArrayLike, min_rms: ArrayLike) -> Array:
 
 def safe_increment(count: ArrayLike) -> Array:
     """count + 1, or the largest number of the dtype if that is reached.
+
+    Args:
+      count: a number, whole or of floating point.
 
     Source   saturating arithmetic.
     Differs  no.

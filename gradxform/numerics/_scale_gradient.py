@@ -13,6 +13,10 @@ def scale_gradient(inputs: Tree, scale: ArrayLike) -> Tree:
 
         d out = scale d inputs                  higher derivatives are those of a function whose derivative is this one
 
+    Args:
+      inputs: a tree of arrays.
+      scale: the factor of the derivatives, a number.
+
     Source   Ganin & Lempitsky 2015, arXiv:1409.7495, for scale < 0.
     Differs  works in forward mode too, and the scale may be traced.
     """

@@ -26,6 +26,12 @@ def scale_by_acprop(
 
     So the divisor does not depend on the gradient that it divides. The first update has no surprise to divide by, hence the 1.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added to nu at each update.
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless, the first excepted, which has the units of g.
     Shapes   any, scalars and complex included.
@@ -61,6 +67,15 @@ def acprop(
         nu = b2 nu + (1 - b2) |g - mu|^2 + eps_root
         mu = b1 mu + (1 - b1) g
         u  = -learning_rate (g / d + weight_decay p)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added to nu at each update.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
     State    (ScaleByBeliefState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

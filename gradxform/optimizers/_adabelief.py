@@ -36,6 +36,13 @@ def scale_by_belief(
 
     nesterov:  m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added to nu at each update.
+      nesterov: look ahead by one step of the momentum.
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, eps_root -> 0).
     Shapes   any, scalars and complex included.
@@ -70,6 +77,14 @@ def adabelief(
         mu = b1 mu + (1 - b1) g
         nu = b2 nu + (1 - b2) |g - mu|^2 + eps_root
         u  = -learning_rate mu^ / (sqrt(nu^) + eps)                         x^ = x / (1 - b^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added to nu at each update.
+      nesterov: look ahead by one step of the momentum.
 
     State    (ScaleByBeliefState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.

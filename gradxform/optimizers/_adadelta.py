@@ -29,6 +29,10 @@ def scale_by_adadelta(g, s, p, c, rho: Unit = 0.9, eps: NonNegative = 1e-6):
         u   = sqrt(e_x + eps) / sqrt(e_g + eps) g
         e_x = rho e_x + (1 - rho) |u|^2
 
+    Args:
+      rho: how much of both running means of squares stays at each update.
+      eps: added inside both roots; it sets the size of the first steps.
+
     State    e_g, e_x: like p but real, float32 or wider. Memory: 2 x params.
     Units    those of p, set by eps: the first step is about sqrt(eps / (1 - rho)).
     Shapes   any, scalars and complex included.
@@ -63,6 +67,14 @@ def adadelta(
         d   = sqrt(e_x + eps) / sqrt(e_g + eps) g
         e_x = rho e_x + (1 - rho) |d|^2
         u   = -learning_rate d
+
+    Args:
+      learning_rate: a factor of the steps; a number, an array or a schedule.
+      rho: how much of both running means of squares stays at each update.
+      eps: added inside both roots; it sets the size of the first steps.
+      weight_decay: the part of the parameters that is added to the gradient.
+      weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+        None: all.
 
     State    (EmptyState(), ScaleByAdaDeltaState(e_g, e_x), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless.

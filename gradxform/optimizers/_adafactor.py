@@ -84,6 +84,14 @@ def scale_by_factored_rms(
     Leaves with fewer than two axes of at least min_dim_size_to_factor keep v, the mean of |g|^2 + epsilon itself, and
     u = g / sqrt(v). Rows and columns are the second largest and the largest axis.
 
+    Args:
+      factored: keep rows and columns in the place of whole leaves.
+      decay_rate: how fast the running mean's memory grows: it keeps 1 - t^-decay_rate.
+      step_offset: the number of the update with which the memory begins, in a run that goes on.
+      min_dim_size_to_factor: the least length of the two axes of a leaf for which rows and columns are kept.
+      epsilon: added to the squared gradients.
+      decay_rate_fn: (step, decay_rate) -> how much of the mean stays; None: 1 - t^-decay_rate.
+
     State    count; v_row, v_col, v: real, float32 or wider, of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (epsilon -> 0).
     Shapes   any, scalars and complex included.
@@ -135,6 +143,21 @@ def adafactor(
         d = learning_rate max(rms(p), 1e-3) d
         m = momentum m + (1 - momentum) d                                   momentum=None: m = d
         u = -(m + weight_decay_rate p)                                      the decay is not multiplied by the rate
+
+    Args:
+      learning_rate: the step as a part of each leaf's root mean square, a number or a schedule; None: no factor.
+      min_dim_size_to_factor: the least length of the two axes of a leaf for which rows and columns are kept.
+      decay_rate: how fast the running mean's memory grows: it keeps 1 - t^-decay_rate.
+      decay_offset: the number of the update with which the memory begins, in a run that goes on.
+      multiply_by_parameter_scale: make the step a part of each leaf's root mean square.
+      clipping_threshold: the largest root mean square of a leaf's step, in units of the rate; None: no bound.
+      momentum: how much of the running mean of steps stays at each update; None: no momentum.
+      dtype_momentum: the dtype of the momentum.
+      weight_decay_rate: the part of the parameters that is taken away at each update, not multiplied by the rate; None: none.
+      eps: added to the squared gradients.
+      factored: keep rows and columns in the place of whole leaves.
+      weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+        None: all.
 
     State    (FactoredState(count, v_row, v_col, v), EmptyState(), ...). Memory: (m + n) / (m n) x params for m x n, and
              1 x with momentum.

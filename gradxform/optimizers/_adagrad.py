@@ -30,6 +30,12 @@ def adagrad(
 
     The first G is initial_accumulator_value: 0.1 here as in Optax, 0 in the paper. eps_in_sqrt="both": sqrt(G + eps) + eps.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      initial_accumulator_value: the first sum of squares.
+      eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+      eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+
     State    (ScaleByRssState(sum_of_squares), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

@@ -54,6 +54,15 @@ def scale_by_adam(
     nesterov:  m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
     bias_correction=False:  x^ = x, and all divisors of m are 1
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -93,6 +102,14 @@ def scale_by_nadam(
         m       = b+ mu / (1 - b+ product) + (1 - b) g / (1 - product)
         u       = m / (sqrt(nu^ + eps_root) + eps)                          nu^ = nu / (1 - b2^t)
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      momentum_decay: how fast the coefficient of the momentum grows to b1.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real; product, one number for all leaves
              that advances once per update. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -126,6 +143,15 @@ def adam(
         mu = b1 mu + (1 - b1) g
         nu = b2 nu + (1 - b2) |g|^2
         u  = -learning_rate mu^ / (sqrt(nu^ + eps_root) + eps)              x^ = x / (1 - b^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.
@@ -162,6 +188,17 @@ def adamw(
         mu = b1 mu + (1 - b1) g
         nu = b2 nu + (1 - b2) |g|^2
         u  = -learning_rate (mu^ / (sqrt(nu^ + eps_root) + eps) + weight_decay p)              x^ = x / (1 - b^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      nesterov: look ahead by one step of the momentum.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
@@ -205,6 +242,16 @@ def nadam(
 
     With momentum_decay (PyTorch, MXNet 2: 0.004) the coefficient of m grows from b1 / 2 to b1: see `scale_by_nadam`.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      momentum_decay: how fast the coefficient of the momentum grows to b1; None: it is b1 from the start.
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState()); with momentum_decay ScaleByNadamState(count, mu, nu, product).
              Memory: 2 x params.
     Units    learning_rate has those of p.
@@ -242,6 +289,17 @@ def nadamw(
 
         m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)                mu, nu as in `nadam`
         u = -learning_rate (m / (sqrt(nu^ + eps_root) + eps) + weight_decay p)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      nesterov: look ahead by one step of the momentum.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

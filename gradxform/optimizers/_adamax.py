@@ -20,6 +20,11 @@ def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNeg
         nu = max(b2 nu, |g| + eps)
         u  = mu^ / nu                           mu^ = mu / (1 - b1^t)
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the largest gradient stays at each update.
+      eps: added to the size of the gradient, inside the maximum.
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -45,6 +50,12 @@ def adamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper]
         mu = b1 mu + (1 - b1) g
         nu = max(b2 nu, |g| + eps)
         u  = -learning_rate mu^ / nu            mu^ = mu / (1 - b1^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the largest gradient stays at each update.
+      eps: added to the size of the gradient, inside the maximum.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.
@@ -75,6 +86,14 @@ def adamaxw(
 
         u = -learning_rate (mu^ / nu + weight_decay p)                      mu, nu as in `adamax`
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the largest gradient stays at each update.
+      eps: added to the size of the gradient, inside the maximum.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included.
@@ -94,6 +113,11 @@ def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNe
         nu = max(b2 nu, |g|)
         m  = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
         u  = m / (nu + eps)
+
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the largest gradient stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
 
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -123,6 +147,12 @@ def nadamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper
         m  = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
         u  = -learning_rate m / (nu + eps)
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the largest gradient stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
@@ -150,6 +180,11 @@ def maxaprop(learning_rate: Real[Hyper], decay: Decay[Hyper] = 0.9, eps: NonNega
 
         nu = max(decay nu, |g|)
         u  = -learning_rate g / (nu + eps)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      decay: how much of the largest gradient stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
 
     State    (ScaleByInfinityNormState(nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: no element moves by more.

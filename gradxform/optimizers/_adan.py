@@ -37,6 +37,13 @@ def scale_by_adan(
         n = b3 n + (1 - b3) |g + b2 d|^2
         u = (m^ + b2 v^) / (sqrt(n^ + eps_root) + eps)              x^ = x / (1 - b^t)
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of the gradient's change stays at each update.
+      b3: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+
     State    m, v, g: like p; n: like p but real; float32 or wider; t, the number of updates. Memory: 4 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, eps_root -> 0).
     Shapes   any, scalars and complex included.
@@ -79,6 +86,16 @@ def adan(
         v = b2 v + (1 - b2) d
         n = b3 n + (1 - b3) |g + b2 d|^2
         u = -learning_rate ((m^ + b2 v^) / (sqrt(n^ + eps_root) + eps) + weight_decay p)            x^ = x / (1 - b^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of the gradient's change stays at each update.
+      b3: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
     State    (ScaleByAdanState(m, v, n, g, t), EmptyState(), EmptyState()). Memory: 4 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

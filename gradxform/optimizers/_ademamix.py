@@ -65,6 +65,15 @@ def scale_by_ademamix(
 
     m2 is not debiased: it fills slowly. Schedules for b3 and alpha keep a long memory from hurting early on.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      b3: how much of the slow running mean stays at each update; a schedule, or a number.
+      alpha: the weight of the slow mean; a schedule, or a number.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+
     State    count; count_m2; m1, m2: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 3 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -107,6 +116,18 @@ def ademamix(
         nu = b2 nu + (1 - b2) |g|^2
         u  = -learning_rate ((m1^ + alpha m2) / (sqrt(nu^ + eps_root) + eps) + weight_decay p)              x^ = x / (1 - b^t)
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      b3: how much of the slow running mean stays at each update; a schedule, or a number.
+      alpha: the weight of the slow mean; a schedule, or a number.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
     State    (ScaleByAdemamixState(count, count_m2, m1, m2, nu), EmptyState(), EmptyState()). Memory: 3 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included.
@@ -135,6 +156,13 @@ def scale_by_simplified_ademamix(
         u = (m + alpha g) / (sqrt(n^ + eps_root) + eps)                     x^ = x / (1 - b^t)
 
     m is a sum, up to 1 / (1 - b1) times as large as a mean: choose the learning rate for that.
+
+    Args:
+      b1: how much of the decaying sum stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      alpha: the weight of the gradient itself beside the sum.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
 
     State    t; m: like p, float32 or wider; n: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -170,6 +198,16 @@ def simplified_ademamix(
         m = b1 m + g
         n = b2 n + (1 - b2) |g|^2
         u = -learning_rate ((m + alpha g) / (sqrt(n^ + eps_root) + eps) + weight_decay p)                   x^ = x / (1 - b^t)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the decaying sum stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      alpha: the weight of the gradient itself beside the sum.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
     State    (ScaleBySimplifiedAdEMAMixState(t, m, n), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is up to learning_rate / (1 - b1) per element. weight_decay has those of 1 / p.

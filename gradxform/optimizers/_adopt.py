@@ -37,6 +37,15 @@ def scale_by_adopt(
 
     The first update only sets nu = |g|^2: mu stays, and u = mu. use_clipping=False leaves out the second line.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: the least divisor.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      use_clipping: clip the normalized gradients.
+      clip_value_fn: the number of completed updates -> the bound of the normalized gradients.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; complex elements are clipped in size and keep their phase.
@@ -77,6 +86,16 @@ def adopt(
         mu = b1 mu + (1 - b1) r
         nu = b2 nu + (1 - b2) |g|^2             at the first update nu = |g|^2 and u = 0
         u  = -learning_rate mu
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: the least divisor.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      use_clipping: clip the normalized gradients.
+      clip_value_fn: the number of completed updates -> the bound of the normalized gradients.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.

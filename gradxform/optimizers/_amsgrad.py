@@ -38,6 +38,15 @@ def scale_by_amsgrad(
 
     bias_correction_mu=False: mu for mu^. bias_correction_nu=False: nu for nu^; "after": max(nu_max, nu) is stored, and then debiased.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      bias_correction_mu: divide the mean by 1 - b1^t, since it begins at 0.
+      bias_correction_nu: divide the mean of squares by 1 - b2^t: True before the maximum is taken, "after" behind it, False not at all.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu, nu_max: like p but real. Memory: 3 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -78,6 +87,16 @@ def amsgrad(
         u      = -learning_rate mu^ / (sqrt(nu_max + eps_root) + eps)
 
     bias_correction_nu="after" is PyTorch's and TensorFlow's AMSGrad: nu_max = max(nu_max, nu), and nu_max^ divides.
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      bias_correction_mu: divide the mean by 1 - b1^t, since it begins at 0.
+      bias_correction_nu: divide the mean of squares by 1 - b2^t: True before the maximum is taken, "after" behind it, False not at all.
 
     State    (ScaleByAmsgradState(count, mu, nu, nu_max), EmptyState()). Memory: 3 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.

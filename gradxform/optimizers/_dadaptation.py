@@ -87,6 +87,13 @@ def dadapt_adamw(
         d   = max(d, r / ((1 - b) ||S||_1))                                 for the next update
         u   = -m / (sqrt(v) + eps) - weight_decay rate p
 
+    Args:
+      learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
+      betas: how much of the running means of gradients and of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      estim_lr0: the first estimate of the distance to the solution, small: it only grows.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+
     State    exp_avg m, exp_avg_sq v, grad_sum S: like p, float32 or wider; estim_lr d, numerator_weighted r; count. Memory: 3 x params.
     Units    learning_rate is dimensionless, 1 or a schedule that peaks at 1: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -142,6 +149,16 @@ def prodigy(
         u    = -rate (m / (sqrt(v) + d' eps) + weight_decay p);  d = d'
 
     b3 is beta3, or sqrt(b2). estim_lr_coef is the one knob worth turning: 2 for larger, 0.5 for smaller steps.
+
+    Args:
+      learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
+      betas: how much of the running means of gradients and of squares stays at each update.
+      beta3: how much of the sums that estimate the distance stays; None: sqrt(b2).
+      eps: added to the divisor, in its units, so that it is never 0.
+      estim_lr0: the first estimate of the distance to the solution, small: it only grows.
+      estim_lr_coef: a factor of the estimate: 2 for larger, 0.5 for smaller steps.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      safeguard_warmup: leave the rate out of the sums, which helps with a long warm-up.
 
     State    exp_avg m, exp_avg_sq v, grad_sum S: like p, float32 or wider; params0 p0, a copy of p; estim_lr d, numerator_weighted r;
              count. Memory: 4 x params.

@@ -30,6 +30,10 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Bound | None 
     The Hessian that this takes is the diagonal lamda |g|^2. `update(..., delayed_params=w)` says where g was computed. Without it
     that is where the parameters were at the last update: one synchronous worker, whose first update is not compensated.
 
+    Args:
+      lamda: the weight of the compensation: of order 1 over the size of g p.
+      limit: the largest compensation, in units of |g|; None: no bound.
+
     State    count; previous: like p, float32 or wider. Memory: 1 x params.
     Units    those of g; lamda has those of 1 / (g p).
     Shapes   any, scalars and complex included.
@@ -66,6 +70,12 @@ def dcasgd(
 
     `update(..., delayed_params=w)` says where g was computed; without it, where the parameters were at the last update. The
     compensation is at most limit |g|.
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
+      lamda: the weight of the compensation: of order 1 over the size of g p.
+      limit: the largest compensation, in units of |g|; None: no bound.
 
     State    (CompensateDelayState(count, previous), EmptyState(), TraceState(trace) or EmptyState()).
              Memory: 1 x params, 2 x with momentum.

@@ -47,6 +47,12 @@ def scale_by_distance_over_gradients(
 
     The first max_dist is reps_rel (1 + ||p||).
 
+    Args:
+      reps_rel: the first distance, as a part of 1 + ||p||.
+      eps: added to the divisor, in its units, so that it is never 0.
+      param_dtype: the dtype of the copy of the first parameters; float32: float32 or wider.
+      global_scale: a factor of all steps.
+
     State    max_dist, grad_sum_of_squares: one number per leaf, the latter of shape (1,); init_params: a copy of p, float32 or wider;
              param_dtype, if another, literally. Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

@@ -76,6 +76,10 @@ def scale_by_dog(
     paper's choice, a = 1e-6, or 1e-4 with batch normalization; ("learning_rate", eta) takes u = eta g once. The parameters must be
     the true ones when `init` is called.
 
+    Args:
+      init_step: what the first step is: ("heuristic", a), ("distance", r0) or ("learning_rate", eta).
+      eps: added to the divisor, in its units, so that it is never 0.
+
     State    DoGState(is_init_step, init_params p0, max_dist r, sum_sq_norm_grads G). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -110,6 +114,10 @@ def scale_by_dowg(g, s, p, c, init_estim_sq_dist: NonNegative | None = None, eps
         u = R / (sqrt(V) + eps) g
 
     R starts as init_estim_sq_dist, or as eps.
+
+    Args:
+      init_estim_sq_dist: the first squared distance; None: eps.
+      eps: added to the root, and the first squared distance unless init_estim_sq_dist says it.
 
     State    DoWGState(init_params p0, weighted_sq_norm_grads V, estim_sq_dist R). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -148,6 +156,13 @@ def dog(
 
     init_step says what the first step is: see `scale_by_dog`. The paper evaluates with an average of the parameters.
 
+    Args:
+      learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
+      init_step: what the first step is: ("heuristic", a), ("distance", r0) or ("learning_rate", eta).
+      eps: added to the divisor, in its units, so that it is never 0.
+      weight_decay: the part of the parameters that is added to the gradient.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
     State    (EmptyState(), DoGState(is_init_step, init_params, max_dist, sum_sq_norm_grads), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -178,6 +193,13 @@ def dowg(
         R = max(R, ||p - p0||^2)                        over all leaves; p0 the first parameters
         V = V + R ||g||^2
         u = -learning_rate R / (sqrt(V) + eps) g
+
+    Args:
+      learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
+      init_estim_sq_dist: the first squared distance; None: eps.
+      eps: added to the root, and the first squared distance unless init_estim_sq_dist says it.
+      weight_decay: the part of the parameters that is added to the gradient.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
     State    (EmptyState(), DoWGState(init_params, weighted_sq_norm_grads, estim_sq_dist), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

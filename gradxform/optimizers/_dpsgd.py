@@ -27,6 +27,15 @@ def dpsgd(
 
     The updates are gradients of single examples, as for `differentially_private_aggregate`, which explains `key`.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      l2_norm_clip: the largest norm of one example's gradient, over all leaves.
+      noise_multiplier: the standard deviation of the noise, in units of l2_norm_clip.
+      key: a random key, or a whole number as a seed; None: 0, with a warning.
+      momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
+      nesterov: look ahead by one step of the momentum.
+      seed: the older name of key.
+
     State    (DifferentiallyPrivateAggregateState(rng_key), TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with
              momentum, else none.
     Units    learning_rate has those of p / g.

@@ -45,6 +45,10 @@ def fromage(learning_rate: Real[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
         r = max(||p||, min_norm) / max(||g||, min_norm)             1 where one of the norms is 0
         u = (p - learning_rate r g) / sqrt(1 + learning_rate^2) - p
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      min_norm: the least norm that parameter and gradient count with.
+
     State    (EmptyState(), EmptyState(), EmptyState()), the last two with a count where learning_rate is a schedule. Memory: none.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

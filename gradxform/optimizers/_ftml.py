@@ -36,6 +36,12 @@ def ftml(g, s, p, c, learning_rate: Real = 2.5e-3, b1: Decay = 0.6, b2: Decay = 
     There p = -z_before / d_before, and so p' - p = -(1 - b1) g / d, which is u, also with a schedule: z and d need not be kept. The two
     differ where something else moves p (decoupled decay, a projection, a mask): z would take part of that back, u leaves it.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how fast earlier gradients' pull is forgotten, and the part of the rate that is lost in the end.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+
     State    count; nu: like p but real, float32 or wider. Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

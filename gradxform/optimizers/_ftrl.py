@@ -55,6 +55,14 @@ def ftrl(
     The first z is 0, and the first p' near 0: initial weights are forgotten. With keep_initial the first z is -d_before p - l1 sign(p),
     which implies them, so that training goes on from there. The first n is initial_accumulator_value.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      l1: the weight of the sum of |p|.
+      l2: the weight of the sum of |p|^2 / 2.
+      beta: added to the root of the sum of squares, in the units of g.
+      initial_accumulator_value: the first sum of squares.
+      keep_initial: go on from the initial weights, which are forgotten otherwise.
+
     State    z: like p; n: like p but real; both float32 or wider; rate, the last one; with keep_initial or a schedule in a CountedState.
              Memory: 2 x params.
     Units    learning_rate has those of p; l1 and beta those of g; l2 those of g / p.

@@ -213,6 +213,17 @@ def galore(
         P = the first rank singular vectors of g, of every update_proj_gap-th update
         u = -learning_rate (scale P base_optimizer(P* g) + weight_decay p)
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      rank: the number of directions in which a matrix is updated.
+      update_proj_gap: the number of updates after which the directions are found anew.
+      scale: a factor of the updates of projected matrices.
+      base_optimizer: the optimizer of what is projected; None: Adam.
+      weight_decay: decoupled decay of all leaves that mask chooses: the part of the parameters, times learning_rate, that is taken
+        away.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+
     State    (GaLoreState(count, base_optimizer_state, projector), EmptyState(), EmptyState()). Memory: as `scale_by_galore`.
     Units    learning_rate has those of p, if base_optimizer is Adam; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included; only matrices are projected.

@@ -39,6 +39,10 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
 
     A row is g[i]. The first G is initial_accumulator_value.
 
+    Args:
+      initial_accumulator_value: the first sum of squares.
+      eps: added to the divisor, in its units, so that it is never 0.
+
     State    sum_of_squares: real, float32 or wider, of shape (n, 1, ...) for n rows. Memory: 1 number per row.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, complex included; vectors and scalars have rows of one element.
@@ -62,6 +66,11 @@ def group_adagrad(learning_rate: Real[Hyper], initial_accumulator_value: NonNega
 
         G = G + mean over the row of |g|^2
         u = -learning_rate g / (sqrt(G) + eps)  0 where G = 0
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      initial_accumulator_value: the first sum of squares.
+      eps: added to the divisor, in its units, so that it is never 0.
 
     State    (ScaleByRowRssState(sum_of_squares), EmptyState()). Memory: 1 number per row.
     Units    learning_rate has those of p.

@@ -35,6 +35,18 @@ def lamb(
 
     lower_bound and upper_bound, where given, are bounds on ||p||; bias_correction=False takes mu and nu as they are.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      weight_decay: the part of the parameters that is added to the direction before its norm is taken.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      lower_bound: the least norm of a parameter that counts; None: no bound.
+      upper_bound: the largest norm of a parameter that counts; None: no bound.
+      bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

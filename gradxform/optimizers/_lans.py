@@ -45,6 +45,15 @@ def scale_by_lans(
 
     lower_bound and upper_bound, where given, are bounds on ||p||.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      weight_decay: the part of the parameters that is added to the direction before its norm is taken.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      lower_bound: the least norm of a parameter that counts; None: no bound.
+      upper_bound: the largest norm of a parameter that counts; None: no bound.
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
@@ -85,6 +94,16 @@ def lans(
         r   = mu^ / (sqrt(nu^) + eps) + weight_decay p                      mu, nu as in `adam`, of g / ||g||
         r_g = g / ||g|| / (sqrt(nu^) + eps) + weight_decay p
         u   = -learning_rate ||p|| (b1 r / ||r|| + (1 - b1) r_g / ||r_g||)  a ratio of norms is 1 where one of them is 0
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      weight_decay: the part of the parameters that is added to the direction before its norm is taken.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      lower_bound: the least norm of a parameter that counts; None: no bound.
+      upper_bound: the largest norm of a parameter that counts; None: no bound.
 
     State    (ScaleByLansState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.

@@ -32,6 +32,17 @@ def lars(
         m = -learning_rate r d + momentum m
         u = m                                                               nesterov: -learning_rate r d + momentum m
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      weight_decay: the part of the parameters that is added to the direction before its norm is taken.
+      weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+        None: all.
+      trust_coefficient: a factor of the ratio of norms.
+      eps: added to the divisor, in its units, so that it is never 0.
+      trust_ratio_mask: which leaves are given the norm of their parameter, said as weight_decay_mask is.
+      momentum: how much of the decaying sum of steps stays at each update.
+      nesterov: look ahead by one step of the momentum.
+
     State    (MaskedState(EmptyState()), MaskedState(EmptyState()), EmptyState(), TraceState(trace)). Memory: 1 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate trust_coefficient times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

@@ -93,6 +93,10 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
     The inner products are over all leaves. A pair with <s, y> <= eps |s| |y|, eps the precision of the dtype, or not a number, is not
     stored: it would make H indefinite, and u could climb. On a convex objective there is none.
 
+    Args:
+      memory_size: how many differences of parameters and gradients are kept.
+      scale_init_precond: begin with the curvature of the last difference, rather than with 1.
+
     State    ScaleByLBFGSState(count, params, updates, diff_params_memory, diff_updates_memory, weights_memory). The rings have a new
              first axis of length memory_size. All float32 or wider. Memory: (2 memory_size + 2) x params.
     Units    those of p: u is Newton's step. The first u has those of g, or norm 1 if g is longer than that.
@@ -144,6 +148,12 @@ def lbfgs(
     `update(g, state, p, value=..., grad=g, value_fn=...)` evaluates `value_fn` along u; `value_and_grad_from_state(value_fn)` takes the
     next value and gradient from the state. It is meant for objectives without noise. With linesearch=None the extra arguments are not
     needed, and a learning rate below 1 is wise.
+
+    Args:
+      learning_rate: a factor of the direction, in the place of a line search; None: no factor.
+      memory_size: how many differences of parameters and gradients are kept.
+      scale_init_precond: begin with the curvature of the last difference, rather than with 1.
+      linesearch: the transformation that finds the length of a step; None: none.
 
     State    (ScaleByLBFGSState, EmptyState(), ScaleByZoomLinesearchState). Memory: (2 memory_size + 3) x params.
     Units    those of p.

@@ -33,6 +33,13 @@ def scale_by_lion(
 
     mode="smooth": tanh(smooth_beta x) instead of sign(x); mode="refined": x itself where |x| < 1.
 
+    Args:
+      b1: the weight of the momentum, beside the gradient, in the direction whose sign is taken.
+      b2: how much of the momentum stays at each update.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      mode: "hard", the sign; "smooth", tanh(smooth_beta x); "refined", the sign where |x| >= 1, else x.
+      smooth_beta: how steep the smooth mode is.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise. Memory: 1 x params.
     Units    u is dimensionless, at most 1 in size: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -68,6 +75,14 @@ def lion(
 
         u  = -learning_rate (sign(b1 mu + (1 - b1) g) + weight_decay p)
         mu = b2 mu + (1 - b2) g
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: the weight of the momentum, beside the gradient, in the direction whose sign is taken.
+      b2: how much of the momentum stays at each update.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
     State    (ScaleByLionState(count, mu), EmptyState(), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: every element moves by learning_rate. Try a tenth of Adam's rate, ten times its decay.

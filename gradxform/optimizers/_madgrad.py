@@ -35,6 +35,11 @@ def scale_by_madgrad(g, s, p, c, learning_rate: NonNegative, momentum: Decay = 0
         z           = x0 - s / (cbrt(grad_sum_sq) + eps)
         u           = (1 - momentum) (z - p)
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      momentum: how much of the way to the dual average is not gone at each update.
+      eps: added to the rate and to the cube root.
+
     State    count; grad_sum_sq: like p but real; s: like p, float32 or wider; x0: a copy of the first parameters. Memory: 3 x params.
     Units    those of p: scaling every gradient by k > 0 scales z - x0 by k^(1/3) (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -71,6 +76,12 @@ def madgrad(
         grad_sum_sq = grad_sum_sq + lamb |g|^2
         s           = s + lamb g
         u           = (1 - momentum) (x0 - s / (cbrt(grad_sum_sq) + eps) - p)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      momentum: how much of the way to the dual average is not gone at each update.
+      weight_decay: the part of the parameters that is added to the gradient.
+      eps: added to the rate and to the cube root.
 
     State    (EmptyState(), MadgradState(count, grad_sum_sq, s, x0)). Memory: 3 x params.
     Units    learning_rate has those of (p^3 / g)^(1/2); weight_decay those of g / p: it is part of the gradient.

@@ -65,6 +65,12 @@ def minimize(
 
     Args:
       fun: (params, *args) -> value, or (value, aux) with `has_aux`.
+      params: where to begin.
+      tx: a transformation; None: `lbfgs()`.
+      args: further arguments of fun.
+      max_steps: the most steps.
+      tol: the size of the largest element of the gradient at which it ends.
+      has_aux: whether fun returns (value, aux).
 
     Source   the loop of Nocedal & Wright 1999, Algorithm 7.5.
     Differs  Optax has no such function; jaxopt's `LBFGS(fun).run(params)` was one.

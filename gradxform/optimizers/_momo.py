@@ -96,6 +96,13 @@ def momo(
 
     Call `update(grads, state, params, value=loss)`; the loss may be a Python float.
 
+    Args:
+      learning_rate: the largest step; a number, or a schedule.
+      beta: how much of the running mean of gradients stays at each update.
+      lower_bound: the least that the loss can be.
+      weight_decay: the parameters are divided by 1 + learning_rate weight_decay at each update.
+      adapt_lower_bound: estimate the least loss, from lower_bound up.
+
     State    exp_avg d: like p, float32 or wider; barf, gamma, lb; count. Memory: 1 x params.
     Units    learning_rate has those of p^2 / loss, as for gradient descent; lower_bound those of the loss.
     Shapes   any, scalars and complex included.
@@ -151,6 +158,15 @@ def momo_adam(
         lb    = max((barf - gamma + <d, p> - tau <d, d / D> / 2) / w, lower_bound)      after tau
 
     Call `update(grads, state, params, value=loss)`; the loss may be a Python float.
+
+    Args:
+      learning_rate: the largest step; a number, or a schedule.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      lower_bound: the least that the loss can be.
+      weight_decay: the parameters are divided by 1 + learning_rate weight_decay at each update.
+      adapt_lower_bound: estimate the least loss, from lower_bound up.
 
     State    exp_avg d, exp_avg_sq v: like p, float32 or wider; barf, gamma, lb; count. Memory: 2 x params.
     Units    learning_rate has those of p, as for Adam; lower_bound those of the loss.

@@ -106,6 +106,14 @@ def orthogonalize_via_newton_schulz(
         a = x x*
         x = c0 x + (c1 a + c2 a a) x            ns_steps times, or once for each row of ns_coeffs
 
+    Args:
+      x: a matrix, or an array with dimension_numbers.
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
+      ns_steps: the number of Newton-Schulz steps.
+      preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
+      eps: added to the norm by which the matrix is divided first.
+      dimension_numbers: which axes are inputs and outputs, the others a batch; None: a matrix (inputs, outputs).
+
     Shapes   x: a matrix, or any with dimension_numbers, which may leave a batch; ns_coeffs (3,) or (n, 3).
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     Differs  dimension numbers of a matrix are heeded; eps reaches every preconditioning.
@@ -142,6 +150,17 @@ def scale_by_muon(
         u  = newton_schulz(m)                   m = U S V* gives about U V*
         u  = <m, u> u                           if adaptive
 
+    Args:
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
+      ns_steps: the number of Newton-Schulz steps.
+      beta: how much of the running mean of gradients stays at each update.
+      eps: added to the norm by which the matrix is divided first.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      adaptive: multiply the result by its inner product with the momentum.
+      preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
@@ -168,6 +187,10 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, 
 
         u = sqrt(max(1, outputs / inputs)) g
         u = consistent_rms sqrt(max(inputs, outputs)) g                     with consistent_rms
+
+    Args:
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
 
     State    EmptyState(). Memory: none.
     Units    those of g.
@@ -239,6 +262,27 @@ def muon(
 
         m = beta mu / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t)        mu = beta mu + (1 - beta) g
         u = -learning_rate (sqrt(max(1, outputs / inputs)) newton_schulz(m) + weight_decay p)
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
+      ns_steps: the number of Newton-Schulz steps.
+      beta: how much of the running mean of gradients stays at each update.
+      eps: added to the norm by which the matrix is divided first.
+      weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
+      weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+        None: all.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+      adaptive: multiply the result by its inner product with the momentum.
+      preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
+      adam_b1: b1 of the AdamW that the other leaves get.
+      adam_b2: b2 of the AdamW that the other leaves get.
+      adam_eps_root: eps_root of the AdamW that the other leaves get.
+      adam_weight_decay: weight_decay of the AdamW that the other leaves get.
+      adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
+      muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
 
     State    PartitionState: under "muon" MuonState(count, mu, ns_coeffs) and stateless stages, under "adam" the state of `adamw`.
              Memory: 1 x the matrices, 2 x the rest.

@@ -26,6 +26,13 @@ def noisy_sgd(
 
         u = -learning_rate (g + sqrt(eta / t^gamma) n)              n standard normal
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      eta: the variance of the noise at the first update.
+      gamma: how fast the variance falls: as t^-gamma.
+      key: a random key, or a whole number as a seed; None: 0, with a warning.
+      seed: the older name of key.
+
     State    (AddNoiseState(count, rng_key), EmptyState()). Memory: none.
     Units    learning_rate has those of p / g; eta those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.

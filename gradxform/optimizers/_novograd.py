@@ -37,6 +37,14 @@ def scale_by_novograd(
         mu = b1 mu + g / (sqrt(nu + eps_root) + eps) + weight_decay p
         u  = mu
 
+    Args:
+      b1: how much of the decaying sum stays at each update.
+      b2: how much of the running mean of each leaf's squared norm stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      weight_decay: the part of the parameters that is added to the normalized gradient.
+      mu_dtype: the dtype of the decaying sum; None: the parameter's, float32 or wider.
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: one number per leaf. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
@@ -69,6 +77,14 @@ def novograd(
         nu = b2 nu + (1 - b2) ||g||^2           ||g||^2 at the first update
         mu = b1 mu + g / (sqrt(nu + eps_root) + eps) + weight_decay p
         u  = -learning_rate mu
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the decaying sum stays at each update.
+      b2: how much of the running mean of each leaf's squared norm stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      weight_decay: the part of the parameters that is added to the normalized gradient.
 
     State    (ScaleByNovogradState(count, mu, nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: a leaf's step has about the norm learning_rate / (1 - b1).

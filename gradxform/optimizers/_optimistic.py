@@ -28,6 +28,10 @@ def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0
 
         u = alpha g + beta (g - last g)         alpha g at the first update
 
+    Args:
+      alpha: the weight of the gradient.
+      beta: the weight of the gradient's last change.
+
     State    is_initial_step; previous_gradient: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.
@@ -50,6 +54,11 @@ def optimistic_gradient_descent(learning_rate: Real[Hyper], alpha: Real[Hyper] =
     """Descend along the gradient, extrapolated by its last change.
 
         u = -learning_rate (alpha g + beta (g - last g))            -learning_rate alpha g at the first update
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      alpha: the weight of the gradient.
+      beta: the weight of the gradient's last change.
 
     State    (ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p / g.
@@ -85,6 +94,17 @@ def optimistic_adam_v2(
         d = m / (sqrt(nu^ + eps_root) + eps)                        m, nu^ as in `adam`, or as in `nadam` with nesterov
         u = -learning_rate (alpha d + beta (d - last d))            -learning_rate alpha d at the first update
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      alpha: the weight of the direction.
+      beta: the weight of the direction's last change.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
+
     State    (ScaleByAdamState(count, mu, nu), ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()).
              Memory: 3 x params.
     Units    learning_rate has those of p.
@@ -114,6 +134,16 @@ def optimistic_adam(
     """Optimistic Adam with a rate for the direction and one for its change. Deprecated: use `optimistic_adam_v2`.
 
         u = -(learning_rate d + optimism (d - last d))              d as in `optimistic_adam_v2`; optimism=None: learning_rate
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      optimism: the rate of the direction's change; None: learning_rate.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+      nesterov: look ahead by one step of the momentum.
 
     State    as `optimistic_adam_v2`.
     Units    learning_rate and optimism have those of p.

@@ -28,6 +28,12 @@ def scale_by_polyak(
 
     `update(..., value=f)` gives the function's value at p.
 
+    Args:
+      f_min: the least that the function can be.
+      max_learning_rate: the largest factor.
+      eps: added to the divisor, in its units, so that it is never 0.
+      variant: "sps", or "sps+", which takes no step back where value < f_min.
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    u has those of p if value has those of g p.
     Shapes   any, scalars and complex included.
@@ -63,6 +69,13 @@ def polyak_sgd(
     variant="sps+":  max(value - f_min, 0)
 
     `update(..., value=f)` gives the function's value at p. Where max_learning_rate does not bind, the step is *divided* by scaling.
+
+    Args:
+      max_learning_rate: the largest step; a number or a schedule.
+      scaling: a factor of the direction; where max_learning_rate does not bind, the step is divided by it.
+      f_min: the least that the function can be.
+      eps: added to the divisor, in its units, so that it is never 0.
+      variant: "sps", or "sps+", which takes no step back where value < f_min.
 
     State    ((EmptyState(), EmptyState()), EmptyState()). Memory: none.
     Units    max_learning_rate has those of p / g.

@@ -65,6 +65,14 @@ def scale_by_radam(
 
     nesterov:  m = b1 mu / (1 - b1^(t+1)) + (1 - b1) g / (1 - b1^t)
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      threshold: the length of memory, in updates, from which on the rectified divisor is used.
+      nesterov: look ahead by one step of the momentum.
+
     State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
     Units    u is dimensionless once rho >= threshold, before that it has those of g.
     Shapes   any, scalars and complex included.
@@ -101,6 +109,15 @@ def radam(
         rho   = rho_inf - 2 t b2^t / (1 - b2^t)         rho_inf = 2 / (1 - b2) - 1; mu, nu as in `adam`
         r     = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
         u     = -learning_rate r mu^ / (sqrt(nu^ + eps_root) + eps)         -learning_rate mu^ if rho < threshold
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      threshold: the length of memory, in updates, from which on the rectified divisor is used.
+      nesterov: look ahead by one step of the momentum.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; in the first five or so updates those of p / g.

@@ -37,6 +37,17 @@ def rmsprop(
 
     With centered, the running standard deviation stands for sqrt(nu); the first nu is initial_scale.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      decay: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+      initial_scale: the first mean of squares.
+      eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+      centered: divide by the running standard deviation in the place of the root mean square.
+      momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
+      nesterov: look ahead by one step of the momentum.
+      bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+
     State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()).
              Memory: 1 x params, one more with centered, one more with momentum.
     Units    learning_rate has those of p.

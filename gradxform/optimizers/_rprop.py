@@ -50,6 +50,13 @@ def scale_by_rprop(
 
     The first step_sizes are learning_rate; a schedule counts only at its beginning. For full batches.
 
+    Args:
+      learning_rate: the first size of every element's step; of a schedule only the beginning counts.
+      eta_minus: the factor of an element's step where the gradient's sign has changed.
+      eta_plus: the factor of an element's step where the gradient's sign has stayed.
+      min_step_size: the least step of an element.
+      max_step_size: the largest step of an element.
+
     State    step_sizes, prev_updates: like p, float32 or wider. Memory: 2 x params.
     Units    learning_rate and the sizes have those of p; u does not depend on the size of g.
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
@@ -88,6 +95,13 @@ def rprop(
         u          = -step_sizes sign(g)                                    0 where g prev < 0; prev is the last step_sizes sign(g)
 
     The first step_sizes are learning_rate; a schedule counts only at its beginning. For full batches.
+
+    Args:
+      learning_rate: the first size of every element's step; of a schedule only the beginning counts.
+      eta_minus: the factor of an element's step where the gradient's sign has changed.
+      eta_plus: the factor of an element's step where the gradient's sign has stayed.
+      min_step_size: the least step of an element.
+      max_step_size: the largest step of an element.
 
     State    (ScaleByRpropState(step_sizes, prev_updates), EmptyState()). Memory: 2 x params.
     Units    learning_rate and the sizes have those of p; u does not depend on the size of g.

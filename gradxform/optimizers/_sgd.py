@@ -29,6 +29,13 @@ def sgd(
 
     With momentum and dampening, m = (1 - dampening) g + momentum m from the second update on.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
+      nesterov: look ahead by one step of the momentum.
+      accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+      dampening: the part of each gradient but the first that is left out of the momentum; None: nothing.
+
     State    (TraceState(trace) or EmptyState(), EmptyState()), the first in a CountedState with dampening.
              Memory: 1 x params with momentum, else none.
     Units    learning_rate has those of p / g.

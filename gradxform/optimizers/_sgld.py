@@ -55,6 +55,13 @@ def sgld(
     f is the negative log posterior, g its gradient: not the mean of a mini-batch, but that times the number of examples, plus the
     prior's. With temperature=0 it is gradient descent.
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      temperature: of the sampled distribution exp(-f / temperature); 0: no noise.
+      preconditioner_decay: how much of the running mean of squares stays at each update; None: no preconditioner.
+      eps: added to the divisor, in its units, so that it is never 0.
+      key: a random key, or a whole number as a seed.
+
     State    count; rng_key, split once per update, and then once per leaf; nu: like p but real, float32 or wider, with a preconditioner,
              else (). Memory: 1 x params with a preconditioner, else none.
     Units    learning_rate has those of p / g; temperature those of f.

@@ -22,6 +22,9 @@ def sign_sgd(learning_rate: Real[Hyper]):
 
         u = -learning_rate sign(g)              complex: g / |g|
 
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+
     State    (EmptyState(), EmptyState()). Memory: none.
     Units    learning_rate has those of p: every element moves by it.
     Shapes   any, scalars and complex included.
@@ -53,6 +56,12 @@ def signum(
 
         ema = beta ema + (1 - beta) g
         u   = -learning_rate (sign(ema) + weight_decay p)                   weight_decay=None: 0
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      beta: how much of the running mean of gradients stays at each update.
+      accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+      weight_decay: decoupled decay, times learning_rate; None: none.
 
     State    (EmaState(count, ema), EmptyState(), EmptyState()), one more with weight_decay. Memory: 1 x params.
     Units    learning_rate has those of p: every element moves by it; weight_decay those of 1 / p.

@@ -98,9 +98,16 @@ def scale_by_sophia(
     function of the parameters that returns the loss. nu is used from the next update on, and is 0 in the first.
 
     Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of the Hessian's diagonal stays each time that it is estimated.
+      eps: the least divisor.
+      gamma: a factor of the Hessian's diagonal: smaller clips more elements.
       clip_threshold: None: no clipping.
+      update_interval: the number of updates from one estimate of the Hessian to the next.
       hessian_diagonal_fn: a transformation from gradients to estimates of the diagonal.
+      mu_dtype: the dtype of the running mean of gradients; None: the parameter's, float32 or wider.
       verbose: print the share of elements that are not clipped, every so many updates.
+      print_win_rate_every_n_steps: how many updates from one print to the next, if verbose.
 
     State    SophiaState(count, mu, nu, hessian_fn_state). mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but
              real, float32 or wider. Memory: 2 x params.
@@ -149,6 +156,22 @@ def sophia(
         nu = b2 nu + (1 - b2) h                 every update_interval-th update, beginning with the first
 
     h is an estimate of the Hessian's diagonal: `update(g, state, params, obj_fn=loss)`, where loss is a function of the parameters.
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of the Hessian's diagonal stays each time that it is estimated.
+      eps: the least divisor.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+      weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+        None: all.
+      gamma: a factor of the Hessian's diagonal: smaller clips more elements.
+      clip_threshold: the largest size of an element of the direction; None: no clipping.
+      update_interval: the number of updates from one estimate of the Hessian to the next.
+      hessian_diagonal_fn: a transformation from gradients to estimates of the Hessian's diagonal.
+      mu_dtype: the dtype of the running mean of gradients; None: the parameter's, float32 or wider.
+      verbose: print the share of elements that are not clipped, every so many updates.
+      print_win_rate_every_n_steps: how many updates from one print to the next, if verbose.
 
     State    (SophiaState(count, mu, nu, hessian_fn_state), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is at most learning_rate clip_threshold per element. weight_decay has those of 1 / p.

@@ -33,6 +33,13 @@ def scale_by_yogi(
 
     The first mu and nu are initial_accumulator_value, so that a gradient of 0 moves at first, by about that over eps.
 
+    Args:
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+      initial_accumulator_value: the first mean and the first mean of squares.
+
     State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial_accumulator_value -> 0).
     Shapes   any, scalars and complex included.
@@ -59,6 +66,12 @@ def yogi(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Decay[Hyper] 
         u  = -learning_rate mu^ / (sqrt(nu^) + eps)                         x^ = x / (1 - b^t)
 
     The first mu and nu are 1e-6.
+
+    Args:
+      learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+      b1: how much of the running mean of gradients stays at each update.
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.

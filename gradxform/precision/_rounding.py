@@ -60,6 +60,11 @@ def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -
     The sum is computed in float32 or wider. Rounding to nearest, a bfloat16 parameter ignores every update below 1/512 of its size; at
     random it takes each in the mean. Use another key at every step: `fold_in(key, step)`.
 
+    Args:
+      params: the parameters; narrow ones are rounded.
+      updates: the updates.
+      key: a random key; the same key rounds the same way.
+
     Shapes   an update must have its parameter's shape.
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Keys     each leaf has its own, `fold_in(key, i)` with its position i among all leaves, holes included; how leaves are sharded

@@ -19,6 +19,9 @@ def projection_non_negative(tree: Tree) -> Tree:
 
         p = max(x, 0)
 
+    Args:
+      tree: the point, a tree of arrays.
+
     Source   the nearest point.
     Differs  no.
     Raises   StructureError: a leaf is complex.
@@ -31,6 +34,11 @@ def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
     """The nearest point between two bounds, each a number, an array or a tree like `tree`.
 
         p = min(max(x, lower), upper)
+
+    Args:
+      tree: the point, a tree of arrays.
+      lower: the least elements: a number, an array, or a tree like `tree`.
+      upper: the largest elements: a number, an array, or a tree like `tree`.
 
     Shapes   a bound broadcasts to its leaf. Leaves keep their dtypes; a leaf of whole numbers becomes a float's if a bound is one.
     Source   the nearest point.
@@ -47,6 +55,10 @@ def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
 
         p = min(max(x, 0), scale)
 
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the largest element: a number, an array, or a tree like `tree`.
+
     Source   the nearest point.
     Differs  as `projection_box`.
     Raises   StructureError: the trees have different structures, the scale does not broadcast to its leaf, or a leaf is complex.
@@ -59,6 +71,10 @@ def projection_linf_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements are at most `scale` in size; complex ones keep their phase.
 
         p = x min(1, scale / |x|)               min(max(x, -scale), scale) if x is real
+
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the largest size of an element: a number of at least 0, or an array that broadcasts to each leaf.
 
     Shapes   scale is a number, or an array that broadcasts to each leaf.
     Source   the nearest point.

@@ -19,6 +19,10 @@ def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
 
         p = scale x / |x|               all elements equal if x = 0
 
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the distance from 0, a number of at least 0.
+
     Source   the nearest point.
     Differs  finite at x = 0, where all points of the sphere are as near, and where |x|^2 overflows or vanishes. No sphere has a
              negative scale; a traced one gives NaN.
@@ -35,6 +39,10 @@ def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point at distance at most `scale` from 0.
 
         p = x if |x| <= scale, else scale x / |x|
+
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the distance from 0, a number of at least 0.
 
     Source   the nearest point.
     Differs  a point inside is returned as it is, bit for bit, and |x|^2 may overflow or vanish. No ball has a negative scale; a
@@ -54,6 +62,10 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
 
         p = a <a, x> / <a, a>
 
+    Args:
+      x: the point, a tree.
+      a: the direction, a tree like x.
+
     Source   the nearest point.
     Differs  0 for a = 0; the inner products may overflow or vanish.
     """
@@ -68,6 +80,11 @@ def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
 
         p = x + a (b - <a, x>) / <a, a>
 
+    Args:
+      x: the point, a tree.
+      a: the direction, a tree like x.
+      b: the bound of the inner product, one number.
+
     Source   the nearest point.
     Differs  x for a = 0; the inner products may overflow or vanish.
     Raises   StructureError: b is not one number.
@@ -79,6 +96,11 @@ def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
     """The nearest point to x in the half-space <a, p> <= b; `a` is a tree like x.
 
         p = x + a min(b - <a, x>, 0) / <a, a>           complex trees: the real part of <a, x>
+
+    Args:
+      x: the point, a tree.
+      a: the direction, a tree like x.
+      b: the bound of the inner product, one number.
 
     Source   the nearest point.
     Differs  x for a = 0; the inner products may overflow or vanish; complex trees, which Optax refuses.

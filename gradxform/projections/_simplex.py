@@ -15,6 +15,10 @@ def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
 
         p = max(x - a, 0)               a such that sum p = scale
 
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the sum of the elements, a number of at least 0.
+
     Source   Held et al. 1974, 'Validation of subgradient optimization'; Michelot 1986.
     Differs  the largest element is subtracted first, so that large elements keep their digits; scale may be 0. Non-negative elements
              have no negative sum: a traced one gives NaN.
@@ -30,6 +34,10 @@ def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
 
         p = sign(x) projection_simplex(|x|, scale)              sign(0) = 1; x / |x| if x is complex
 
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the sum of the elements' sizes, a number of at least 0.
+
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
     Differs  sign(0) = 1 keeps p on the sphere; with Optax's 0 the share of a zero is lost. No sphere has a negative scale; a traced
              one gives NaN.
@@ -43,6 +51,10 @@ def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     """The nearest point whose elements' sizes sum to at most `scale`.
 
         p = x if sum |x| <= scale, else projection_l1_sphere(x, scale)
+
+    Args:
+      tree: the point, a tree of arrays.
+      scale: the sum of the elements' sizes, a number of at least 0.
 
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
     Differs  as `projection_l1_sphere`.

@@ -59,7 +59,11 @@ class Problem:
 
 
 def host_rng(key: Array) -> np.random.Generator:
-    """A NumPy generator seeded by a JAX key."""
+    """A NumPy generator seeded by a JAX key.
+
+    Args:
+      key: a key of JAX, typed or raw.
+    """
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return np.random.default_rng(np.asarray(data, np.uint32))
 

@@ -12,6 +12,9 @@ def constant_schedule(k: Array, value: Real):
 
         v = value
 
+    Args:
+      value: the value.
+
     Units    those of value.
     Source   Optax.
     Differs  the result is a float array, and has the axes of k before those of `value`, not `value` as it was passed.

@@ -16,6 +16,12 @@ def one_minus_sqrt_schedule(
         p = (k - transition_begin) / transition_steps, in [0, 1]
         v = end_value + (init_value - end_value) (1 - sqrt(p))
 
+    Args:
+      init_value: the value at first.
+      end_value: the value in the end.
+      transition_steps: the number of updates that the way takes.
+      transition_begin: the number of updates before the value begins to change.
+
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Hägele et al. 2024, arXiv:2405.18392, the (1-sqrt) cooldown.
     Differs  the paper cools down to 0. Optax has none.
@@ -31,6 +37,12 @@ def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: 
 
         p = (k - transition_begin) / transition_steps, in [0, 1]
         v = end_value + (init_value - end_value) (1 - p) / (1/2 + (1 - p) / 2)
+
+    Args:
+      init_value: the value at first.
+      end_value: the value in the end.
+      transition_steps: the number of updates that the way takes.
+      transition_begin: the number of updates before the value begins to change.
 
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Chen et al. 2021, arXiv:2107.04197.

@@ -14,6 +14,12 @@ def cosine_decay_schedule(k: Array, init_value: Real, decay_steps: Length, alpha
         p = k / decay_steps, in [0, 1]
         v = init_value (alpha + (1 - alpha) ((1 + cos(pi p)) / 2)^exponent)
 
+    Args:
+      init_value: the value at first.
+      decay_steps: the number of updates of the decay.
+      alpha: the part of init_value that is left in the end.
+      exponent: the power of the cosine.
+
     Units    those of init_value; alpha and exponent have none. decay_steps may be fractional or infinite.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5; exponent is Optax's.
     Differs  decay_steps may be traced.

@@ -30,6 +30,9 @@ def sgdr_schedule(k: Array, cosine_kwargs: Iterable[Mapping[str, Any]]):
 
         v = warmup_cosine_decay_schedule(**cosine_kwargs[i])(k - begin_i)       begin_i = sum of decay_steps before cycle i
 
+    Args:
+      cosine_kwargs: for each cycle a dictionary of the arguments of `warmup_cosine_decay_schedule`.
+
     Units    those of the cycles' values.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
     Differs  as `warmup_cosine_decay_schedule`.
@@ -47,6 +50,12 @@ def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, tra
         x = |(k mod 2 transition_steps) / transition_steps - 1|
         n = floor(k / (2 transition_steps))
         v = init_value + (peak_value - init_value) (1 - x) decay_rate^n
+
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      transition_steps: the number of updates of a rise, and of a fall.
+      decay_rate: the factor of the height from one cycle to the next.
 
     Units    those of init_value and peak_value; decay_rate has none. transition_steps may be fractional or infinite.
     Source   Smith 2017, arXiv:1506.01186, 'triangular'; decay_rate = 0.5 is his 'triangular2'. transition_steps is his stepsize.

@@ -28,6 +28,14 @@ def exponential_decay(
         v = init_value                                                          transition_steps <= 0 or decay_rate = 0
         transition_begin < 0 is 0
 
+    Args:
+      init_value: the value at first.
+      transition_steps: the number of updates of one factor.
+      decay_rate: the factor of each transition_steps steps.
+      transition_begin: the number of updates before the value begins to change.
+      staircase: whether the factor is applied at once, every transition_steps updates.
+      end_value: the bound that the value does not cross; None: none.
+
     Units    init_value and end_value alike; decay_rate has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  decay_rate and numbers of steps may be traced; with `staircase` the division of whole numbers is exact for every count.

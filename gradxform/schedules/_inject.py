@@ -335,5 +335,11 @@ def inject_stateful_hyperparams(
     static_args: str | Iterable[str] = (),
     hyperparam_dtype: DType | None = None,
 ) -> Callable[..., GradientTransformationExtraArgs]:
-    """The same as `inject_hyperparams`, under the name that it once had."""
+    """The same as `inject_hyperparams`, under the name that it once had.
+
+    Args:
+      inner_factory: a function of hyperparameters that makes a transformation, ours or of another library.
+      static_args: name or names of arguments to leave out of the state.
+      hyperparam_dtype: the dtype of those in the state. None: float32, or wider if the parameters are.
+    """
     return inject_hyperparams(inner_factory, static_args, hyperparam_dtype)

@@ -15,6 +15,10 @@ def inverse_time_schedule(k: Array, init_value: Real, decay_rate: NonNegative):
 
         v = init_value / (1 + decay_rate k)
 
+    Args:
+      init_value: the value at first.
+      decay_rate: how much the divisor grows at each update.
+
     Units    those of init_value; decay_rate is per update.
     Source   Robbins & Monro 1951; the `decay` of Keras's optimizers, neon's `ExpSchedule`.
     Differs  Optax has none.
@@ -29,6 +33,11 @@ def rsqrt_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: L
 
         q = k / warmup_steps
         v = (init_value + (peak_value - init_value) min(q, 1)) / sqrt(max(q, 1))
+
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
 
     Units    those of init_value and peak_value. warmup_steps may be fractional or infinite.
     Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3: init_value 0, peak_value (d_model warmup_steps)^(-1/2).

@@ -37,6 +37,10 @@ def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence
 
         v = schedules[i](k - boundaries[i - 1])         for the last i with boundaries[i - 1] <= k; schedules[0](k) before all
 
+    Args:
+      schedules: functions of the number of updates, each counting from its own beginning.
+      boundaries: the numbers of updates at which the next schedule begins, one fewer than the schedules.
+
     Units    those of the schedules, which must agree. Boundaries may be fractional, infinite or traced.
     Source   Optax.
     Differs  boundaries that are not one fewer than the schedules raise. No schedule is asked for a count before its beginning or after

@@ -64,6 +64,14 @@ def linear_onecycle_schedule(
         v    = init                          at k = floor(pct_final transition_steps)
         v    = init / final_div_factor       from k = transition_steps on; straight lines in between
 
+    Args:
+      transition_steps: the number of updates in all.
+      peak_value: the largest value, at the end of the rise.
+      pct_start: the part of the time that the rise takes.
+      pct_final: the part of the time after which the last fall begins.
+      div_factor: peak_value over the first value.
+      final_div_factor: the first value over the last.
+
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120.
     Differs  where two of these steps are one step (short cycles) the values are still these; Optax loses a factor.
@@ -93,6 +101,13 @@ def cosine_onecycle_schedule(
         v    = init                          at k = 0
         v    = peak_value                    at k = floor(pct_start transition_steps)
         v    = init / final_div_factor       from k = transition_steps on; half cosines in between
+
+    Args:
+      transition_steps: the number of updates in all.
+      peak_value: the largest value, at the end of the rise.
+      pct_start: the part of the time that the rise takes.
+      div_factor: peak_value over the first value.
+      final_div_factor: the first value over the last.
 
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120; the cosine is Optax's and PyTorch's.

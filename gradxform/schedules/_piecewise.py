@@ -34,6 +34,10 @@ def piecewise_constant_schedule(k: Array, init_value: Real, boundaries_and_scale
         v = init_value
         v = scale v     for each b, scale of boundaries_and_scales in order of b, once k >= b
 
+    Args:
+      init_value: the value at first.
+      boundaries_and_scales: a dictionary from numbers of updates to factors; None: none.
+
     Units    those of init_value; the scales have none. A step may be fractional, or infinite and never come.
     Source   Optax.
     Differs  no.
@@ -57,6 +61,11 @@ def piecewise_interpolate_schedule(
         v_0 = init_value,  v_i = scale_i v_(i-1)                b_0 = 0 and b_i, scale_i of boundaries_and_scales in order of b
         v   = v_i + (v_(i-1) - v_i) shape(p)                    p = (k - b_(i-1)) / (b_i - b_(i-1)), in [0, 1]
         shape(p) = 1 - p, or (1 + cos(pi p)) / 2
+
+    Args:
+      interpolate_type: "linear" or "cosine".
+      init_value: the value at first.
+      boundaries_and_scales: a dictionary from numbers of updates to factors; None: none.
 
     Units    those of init_value; the scales have none. A step may be fractional.
     Source   Optax.

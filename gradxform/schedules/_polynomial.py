@@ -18,6 +18,13 @@ def polynomial_schedule(
         v = init_value                                                  transition_steps <= 0
         transition_begin < 0 is 0
 
+    Args:
+      init_value: the value at first.
+      end_value: the value in the end.
+      power: the degree: 1 is a straight line.
+      transition_steps: the number of updates that the way takes.
+      transition_begin: the number of updates before the value begins to change.
+
     Units    those of init_value and end_value; power has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  with a fractional power Optax's compiled value may be NaN after the end. Numbers of steps may be traced.
@@ -35,6 +42,12 @@ def linear_schedule(k: Array, init_value: Real, end_value: Real, transition_step
         v = end_value + (init_value - end_value) (1 - p)
         v = init_value                                                  transition_steps <= 0
         transition_begin < 0 is 0
+
+    Args:
+      init_value: the value at first.
+      end_value: the value in the end.
+      transition_steps: the number of updates that the way takes.
+      transition_begin: the number of updates before the value begins to change.
 
     Units    those of init_value and end_value. Numbers of steps may be fractional or infinite.
     Source   Optax.

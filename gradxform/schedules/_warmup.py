@@ -22,6 +22,11 @@ def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmu
         p = k / warmup_steps, in [0, 1]
         v = peak_value + (init_value - peak_value) (1 - p)
 
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
+
     Units    those of init_value and peak_value.
     Source   Optax.
     Differs  warmup_steps = 0 is no warm-up and gives peak_value; Optax gives init_value for ever. warmup_steps < 0 raises.
@@ -36,6 +41,12 @@ def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_s
 
         p = k / warmup_steps, in [0, 1]
         v = peak_value + (init_value - peak_value) (1 - p^power)
+
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
+      power: the power of the time: 1 is a straight line.
 
     Units    those of init_value and peak_value; power has none.
     Source   MXNet 1's LBSGD, whose warm-ups 'linear', 'power2' and 'sqrt' are the powers 1, 2 and 0.5, with init_value its
@@ -73,6 +84,14 @@ def warmup_cosine_decay_schedule(
         q = (k - warmup_steps) / (decay_steps - warmup_steps), at most 1
         v = end_value + (peak_value - end_value) ((1 + cos(pi q)) / 2)^exponent                 p >= 1
 
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
+      decay_steps: the number of updates in all, the warm-up included.
+      end_value: the value in the end.
+      exponent: the power of the cosine.
+
     Units    those of init_value, peak_value and end_value; exponent has none.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
     Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value and numbers of steps may be traced.
@@ -101,6 +120,16 @@ def warmup_exponential_decay_schedule(
         fall = exponential_decay(peak_value, transition_steps, decay_rate, transition_begin, staircase, end_value)
         v    = rise(k) if k < warmup_steps, else fall(k - warmup_steps)
 
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
+      transition_steps: the number of updates of one factor.
+      decay_rate: the factor of each transition_steps steps.
+      transition_begin: the number of updates before the value begins to change.
+      staircase: whether the factor is applied at once, every transition_steps updates.
+      end_value: the bound that the value does not cross; None: none.
+
     Units    those of init_value, peak_value and end_value; decay_rate has none.
     Source   Optax.
     Differs  as `exponential_decay`.
@@ -128,6 +157,15 @@ def wsd_schedule(
         v = peak_value                                          for stable_steps
         v = end_value + (peak_value - end_value) shape(q)       q: progress through the last decay_steps, 1 after them
         shape(q) = 1 - q, (1 + cos(pi q)) / 2, or 1 - sqrt(q)
+
+    Args:
+      init_value: the value at first.
+      peak_value: the largest value, at the end of the rise.
+      warmup_steps: the number of updates of the rise.
+      stable_steps: the number of updates at peak_value.
+      decay_steps: the number of updates of the decay.
+      end_value: the value in the end.
+      decay: the shape of the last part: "linear", "cosine" or "one_minus_sqrt".
 
     Units    those of init_value, peak_value and end_value.
     Source   Hu et al. 2024 (MiniCPM), arXiv:2404.06395; the shapes of the decay from Hägele et al. 2024, arXiv:2405.18392.

@@ -228,7 +228,16 @@ def case_for(
     scope: str | None = None,
     constant: Sequence[str] = (),
 ) -> Case:
-    """A case from a name, a registry entry, a function that makes transformations, or a transformation."""
+    """A case from a name, a registry entry, a function that makes transformations, or a transformation.
+
+    Args:
+      subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
+      reference: a float64 NumPy transcription to compare with.
+      params: parameters to examine with; None: small trees of several shapes and dtypes.
+      kind: "optimizer" or "transform"; None: as it is registered.
+      scope: "elementwise", "per_leaf" or "per_tree"; None: as it is declared.
+      constant: names of state fields that may stay as they began.
+    """
     shapes = SHAPES if params is None else {f"p{i}": np.shape(x) for i, x in enumerate(jax.tree.leaves(params))}
     finish = functools.partial(Case, reference=reference, kind=kind, promised=scope, constant=constant)
     if isinstance(subject, str):

@@ -62,6 +62,11 @@ def examine(subject: Subject, *, laws: Sequence[int] | None = None, **facts: Unp
 
     An error raised by the transformation counts as a broken law; the report has its text. If the first call raises, or gives other leaves
     than the parameters have, nothing else is examined; nor is a law that another one is the ground of, where that is broken.
+
+    Args:
+      subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
+      laws: numbers of the laws to examine; None: all.
+      facts: what else is known of the subject: `reference`, `params`, `kind`, `scope`, `constant`.
     """
     case, asked = case_for(subject, **facts), [law for law in LAWS if laws is None or law.number in laws]
     problem = _at_the_first_call(case)
@@ -126,6 +131,7 @@ def check(subject: Subject, *, laws: Sequence[int] | None = None, **facts: Unpac
     Args:
       subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
       laws: numbers of the laws to examine; all if None.
+      facts: None
       reference: a float64 NumPy transcription to compare with: (hyperparameters) -> step(gs, ws) -> us on lists of arrays.
       params: parameters whose leaf shapes to test on, for a transformation that does not take every shape.
       kind: `"optimizer"` if its updates are ready for `apply_updates`, so that it has to converge, or `"transform"`; without it, as it is

@@ -15,7 +15,12 @@ from gradxform.testing._laws import Law, Skip
 
 
 def entailed(law: Law, case: Case) -> Skip | None:
-    """Why the law follows from those of registered transformations and from what is tested of `chain`; None if it does not."""
+    """Why the law follows from those of registered transformations and from what is tested of `chain`; None if it does not.
+
+    Args:
+      law: a law.
+      case: the case that is examined.
+    """
     if law.of_the_whole:
         return None
     stages = entailing(case.tx.update)
@@ -27,6 +32,9 @@ def entailing(update: Callable[..., tuple[Updates, OptState]]) -> Sequence[str]:
 
     A stage is the registered one if it has the same kernel and differs only in the numbers that the kernel gets: a flag or a dtype
     chooses other code.
+
+    Args:
+      update: the `update` of a transformation.
     """
     stages = update.updates if isinstance(update, Chain) else ()
     return [stage.name() for stage in stages] if all(map(_is_registered, stages)) else []

@@ -70,6 +70,11 @@ def adaptive_grad_clip(
     A unit is what one output is computed from: the whole of a scalar or vector, else all axes but the last, and of three axes the
     first; or the axes that `axis` says.
 
+    Args:
+      clipping: the largest norm of a unit's update, as a part of the norm of its parameters.
+      eps: the least norm that a unit of the parameters counts with.
+      axis: the axes that a unit goes over; None: all but the outputs'.
+
     State    EmptyState(). Memory: none.
     Units    those of g; clipping has those of g / p.
     Shapes   up to 5 axes, any with `axis`; complex included.

@@ -41,6 +41,9 @@ def apply_every(g, s, p, c, k: Count = 1):
 
     After an optimizer it makes larger steps; to make one update of several gradients use `accumulate`.
 
+    Args:
+      k: the number of updates that are summed.
+
     State    ApplyEvery(count, grad_acc), count < k; grad_acc: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.

@@ -28,6 +28,10 @@ def keep_params_in_box(low: Extended[Hyper] | None = None, high: Extended[Hyper]
 
     The last stage of a chain: it sees the step. None: no bound on that side.
 
+    Args:
+      low: the least value of a parameter; None: no bound.
+      high: the largest value of a parameter; None: no bound.
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of p, like g.
     Shapes   any, scalars included; real and imaginary parts are bounded alike.

@@ -19,6 +19,9 @@ def clip(g, s, p, c, max_delta: Bound):
 
     Complex elements keep their phase: u = g min(1, max_delta / |g|).
 
+    Args:
+      max_delta: the largest size of an element.
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any.
@@ -35,6 +38,9 @@ def clip_by_norm(g, s, p, c, max_norm: Bound):
     """Clip the norm of each leaf's update to max_norm.
 
         u = g min(1, max_norm / ||g||)
+
+    Args:
+      max_norm: the largest norm of each leaf.
 
     State    EmptyState(). Memory: none.
     Units    those of g.
@@ -54,6 +60,9 @@ def clip_by_block_rms(g, s, p, c, threshold: Bound):
 
         u = g / max(1, rms(g) / threshold)      rms(g) = sqrt(mean |g|^2)
 
+    Args:
+      threshold: the largest root mean square of a leaf.
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included; the mean is over the whole leaf.
@@ -71,6 +80,9 @@ def clip_by_global_norm(g, s, p, c, max_norm: Bound):
 
         ||g|| = sqrt(sum over all leaves of |g|^2)
         u     = g min(1, max_norm / ||g||)
+
+    Args:
+      max_norm: the largest norm of all leaves together.
 
     State    EmptyState(). Memory: none.
     Units    those of g.

@@ -29,6 +29,10 @@ def add_decayed_weights(weight_decay: Real[Hyper] = 0.0, mask: MaskOrFn = None):
 
     Before a preconditioner this is an L2 penalty; after it, and before the learning rate, it is decoupled decay.
 
+    Args:
+      weight_decay: the part of the parameters that is added; a number, an array or a schedule.
+      mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
     State    EmptyState(); with a schedule WeightDecaySchedule(count); with a mask MaskedState of that. Memory: none.
     Units    weight_decay has those of g / p.
     Shapes   any, scalars and complex included.

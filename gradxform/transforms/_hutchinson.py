@@ -61,6 +61,9 @@ def hutchinson_estimator_diag_hessian(g, s, p, c, random_seed: Array | int | Non
     `update` needs `obj_fn`, a function of the parameters alone that returns the loss: over the batch at hand, without noise of its
     own. The incoming updates say only where the leaves are. `random_seed` is a seed or a random key, by default 0.
 
+    Args:
+      random_seed: a whole number, or a random key; None: 0.
+
     State    key, split once per update, and then once per leaf. Memory: none; about two more gradients while it runs.
     Units    those of obj_fn / p^2.
     Shapes   any, scalars and complex included: there the mean of the two second derivatives, along the real and the imaginary axis.

@@ -45,6 +45,12 @@ def trace(
 
     With dampening, trace = (1 - dampening) g + decay trace from the second update on; the first takes the whole g.
 
+    Args:
+      decay: how much of the decaying sum stays at each update.
+      nesterov: look ahead by one step of the momentum.
+      accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+      dampening: the part of each gradient but the first that is left out of the momentum; None: nothing.
+
     State    trace: like p, float32 or wider unless accumulator_dtype says otherwise; with dampening or a schedule in a CountedState,
              which knows the first update. Memory: 1 x params.
     Units    those of g; a constant g grows to (1 - dampening) g / (1 - decay).
@@ -71,6 +77,10 @@ def nesterov(g, s, p, c, decay: Momentum, accumulator_dtype: DType | None = None
     With a constant rate a and v = -a trace, the parameters are w + decay v, where (w, v) is Nesterov's own sequence
     v' = decay v - a grad(w + decay v), w' = w + v'.
 
+    Args:
+      decay: how much of the decaying sum stays at each update.
+      accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+
     State    trace: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.
@@ -91,6 +101,11 @@ def ema(g, s, p, c, decay: EmaDecay, debias: bool = True, accumulator_dtype: DTy
         u   = ema / (1 - decay^t)              debias=False: ema
 
     With decay = 1 the average stays 0, and there is nothing to correct: u = 0.
+
+    Args:
+      decay: how much of the average stays at each update.
+      debias: divide the average by 1 - decay^t, since it begins at 0.
+      accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
 
     State    count; ema: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
     Units    those of g.

@@ -65,6 +65,10 @@ def snapshot(g, s, p, c, measure_name: str, measure: Callable[[Updates], Tree]):
 
     In a chain it sees what the members before it made of the gradient; `tree.get(state, measure_name)` reads it.
 
+    Args:
+      measure_name: the name of the measurement in the state.
+      measure: a function of the updates that returns an array or a tree of arrays.
+
     State    SnapshotState(measurement). Memory: that of the measurement.
     Units    those of g.
     Shapes   any. The measurement has the shapes and dtypes that it would have of the parameters.
@@ -119,6 +123,9 @@ def monitor(g, s, p, c, measures: Mapping[str, Measure]):
 
     `tree.get(state, name)` reads a measurement. Transformations get the parameters and the extra arguments.
 
+    Args:
+      measures: a dictionary from names to functions of the updates, or to transformations.
+
     State    MonitorState(measurements, measure_states), laid out from `init` on as after the first update, so that it can be carried
              through a scan. Memory: that of the measurements.
     Units    those of g.
@@ -160,6 +167,12 @@ def measure_with_ema(
         m   = measure(g)
         ema = decay ema + (1 - decay) m
         u   = ema / (1 - decay^t)              debias=False: ema
+
+    Args:
+      measure: a function of the updates that returns an array or a tree of arrays.
+      decay: how much of the average stays at each update.
+      debias: divide the average by 1 - decay^t, since it begins at 0.
+      accumulator_dtype: the dtype of the average; None: the measurement's, float32 or wider.
 
     State    (EmptyState(), EmaState(count, ema)).
     Units    those of the measurement.

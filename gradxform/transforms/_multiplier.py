@@ -16,6 +16,9 @@ def scale_by_multiplier(g, s, p, c, multipliers: LeafNumbers):
 
     After an optimizer it multiplies the learning rate of that leaf: `chain(adam(1e-3), scale_by_multiplier({"embed/*": 0.1}))`.
 
+    Args:
+      multipliers: a number for each leaf: patterns such as `{"embed/*": 0.1}`, a tree, a function of (path, leaf), one number.
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, scalars and complex included.

@@ -36,6 +36,12 @@ def add_noise(eta: NonNegative[Hyper], gamma: Real[Hyper], key: Array | int | No
     `key` is a random key or an integer seed. Without one it is 0, and a warning says so: two such transformations add the same noise.
     `seed` is its deprecated name.
 
+    Args:
+      eta: the variance of the noise at the first update.
+      gamma: how fast the variance falls: as t^-gamma.
+      key: a random key, or a whole number as a seed; None: 0, with a warning.
+      seed: the older name of key.
+
     State    count; rng_key, split once per update, and then once per leaf. Memory: none.
     Units    eta has those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.

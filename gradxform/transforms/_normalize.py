@@ -18,6 +18,10 @@ def normalize_by_update_norm(g, s, p, c, scale_factor: Real = 1.0, eps: NonNegat
         ||g|| = sqrt(sum over all leaves of |g|^2)
         u     = scale_factor g / (||g|| + eps)
 
+    Args:
+      scale_factor: the norm of the result; a number or a schedule.
+      eps: added to the divisor, in its units, so that it is never 0.
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of scale_factor: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.

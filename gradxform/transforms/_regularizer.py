@@ -18,12 +18,20 @@ from gradxform.registry import transform
 
 
 def l1_penalty(p: Array) -> Array:
-    """The sum of |p|. Its gradient is sign(p), and 0 at 0."""
+    """The sum of |p|. Its gradient is sign(p), and 0 at 0.
+
+    Args:
+      p: an array.
+    """
     return jnp.sum(jnp.abs(p))
 
 
 def l2_penalty(p: Array) -> Array:
-    """Half the sum of |p|^2. Its gradient is p."""
+    """Half the sum of |p|^2. Its gradient is p.
+
+    Args:
+      p: an array.
+    """
     return jnp.sum(abs_sq(p)) / 2
 
 
@@ -79,6 +87,11 @@ def add_regularizer(penalty: Callable[[Any], Any], weight: Real[Hyper], *, whole
 
     penalty is a function of one leaf, summed over the leaves, such as `l1_penalty` and `l2_penalty`; with whole_tree=True, of the
     tree of parameters. It returns one real number.
+
+    Args:
+      penalty: a function of one leaf, or with whole_tree of the parameters, that returns one real number.
+      weight: the factor of the penalty's gradient; a number or a schedule.
+      whole_tree: whether the penalty is a function of the whole tree.
 
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    weight has those of the loss over the penalty.

@@ -58,6 +58,13 @@ def scale_by_rms(
 
     With bias_correction, nu / (1 - decay^t) stands for nu in the second line. The first nu is initial_scale.
 
+    Args:
+      decay: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+      initial_scale: the first mean of squares.
+      eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+      bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+
     State    nu: like p but real, float32 or wider; with bias_correction or a schedule also count. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -86,6 +93,13 @@ def scale_by_stddev(
 
     The first line is nu - |mu|^2 of the new averages, written so that rounding cannot make it negative: with nearly constant
     gradients the plain difference does, and its root is NaN. With bias_correction, var = nu^ - |mu^|^2, x^ = x / (1 - decay^t).
+
+    Args:
+      decay: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+      initial_scale: the first mean of squares.
+      eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+      bias_correction: divide the averages by 1 - b^t, since they begin at 0.
 
     State    mu: like p; nu: like p but real; float32 or wider; with bias_correction or a schedule also count. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

@@ -35,6 +35,11 @@ def scale_by_rss(
 
     The first G is initial_accumulator_value. eps_in_sqrt="both" adds eps twice: g / (sqrt(G + eps) + eps).
 
+    Args:
+      initial_accumulator_value: the first sum of squares.
+      eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+      eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+
     State    sum_of_squares: like p but real, float32 or wider. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, scalars and complex included.

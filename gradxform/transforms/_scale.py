@@ -30,6 +30,9 @@ def scale(g, s, p, c, step_size: Real):
 
         u = step_size g
 
+    Args:
+      step_size: the factor; a number, an array or a schedule.
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of g, times step_size.
     Shapes   any.
@@ -49,6 +52,10 @@ def scale_by_learning_rate(g, s, p, c, learning_rate: Real | None = None, *, fli
 
     With flip_sign=False the sign stays; with learning_rate=None nothing happens.
 
+    Args:
+      learning_rate: the size of a step, a number, an array or a schedule; None: the updates pass as they are.
+      flip_sign: whether the step goes against the update, so that gradients are descended.
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of g, times learning_rate.
     Shapes   any.
@@ -67,6 +74,9 @@ def scale_by_schedule(step_size_fn: Hyper) -> GradientTransformationExtraArgs:
         u = step_size_fn(k) g            k updates are complete
 
     The same as `scale(step_size_fn)`.
+
+    Args:
+      step_size_fn: the factor as a function of the number of completed updates.
 
     State    ScaleByScheduleState(count). Memory: none.
     Units    those of g, times the schedule's.

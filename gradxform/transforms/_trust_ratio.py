@@ -24,6 +24,13 @@ def scale_by_trust_ratio(
 
     lower_bound and upper_bound, where given, are bounds on the norm of p that r takes.
 
+    Args:
+      min_norm: the least norm that parameter and update count with.
+      trust_coefficient: a factor of the ratio of norms.
+      eps: added to the divisor, in its units, so that it is never 0.
+      lower_bound: the least norm of a parameter that counts; None: no bound.
+      upper_bound: the largest norm of a parameter that counts; None: no bound.
+
     State    EmptyState(). Memory: none.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps, min_norm -> 0).
     Shapes   any, complex included; the norm is over the whole leaf.
@@ -44,6 +51,9 @@ def scale_by_param_block_rms(g, s, p, c, min_scale: NonNegative = 1e-3):
 
         u = max(rms(p), min_scale) g            rms(p) = sqrt(mean |p|^2)
 
+    Args:
+      min_scale: the least factor.
+
     State    EmptyState(). Memory: none.
     Units    those of p times g.
     Shapes   any, complex included; the mean is over the whole leaf.
@@ -60,6 +70,9 @@ def scale_by_param_block_norm(g, s, p, c, min_scale: NonNegative = 1e-3):
     """Multiply each leaf's update by the norm of its parameter.
 
         u = max(||p||, min_scale) g
+
+    Args:
+      min_scale: the least factor.
 
     State    EmptyState(). Memory: none.
     Units    those of p times g.

@@ -14,7 +14,13 @@ from gradxform.tree._leafwise import alike, is_gap, leafwise, once
 
 
 def add(tree_x: Tree, tree_y: Tree, *other_trees: Tree) -> Tree:
-    """x + y + ...; an absent y adds nothing."""
+    """x + y + ...; an absent y adds nothing.
+
+    Args:
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+      other_trees: more of them.
+    """
 
     def at(x: Tree, *ys: Tree) -> Tree:
         return x if is_gap(x) else once(_total, x, *(y for y in ys if not is_gap(y)))
@@ -35,49 +41,89 @@ def _of_two(f: Callable[..., Tree], x: Tree, y: Tree) -> Tree:
 
 @leafwise("tree_x", "tree_y", keep="tree_x")
 def sub(tree_x: Tree, tree_y: Tree) -> Tree:
-    """x - y; an absent y takes nothing away."""
+    """x - y; an absent y takes nothing away.
+
+    Args:
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+    """
     return _of_two(operator.sub, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def mul(tree_x: Tree, tree_y: Tree) -> Tree:
-    """x y"""
+    """x y
+
+    Args:
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+    """
     return _of_two(operator.mul, tree_x, tree_y)
 
 
 @leafwise("tree_x", "tree_y")
 def div(tree_x: Tree, tree_y: Tree) -> Tree:
-    """x / y"""
+    """x / y
+
+    Args:
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+    """
     return _of_two(operator.truediv, tree_x, tree_y)
 
 
 @leafwise("tree")
 def scale(scalar: ArrayLike, tree: Tree) -> Tree:
-    """a x; a is not rounded to the dtype of x."""
+    """a x; a is not rounded to the dtype of x.
+
+    Args:
+      scalar: a number.
+      tree: a tree of arrays.
+    """
     return once(lambda a, x: a * x, scalar, tree)
 
 
 @leafwise("tree_x", "tree_y", keep="tree_x")
 def add_scale(tree_x: Tree, scalar: ArrayLike, tree_y: Tree) -> Tree:
-    """x + a y, rounded once; an absent y adds nothing."""
+    """x + a y, rounded once; an absent y adds nothing.
+
+    Args:
+      tree_x: a tree of arrays.
+      scalar: a number.
+      tree_y: a tree like the first.
+    """
     return once(lambda x, a, y: x + a * y, tree_x, scalar, tree_y)
 
 
 @leafwise("tree")
 def conj(tree: Tree) -> Tree:
-    """The complex conjugate."""
+    """The complex conjugate.
+
+    Args:
+      tree: a tree of arrays.
+    """
     return jnp.conj(tree)
 
 
 @leafwise("tree")
 def real(tree: Tree) -> Tree:
-    """The real part."""
+    """The real part.
+
+    Args:
+      tree: a tree of arrays.
+    """
     return jnp.real(tree)
 
 
 @leafwise("tree")
 def clip(tree: Tree, min_value: ArrayLike | None = None, max_value: ArrayLike | None = None) -> Tree:
-    """min(max(x, min_value), max_value); a bound that is `None` does not bind."""
+    """min(max(x, min_value), max_value); a bound that is `None` does not bind.
+
+    Args:
+      tree: a tree of arrays.
+      min_value: the lower bound; None: none.
+      max_value: the upper bound; None: none.
+    """
     dtype = result_dtype(*(x for x in (tree, min_value, max_value) if x is not None))
     bound = lambda x: x if x is None else jnp.asarray(x, dtype)
     return jnp.clip(jnp.asarray(tree, dtype), bound(min_value), bound(max_value))
@@ -85,29 +131,56 @@ def clip(tree: Tree, min_value: ArrayLike | None = None, max_value: ArrayLike | 
 
 @leafwise("tree_x", "tree_y")
 def where(condition: ArrayLike, tree_x: Tree, tree_y: Tree) -> Tree:
-    """x where the condition (one array for all leaves) holds, y elsewhere."""
+    """x where the condition (one array for all leaves) holds, y elsewhere.
+
+    Args:
+      condition: a flag, or an array of flags for all leaves.
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+    """
     return jnp.where(condition, *alike(tree_x, tree_y))
 
 
 @leafwise("tree")
 def full_like(tree: Tree, fill_value: ArrayLike, dtype: DType | None = None) -> Tree:
-    """Arrays of these shapes, and dtypes unless `dtype` is given, filled with one value."""
+    """Arrays of these shapes, and dtypes unless `dtype` is given, filled with one value.
+
+    Args:
+      tree: a tree of arrays.
+      fill_value: the value of all elements.
+      dtype: the dtype of all leaves; None: each its own.
+    """
     return jnp.full_like(tree, fill_value, dtype=dtype)
 
 
 @leafwise("tree")
 def zeros_like(tree: Tree, dtype: DType | None = None) -> Tree:
-    """Zeros of these shapes, and dtypes unless `dtype` is given."""
+    """Zeros of these shapes, and dtypes unless `dtype` is given.
+
+    Args:
+      tree: a tree of arrays.
+      dtype: the dtype of all leaves; None: each its own.
+    """
     return jnp.zeros_like(tree, dtype=dtype)
 
 
 @leafwise("tree")
 def ones_like(tree: Tree, dtype: DType | None = None) -> Tree:
-    """Ones of these shapes, and dtypes unless `dtype` is given."""
+    """Ones of these shapes, and dtypes unless `dtype` is given.
+
+    Args:
+      tree: a tree of arrays.
+      dtype: the dtype of all leaves; None: each its own.
+    """
     return jnp.ones_like(tree, dtype=dtype)
 
 
 @leafwise("tree")
 def batch_shape(tree: Tree, shape: Shape = ()) -> Tree:
-    """Every leaf repeated along new leading axes of this shape."""
+    """Every leaf repeated along new leading axes of this shape.
+
+    Args:
+      tree: a tree of arrays.
+      shape: the lengths of the new leading axes.
+    """
     return jnp.broadcast_to(tree, (*shape, *jnp.shape(tree)))

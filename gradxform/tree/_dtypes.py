@@ -18,13 +18,23 @@ MixedDtypes = Literal["promote", "highest", "lowest"]
 
 @leafwise("tree")
 def cast(tree: Tree, dtype: DType | None) -> Tree:
-    """Every leaf in this dtype; `None` changes nothing."""
+    """Every leaf in this dtype; `None` changes nothing.
+
+    Args:
+      tree: a tree of arrays.
+      dtype: the new dtype; None: as it is.
+    """
     return tree if dtype is None else round_to(jnp.asarray(tree), jnp.dtype(dtype))
 
 
 @leafwise("tree", "other_tree", keep="tree")
 def cast_like(tree: Tree, other_tree: Tree) -> Tree:
-    """Every leaf in the dtype of the other tree's leaf, if that has one."""
+    """Every leaf in the dtype of the other tree's leaf, if that has one.
+
+    Args:
+      tree: a tree of arrays.
+      other_tree: a tree like the first.
+    """
     return round_to(jnp.asarray(tree), other_tree.dtype) if hasattr(other_tree, "dtype") else tree
 
 
@@ -35,6 +45,10 @@ def dtype(tree: Tree, mixed_dtype_handler: MixedDtypes | None = None) -> np.dtyp
 
     "promote"             the dtype that JAX promotes them to
     "highest", "lowest"   the one of them that all others are promoted to, or that is promoted to all others
+
+    Args:
+      tree: a tree of arrays.
+      mixed_dtype_handler: what to do with several dtypes: "promote", "highest", "lowest", or None to refuse them.
     """
     found = {jax.tree_util.keystr(path): jnp.result_type(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
     dtypes = list(dict.fromkeys(found.values()))

@@ -21,7 +21,11 @@ class MaskedNode(NamedTuple):
 
 
 def is_gap(x: Tree) -> bool:
-    """An absent leaf: `None`, or a `MaskedNode` (Optax's too)."""
+    """An absent leaf: `None`, or a `MaskedNode` (Optax's too).
+
+    Args:
+      x: anything that may stand in a tree.
+    """
     if not isinstance(x, tuple):
         return x is None
     return isinstance(x, MaskedNode) or type(x).__name__ == "MaskedNode"  # Optax's, by its name: Optax may not be installed

@@ -17,13 +17,27 @@ from gradxform.tree._leafwise import alike, leafwise, once, wide
 
 @leafwise("updates", "moments", keep="moments")
 def update_moment(updates: Updates, moments: Tree, decay: ArrayLike, order: float) -> Tree:
-    """m <- (1 - decay) g^order + decay m"""
+    """m <- (1 - decay) g^order + decay m
+
+    Args:
+      updates: the gradients, a tree.
+      moments: the running means, a tree.
+      decay: how much of the average stays at each update.
+      order: the power of the gradient.
+    """
     return _average(wide(updates) ** order, moments, decay)
 
 
 @leafwise("updates", "moments", keep="moments")
 def update_moment_per_elem_norm(updates: Updates, moments: Tree, decay: ArrayLike, order: float) -> Tree:
-    """m <- (1 - decay) |g|^order + decay m, where g^order stands for |g|^order if g is real"""
+    """m <- (1 - decay) |g|^order + decay m, where g^order stands for |g|^order if g is real
+
+    Args:
+      updates: the gradients, a tree.
+      moments: the running means, a tree.
+      decay: how much of the average stays at each update.
+      order: the power of the gradient.
+    """
     g = wide(updates)
     if not jnp.iscomplexobj(g):
         return _average(g**order, moments, decay)
@@ -32,14 +46,27 @@ def update_moment_per_elem_norm(updates: Updates, moments: Tree, decay: ArrayLik
 
 @leafwise("updates", "moments", keep="moments")
 def update_infinity_moment(updates: Updates, moments: Tree, decay: ArrayLike, eps: ArrayLike) -> Tree:
-    """m <- max(|g| + eps, decay m)"""
+    """m <- max(|g| + eps, decay m)
+
+    Args:
+      updates: the gradients, a tree.
+      moments: the running means, a tree.
+      decay: how much of the average stays at each update.
+      eps: added to the size of the gradient.
+    """
     size, old = once(operator.add, jnp.abs(wide(updates)), eps), once(operator.mul, wide(moments), _coefficient(decay))
     return _store(jnp.maximum(*alike(size, old)), moments)
 
 
 @leafwise("moment")
 def bias_correction(moment: Tree, decay: ArrayLike, count: ArrayLike) -> Tree:
-    """m / (1 - decay^count)"""
+    """m / (1 - decay^count)
+
+    Args:
+      moment: a running mean.
+      decay: how much of the average stays at each update.
+      count: the number of updates in the average.
+    """
     m = wide(moment)
     count = jnp.asarray(count).astype(promote(real_part(m.dtype), jnp.float32))
     return _store(once(operator.truediv, m, 1 - once(operator.pow, _coefficient(decay), count)), moment)

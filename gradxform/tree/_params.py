@@ -67,6 +67,14 @@ def map_params(
 
     `initable` is the transformation, or its `init`; `rest` are trees laid out like the parameters; `transform_non_params` is
     applied to all other leaves; absent leaves are stepped over unless `is_leaf` holds for them.
+
+    Args:
+      initable: a transformation, or its `init`.
+      f: (leaf, *leaves of rest) -> leaf.
+      state: its state.
+      rest: trees laid out like the parameters.
+      transform_non_params: a function of the arrays that are not laid out like the parameters; None: they stay.
+      is_leaf: what counts as a leaf, as in `jax.tree.map`.
     """
     places = _places(initable)
     met = set()

@@ -13,7 +13,12 @@ from gradxform.tree._leafwise import leafwise
 
 
 def split_key_like(rng_key: Array, target_tree: Tree) -> Tree:
-    """A tree of this structure with a random key of its own at each leaf."""
+    """A tree of this structure with a random key of its own at each leaf.
+
+    Args:
+      rng_key: a random key.
+      target_tree: a tree of arrays.
+    """
     structure = jax.tree.structure(target_tree)
     return structure.unflatten(jax.random.split(rng_key, structure.num_leaves))
 
@@ -24,6 +29,12 @@ def random_like(
     """A tree of these shapes, and dtypes unless `dtype` is given, with leaves sampler(key, shape, dtype).
 
     A sampler that takes `out_sharding` gets the leaf's.
+
+    Args:
+      rng_key: a random key.
+      target_tree: a tree of arrays.
+      sampler: (key, shape, dtype) -> array.
+      dtype: the dtype of all leaves; None: each its own.
     """
     takes_sharding = "out_sharding" in inspect.signature(sampler).parameters
 
@@ -36,6 +47,10 @@ def random_like(
 
 @leafwise("input_tree")
 def unwrap_random_key_data(input_tree: Tree) -> Tree:
-    """The same tree with the numbers of every random key in its place, to compare or print."""
+    """The same tree with the numbers of every random key in its place, to compare or print.
+
+    Args:
+      input_tree: a tree with random keys in it.
+    """
     is_key = isinstance(input_tree, jax.Array) and jnp.issubdtype(input_tree.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(input_tree) if is_key else input_tree

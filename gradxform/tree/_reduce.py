@@ -23,12 +23,21 @@ Empty = TypeVar("Empty")
 
 
 def size(tree: Tree) -> int:
-    """The number of elements."""
+    """The number of elements.
+
+    Args:
+      tree: a tree of arrays.
+    """
     return _fold(operator.add, [math.prod(jnp.shape(x)) for x in jax.tree.leaves(tree)], 0)
 
 
 def sum(tree: Tree, associative_reduction: bool = False) -> Array | int:
-    """The sum of all elements. `associative_reduction` adds the leaves pairwise, which compiles faster for large trees."""
+    """The sum of all elements. `associative_reduction` adds the leaves pairwise, which compiles faster for large trees.
+
+    Args:
+      tree: a tree of arrays.
+      associative_reduction: add the leaves pairwise.
+    """
     sums = [_sum(x) for x in jax.tree.leaves(tree)]
     if associative_reduction:
         return jax.tree.reduce_associative(operator.add, alike(*sums) if sums else sums, identity=0)
@@ -36,17 +45,30 @@ def sum(tree: Tree, associative_reduction: bool = False) -> Array | int:
 
 
 def max(tree: Tree) -> Array | float:
-    """The largest element; -inf if there is none."""
+    """The largest element; -inf if there is none.
+
+    Args:
+      tree: a tree of arrays.
+    """
     return _fold(jnp.maximum, [jnp.max(x) for x in _nonempty(tree)], -math.inf)
 
 
 def min(tree: Tree) -> Array | float:
-    """The smallest element; inf if there is none."""
+    """The smallest element; inf if there is none.
+
+    Args:
+      tree: a tree of arrays.
+    """
     return _fold(jnp.minimum, [jnp.min(x) for x in _nonempty(tree)], math.inf)
 
 
 def vdot(tree_x: Tree, tree_y: Tree) -> Array | int:
-    """sum conj(x) y, over the leaves that both trees have."""
+    """sum conj(x) y, over the leaves that both trees have.
+
+    Args:
+      tree_x: a tree of arrays.
+      tree_y: a tree like the first.
+    """
     return sum(_inner(tree_x, tree_y))
 
 
@@ -56,6 +78,11 @@ def norm(tree: Tree, ord: int | str | float | None = None, squared: bool = False
     ord None or 2    sqrt(sum |x|^2), without overflow of the squares
     ord 1            sum |x|
     ord inf          max |x|
+
+    Args:
+      tree: a tree of arrays.
+      ord: 1, 2 or infinity; None: 2.
+      squared: whether the square of the norm is returned.
     """
     leaves = [wide(x if is_inexact(jnp.result_type(x)) else jnp.asarray(x, jnp.float32)) for x in _nonempty(tree)]
     if ord is None or ord == 2:
@@ -74,7 +101,15 @@ def norm(tree: Tree, ord: int | str | float | None = None, squared: bool = False
 
 
 def allclose(a: Tree, b: Tree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, equal_nan: bool = False) -> Array | bool:
-    """Whether |a - b| <= atol + rtol |b| everywhere; an absent leaf is close to an absent leaf only."""
+    """Whether |a - b| <= atol + rtol |b| everywhere; an absent leaf is close to an absent leaf only.
+
+    Args:
+      a: a tree of arrays.
+      b: a tree like a, which gives the relative tolerance its size.
+      rtol: the difference that is allowed, relative to b.
+      atol: the difference that is allowed.
+      equal_nan: whether NaN is close to NaN.
+    """
 
     def close(x: Tree, y: Tree) -> Array | bool:
         if is_gap(x) or is_gap(y):

@@ -39,13 +39,26 @@ class NamedTupleKey:
 
 
 def get_all_with_path(tree: Tree, key: Hashable, filtering: Filter | None = None) -> list[tuple[Path, Tree]]:
-    """(path, value) for every value of that name, outer ones first, for which filtering(path, value) holds."""
+    """(path, value) for every value of that name, outer ones first, for which filtering(path, value) holds.
+
+    Args:
+      tree: a state, or any tree of named tuples, dictionaries and dataclasses.
+      key: the name of a field, or of a dictionary's entry.
+      filtering: (path, value) -> whether it counts; None: all do.
+    """
     found = [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
     return sorted(found, key=lambda pair: len(pair[0]))
 
 
 def get(tree: Tree, key: Hashable, default: Tree = None, filtering: Filter | None = None) -> Tree:
-    """The value of that name, or the default if there is none; several are a `KeyError`."""
+    """The value of that name, or the default if there is none; several are a `KeyError`.
+
+    Args:
+      tree: a state, or any tree of named tuples, dictionaries and dataclasses.
+      key: the name of a field, or of a dictionary's entry.
+      default: what is returned if there is none.
+      filtering: (path, value) -> whether it counts; None: all do.
+    """
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
         raise KeyError(
@@ -56,7 +69,13 @@ def get(tree: Tree, key: Hashable, default: Tree = None, filtering: Filter | Non
 
 
 def set(tree: Tree, filtering: Filter | None = None, /, **kwargs: Tree) -> Tree:
-    """A copy in which every value of the given names for which filtering(path, value) holds is replaced."""
+    """A copy in which every value of the given names for which filtering(path, value) holds is replaced.
+
+    Args:
+      tree: a state, or any tree of named tuples, dictionaries and dataclasses.
+      filtering: (path, value) -> whether it counts; None: all do.
+      kwargs: new values by name.
+    """
     for name in kwargs:
         if not get_all_with_path(tree, name, filtering):
             raise KeyError(_absent(tree, name))

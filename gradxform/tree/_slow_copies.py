@@ -17,6 +17,11 @@ def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Array | 
 
         old + step_size (new - old)
 
+    Args:
+      new_tensors: a tree of arrays.
+      old_tensors: a tree like new_tensors.
+      step_size: the part of the way to the new tensors.
+
     Shapes   those of the old tensors; `None` and masked leaves stay.
     Source   Polyak & Juditsky 1992, doi:10.1137/0330046.
     Differs  computed in float32 or wider and rounded once to the dtype of the old tensor, so that the copy can be carried through a scan;
@@ -36,6 +41,12 @@ def periodic_update(new_tensors: Tree, old_tensors: Tree, steps: ArrayLike, upda
 
         new   if steps is a multiple of update_period
         old   otherwise
+
+    Args:
+      new_tensors: a tree of arrays.
+      old_tensors: a tree like new_tensors.
+      steps: the number of the step.
+      update_period: from how many to how many steps the new tensors are taken.
 
     Shapes   any; `None` and masked leaves stay.
     Source   Mnih et al. 2015, doi:10.1038/nature14236; Grill et al. 2020, arXiv:2006.07733.

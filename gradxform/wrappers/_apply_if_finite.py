@@ -38,6 +38,10 @@ def apply_if_finite(g, s, p, c, inner: GradientTransformation, max_consecutive_e
     notfinite_count is the number of updates in a row that were not finite, this one included. Once it exceeds the limit the wrapper has
     given up: it lets every update through, and goes on counting, until a finite one sets the count back.
 
+    Args:
+      inner: the transformation that updates where all is finite.
+      max_consecutive_errors: the number of updates in a row that are refused before all are let through.
+
     State    ApplyIfFiniteState(notfinite_count, last_finite, total_notfinite, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.

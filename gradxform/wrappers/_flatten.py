@@ -77,6 +77,9 @@ def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
     compiled step, or the engine "tree", makes it unnecessary for our own transformations. `inner` must treat every element alike, which
     those made with `@elementwise` declare; transformations of other libraries are taken at the caller's word.
 
+    Args:
+      inner: the transformation of the one vector; it must treat every element alike.
+
     State    that of inner, for one vector.
     Units    those of inner.
     Shapes   any. Leaves of different dtypes are promoted to their common one, and their updates come back in their own.

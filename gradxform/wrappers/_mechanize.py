@@ -90,6 +90,13 @@ def mechanize(
     Give the base optimizer a learning rate of 1, or a schedule that peaks at 1. It should not normalize its updates by the parameters,
     as LARS and LAMB do.
 
+    Args:
+      base_optimizer: the optimizer whose scale is learned, with a learning rate of 1, or a schedule that peaks at 1.
+      weight_decay: the part of the parameters, scaled to the gradient's norm, that is added to the gradient.
+      eps: the first scale of h, and added to divisors.
+      s_init: the first scale.
+      num_betas: the number of memories: 0.9, 0.99, ...
+
     State    MechanicState(base_optimizer_state, count, r, m, v, s, x0). x0 is a copy of p, from the first update on that of p there.
              Memory: 1 x params, and that of base_optimizer.
     Units    those of base_optimizer.

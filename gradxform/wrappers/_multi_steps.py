@@ -135,6 +135,11 @@ class MultiSteps:
 def skip_not_finite(updates: Updates, gradient_step: ArrayLike, params: Params | None) -> tuple[Array, dict[str, Any]]:
     """Leave out a gradient with an infinite or undefined element: for `MultiSteps(should_skip_update_fn=...)`.
 
+    Args:
+      updates: the gradients.
+      gradient_step: the number of completed updates.
+      params: the parameters, which are not looked at.
+
     Returns:
       whether to leave it out, and a dictionary of `should_skip` and the count `num_not_finite`.
 
@@ -154,6 +159,12 @@ def skip_large_updates(
     """Leave out a gradient unless the square of its norm is below a limit; bind the limit with `functools.partial`.
 
         sum |g|^2 < max_squared_norm
+
+    Args:
+      updates: the gradients.
+      gradient_step: the number of completed updates.
+      params: the parameters, which are not looked at.
+      max_squared_norm: the square of the norm from which on a gradient is left out.
 
     Returns:
       whether to leave it out, as where the norm is NaN, and a dictionary of `should_skip` and `norm_squared`.

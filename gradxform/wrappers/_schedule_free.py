@@ -87,6 +87,10 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
 
     `eval_params` finds the same inside chains, masks and wrappers.
 
+    Args:
+      state: the state of `schedule_free`.
+      params: the parameters.
+
     Source   Defazio et al. 2024, arXiv:2405.15682, equation 3.
     Differs  computed in float32 or wider, and rounded once to the dtype of the parameters.
     Raises   StructureError: not the state of `schedule_free`.
@@ -131,6 +135,13 @@ def schedule_free(
     Evaluate with x: `eval_params(tx, state, params)`, or `schedule_free_eval_params(state, params)`. learning_rate is that of the base
     optimizer, warmed up but not decayed; the first update uses its value at 0. The base optimizer should have no momentum of its own.
 
+    Args:
+      base_optimizer: the optimizer that moves z, without momentum of its own.
+      learning_rate: the rate of base_optimizer, by which the average is weighted: warmed up, not decayed.
+      b1: where gradients are taken, between z (0) and the average x (1).
+      weight_lr_power: how much more steps of a large rate weigh in the average.
+      state_dtype: the dtype of z; None: the parameter's, float32 or wider.
+
     State    ScheduleFreeState(b1, weight_sum W, step_count, max_lr, base_optimizer_state, z). step_count is the number of the next
              update: 1 at first. z is a copy of p in its dtype, or in state_dtype. Memory: 1 x params, and that of base_optimizer.
     Units    those of base_optimizer; learning_rate only weighs.
@@ -172,6 +183,14 @@ def schedule_free_sgd(
 
     The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
 
+    Args:
+      learning_rate: the rate once it is warmed up; a number or a schedule.
+      warmup_steps: the number of updates in which the rate rises from 0; None: none.
+      b1: where gradients are taken, between z (0) and the average x (1).
+      weight_decay: the part of the parameters that is added to the gradient; None: none.
+      weight_lr_power: how much more steps of a large rate weigh in the average.
+      state_dtype: the dtype of z; None: the parameter's, float32 or wider.
+
     State    as `schedule_free`. Memory: 1 x params.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
@@ -208,6 +227,16 @@ def schedule_free_adamw(
         u  = b1 x + (1 - b1) z - y                      y the parameters, where gradients are taken
 
     The learning rate rises from 0 over warmup_steps. Evaluate with x: `eval_params(tx, state, params)`.
+
+    Args:
+      learning_rate: the rate once it is warmed up; a number or a schedule.
+      warmup_steps: the number of updates in which the rate rises from 0; None: none.
+      b1: where gradients are taken, between z (0) and the average x (1).
+      b2: how much of the running mean of squares stays at each update.
+      eps: added to the divisor, in its units, so that it is never 0.
+      weight_decay: decoupled decay, taken at the parameters where gradients are.
+      weight_lr_power: how much more steps of a large rate weigh in the average.
+      state_dtype: the dtype of z; None: the parameter's, float32 or wider.
 
     State    as `schedule_free`, around (ScaleByRmsWithCountState(count, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p, weight_decay those of 1 / p.

@@ -74,6 +74,9 @@ def split_real_and_imaginary(g, s, p, c, inner: GradientTransformation):
     Without it an array of gradients is conjugated and complex: |g|^2 mixes both parts, and a mean of it is shared by them.
     `jax.grad` returns the conjugate of the direction of ascent: conjugate gradients before any update.
 
+    Args:
+      inner: the transformation inside.
+
     State    SplitRealAndImaginaryState(inner_state), in which pairs `SplitRealAndImaginaryArrays(real, imaginary)` stand for complex
              leaves. Memory: that of inner.
     Units    those of inner.
