@@ -166,6 +166,8 @@ def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = 
       start: the first value, as `Field(first=)`.
       advance: the next value, as `Field(advance=)`.
       like_params: whether it has the parameters' dtype, float32 or wider.
+
+    >>> field = gx.kernels.SharedLaw(lambda: 0.0, lambda value, c: value + 1.0)
     """
     return Field(first=start, advance=advance, dtype="params" if like_params else None)
 

@@ -24,6 +24,10 @@ def hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
     Args:
       cost_matrix: the cost of each pair, (n, m).
 
+    >>> rows, columns = gx.assignment.hungarian_algorithm(jnp.array([[4.0, 1.0], [2.0, 3.0]]))
+    >>> rows.tolist()
+    [1, 0]
+
     Shapes   cost_matrix (n, m); under `vmap` a batch. A cost of inf forbids a pair, as long as an assignment remains.
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'; Kuhn 1955, Munkres 1957.
     Differs  rectangular ones too are in the order of the columns. Forbidden pairs do not hang. Whole numbers are compared exactly,
@@ -40,6 +44,10 @@ def base_hungarian_algorithm(cost_matrix: ArrayLike) -> tuple[Array, Array]:
 
     Args:
       cost_matrix: the cost of each pair, (n, m).
+
+    >>> rows, columns = gx.assignment.base_hungarian_algorithm(jnp.array([[4.0, 1.0], [2.0, 3.0]]))
+    >>> columns.tolist()
+    [1, 0]
 
     Source   Crouse 2016, 'On implementing 2D rectangular assignment algorithms'.
     Differs  forbidden pairs do not hang; whole numbers are compared exactly.

@@ -191,6 +191,12 @@ def register(
       identities: pairs of calls that must give the same updates.
       ndim: the number of axes of the leaves that it takes; None: any.
 
+    >>> @gx.register("halved", example={"learning_rate": 0.1})
+    ... def halved(learning_rate):
+    ...     return gx.sgd(learning_rate / 2)
+    >>> gx.create("halved", learning_rate=1.0)
+    chain(identity(), scale_by_learning_rate(learning_rate=0.5))
+
     Returns:
       `make` as it is; without it, a decorator.
 
@@ -236,6 +242,12 @@ def optimizer(
       rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
       identities: pairs of calls that must give the same updates.
       seeds: the founding documents that describe it.
+
+    >>> @gx.kernels.optimizer(source="Cauchy 1847", example={"learning_rate": 0.1})
+    ... def descent(learning_rate: gx.Real):
+    ...     return gx.sgd(learning_rate)
+    >>> gx.create("descent", learning_rate=1.0)
+    chain(identity(), scale_by_learning_rate(learning_rate=1.0))
     """
 
     def decorate(fn: F) -> F:
@@ -266,6 +278,12 @@ def transform(
       identities: pairs of calls that must give the same updates.
       ndim: the number of axes of the leaves that it takes; None: any.
       seeds: the founding documents that describe it.
+
+    >>> @gx.kernels.transform(source="arithmetic")
+    ... def twice():
+    ...     return gx.scale(2.0)
+    >>> gx.create("twice")
+    scale(2.0)
     """
 
     def decorate(fn: F) -> F:
@@ -281,6 +299,9 @@ def entry(name: str) -> Entry:
 
     Args:
       name: a registered name, such as "adam" or "torch.adam"; case does not matter.
+
+    >>> gx.kernels.entry("adamw").source
+    'Loshchilov & Hutter 2019, arXiv:1711.05101'
     """
     found = _ENTRIES.get(name.lower()) or _with_dialects().get(name.lower())
     if found is None:
@@ -325,6 +346,9 @@ def create(name: str, **arguments: object) -> GradientTransformationExtraArgs:
     Args:
       name: a registered name, such as "adam" or "torch.adam"; case does not matter.
       arguments: the arguments of that function.
+
+    >>> gx.create("sgd", learning_rate=0.1, momentum=0.9) == gx.sgd(0.1, momentum=0.9)
+    True
 
     Raises   UnknownNameError: no such name (it lists the nearest). HyperparameterError: an argument that it does not take.
     """

@@ -31,6 +31,9 @@ def apply_updates(params: Params, updates: Updates) -> Params:
       params: the parameters.
       updates: the updates.
 
+    >>> gx.apply_updates(jnp.array([1.0, 2.0]), jnp.array([0.5, -0.5]))
+    Array([1.5, 1.5], dtype=float32)
+
     Shapes   an update must have its parameter's shape; the sum is computed in float32 or wider and rounded once.
     Holes    where the update is `None`, masked or float0, the parameter stays.
     Source   Optax.

@@ -146,6 +146,9 @@ def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:
     Args:
       args: transformations, in the order in which they are applied.
 
+    >>> tx = gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(1e-3))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    the tuple of the members' states. `chain()` is the identity, with the state `()`.
     Source   Optax.
     Differs  neighbouring leafwise stages run as one compiled call per leaf, with the same numbers; an empty chain is allowed; members
@@ -162,6 +165,10 @@ def named_chain(*args: tuple[str, GradientTransformation]) -> GradientTransforma
 
     Args:
       args: pairs (name, transformation), in the order in which they are applied.
+
+    >>> tx = gx.named_chain(("clip", gx.clip(1.0)), ("adam", gx.adam(1e-3)))
+    >>> list(tx.init(params))
+    ['clip', 'adam']
 
     State    an `OrderedDict` from name to the member's state.
     Source   Optax.

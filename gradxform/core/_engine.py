@@ -45,6 +45,9 @@ def engine(name: str) -> Iterator[None]:
 
     Args:
       name: "leaf", "stacked", "tree" or "plain".
+
+    >>> with gx.kernels.engine("plain"):  # step through a kernel with a debugger
+    ...     updates, state = gx.adam(1e-3).update(grads, gx.adam(1e-3).init(params), params)
     """
     if name not in ENGINES:
         raise UnknownNameError(f"No engine is called {name!r}; there are {', '.join(ENGINES)}.")

@@ -24,6 +24,9 @@ def is_array(x: object) -> bool:
 
     Args:
       x: anything that may stand in a tree.
+
+    >>> gx.kernels.is_array(jnp.ones(2)), gx.kernels.is_array(jnp.arange(2)), gx.kernels.is_array(None)
+    (True, False, False)
     """
     dtype = getattr(x, "dtype", None)
     if dtype is None:

@@ -97,6 +97,8 @@ def by_path(patterns: Mapping[str, Label]) -> Labels:
 
     Args:
       patterns: a dictionary from shell patterns of paths to labels; the first that matches counts.
+
+    >>> tx = gx.adamw(1e-3, mask=gx.by_path({"b": False, "default": True}))
     """
     return Labels("by_path", dict(patterns))
 
@@ -106,6 +108,8 @@ def by_ndim(ndim: int) -> Labels:
 
     Args:
       ndim: the number of axes.
+
+    >>> tx = gx.adamw(1e-3, mask=gx.by_ndim(2))  # decay matrices only
     """
     return Labels("by_ndim", ndim)
 
@@ -115,6 +119,8 @@ def by_leaf(predicate: Callable[[str, Tree], Label]) -> Labels:
 
     Args:
       predicate: (path, leaf) -> label.
+
+    >>> tx = gx.masked(gx.clip(1.0), gx.by_leaf(lambda path, leaf: leaf.size > 2))
     """
     return Labels("by_leaf", predicate)
 

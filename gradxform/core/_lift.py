@@ -127,6 +127,14 @@ def wrapper(
       check: (name, arguments) raises where the arguments do not fit together.
       call: (arguments) -> the function and its arguments by which an equal one is made, where that is another.
       widens: whether updates of narrow parameters are float32 or wider, to be rounded only when they are added.
+
+    >>> class WrappedState(typing.NamedTuple):
+    ...     inner_state: gx.kernels.Inner
+    >>> @gx.kernels.wrapper(WrappedState)
+    ... def halved(g, s, p, c, inner: gx.GradientTransformation):
+    ...     u, state = inner.update(g, s.inner_state, p)
+    ...     return c.map(lambda u: u / 2, u), s._replace(inner_state=state)
+    >>> tx = halved(gx.adam(1e-3))
     """
     _check_use("wrapper", state)
     if scope not in SCOPES:

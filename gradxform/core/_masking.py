@@ -161,6 +161,8 @@ def masked(g, s, p, c, inner: GradientTransformation, mask: MaskOrFn, *, mask_co
       mask: which leaves are transformed: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function.
       mask_compatible_extra_args: mask also the extra arguments that are laid out like the parameters.
 
+    >>> tx = gx.chain(gx.masked(gx.clip(1.0), {"w": True, "default": False}), gx.adam(1e-3))
+
     State    MaskedState(inner_state). For a leaf that is masked out nothing is stored.
     Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
              prefixes, functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
@@ -186,6 +188,8 @@ def partition(
       transforms: a dictionary from labels to transformations.
       param_labels: a label for each leaf: patterns, a tree, or a function, as in `masked`.
       mask_compatible_extra_args: mask also the extra arguments that are laid out like the parameters.
+
+    >>> tx = gx.multi_transform({"slow": gx.sgd(0.01), "fast": gx.adam(0.1)}, {"w": "fast", "default": "slow"})
 
     State    PartitionState(inner_states), a MaskedState for each label.
     Labels   as in `masked`, with the keys of `transforms` for True and False.
@@ -226,6 +230,8 @@ def set_to_zero(g, s, p, c):
 
         u = 0
 
+    >>> tx = gx.partition({"train": gx.adam(1e-3), "freeze": gx.set_to_zero()}, {"b": "freeze", "default": "train"})
+
     Source   Optax.
     Differs  no.
     """
@@ -239,6 +245,8 @@ def freeze(mask: MaskOrFn) -> GradientTransformationExtraArgs:
 
     Args:
       mask: which leaves stay: patterns such as `{"embed/*": True, "default": False}`, `by_ndim(2)`, a tree, a function.
+
+    >>> tx = gx.chain(gx.adam(1e-3), gx.freeze({"b": True, "default": False}))
 
     State    MaskedState(EmptyState()).
     Masks    as in `masked`.
@@ -257,6 +265,8 @@ def selective_transform(optimizer: GradientTransformation, *, freeze_mask: MaskO
     Args:
       optimizer: the transformation of the leaves that do not stay.
       freeze_mask: which leaves stay: patterns such as `{"embed/*": True, "default": False}`, `by_ndim(2)`, a tree, a function.
+
+    >>> tx = gx.selective_transform(gx.adam(1e-3), freeze_mask={"b": True, "default": False})
 
     State    PartitionState, with the labels "train" and "freeze".
     Masks    as in `masked`.

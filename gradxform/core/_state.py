@@ -175,6 +175,9 @@ def layout(cls: object, **special: Field) -> Layout:
     Args:
       cls: the NamedTuple class of a state.
       special: for a field by name, a `Field` that says more of it.
+
+    >>> gx.kernels.layout(gx.ScaleByAdamState).leaf
+    ('mu', 'nu')
     """
     if isinstance(cls, Layout):
         return cls

@@ -18,6 +18,9 @@ def init_empty_state(params: Params) -> EmptyState:
 
     Args:
       params: the parameters, which are not looked at.
+
+    >>> gx.init_empty_state(params)
+    EmptyState()
     """
     del params
     return EmptyState()
@@ -31,6 +34,8 @@ def stateless(g, s, p, c, f: Callable[[Updates, Params], Updates]):
 
     Args:
       f: (updates, params) -> updates.
+
+    >>> double = gx.stateless(lambda updates, params: jax.tree.map(lambda u: 2 * u, updates))
 
     State    EmptyState.
     Source   Optax.
@@ -47,6 +52,8 @@ def stateless_with_tree_map(g, s, p, c, f: Callable[[Array, Array | None], Array
 
     Args:
       f: (update, parameter) -> update, of arrays.
+
+    >>> shrink = gx.stateless_with_tree_map(lambda u, p: u + 0.1 * p)
 
     State    EmptyState.
     Shapes   any; absent leaves and those without inexact numbers are passed on.
@@ -72,6 +79,9 @@ def with_extra_args_support(tx: GradientTransformation) -> GradientTransformatio
 
     Args:
       tx: a transformation of any library.
+
+    >>> tx = gx.with_extra_args_support(gx.adam(1e-3))
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=2.0)
 
     State    that of tx; one that accepts them already comes back as it is.
     Source   Optax.

@@ -41,6 +41,15 @@ def update_if(
       branch_free: compute both and choose, without a branch.
       unchanged: give the updates as they came, rather than zeros, where not wanted.
 
+    >>> class OnceState(typing.NamedTuple):
+    ...     done: gx.kernels.Shared
+    ...     inner_state: gx.kernels.Inner
+    >>> @gx.kernels.wrapper(gx.kernels.layout(OnceState, done=gx.kernels.Field(first=lambda: False)))
+    ... def once(g, s, p, c, inner: gx.GradientTransformation):
+    ...     u, state = gx.kernels.update_if(~s.done, inner, g, s.inner_state, p)
+    ...     return u, s._replace(done=s.done | True, inner_state=state)
+    >>> tx = once(gx.adam(1e-3))
+
     Source   gradxform.
     """
     leaves, treedef = flatten(g)

@@ -70,6 +70,8 @@ def two_bit(threshold: float = 0.5) -> TwoBit:
     Args:
       threshold: what is sent of an element, and how large it must be for that.
 
+    >>> compressor = gx.distributed.two_bit(threshold=0.01)
+
     Sent     1/4 byte per element one way, and the sum as one byte per element back (two from 128 devices on); float32 is 4 and 4.
     Units    threshold has those of p.
     Source   MXNet's KVStore, `compression_params={"type": "2bit", "threshold": 0.5}`.
@@ -84,6 +86,8 @@ def scaled_sign() -> ScaledSign:
     """The compressor that sends the signs, and the mean size of the elements.
 
         C(p) = ||p||_1 / d sign(p)            d elements
+
+    >>> compressor = gx.distributed.scaled_sign()
 
     Sent     1/4 byte per element one way, and the mean as float32 back; float32 is 4 and 4.
     Units    those of p.

@@ -57,6 +57,8 @@ def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = No
       compressor: C: `two_bit(threshold)` or `scaled_sign()`.
       axis_name: the name, or names, of the mapped axis; None: there is one device.
 
+    >>> tx = gx.chain(gx.distributed.compressed_mean(gx.distributed.scaled_sign(), axis_name="data"), gx.sgd(0.1))
+
     State    EmptyState(). Memory: none. Sent: see the compressor.
     Units    those of g.
     Shapes   any, scalars and complex included: real and imaginary parts are compressed separately.
@@ -106,6 +108,8 @@ def error_feedback(compressor: Compressor, axis_name: Hashable = None) -> Gradie
     Args:
       compressor: C: `two_bit(threshold)`, MXNet's KVStore, or `scaled_sign()`, EF-signSGD.
       axis_name: the name, or names, of the mapped axis; None: there is one device.
+
+    >>> tx = gx.chain(gx.distributed.error_feedback(gx.distributed.two_bit(0.01), axis_name="data"), gx.sgd(0.1))
 
     State    PerDeviceState(ErrorFeedbackState(residual)), see `per_device`; with axis_name=None the inner one alone. residual: like p,
              float32 or wider. Memory: 1 x params on every device. Sent: see the compressor.

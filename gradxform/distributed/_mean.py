@@ -26,6 +26,8 @@ def mean_over(g, s, p, c, axis_name: Hashable):
     Args:
       axis_name: the name, or names, of the mapped axis; None: there is one device.
 
+    >>> tx = gx.chain(gx.distributed.mean_over("data"), gx.adam(1e-3))  # inside shard_map
+
     State    EmptyState(). Memory: none. Sent: 4 bytes per element each way; the mean is taken in float32 or wider.
     Units    those of g.
     Shapes   any, scalars and complex included.
@@ -48,6 +50,8 @@ def majority_vote(g, s, p, c, axis_name: Hashable):
 
     Args:
       axis_name: the name, or names, of the mapped axis; None: there is one device.
+
+    >>> tx = gx.chain(gx.distributed.majority_vote(axis_name="data"), gx.scale_by_learning_rate(1e-3))
 
     State    EmptyState(). Memory: none. Sent: 1/4 byte per element each way: ternary, for zeros and ties.
     Units    u is dimensionless.

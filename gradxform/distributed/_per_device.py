@@ -67,6 +67,8 @@ def per_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
       inner: the transformation inside.
       axis_name: the name of the devices' axis, under `shard_map` or `pmap`; a tuple of several.
 
+    >>> tx = gx.chain(gx.distributed.per_device(gx.trace(0.9), "data"), gx.distributed.mean_over("data"), gx.scale_by_learning_rate(0.1))
+
     State    PerDeviceState(inner_state). Memory: that of inner, on every device.
     Units    those of inner.
     Shapes   those of inner.
@@ -84,6 +86,9 @@ def per_device_specs(state: OptState, axis_name: Hashable) -> Tree:
     Args:
       state: the state, or its shapes, outside of the devices' axis.
       axis_name: the name of the devices' axis, under `shard_map` or `pmap`; a tuple of several.
+
+    >>> tx = gx.chain(gx.distributed.per_device(gx.trace(0.9), "data"), gx.distributed.mean_over("data"))
+    >>> specs = gx.distributed.per_device_specs(jax.eval_shape(tx.init, params), "data")
     """
     split = lambda x: jax.tree.map(lambda _: PartitionSpec(axis_name) if isinstance(x, PerDeviceState) else PartitionSpec(), x)
     return jax.tree.map(split, state, is_leaf=lambda x: isinstance(x, PerDeviceState))

@@ -56,6 +56,11 @@ def matrix_inverse_pth_root(
       error_tolerance: the error at which the iteration ends.
       precision: of the products, as in `jax.lax.dot`.
 
+    >>> root, error = gx.linear_algebra.matrix_inverse_pth_root(4.0 * jnp.eye(2), 2)
+    >>> jnp.round(root, 3)
+    Array([[0.5, 0. ],
+           [0. , 0.5]], dtype=float32)
+
     Source   Higham 2008, 'Functions of matrices', eq. 7.18.
     Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too, and float32 for
              whole numbers.

@@ -26,6 +26,10 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
       unroll: the number of iterations in one turn of the compiled loop.
       L: at least the largest eigenvalue of A^T A; None: the smaller of two bounds.
 
+    >>> x = gx.linear_algebra.nnls(jnp.eye(2), jnp.array([1.0, -1.0]), iters=100)
+    >>> jnp.round(x, 3)
+    Array([1., 0.], dtype=float32)
+
     Shapes   A (m, n); b (m,) or (m, k); x (n,) or (n, k).
     Source   Polyak 2015, 'Projected gradient method for non-negative least square'.
     Differs  narrow dtypes and whole numbers are computed in float32 and rounded once. A and b may be so large or small that A^T A

@@ -14,6 +14,9 @@ def global_norm(updates: Updates) -> Array:
     Args:
       updates: a tree of arrays.
 
+    >>> gx.global_norm({"a": jnp.array(3.0), "b": jnp.array(4.0)})
+    Array(5., dtype=float32)
+
     Source   the Euclidean norm.
     Differs  no deprecation warning; narrow dtypes are summed in float32.
     """

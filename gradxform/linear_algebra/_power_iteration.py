@@ -39,6 +39,10 @@ def power_iteration(
       precision: of the products, as in `jax.lax.dot`.
       key: the random key of the first vector; None: a fixed one.
 
+    >>> value, vector = gx.linear_algebra.power_iteration(jnp.diag(jnp.array([2.0, 1.0])))
+    >>> round(float(value), 3)
+    2.0
+
     Source   von Mises & Pollaczek-Geiringer 1929.
     Differs  a matrix of zeros gives (0, v), not NaN; narrow dtypes and whole numbers are computed in float32; norms whose squares
              overflow or vanish are exact; v0 may be real, or of whole numbers, whatever the matrix is. From v0 = 0 no direction is

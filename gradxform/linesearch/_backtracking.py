@@ -137,6 +137,11 @@ def scale_by_backtracking_linesearch(
       store_grad: keep the gradient after the step, for `value_and_grad_from_state`.
       verbose: print why a search failed.
 
+    >>> tx = gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(max_backtracking_steps=15))
+    >>> f = lambda p: jnp.sum(p["w"] ** 2)
+    >>> value, grad = jax.value_and_grad(f)(params)
+    >>> updates, state = tx.update(grad, tx.init(params), params, value=value, grad=grad, value_fn=f)
+
     `update` takes the same arguments as that of `scale_by_zoom_linesearch`, which explains them.
 
     State    ScaleByBacktrackingLinesearchState(learning_rate, value, grad, info), after the step; grad as of `jax.grad`, or None.

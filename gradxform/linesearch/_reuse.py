@@ -25,6 +25,10 @@ def value_and_grad_from_state(value_fn: Callable[..., ArrayLike]) -> Callable[..
     Args:
       value_fn: a function of the parameters that returns the value.
 
+    >>> f = lambda p: jnp.sum(p["w"] ** 2)
+    >>> tx = gx.lbfgs()
+    >>> value, grad = gx.value_and_grad_from_state(f)(params, state=tx.init(params))
+
     Source   Optax.
     Differs  parameters may be called `value` and `grad` too; without jit, `value_fn` is not traced where it is not evaluated.
     Raises   MissingArgumentError: the state has no value and gradient. KeyError: it has several.

@@ -223,6 +223,11 @@ def scale_by_zoom_linesearch(
       initial_guess_strategy: the first guess: 1 ("one", for quasi-Newton directions), or the step of the last search ("keep").
       verbose: print why a search failed.
 
+    >>> tx = gx.chain(gx.sgd(1.0), gx.scale_by_zoom_linesearch(max_linesearch_steps=20))
+    >>> f = lambda p: jnp.sum(p["w"] ** 2)
+    >>> value, grad = jax.value_and_grad(f)(params)
+    >>> updates, state = tx.update(grad, tx.init(params), params, value=value, grad=grad, value_fn=f)
+
     `update` takes `value` and `grad` at p, `value_fn`, and by keyword what `value_fn` takes beside the parameters. `grad` is what an
     optimizer is given, for complex parameters the conjugate of `jax.grad`. `value_fn` sees whole parameters also inside `masked`
     and `partition`. Without jit it is traced at every update, so it may read what changes, and compiled where its trace is new.

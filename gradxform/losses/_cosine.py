@@ -27,6 +27,9 @@ def cosine_similarity(
       axis: the axis of the vectors.
       where: the elements that count; None: all.
 
+    >>> gx.losses.cosine_similarity(jnp.array([1.0, 0.0]), jnp.array([3.0, 0.0]))
+    Array(1., dtype=float32)
+
     Source   the inner product.
     Differs  a vector of zeros has similarity 0 and gradient 0 with everything, not NaN. Squares neither
              overflow nor vanish. Elements outside `where` may be NaN.
@@ -49,6 +52,9 @@ def cosine_distance(
       epsilon: the least square of a norm.
       axis: the axis of the vectors.
       where: the elements that count; None: all.
+
+    >>> gx.losses.cosine_distance(jnp.array([1.0, 0.0]), jnp.array([0.0, 2.0]))
+    Array(1., dtype=float32)
 
     Source   the inner product.
     Differs  as `cosine_similarity`: a vector of zeros has distance 1.

@@ -34,6 +34,9 @@ def ctc_loss(
       blank_id: the number of the class that means no label.
       log_epsilon: the logarithm that stands for a probability of 0.
 
+    >>> frames, one_label = jnp.zeros((1, 3, 2)), jnp.array([[1]])
+    >>> loss = gx.losses.ctc_loss(frames, jnp.zeros((1, 3)), one_label, jnp.zeros((1, 1)))
+
     Source   Graves et al. 2006, 'Connectionist temporal classification'.
     Differs  as `ctc_loss_with_forward_probs`.
     Raises   StructureError: shapes that do not belong together. HyperparameterError: blank_id is no class.
@@ -78,6 +81,9 @@ def ctc_loss_with_forward_probs(
       label_paddings: 1 at labels that are padding, 0 elsewhere, (B, N).
       blank_id: the number of the class that means no label.
       log_epsilon: the logarithm that stands for a probability of 0.
+
+    >>> frames, one_label = jnp.zeros((1, 3, 2)), jnp.array([[1]])
+    >>> loss, *forward = gx.losses.ctc_loss_with_forward_probs(frames, jnp.zeros((1, 3)), one_label, jnp.zeros((1, 1)))
 
     Source   Graves et al. 2006, 'Connectionist temporal classification', section 4.1, without blanks between the labels.
     Differs  the loss is never negative and the log-probabilities never positive; logits of padded frames and labels of padded

@@ -23,6 +23,9 @@ def kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: Axis = -
       axis: the axis or axes of the distribution.
       where: the elements that count; None: all.
 
+    >>> gx.losses.kl_divergence(jnp.log(jnp.array([0.5, 0.5])), jnp.array([1.0, 0.0]))
+    Array(0.6931472, dtype=float32)
+
     Source   Kullback & Leibler 1951, 'On information and sufficiency'.
     Differs  derivatives are finite at targets of 0, and such an element adds 0 even if log_predictions is -inf. Shapes that together
              make a third one raise. Elements outside `where` may be NaN.
@@ -45,6 +48,9 @@ def kl_divergence_with_log_targets(
       log_targets: the logarithms of the true probabilities.
       axis: the axis or axes of the distribution.
       where: the elements that count; None: all.
+
+    >>> gx.losses.kl_divergence_with_log_targets(jnp.log(jnp.array([0.5, 0.5])), jnp.log(jnp.array([0.5, 0.5])))
+    Array(0., dtype=float32)
 
     Source   Kullback & Leibler 1951, 'On information and sufficiency'.
     Differs  log_targets of -inf add 0, not NaN, with finite derivatives; and as `kl_divergence`.
@@ -70,6 +76,9 @@ def generalized_kl_divergence(
       axis: the axis or axes of the distribution.
       where: the elements that count; None: all.
 
+    >>> gx.losses.generalized_kl_divergence(jnp.log(jnp.array([0.5, 0.5])), jnp.array([0.5, 0.5]))
+    Array(0., dtype=float32)
+
     Source   Bregman 1967, the divergence of sum_i x_i log x_i - x_i.
     Differs  as `kl_divergence`.
     Raises   StructureError: a dtype is not floating-point, or the shapes do not fit.
@@ -86,6 +95,10 @@ def convex_kl_divergence(log_predictions: ArrayLike, targets: ArrayLike, axis: A
       targets: the true distribution, not its logarithm.
       axis: the axis or axes of the distribution.
       where: the elements that count; None: all.
+
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     gx.losses.convex_kl_divergence(jnp.log(jnp.array([0.5, 0.5])), jnp.array([0.5, 0.5]))
+    Array(0., dtype=float32)
 
     Source   Bregman 1967.
     Differs  as `generalized_kl_divergence`.

@@ -30,6 +30,10 @@ def make_fenchel_young_loss(max_fun: Callable[Concatenate[Array, P], ArrayLike])
     Args:
       max_fun: a convex function of one vector, such as `logsumexp`.
 
+    >>> cross_entropy = gx.losses.make_fenchel_young_loss(jax.nn.logsumexp)
+    >>> cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))
+    Array(0.6931472, dtype=float32)
+
     Source   Blondel et al. 2020, arXiv:1901.02324, definition 2.
     Differs  further positional arguments work. 0 times infinity is 0.
     """

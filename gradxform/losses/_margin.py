@@ -21,6 +21,9 @@ def hinge_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
       predictor_outputs: what the model says, an array of floats.
       targets: -1 or 1 for each output.
 
+    >>> gx.losses.hinge_loss(jnp.array([0.5, 2.0]), jnp.array([1, 1]))
+    Array([0.5, 0. ], dtype=float32)
+
     Source   Cortes & Vapnik 1995, 'Support-vector networks'.
     Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
     Raises   StructureError: the shapes do not fit.
@@ -38,6 +41,9 @@ def perceptron_loss(predictor_outputs: ArrayLike, targets: ArrayLike) -> Array:
     Args:
       predictor_outputs: what the model says, an array of floats.
       targets: -1 or 1 for each output.
+
+    >>> gx.losses.perceptron_loss(jnp.array([0.5, -2.0]), jnp.array([1, 1]))
+    Array([0., 2.], dtype=float32)
 
     Source   Rosenblatt 1958, 'The perceptron'.
     Differs  no.
@@ -58,6 +64,9 @@ def sparsemax_loss(logits: ArrayLike, labels: ArrayLike) -> Array:
       logits: scores before the sigmoid, floats.
       labels: 0 or 1, or for the first a probability between them.
 
+    >>> gx.losses.sparsemax_loss(jnp.array([2.0]), jnp.array([1.0]))
+    Array([0.], dtype=float32)
+
     Source   Blondel et al. 2020, 'Learning with Fenchel-Young losses', section 4.4.
     Differs  a label that is neither 0 nor 1 gives NaN, value and gradient; Optax takes it for 1. Shapes that together make a third
              one, such as (n,) and (n, 1), raise.
@@ -77,6 +86,9 @@ def multiclass_hinge_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
       scores: scores of the classes along the last axis.
       labels: the number of the right class, a whole number of at least 0.
 
+    >>> gx.losses.multiclass_hinge_loss(jnp.array([2.0, 0.5]), jnp.array(0))
+    Array(0., dtype=float32)
+
     Source   Crammer & Singer 2001, 'On the algorithmic implementation of multiclass kernel-based vector machines'.
     Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
              result of narrow dtypes is float32.
@@ -94,6 +106,9 @@ def multiclass_perceptron_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     Args:
       scores: scores of the classes along the last axis.
       labels: the number of the right class, a whole number of at least 0.
+
+    >>> gx.losses.multiclass_perceptron_loss(jnp.array([2.0, 0.5]), jnp.array(1))
+    Array(1.5, dtype=float32)
 
     Source   Collins 2002, 'Discriminative training methods for hidden Markov models'.
     Differs  a label that is no class, below 0 or beyond the last, gives NaN, value and gradient; scores may be -inf. As Optax's, the
@@ -114,6 +129,9 @@ def multiclass_sparsemax_loss(scores: ArrayLike, labels: ArrayLike) -> Array:
     Args:
       scores: scores of the classes along the last axis.
       labels: the number of the right class, a whole number of at least 0.
+
+    >>> gx.losses.multiclass_sparsemax_loss(jnp.array([2.0, 0.5]), jnp.array(0))
+    Array(0., dtype=float32)
 
     Source   Martins & Astudillo 2016, arXiv:1602.02068, eq. 20.
     Differs  scores may have any number of leading axes, or none. A label that is no class, below 0 or beyond the last, gives NaN,

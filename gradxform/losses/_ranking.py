@@ -34,6 +34,9 @@ def ranking_softmax_loss(
       weights: a factor for each item; None: 1.
       reduce_fn: what makes one number of the lists' losses; None: they are returned.
 
+    >>> gx.losses.ranking_softmax_loss(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))
+    Array(0.6931472, dtype=float32)
+
     Source   Cao et al. 2007, 'Learning to rank: from pairwise approach to listwise approach'.
     Differs  items outside `where` may be NaN. The mean of no lists is 0.
     Raises   StructureError: logits are not floating-point, or the shapes do not fit.

@@ -21,6 +21,9 @@ def squared_error(predictions: ArrayLike, targets: ArrayLike | None = None) -> A
       predictions: what the model says, an array of floats.
       targets: what is right, of the predictions' shape; None: zeros.
 
+    >>> gx.losses.squared_error(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0]))
+    Array([0., 4.], dtype=float32)
+
     Source   least squares, Legendre 1805.
     Differs  no.
     Raises   StructureError: predictions are not floating-point, or the shapes differ.
@@ -38,6 +41,9 @@ def l2_loss(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     Args:
       predictions: what the model says, an array of floats.
       targets: what is right, of the predictions' shape; None: zeros.
+
+    >>> gx.losses.l2_loss(jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0]))
+    Array([0., 2.], dtype=float32)
 
     Source   Bishop 2006, 'Pattern Recognition and Machine Learning', eq. 1.2.
     Differs  no.
@@ -59,6 +65,9 @@ def huber_loss(predictions: ArrayLike, targets: ArrayLike | None = None, *, delt
       targets: what is right, of the predictions' shape; None: zeros.
       delta: the error from which on the loss is linear.
 
+    >>> gx.losses.huber_loss(jnp.array([0.5, 3.0]))
+    Array([0.125, 2.5  ], dtype=float32)
+
     Source   Huber 1964, 'Robust estimation of a location parameter'.
     Differs  shapes that together make a third one, such as (n,) and (n, 1), raise.
     Raises   StructureError: predictions are not floating-point, or the shapes do not fit.
@@ -78,6 +87,9 @@ def log_cosh(predictions: ArrayLike, targets: ArrayLike | None = None) -> Array:
     Args:
       predictions: what the model says, an array of floats.
       targets: what is right, of the predictions' shape; None: zeros.
+
+    >>> gx.losses.log_cosh(jnp.array([0.0]))
+    Array([0.], dtype=float32)
 
     Source   Chen et al. 2019, 'Log hyperbolic cosine loss improves variational auto-encoder'.
     Differs  small errors keep their digits: Optax's difference of logarithms is 0 or negative for |e| < 3e-4. Shapes that together

@@ -51,6 +51,9 @@ def dice_loss(
       ignore_background: leave out the first class.
       axis: the axes to sum over; None: all but the first and the last.
 
+    >>> gx.losses.dice_loss(jnp.array([[[20.0, -20.0]]]), jnp.array([[[1.0, 0.0]]]))
+    Array([0.], dtype=float32)
+
     Source   Milletari et al. 2016, arXiv:1606.04797; alpha and beta: Salehi et al. 2017, arXiv:1706.05721.
     Differs  apply_softmax=False works under jit, where sums cannot be checked, and for a single class, whose probabilities need not
              be 1. With smooth=0, a class that is nowhere has loss 0, not NaN.
@@ -99,6 +102,9 @@ def multiclass_generalized_dice_loss(
       apply_softmax: whether the predictions are scores, of which the softmax is taken.
       ignore_background: leave out the first class.
 
+    >>> gx.losses.multiclass_generalized_dice_loss(jnp.array([[[20.0, -20.0]]]), jnp.array([[[1.0, 0.0]]]))
+    Array(0., dtype=float32)
+
     Source   Sudre et al. 2017, arXiv:1707.03237, the weights.
     Differs  as `dice_loss`.
     Raises   StructureError: shapes differ.
@@ -129,6 +135,9 @@ def binary_dice_loss(predictions: ArrayLike, targets: ArrayLike, *, smooth: Arra
       targets: what is right: 0 or 1, or one-hot, of the predictions' shape.
       smooth: added above and below the fraction, so that empty regions have no loss.
       apply_sigmoid: whether the predictions are scores, of which the sigmoid is taken.
+
+    >>> gx.losses.binary_dice_loss(jnp.array([[[20.0], [-20.0]]]), jnp.array([[[1.0], [0.0]]]))
+    Array([0.], dtype=float32)
 
     Source   Milletari et al. 2016, arXiv:1606.04797.
     Differs  as `dice_loss`.

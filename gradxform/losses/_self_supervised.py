@@ -25,6 +25,8 @@ def ntxent(embeddings: ArrayLike, labels: ArrayLike, temperature: ArrayLike = 0.
       labels: a whole number for each embedding; equal ones belong together.
       temperature: the divisor of the similarities.
 
+    >>> loss = gx.losses.ntxent(jnp.eye(4), jnp.array([0, 0, 1, 1]))
+
     Shapes   embeddings (batch, features), labels (batch,).
     Source   Chen et al. 2020, arXiv:2002.05709, eq. 1, with other positive pairs left out of the denominator.
     Differs  without a positive pair the loss is 0, not NaN.
@@ -69,6 +71,8 @@ def triplet_margin_loss(
       norm_degree: the degree of the norm.
       margin: how much farther the negatives should be.
       eps: added to the sum of powers before the root.
+
+    >>> loss = gx.losses.triplet_margin_loss(jnp.zeros((1, 2)), jnp.zeros((1, 2)), jnp.ones((1, 2)))
 
     Source   Balntas et al. 2016, 'Learning local feature descriptors with triplets and shallow convolutional neural networks'.
     Differs  |.| makes it a distance for every norm_degree; Optax's is one for even degrees only. Powers do not overflow.

@@ -22,6 +22,9 @@ def sigmoid_binary_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
       logits: scores before the sigmoid, floats.
       labels: 0 or 1, or for the first a probability between them.
 
+    >>> gx.losses.sigmoid_binary_cross_entropy(jnp.array([0.0]), jnp.array([1.0]))
+    Array([0.6931472], dtype=float32)
+
     Source   Goodfellow et al. 2016, 'Deep Learning', section 6.2.2.2.
     Differs  a logit of +-inf with the right label gives 0, not NaN. Shapes that together make a third one, such as (n,) and (n, 1),
              raise.
@@ -46,6 +49,8 @@ def sigmoid_focal_loss(logits: ArrayLike, labels: ArrayLike, *, alpha: ArrayLike
       labels: 0 or 1, or for the first a probability between them.
       alpha: the weight of labels of 1; those of 0 have 1 - alpha. None: all weigh the same.
       gamma: how little counts what is predicted well; 0: all counts alike.
+
+    >>> loss = gx.losses.sigmoid_focal_loss(jnp.array([2.0]), jnp.array([1.0]), alpha=0.25)
 
     Source   Lin et al. 2017, arXiv:1708.02002, eq. 5.
     Differs  as `sigmoid_binary_cross_entropy`.

@@ -20,6 +20,9 @@ def smooth_labels(labels: ArrayLike, alpha: ArrayLike, *, axis: Axis = -1, where
       axis: the axis or axes of the classes.
       where: the elements that count; None: all.
 
+    >>> gx.losses.smooth_labels(jnp.array([1.0, 0.0]), 0.1)
+    Array([0.95, 0.05], dtype=float32)
+
     Source   Szegedy et al. 2016, arXiv:1512.00567; Mueller et al. 2019, arXiv:1906.02629.
     Differs  a class that `where` excludes gets 0, whatever its label is; Optax gives it alpha / n of what the others share. Finite
              where `where` excludes all classes.

@@ -25,6 +25,9 @@ def softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike, axis: Axis = -1,
       axis: the axis or axes of the classes.
       where: the elements that count, of the shape of logits or without `axis`; None: all.
 
+    >>> gx.losses.softmax_cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))
+    Array(0.6931472, dtype=float32)
+
     where    the elements that count: of the shape of logits, or without the axes `axis`.
     Source   maximum likelihood.
     Differs  a class with logit -inf and label 0 adds 0, not NaN, as in `safe_softmax_cross_entropy`. Elements outside `where` may be
@@ -43,6 +46,9 @@ def safe_softmax_cross_entropy(logits: ArrayLike, labels: ArrayLike) -> Array:
     Args:
       logits: scores before the softmax, floats.
       labels: one-hot, or a distribution over the classes.
+
+    >>> gx.losses.safe_softmax_cross_entropy(jnp.array([0.0, 0.0, -jnp.inf]), jnp.array([1.0, 0.0, 0.0]))
+    Array(0.6931472, dtype=float32)
 
     Source   maximum likelihood.
     Differs  derivatives are finite in forward mode as well at logits of -inf. `softmax_cross_entropy` is as safe here.
@@ -64,6 +70,9 @@ def softmax_cross_entropy_with_integer_labels(
       labels: the number of the right class, a whole number of at least 0.
       axis: the axis of the classes; with several, a label is an index into them flattened in this order.
       where: the elements that count, of the shape of logits or without `axis`; None: all.
+
+    >>> gx.losses.softmax_cross_entropy_with_integer_labels(jnp.zeros((2, 4)), jnp.array([0, 3]))
+    Array([1.3862944, 1.3862944], dtype=float32)
 
     axis     with several axes, a label is an index into them flattened in this order.
     where    the elements that count: of the shape of logits, or without the axes `axis`. The loss is 0 where the label's does not.
@@ -106,6 +115,9 @@ def poly_loss_cross_entropy(
       epsilon: the weight of the first polynomial term.
       axis: the axis or axes of the classes.
       where: the elements that count, of the shape of logits or without `axis`; None: all.
+
+    >>> gx.losses.poly_loss_cross_entropy(jnp.array([0.0, 0.0]), jnp.array([1.0, 0.0]))
+    Array(1.6931472, dtype=float32)
 
     Source   Leng et al. 2022, arXiv:2204.12511, Poly-1.
     Differs  as `softmax_cross_entropy`.

@@ -54,6 +54,9 @@ def micro_grad(
       metrics_fn: (gradient at one example, not transformed) -> a small tree to return for each example.
       num_real_microbatches: as in `microbatch`.
 
+    >>> mean_grad = gx.microbatching.micro_grad(lambda p, x: jnp.mean(p * x), batch_argnums=1, microbatch_size=2)
+    >>> grad = mean_grad(jnp.array(2.0), jnp.array([1.0, 2.0, 3.0, 4.0]))
+
     Returns:
       A function of the same arguments -> (accumulated gradients, IndividualOutputs(values, metrics, aux), each with a batch axis).
 

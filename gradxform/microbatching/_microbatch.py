@@ -27,6 +27,10 @@ def reshape_batch_axis(tree: Tree, microbatch_size: int, axis: int = 0) -> Tree:
       microbatch_size: the number of examples in a piece.
       axis: the axis of the batch, one for all or a tree like `tree`.
 
+    >>> gx.microbatching.reshape_batch_axis(jnp.arange(4), 2)
+    Array([[0, 2],
+           [1, 3]], dtype=int32)
+
     Source   Optax.
     Differs  axis may count from the end.
     Raises   StructureError: the batch is not divisible by microbatch_size.
@@ -82,6 +86,11 @@ def microbatch(
       argnames: which keyword arguments have a batch axis.
       in_axes: the batch axis of all of them, or of each in the order of argnums and argnames.
       num_real_microbatches: execute only so many pieces, the first ones; it may be traced, for batches of changing size.
+
+    >>> kind = gx.microbatching.AccumulationType.MEAN
+    >>> mean = gx.microbatching.microbatch(lambda x: jnp.mean(x, 0), argnums=0, microbatch_size=2, accumulator=kind)
+    >>> mean(jnp.array([[1.0], [2.0], [3.0], [6.0]]))
+    Array([3.], dtype=float32)
 
     Returns:
       A function of the same arguments.
@@ -150,6 +159,10 @@ def micro_vmap(
       vmap_fn: (fun, in_axes, out_axes) -> mapped function.
       accumulator: as in `microbatch`; CONCAT gives what `jax.vmap` gives, the others save the memory of that.
       num_real_microbatches: as in `microbatch`.
+
+    >>> squares = gx.microbatching.micro_vmap(lambda x: x**2, microbatch_size=2)
+    >>> squares(jnp.array([1.0, 2.0, 3.0, 4.0]))
+    Array([ 1.,  4.,  9., 16.], dtype=float32)
 
     Returns:
       A function of the same arguments with a batch axis.

@@ -21,11 +21,13 @@ class MultiNormalDiagFromLogScale:
 
     def sample(self, shape: Sequence[int], key: Array) -> jax.Array:
         """Draws of this shape, each of the shape of the parameters."""
-        return jax.random.normal(key, (*shape, *self._param_shape)) * self._scale + self._mean
+        whole = (*shape, *self._param_shape)
+        return jax.random.normal(key, whole) * jnp.broadcast_to(self._scale, whole) + jnp.broadcast_to(self._mean, whole)
 
     def log_prob(self, x: ArrayLike) -> jax.Array:
         """The log-density of x, summed over the parameters' axes."""
-        log_p = -0.5 * ((x - self._mean) / self._scale) ** 2 - self._log_scale - 0.5 * np.log(2 * np.pi)
+        x, mean, scale, log_scale = jnp.broadcast_arrays(jnp.asarray(x), self._mean, self._scale, self._log_scale)
+        log_p = -0.5 * ((x - mean) / scale) ** 2 - log_scale - 0.5 * np.log(2 * np.pi)
         return jnp.sum(log_p, range(-len(self._param_shape), 0))
 
     @property
@@ -42,8 +44,12 @@ def multi_normal(loc: ArrayLike, log_scale: ArrayLike) -> MultiNormalDiagFromLog
     """Independent normals with mean `loc` and standard deviation exp(`log_scale`).
 
     Args:
-      loc: the means, a tree of arrays.
-      log_scale: the logarithms of the standard deviations, a tree like loc.
+      loc: the means, an array.
+      log_scale: the logarithms of the standard deviations, an array that broadcasts with loc.
+
+    >>> normal = gx.multi_normal(jnp.zeros(2), jnp.zeros(2))
+    >>> normal.sample((3,), jax.random.key(0)).shape
+    (3, 2)
 
     Source   the normal distribution.
     Differs  no.

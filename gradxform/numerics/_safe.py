@@ -30,6 +30,9 @@ def safe_norm(
       axis: as in `jnp.linalg.norm`.
       keepdims: whether the axes of the norm stay, with length 1.
 
+    >>> jax.grad(lambda x: gx.safe_norm(x, 1e-6))(jnp.zeros(2))
+    Array([0., 0.], dtype=float32)
+
     Source   the double `where`: the norm that is differentiated never sees 0.
     Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
@@ -50,6 +53,9 @@ def safe_root_mean_squares(x: ArrayLike, min_rms: ArrayLike) -> Array:
       x: an array.
       min_rms: the least result.
 
+    >>> gx.safe_root_mean_squares(jnp.array([3.0, -3.0]), 1e-3)
+    Array(3., dtype=float32)
+
     Source   the double `where`: the root that is differentiated never sees 0.
     Differs  narrow dtypes are summed in float32, and squares neither overflow nor vanish.
     """
@@ -66,6 +72,9 @@ def safe_increment(count: ArrayLike) -> Array:
 
     Args:
       count: a number, whole or of floating point.
+
+    >>> gx.safe_increment(jnp.array(2**31 - 1, jnp.int32))
+    Array(2147483647, dtype=int32)
 
     Source   saturating arithmetic.
     Differs  no.

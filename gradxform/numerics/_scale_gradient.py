@@ -17,6 +17,9 @@ def scale_gradient(inputs: Tree, scale: ArrayLike) -> Tree:
       inputs: a tree of arrays.
       scale: the factor of the derivatives, a number.
 
+    >>> float(jax.grad(lambda x: gx.scale_gradient(x, -1.0) * 3)(2.0))
+    -3.0
+
     Source   Ganin & Lempitsky 2015, arXiv:1409.7495, for scale < 0.
     Differs  works in forward mode too, and the scale may be traced.
     """

@@ -32,6 +32,8 @@ def scale_by_acprop(
       eps: added to the divisor, in its units, so that it is never 0.
       eps_root: added to nu at each update.
 
+    >>> tx = gx.chain(gx.contrib.scale_by_acprop(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless, the first excepted, which has the units of g.
     Shapes   any, scalars and complex included.
@@ -76,6 +78,8 @@ def acprop(
       eps_root: added to nu at each update.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.acprop(1e-3, weight_decay=1e-2)
 
     State    (ScaleByBeliefState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

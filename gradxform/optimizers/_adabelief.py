@@ -43,6 +43,8 @@ def scale_by_belief(
       eps_root: added to nu at each update.
       nesterov: look ahead by one step of the momentum.
 
+    >>> tx = gx.chain(gx.scale_by_belief(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, eps_root -> 0).
     Shapes   any, scalars and complex included.
@@ -85,6 +87,8 @@ def adabelief(
       eps: added to the divisor, in its units, so that it is never 0.
       eps_root: added to nu at each update.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.adabelief(gx.cosine_decay_schedule(1e-3, 1000))
 
     State    (ScaleByBeliefState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.

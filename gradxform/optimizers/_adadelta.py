@@ -33,6 +33,8 @@ def scale_by_adadelta(g, s, p, c, rho: Unit = 0.9, eps: NonNegative = 1e-6):
       rho: how much of both running means of squares stays at each update.
       eps: added inside both roots; it sets the size of the first steps.
 
+    >>> tx = gx.chain(gx.scale_by_adadelta(rho=0.95), gx.scale_by_learning_rate(1.0))
+
     State    e_g, e_x: like p but real, float32 or wider. Memory: 2 x params.
     Units    those of p, set by eps: the first step is about sqrt(eps / (1 - rho)).
     Shapes   any, scalars and complex included.
@@ -75,6 +77,8 @@ def adadelta(
       weight_decay: the part of the parameters that is added to the gradient.
       weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
         None: all.
+
+    >>> tx = gx.adadelta(rho=0.95)
 
     State    (EmptyState(), ScaleByAdaDeltaState(e_g, e_x), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless.

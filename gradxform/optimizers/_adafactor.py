@@ -92,6 +92,8 @@ def scale_by_factored_rms(
       epsilon: added to the squared gradients.
       decay_rate_fn: (step, decay_rate) -> how much of the mean stays; None: 1 - t^-decay_rate.
 
+    >>> tx = gx.chain(gx.scale_by_factored_rms(min_dim_size_to_factor=2), gx.scale_by_learning_rate(1e-2))
+
     State    count; v_row, v_col, v: real, float32 or wider, of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (epsilon -> 0).
     Shapes   any, scalars and complex included.
@@ -158,6 +160,8 @@ def adafactor(
       factored: keep rows and columns in the place of whole leaves.
       weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
         None: all.
+
+    >>> tx = gx.adafactor(1e-2, min_dim_size_to_factor=32)
 
     State    (FactoredState(count, v_row, v_col, v), EmptyState(), ...). Memory: (m + n) / (m n) x params for m x n, and
              1 x with momentum.

@@ -36,6 +36,8 @@ def adagrad(
       eps: added to the divisor, or inside its root, as eps_in_sqrt says.
       eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
 
+    >>> tx = gx.adagrad(1e-2, initial_accumulator_value=0.0)
+
     State    (ScaleByRssState(sum_of_squares), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

@@ -63,6 +63,8 @@ def scale_by_adam(
       nesterov: look ahead by one step of the momentum.
       bias_correction: divide the averages by 1 - b^t, since they begin at 0.
 
+    >>> tx = gx.chain(gx.clip(1.0), gx.scale_by_adam(b2=0.95), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -110,6 +112,8 @@ def scale_by_nadam(
       momentum_decay: how fast the coefficient of the momentum grows to b1.
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.chain(gx.scale_by_nadam(), gx.scale_by_learning_rate(2e-3))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real; product, one number for all leaves
              that advances once per update. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -152,6 +156,9 @@ def adam(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.adam(1e-3, b2=0.99)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.
@@ -199,6 +206,9 @@ def adamw(
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.adamw(gx.cosine_decay_schedule(3e-4, 1000), weight_decay=0.1, mask={"b": False, "default": True})
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
@@ -252,6 +262,8 @@ def nadam(
       nesterov: look ahead by one step of the momentum.
       momentum_decay: how fast the coefficient of the momentum grows to b1; None: it is b1 from the start.
 
+    >>> tx = gx.nadam(2e-3, momentum_decay=0.004)
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState()); with momentum_decay ScaleByNadamState(count, mu, nu, product).
              Memory: 2 x params.
     Units    learning_rate has those of p.
@@ -300,6 +312,8 @@ def nadamw(
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.nadamw(1e-3, weight_decay=0.01)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

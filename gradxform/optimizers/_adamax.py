@@ -25,6 +25,8 @@ def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNeg
       b2: how much of the largest gradient stays at each update.
       eps: added to the size of the gradient, inside the maximum.
 
+    >>> tx = gx.chain(gx.scale_by_adamax(), gx.scale_by_learning_rate(2e-3))
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -56,6 +58,8 @@ def adamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper]
       b1: how much of the running mean of gradients stays at each update.
       b2: how much of the largest gradient stays at each update.
       eps: added to the size of the gradient, inside the maximum.
+
+    >>> tx = gx.adamax(2e-3)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.
@@ -94,6 +98,8 @@ def adamaxw(
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
+    >>> tx = gx.adamaxw(2e-3, weight_decay=1e-2, mask=gx.by_ndim(2))
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included.
@@ -118,6 +124,8 @@ def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNe
       b1: how much of the running mean of gradients stays at each update.
       b2: how much of the largest gradient stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
+
+    >>> tx = gx.chain(gx.scale_by_nadamax(), gx.scale_by_learning_rate(2e-3))
 
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -153,6 +161,8 @@ def nadamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper
       b2: how much of the largest gradient stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.nadamax(2e-3)
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
@@ -185,6 +195,8 @@ def maxaprop(learning_rate: Real[Hyper], decay: Decay[Hyper] = 0.9, eps: NonNega
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
       decay: how much of the largest gradient stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
+
+    >>> tx = gx.maxaprop(1e-3)
 
     State    (ScaleByInfinityNormState(nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: no element moves by more.

@@ -44,6 +44,8 @@ def scale_by_adan(
       eps: added to the divisor, in its units, so that it is never 0.
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
 
+    >>> tx = gx.chain(gx.scale_by_adan(), gx.scale_by_learning_rate(1e-3))
+
     State    m, v, g: like p; n: like p but real; float32 or wider; t, the number of updates. Memory: 4 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, eps_root -> 0).
     Shapes   any, scalars and complex included.
@@ -96,6 +98,8 @@ def adan(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.adan(1e-3, weight_decay=0.02)
 
     State    (ScaleByAdanState(m, v, n, g, t), EmptyState(), EmptyState()). Memory: 4 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.

@@ -74,6 +74,8 @@ def scale_by_ademamix(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.chain(gx.contrib.scale_by_ademamix(alpha=5.0), gx.scale_by_learning_rate(1e-3))
+
     State    count; count_m2; m1, m2: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 3 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -128,6 +130,8 @@ def ademamix(
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
+    >>> tx = gx.ademamix(1e-3, alpha=gx.linear_schedule(0.0, 5.0, 1000))
+
     State    (ScaleByAdemamixState(count, count_m2, m1, m2, nu), EmptyState(), EmptyState()). Memory: 3 x params.
     Units    learning_rate has those of p; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included.
@@ -163,6 +167,8 @@ def scale_by_simplified_ademamix(
       alpha: the weight of the gradient itself beside the sum.
       eps: added to the divisor, in its units, so that it is never 0.
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+
+    >>> tx = gx.chain(gx.contrib.scale_by_simplified_ademamix(), gx.scale_by_learning_rate(1e-5))
 
     State    t; m: like p, float32 or wider; n: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -208,6 +214,8 @@ def simplified_ademamix(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.contrib.simplified_ademamix(1e-5, alpha=100.0)
 
     State    (ScaleBySimplifiedAdEMAMixState(t, m, n), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is up to learning_rate / (1 - b1) per element. weight_decay has those of 1 / p.

@@ -46,6 +46,8 @@ def scale_by_adopt(
       use_clipping: clip the normalized gradients.
       clip_value_fn: the number of completed updates -> the bound of the normalized gradients.
 
+    >>> tx = gx.chain(gx.contrib.scale_by_adopt(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; complex elements are clipped in size and keep their phase.
@@ -96,6 +98,8 @@ def adopt(
       nesterov: look ahead by one step of the momentum.
       use_clipping: clip the normalized gradients.
       clip_value_fn: the number of completed updates -> the bound of the normalized gradients.
+
+    >>> tx = gx.adopt(1e-3, nesterov=True)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.

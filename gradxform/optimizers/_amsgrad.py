@@ -47,6 +47,8 @@ def scale_by_amsgrad(
       bias_correction_mu: divide the mean by 1 - b1^t, since it begins at 0.
       bias_correction_nu: divide the mean of squares by 1 - b2^t: True before the maximum is taken, "after" behind it, False not at all.
 
+    >>> tx = gx.chain(gx.scale_by_amsgrad(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu, nu_max: like p but real. Memory: 3 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -97,6 +99,8 @@ def amsgrad(
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       bias_correction_mu: divide the mean by 1 - b1^t, since it begins at 0.
       bias_correction_nu: divide the mean of squares by 1 - b2^t: True before the maximum is taken, "after" behind it, False not at all.
+
+    >>> tx = gx.amsgrad(1e-3, bias_correction_nu="after")  # as in PyTorch
 
     State    (ScaleByAmsgradState(count, mu, nu, nu_max), EmptyState()). Memory: 3 x params.
     Units    learning_rate has those of p: the step is about learning_rate per element.

@@ -41,6 +41,8 @@ def scale_by_cocob(g, s, p, c, alpha: NonNegative = 100.0, eps: Positive = 1e-8)
       alpha: how much must have been seen, in units of the scale, before bets grow.
       eps: the first scale of the gradients, greater than 0.
 
+    >>> tx = gx.contrib.scale_by_cocob()  # its updates are complete
+
     State    init_particles = p0, cumulative_gradients = C, scale = L, subgradients = G, reward = R, all but p0 in float32 or wider,
              L, G and R real. Memory: 5 x params.
     Units    those of p, which should be of order 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -85,6 +87,8 @@ def cocob(
       eps: the first scale of the gradients, greater than 0.
       weight_decay: the part of the parameters that is added to the gradient.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.cocob()
 
     State    (EmptyState(), EmptyState(), COCOBState(init_particles, cumulative_gradients, scale, subgradients, reward)).
              Memory: 5 x params.

@@ -94,6 +94,8 @@ def dadapt_adamw(
       estim_lr0: the first estimate of the distance to the solution, small: it only grows.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
 
+    >>> tx = gx.contrib.dadapt_adamw(gx.cosine_decay_schedule(1.0, 1000))
+
     State    exp_avg m, exp_avg_sq v, grad_sum S: like p, float32 or wider; estim_lr d, numerator_weighted r; count. Memory: 3 x params.
     Units    learning_rate is dimensionless, 1 or a schedule that peaks at 1: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -159,6 +161,8 @@ def prodigy(
       estim_lr_coef: a factor of the estimate: 2 for larger, 0.5 for smaller steps.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       safeguard_warmup: leave the rate out of the sums, which helps with a long warm-up.
+
+    >>> tx = gx.contrib.prodigy(gx.cosine_decay_schedule(1.0, 1000), weight_decay=0.01)
 
     State    exp_avg m, exp_avg_sq v, grad_sum S: like p, float32 or wider; params0 p0, a copy of p; estim_lr d, numerator_weighted r;
              count. Memory: 4 x params.

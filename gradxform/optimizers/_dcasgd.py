@@ -34,6 +34,9 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Bound | None 
       lamda: the weight of the compensation: of order 1 over the size of g p.
       limit: the largest compensation, in units of |g|; None: no bound.
 
+    >>> tx = gx.chain(gx.compensate_delay(lamda=0.04), gx.sgd(0.1))
+    >>> updates, state = tx.update(grads, tx.init(params), params, delayed_params=params)
+
     State    count; previous: like p, float32 or wider. Memory: 1 x params.
     Units    those of g; lamda has those of 1 / (g p).
     Shapes   any, scalars and complex included.
@@ -76,6 +79,9 @@ def dcasgd(
       momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
       lamda: the weight of the compensation: of order 1 over the size of g p.
       limit: the largest compensation, in units of |g|; None: no bound.
+
+    >>> tx = gx.dcasgd(0.1, momentum=0.9)
+    >>> updates, state = tx.update(grads, tx.init(params), params, delayed_params=params)
 
     State    (CompensateDelayState(count, previous), EmptyState(), TraceState(trace) or EmptyState()).
              Memory: 1 x params, 2 x with momentum.

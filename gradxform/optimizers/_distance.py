@@ -53,6 +53,8 @@ def scale_by_distance_over_gradients(
       param_dtype: the dtype of the copy of the first parameters; float32: float32 or wider.
       global_scale: a factor of all steps.
 
+    >>> tx = gx.chain(gx.scale_by_distance_over_gradients(), gx.scale_by_learning_rate(1.0))
+
     State    max_dist, grad_sum_of_squares: one number per leaf, the latter of shape (1,); init_params: a copy of p, float32 or wider;
              param_dtype, if another, literally. Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

@@ -80,6 +80,8 @@ def scale_by_dog(
       init_step: what the first step is: ("heuristic", a), ("distance", r0) or ("learning_rate", eta).
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.chain(gx.scale_by_dog(("heuristic", 1e-6)), gx.scale_by_learning_rate(1.0))
+
     State    DoGState(is_init_step, init_params p0, max_dist r, sum_sq_norm_grads G). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -118,6 +120,8 @@ def scale_by_dowg(g, s, p, c, init_estim_sq_dist: NonNegative | None = None, eps
     Args:
       init_estim_sq_dist: the first squared distance; None: eps.
       eps: added to the root, and the first squared distance unless init_estim_sq_dist says it.
+
+    >>> tx = gx.chain(gx.scale_by_dowg(), gx.scale_by_learning_rate(1.0))
 
     State    DoWGState(init_params p0, weighted_sq_norm_grads V, estim_sq_dist R). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -163,6 +167,8 @@ def dog(
       weight_decay: the part of the parameters that is added to the gradient.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
+    >>> tx = gx.contrib.dog()  # evaluates best with an average of the parameters
+
     State    (EmptyState(), DoGState(is_init_step, init_params, max_dist, sum_sq_norm_grads), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -200,6 +206,8 @@ def dowg(
       eps: added to the root, and the first squared distance unless init_estim_sq_dist says it.
       weight_decay: the part of the parameters that is added to the gradient.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.contrib.dowg()
 
     State    (EmptyState(), DoWGState(init_params, weighted_sq_norm_grads, estim_sq_dist), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

@@ -36,6 +36,10 @@ def dpsgd(
       nesterov: look ahead by one step of the momentum.
       seed: the older name of key.
 
+    >>> tx = gx.contrib.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=1.1, key=0)
+    >>> examples = jax.tree.map(lambda g: jnp.stack([g, -g]), grads)
+    >>> updates, state = tx.update(examples, tx.init(params))
+
     State    (DifferentiallyPrivateAggregateState(rng_key), TraceState(trace) or EmptyState(), EmptyState()). Memory: 1 x params with
              momentum, else none.
     Units    learning_rate has those of p / g.

@@ -49,6 +49,8 @@ def fromage(learning_rate: Real[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
       min_norm: the least norm that parameter and gradient count with.
 
+    >>> tx = gx.fromage(0.01)
+
     State    (EmptyState(), EmptyState(), EmptyState()), the last two with a count where learning_rate is a schedule. Memory: none.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

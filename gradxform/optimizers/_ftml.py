@@ -42,6 +42,8 @@ def ftml(g, s, p, c, learning_rate: Real = 2.5e-3, b1: Decay = 0.6, b2: Decay = 
       b2: how much of the running mean of squares stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.ftml(0.0025)
+
     State    count; nu: like p but real, float32 or wider. Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

@@ -63,6 +63,8 @@ def ftrl(
       initial_accumulator_value: the first sum of squares.
       keep_initial: go on from the initial weights, which are forgotten otherwise.
 
+    >>> tx = gx.ftrl(0.1, l1=0.01)
+
     State    z: like p; n: like p but real; both float32 or wider; rate, the last one; with keep_initial or a schedule in a CountedState.
              Memory: 2 x params.
     Units    learning_rate has those of p; l1 and beta those of g; l2 those of g / p.

@@ -178,6 +178,8 @@ def scale_by_galore(
       weight_dimension_numbers: None: leaves with two axes are projected. Or `GaLoreDimensionNumbers` for all leaves with two axes or
         more, a tree of them (None: not projected), or a function of the parameters, in `update` of the updates, that returns one.
 
+    >>> tx = gx.chain(gx.contrib.scale_by_galore(rank=2), gx.scale_by_learning_rate(1e-3))
+
     State    GaLoreState(count, base_optimizer_state, projector). Memory: for an m x n matrix max(m, n) x rank, and the inner state
              for min(m, n) x rank; for other leaves the whole inner state.
     Units    those of base_optimizer's updates.
@@ -223,6 +225,8 @@ def galore(
         away.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+
+    >>> tx = gx.contrib.galore(1e-3, rank=2)
 
     State    (GaLoreState(count, base_optimizer_state, projector), EmptyState(), EmptyState()). Memory: as `scale_by_galore`.
     Units    learning_rate has those of p, if base_optimizer is Adam; weight_decay those of 1 / p.

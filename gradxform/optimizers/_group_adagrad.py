@@ -43,6 +43,8 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
       initial_accumulator_value: the first sum of squares.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.chain(gx.scale_by_row_rss(), gx.scale_by_learning_rate(0.1))
+
     State    sum_of_squares: real, float32 or wider, of shape (n, 1, ...) for n rows. Memory: 1 number per row.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, complex included; vectors and scalars have rows of one element.
@@ -71,6 +73,8 @@ def group_adagrad(learning_rate: Real[Hyper], initial_accumulator_value: NonNega
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
       initial_accumulator_value: the first sum of squares.
       eps: added to the divisor, in its units, so that it is never 0.
+
+    >>> tx = gx.group_adagrad(0.1)
 
     State    (ScaleByRowRssState(sum_of_squares), EmptyState()). Memory: 1 number per row.
     Units    learning_rate has those of p.

@@ -47,6 +47,8 @@ def lamb(
       upper_bound: the largest norm of a parameter that counts; None: no bound.
       bias_correction: divide the averages by 1 - b^t, since they begin at 0.
 
+    >>> tx = gx.lamb(1e-3, weight_decay=0.01)
+
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

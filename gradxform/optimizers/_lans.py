@@ -54,6 +54,8 @@ def scale_by_lans(
       lower_bound: the least norm of a parameter that counts; None: no bound.
       upper_bound: the largest norm of a parameter that counts; None: no bound.
 
+    >>> tx = gx.chain(gx.scale_by_lans(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
@@ -104,6 +106,8 @@ def lans(
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
       lower_bound: the least norm of a parameter that counts; None: no bound.
       upper_bound: the largest norm of a parameter that counts; None: no bound.
+
+    >>> tx = gx.lans(1e-3, weight_decay=0.01)
 
     State    (ScaleByLansState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.

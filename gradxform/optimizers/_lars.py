@@ -43,6 +43,8 @@ def lars(
       momentum: how much of the decaying sum of steps stays at each update.
       nesterov: look ahead by one step of the momentum.
 
+    >>> tx = gx.lars(1.0, weight_decay=1e-4, weight_decay_mask=gx.by_ndim(2), trust_ratio_mask=gx.by_ndim(2))
+
     State    (MaskedState(EmptyState()), MaskedState(EmptyState()), EmptyState(), TraceState(trace)). Memory: 1 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate trust_coefficient times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

@@ -97,6 +97,8 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
       memory_size: how many differences of parameters and gradients are kept.
       scale_init_precond: begin with the curvature of the last difference, rather than with 1.
 
+    >>> tx = gx.chain(gx.scale_by_lbfgs(memory_size=5), gx.scale_by_learning_rate(0.1))
+
     State    ScaleByLBFGSState(count, params, updates, diff_params_memory, diff_updates_memory, weights_memory). The rings have a new
              first axis of length memory_size. All float32 or wider. Memory: (2 memory_size + 2) x params.
     Units    those of p: u is Newton's step. The first u has those of g, or norm 1 if g is longer than that.
@@ -154,6 +156,10 @@ def lbfgs(
       memory_size: how many differences of parameters and gradients are kept.
       scale_init_precond: begin with the curvature of the last difference, rather than with 1.
       linesearch: the transformation that finds the length of a step; None: none.
+
+    >>> f = lambda p: jnp.sum(p["w"] ** 2)
+    >>> tx, gradient = gx.lbfgs(), jax.grad(f)(params)
+    >>> updates, state = tx.update(gradient, tx.init(params), params, value=f(params), grad=gradient, value_fn=f)
 
     State    (ScaleByLBFGSState, EmptyState(), ScaleByZoomLinesearchState). Memory: (2 memory_size + 3) x params.
     Units    those of p.

@@ -40,6 +40,8 @@ def scale_by_lion(
       mode: "hard", the sign; "smooth", tanh(smooth_beta x); "refined", the sign where |x| >= 1, else x.
       smooth_beta: how steep the smooth mode is.
 
+    >>> tx = gx.chain(gx.scale_by_lion(), gx.scale_by_learning_rate(1e-4))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise. Memory: 1 x params.
     Units    u is dimensionless, at most 1 in size: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
@@ -83,6 +85,8 @@ def lion(
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+
+    >>> tx = gx.lion(1e-4, weight_decay=1.0)
 
     State    (ScaleByLionState(count, mu), EmptyState(), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: every element moves by learning_rate. Try a tenth of Adam's rate, ten times its decay.

@@ -40,6 +40,8 @@ def scale_by_madgrad(g, s, p, c, learning_rate: NonNegative, momentum: Decay = 0
       momentum: how much of the way to the dual average is not gone at each update.
       eps: added to the rate and to the cube root.
 
+    >>> tx = gx.scale_by_madgrad(0.1)  # its updates are complete
+
     State    count; grad_sum_sq: like p but real; s: like p, float32 or wider; x0: a copy of the first parameters. Memory: 3 x params.
     Units    those of p: scaling every gradient by k > 0 scales z - x0 by k^(1/3) (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -82,6 +84,8 @@ def madgrad(
       momentum: how much of the way to the dual average is not gone at each update.
       weight_decay: the part of the parameters that is added to the gradient.
       eps: added to the rate and to the cube root.
+
+    >>> tx = gx.contrib.madgrad(0.1)
 
     State    (EmptyState(), MadgradState(count, grad_sum_sq, s, x0)). Memory: 3 x params.
     Units    learning_rate has those of (p^3 / g)^(1/2); weight_decay those of g / p: it is part of the gradient.

@@ -72,6 +72,10 @@ def minimize(
       tol: the size of the largest element of the gradient at which it ends.
       has_aux: whether fun returns (value, aux).
 
+    >>> found = gx.minimize(lambda x: jnp.sum((x - 3.0) ** 2), jnp.zeros(2))
+    >>> [round(float(x), 3) for x in found.params]
+    [3.0, 3.0]
+
     Source   the loop of Nocedal & Wright 1999, Algorithm 7.5.
     Differs  Optax has no such function; jaxopt's `LBFGS(fun).run(params)` was one.
     Raises   StructureError: tx is not a transformation, or fun does not return one real number.

@@ -103,6 +103,9 @@ def momo(
       weight_decay: the parameters are divided by 1 + learning_rate weight_decay at each update.
       adapt_lower_bound: estimate the least loss, from lower_bound up.
 
+    >>> tx = gx.contrib.momo(1.0)
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=jnp.array(2.0))
+
     State    exp_avg d: like p, float32 or wider; barf, gamma, lb; count. Memory: 1 x params.
     Units    learning_rate has those of p^2 / loss, as for gradient descent; lower_bound those of the loss.
     Shapes   any, scalars and complex included.
@@ -167,6 +170,9 @@ def momo_adam(
       lower_bound: the least that the loss can be.
       weight_decay: the parameters are divided by 1 + learning_rate weight_decay at each update.
       adapt_lower_bound: estimate the least loss, from lower_bound up.
+
+    >>> tx = gx.contrib.momo_adam(1e-2)
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=jnp.array(2.0))
 
     State    exp_avg d, exp_avg_sq v: like p, float32 or wider; barf, gamma, lb; count. Memory: 2 x params.
     Units    learning_rate has those of p, as for Adam; lower_bound those of the loss.

@@ -114,6 +114,11 @@ def orthogonalize_via_newton_schulz(
       eps: added to the norm by which the matrix is divided first.
       dimension_numbers: which axes are inputs and outputs, the others a batch; None: a matrix (inputs, outputs).
 
+    >>> q = gx.orthogonalize_via_newton_schulz(jnp.diag(jnp.array([3.0, 1.0])), jnp.array([1.5, -0.5, 0.0]), ns_steps=20)
+    >>> jnp.round(jnp.abs(q), 3)
+    Array([[1., 0.],
+           [0., 1.]], dtype=float32)
+
     Shapes   x: a matrix, or any with dimension_numbers, which may leave a batch; ns_coeffs (3,) or (n, 3).
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     Differs  dimension numbers of a matrix are heeded; eps reaches every preconditioning.
@@ -161,6 +166,8 @@ def scale_by_muon(
       preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
       weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
 
+    >>> tx = gx.chain(gx.masked(gx.contrib.scale_by_muon(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.02))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
@@ -191,6 +198,9 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, 
     Args:
       weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
+
+    >>> tx = gx.chain(gx.contrib.scale_by_muon(), gx.scale_by_shape(), gx.scale_by_learning_rate(0.02))
+    >>> updates, state = tx.update(grads["w"], tx.init(params["w"]), params["w"])
 
     State    EmptyState(). Memory: none.
     Units    those of g.
@@ -283,6 +293,9 @@ def muon(
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
       muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
+
+    >>> tx = gx.contrib.muon(0.02, adam_learning_rate=1e-3)  # matrices by Muon, the rest by AdamW
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    PartitionState: under "muon" MuonState(count, mu, ns_coeffs) and stateless stages, under "adam" the state of `adamw`.
              Memory: 1 x the matrices, 2 x the rest.

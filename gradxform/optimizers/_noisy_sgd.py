@@ -33,6 +33,8 @@ def noisy_sgd(
       key: a random key, or a whole number as a seed; None: 0, with a warning.
       seed: the older name of key.
 
+    >>> tx = gx.noisy_sgd(0.1, eta=0.01, key=0)
+
     State    (AddNoiseState(count, rng_key), EmptyState()). Memory: none.
     Units    learning_rate has those of p / g; eta those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.

@@ -45,6 +45,8 @@ def scale_by_novograd(
       weight_decay: the part of the parameters that is added to the normalized gradient.
       mu_dtype: the dtype of the decaying sum; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.chain(gx.scale_by_novograd(), gx.scale_by_learning_rate(1e-2))
+
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: one number per leaf. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
@@ -85,6 +87,8 @@ def novograd(
       eps: added to the divisor, in its units, so that it is never 0.
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       weight_decay: the part of the parameters that is added to the normalized gradient.
+
+    >>> tx = gx.novograd(1e-2, weight_decay=1e-3)
 
     State    (ScaleByNovogradState(count, mu, nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: a leaf's step has about the norm learning_rate / (1 - b1).

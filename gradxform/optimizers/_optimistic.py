@@ -32,6 +32,8 @@ def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0
       alpha: the weight of the gradient.
       beta: the weight of the gradient's last change.
 
+    >>> tx = gx.chain(gx.scale_by_optimistic_gradient(), gx.scale_by_learning_rate(0.1))
+
     State    is_initial_step; previous_gradient: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.
@@ -59,6 +61,8 @@ def optimistic_gradient_descent(learning_rate: Real[Hyper], alpha: Real[Hyper] =
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
       alpha: the weight of the gradient.
       beta: the weight of the gradient's last change.
+
+    >>> tx = gx.optimistic_gradient_descent(0.1)
 
     State    (ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p / g.
@@ -105,6 +109,8 @@ def optimistic_adam_v2(
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       nesterov: look ahead by one step of the momentum.
 
+    >>> tx = gx.optimistic_adam_v2(1e-3)
+
     State    (ScaleByAdamState(count, mu, nu), ScaleByOptimisticGradientState(is_initial_step, previous_gradient), EmptyState()).
              Memory: 3 x params.
     Units    learning_rate has those of p.
@@ -144,6 +150,8 @@ def optimistic_adam(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.optimistic_adam_v2(1e-3)  # the same with optimism=None
 
     State    as `optimistic_adam_v2`.
     Units    learning_rate and optimism have those of p.

@@ -34,6 +34,9 @@ def scale_by_polyak(
       eps: added to the divisor, in its units, so that it is never 0.
       variant: "sps", or "sps+", which takes no step back where value < f_min.
 
+    >>> tx = gx.chain(gx.scale_by_polyak(), gx.scale(-1.0))
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=2.0)
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    u has those of p if value has those of g p.
     Shapes   any, scalars and complex included.
@@ -76,6 +79,9 @@ def polyak_sgd(
       f_min: the least that the function can be.
       eps: added to the divisor, in its units, so that it is never 0.
       variant: "sps", or "sps+", which takes no step back where value < f_min.
+
+    >>> tx = gx.polyak_sgd(max_learning_rate=1.0)
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=2.0)
 
     State    ((EmptyState(), EmptyState()), EmptyState()). Memory: none.
     Units    max_learning_rate has those of p / g.

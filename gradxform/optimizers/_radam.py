@@ -73,6 +73,8 @@ def scale_by_radam(
       threshold: the length of memory, in updates, from which on the rectified divisor is used.
       nesterov: look ahead by one step of the momentum.
 
+    >>> tx = gx.chain(gx.scale_by_radam(), gx.scale_by_learning_rate(1e-3))
+
     State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
     Units    u is dimensionless once rho >= threshold, before that it has those of g.
     Shapes   any, scalars and complex included.
@@ -118,6 +120,8 @@ def radam(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       threshold: the length of memory, in updates, from which on the rectified divisor is used.
       nesterov: look ahead by one step of the momentum.
+
+    >>> tx = gx.radam(1e-3)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p; in the first five or so updates those of p / g.

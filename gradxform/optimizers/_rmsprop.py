@@ -48,6 +48,8 @@ def rmsprop(
       nesterov: look ahead by one step of the momentum.
       bias_correction: divide the averages by 1 - b^t, since they begin at 0.
 
+    >>> tx = gx.rmsprop(1e-3, decay=0.99, momentum=0.9)
+
     State    (ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), EmptyState(), TraceState(trace) or EmptyState()).
              Memory: 1 x params, one more with centered, one more with momentum.
     Units    learning_rate has those of p.

@@ -57,6 +57,8 @@ def scale_by_rprop(
       min_step_size: the least step of an element.
       max_step_size: the largest step of an element.
 
+    >>> tx = gx.chain(gx.scale_by_rprop(1e-2), gx.scale(-1.0))
+
     State    step_sizes, prev_updates: like p, float32 or wider. Memory: 2 x params.
     Units    learning_rate and the sizes have those of p; u does not depend on the size of g.
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.
@@ -102,6 +104,8 @@ def rprop(
       eta_plus: the factor of an element's step where the gradient's sign has stayed.
       min_step_size: the least step of an element.
       max_step_size: the largest step of an element.
+
+    >>> tx = gx.rprop(1e-2)
 
     State    (ScaleByRpropState(step_sizes, prev_updates), EmptyState()). Memory: 2 x params.
     Units    learning_rate and the sizes have those of p; u does not depend on the size of g.

@@ -36,6 +36,8 @@ def sgd(
       accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
       dampening: the part of each gradient but the first that is left out of the momentum; None: nothing.
 
+    >>> tx = gx.sgd(gx.cosine_decay_schedule(0.1, 1000), momentum=0.9, nesterov=True)
+
     State    (TraceState(trace) or EmptyState(), EmptyState()), the first in a CountedState with dampening.
              Memory: 1 x params with momentum, else none.
     Units    learning_rate has those of p / g.

@@ -62,6 +62,8 @@ def sgld(
       eps: added to the divisor, in its units, so that it is never 0.
       key: a random key, or a whole number as a seed.
 
+    >>> tx = gx.sgld(1e-3, temperature=1.0, key=0)
+
     State    count; rng_key, split once per update, and then once per leaf; nu: like p but real, float32 or wider, with a preconditioner,
              else (). Memory: 1 x params with a preconditioner, else none.
     Units    learning_rate has those of p / g; temperature those of f.

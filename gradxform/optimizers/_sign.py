@@ -25,6 +25,8 @@ def sign_sgd(learning_rate: Real[Hyper]):
     Args:
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
 
+    >>> tx = gx.sign_sgd(1e-3)
+
     State    (EmptyState(), EmptyState()). Memory: none.
     Units    learning_rate has those of p: every element moves by it.
     Shapes   any, scalars and complex included.
@@ -62,6 +64,8 @@ def signum(
       beta: how much of the running mean of gradients stays at each update.
       accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
       weight_decay: decoupled decay, times learning_rate; None: none.
+
+    >>> tx = gx.signum(1e-3, beta=0.9)
 
     State    (EmaState(count, ema), EmptyState(), EmptyState()), one more with weight_decay. Memory: 1 x params.
     Units    learning_rate has those of p: every element moves by it; weight_decay those of 1 / p.

@@ -52,6 +52,8 @@ def scale_by_sm3(g, s, p, c, b1: Momentum = 0.9, b2: Unit = 1.0, eps: NonNegativ
       b2: how much of the accumulators stays at each update; 1: they are sums.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.chain(gx.scale_by_sm3(), gx.scale_by_learning_rate(0.1))
+
     State    mu: for each leaf a list of vectors, one per axis (of a scalar: itself), real; nu: like p; float32 or wider.
              Memory: 1 x params, and m + n for an m x n matrix.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
@@ -83,6 +85,8 @@ def sm3(learning_rate: Real[Hyper], momentum: Momentum[Hyper] = 0.9):
     Args:
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
       momentum: how much of the running mean of scaled gradients stays at each update.
+
+    >>> tx = gx.sm3(0.1)
 
     State    (ScaleBySM3State(mu, nu), EmptyState()). Memory: 1 x params, and m + n for an m x n matrix.
     Units    learning_rate has those of p.

@@ -109,6 +109,9 @@ def scale_by_sophia(
       verbose: print the share of elements that are not clipped, every so many updates.
       print_win_rate_every_n_steps: how many updates from one print to the next, if verbose.
 
+    >>> tx = gx.chain(gx.scale_by_sophia(), gx.scale_by_learning_rate(1e-3))
+    >>> updates, state = tx.update(grads, tx.init(params), params, obj_fn=lambda p: jnp.sum(p["w"] ** 2))
+
     State    SophiaState(count, mu, nu, hessian_fn_state). mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but
              real, float32 or wider. Memory: 2 x params.
     Units    u is a number in [-clip_threshold, clip_threshold].
@@ -172,6 +175,9 @@ def sophia(
       mu_dtype: the dtype of the running mean of gradients; None: the parameter's, float32 or wider.
       verbose: print the share of elements that are not clipped, every so many updates.
       print_win_rate_every_n_steps: how many updates from one print to the next, if verbose.
+
+    >>> tx = gx.contrib.sophia(1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params, obj_fn=lambda p: jnp.sum(p["w"] ** 2))
 
     State    (SophiaState(count, mu, nu, hessian_fn_state), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is at most learning_rate clip_threshold per element. weight_decay has those of 1 / p.

@@ -40,6 +40,8 @@ def scale_by_yogi(
       eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
       initial_accumulator_value: the first mean and the first mean of squares.
 
+    >>> tx = gx.chain(gx.scale_by_yogi(), gx.scale_by_learning_rate(1e-2))
+
     State    count; mu: like p; nu: like p but real; float32 or wider. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial_accumulator_value -> 0).
     Shapes   any, scalars and complex included.
@@ -72,6 +74,8 @@ def yogi(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Decay[Hyper] 
       b1: how much of the running mean of gradients stays at each update.
       b2: how much of the running mean of squares stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
+
+    >>> tx = gx.yogi(1e-2)
 
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.

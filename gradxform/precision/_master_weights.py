@@ -108,6 +108,8 @@ def master_weights(
       key: a random key or an integer seed; with it, parameters are rounded stochastically (the copy is not). The rounding does not
         depend on how leaves are sharded.
 
+    >>> tx = gx.precision.master_weights(gx.adamw(1e-3))  # for bfloat16 parameters
+
     State    MasterWeightsState(master, inner_state, rng_key). master: like p, in `dtype`. Memory: 1 x narrow params (2 x their bytes in
              float32), and that of inner. The copy decides: a change to the parameters from elsewhere is undone by the next update.
     Units    those of inner.

@@ -37,6 +37,9 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
       key: a random key. The same key rounds the same way, however x is sharded over a mesh by `jit`. Inside `shard_map`, where each
         device sees its own part only, fold the device's index into it.
 
+    >>> gx.precision.stochastic_round(jnp.array([1.5]), jnp.bfloat16, jax.random.key(0))
+    Array([1.5], dtype=bfloat16)
+
     The derivative is that of x: rounding passes it through ("straight through"), for training through an update.
 
     Source   Forsythe 1950; Gupta et al. 2015, arXiv:1502.02551, section 3.
@@ -64,6 +67,9 @@ def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -
       params: the parameters; narrow ones are rounded.
       updates: the updates.
       key: a random key; the same key rounds the same way.
+
+    >>> narrow = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+    >>> narrow = gx.apply_updates_stochastically(narrow, grads, jax.random.key(0))
 
     Shapes   an update must have its parameter's shape.
     Holes    where the update is `None`, masked or float0, the parameter stays.

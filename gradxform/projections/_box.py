@@ -22,6 +22,9 @@ def projection_non_negative(tree: Tree) -> Tree:
     Args:
       tree: the point, a tree of arrays.
 
+    >>> gx.projections.projection_non_negative(jnp.array([-1.0, 2.0]))
+    Array([0., 2.], dtype=float32)
+
     Source   the nearest point.
     Differs  no.
     Raises   StructureError: a leaf is complex.
@@ -39,6 +42,9 @@ def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
       tree: the point, a tree of arrays.
       lower: the least elements: a number, an array, or a tree like `tree`.
       upper: the largest elements: a number, an array, or a tree like `tree`.
+
+    >>> gx.projections.projection_box(jnp.array([-1.0, 0.5, 3.0]), 0.0, 1.0)
+    Array([0. , 0.5, 1. ], dtype=float32)
 
     Shapes   a bound broadcasts to its leaf. Leaves keep their dtypes; a leaf of whole numbers becomes a float's if a bound is one.
     Source   the nearest point.
@@ -59,6 +65,9 @@ def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
       tree: the point, a tree of arrays.
       scale: the largest element: a number, an array, or a tree like `tree`.
 
+    >>> gx.projections.projection_hypercube(jnp.array([-1.0, 0.5, 3.0]))
+    Array([0. , 0.5, 1. ], dtype=float32)
+
     Source   the nearest point.
     Differs  as `projection_box`.
     Raises   StructureError: the trees have different structures, the scale does not broadcast to its leaf, or a leaf is complex.
@@ -75,6 +84,9 @@ def projection_linf_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     Args:
       tree: the point, a tree of arrays.
       scale: the largest size of an element: a number of at least 0, or an array that broadcasts to each leaf.
+
+    >>> gx.projections.projection_linf_ball(jnp.array([-3.0, 0.5]))
+    Array([-1. ,  0.5], dtype=float32)
 
     Shapes   scale is a number, or an array that broadcasts to each leaf.
     Source   the nearest point.

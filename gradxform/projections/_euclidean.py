@@ -23,6 +23,9 @@ def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
       tree: the point, a tree of arrays.
       scale: the distance from 0, a number of at least 0.
 
+    >>> gx.projections.projection_l2_sphere(jnp.array([0.3, 0.4]))
+    Array([0.6, 0.8], dtype=float32)
+
     Source   the nearest point.
     Differs  finite at x = 0, where all points of the sphere are as near, and where |x|^2 overflows or vanishes. No sphere has a
              negative scale; a traced one gives NaN.
@@ -43,6 +46,9 @@ def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     Args:
       tree: the point, a tree of arrays.
       scale: the distance from 0, a number of at least 0.
+
+    >>> gx.projections.projection_l2_ball(jnp.array([3.0, 4.0]))
+    Array([0.6, 0.8], dtype=float32)
 
     Source   the nearest point.
     Differs  a point inside is returned as it is, bit for bit, and |x|^2 may overflow or vanish. No ball has a negative scale; a
@@ -66,6 +72,9 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
       x: the point, a tree.
       a: the direction, a tree like x.
 
+    >>> gx.projections.projection_vector(jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]))
+    Array([2., 0.], dtype=float32)
+
     Source   the nearest point.
     Differs  0 for a = 0; the inner products may overflow or vanish.
     """
@@ -85,6 +94,9 @@ def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
       a: the direction, a tree like x.
       b: the bound of the inner product, one number.
 
+    >>> gx.projections.projection_hyperplane(jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]), 0.0)
+    Array([0., 1.], dtype=float32)
+
     Source   the nearest point.
     Differs  x for a = 0; the inner products may overflow or vanish.
     Raises   StructureError: b is not one number.
@@ -101,6 +113,9 @@ def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
       x: the point, a tree.
       a: the direction, a tree like x.
       b: the bound of the inner product, one number.
+
+    >>> gx.projections.projection_halfspace(jnp.array([2.0, 1.0]), jnp.array([1.0, 0.0]), 1.0)
+    Array([1., 1.], dtype=float32)
 
     Source   the nearest point.
     Differs  x for a = 0; the inner products may overflow or vanish; complex trees, which Optax refuses.

@@ -19,6 +19,9 @@ def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
       tree: the point, a tree of arrays.
       scale: the sum of the elements, a number of at least 0.
 
+    >>> gx.projections.projection_simplex(jnp.array([1.0, 1.0]))
+    Array([0.5, 0.5], dtype=float32)
+
     Source   Held et al. 1974, 'Validation of subgradient optimization'; Michelot 1986.
     Differs  the largest element is subtracted first, so that large elements keep their digits; scale may be 0. Non-negative elements
              have no negative sum: a traced one gives NaN.
@@ -38,6 +41,9 @@ def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
       tree: the point, a tree of arrays.
       scale: the sum of the elements' sizes, a number of at least 0.
 
+    >>> gx.projections.projection_l1_sphere(jnp.array([0.25, -0.25]))
+    Array([ 0.5, -0.5], dtype=float32)
+
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
     Differs  sign(0) = 1 keeps p on the sphere; with Optax's 0 the share of a zero is lost. No sphere has a negative scale; a traced
              one gives NaN.
@@ -55,6 +61,9 @@ def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     Args:
       tree: the point, a tree of arrays.
       scale: the sum of the elements' sizes, a number of at least 0.
+
+    >>> gx.projections.projection_l1_ball(jnp.array([3.0, 0.0]))
+    Array([1., 0.], dtype=float32)
 
     Source   Duchi et al. 2008, 'Efficient projections onto the l1-ball', section 4.
     Differs  as `projection_l1_sphere`.

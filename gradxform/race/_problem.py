@@ -63,6 +63,8 @@ def host_rng(key: Array) -> np.random.Generator:
 
     Args:
       key: a key of JAX, typed or raw.
+
+    >>> numbers = gx.race.host_rng(jax.random.key(0)).normal(size=3)
     """
     data = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return np.random.default_rng(np.asarray(data, np.uint32))

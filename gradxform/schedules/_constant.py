@@ -15,6 +15,9 @@ def constant_schedule(k: Array, value: Real):
     Args:
       value: the value.
 
+    >>> gx.constant_schedule(0.1)(5)
+    Array(0.1, dtype=float32)
+
     Units    those of value.
     Source   Optax.
     Differs  the result is a float array, and has the axes of k before those of `value`, not `value` as it was passed.

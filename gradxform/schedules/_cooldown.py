@@ -22,6 +22,10 @@ def one_minus_sqrt_schedule(
       transition_steps: the number of updates that the way takes.
       transition_begin: the number of updates before the value begins to change.
 
+    >>> schedule = gx.one_minus_sqrt_schedule(1.0, 0.0, transition_steps=100)
+    >>> [float(schedule(k)) for k in (0, 25, 100)]
+    [1.0, 0.5, 0.0]
+
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Hägele et al. 2024, arXiv:2405.18392, the (1-sqrt) cooldown.
     Differs  the paper cools down to 0. Optax has none.
@@ -43,6 +47,10 @@ def rex_schedule(k: Array, init_value: Real, end_value: Real, transition_steps: 
       end_value: the value in the end.
       transition_steps: the number of updates that the way takes.
       transition_begin: the number of updates before the value begins to change.
+
+    >>> schedule = gx.rex_schedule(1.0, 0.0, transition_steps=100)
+    >>> [round(float(schedule(k)), 3) for k in (0, 50, 100)]
+    [1.0, 0.667, 0.0]
 
     Units    those of init_value and end_value. The rest as of `linear_schedule`.
     Source   Chen et al. 2021, arXiv:2107.04197.

@@ -20,6 +20,10 @@ def cosine_decay_schedule(k: Array, init_value: Real, decay_steps: Length, alpha
       alpha: the part of init_value that is left in the end.
       exponent: the power of the cosine.
 
+    >>> schedule = gx.cosine_decay_schedule(1.0, decay_steps=100, alpha=0.1)
+    >>> [round(float(schedule(k)), 3) for k in (0, 50, 100, 200)]
+    [1.0, 0.55, 0.1, 0.1]
+
     Units    those of init_value; alpha and exponent have none. decay_steps may be fractional or infinite.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, eq. 5; exponent is Optax's.
     Differs  decay_steps may be traced.

@@ -33,6 +33,11 @@ def sgdr_schedule(k: Array, cosine_kwargs: Iterable[Mapping[str, Any]]):
     Args:
       cosine_kwargs: for each cycle a dictionary of the arguments of `warmup_cosine_decay_schedule`.
 
+    >>> cycle = dict(init_value=0.0, peak_value=1.0, warmup_steps=10, decay_steps=100)
+    >>> schedule = gx.sgdr_schedule([cycle, cycle | {"peak_value": 0.5}])
+    >>> [float(schedule(k)) for k in (10, 110)]
+    [1.0, 0.5]
+
     Units    those of the cycles' values.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
     Differs  as `warmup_cosine_decay_schedule`.
@@ -56,6 +61,10 @@ def cyclic_triangular_schedule(k: Array, init_value: Real, peak_value: Real, tra
       peak_value: the largest value, at the end of the rise.
       transition_steps: the number of updates of a rise, and of a fall.
       decay_rate: the factor of the height from one cycle to the next.
+
+    >>> schedule = gx.cyclic_triangular_schedule(0.0, 1.0, transition_steps=10)
+    >>> [float(schedule(k)) for k in (0, 10, 15, 20)]
+    [0.0, 1.0, 0.5, 0.0]
 
     Units    those of init_value and peak_value; decay_rate has none. transition_steps may be fractional or infinite.
     Source   Smith 2017, arXiv:1506.01186, 'triangular'; decay_rate = 0.5 is his 'triangular2'. transition_steps is his stepsize.

@@ -36,6 +36,10 @@ def exponential_decay(
       staircase: whether the factor is applied at once, every transition_steps updates.
       end_value: the bound that the value does not cross; None: none.
 
+    >>> schedule = gx.exponential_decay(1.0, transition_steps=10, decay_rate=0.5)
+    >>> [float(schedule(k)) for k in (0, 10, 20)]
+    [1.0, 0.5, 0.25]
+
     Units    init_value and end_value alike; decay_rate has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  decay_rate and numbers of steps may be traced; with `staircase` the division of whole numbers is exact for every count.

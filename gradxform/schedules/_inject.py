@@ -293,6 +293,10 @@ def inject_hyperparams(
       static_args: name or names of arguments to leave out of the state.
       hyperparam_dtype: the dtype of those in the state. None: float32, or wider if the parameters are.
 
+    >>> tx = gx.inject_hyperparams(gx.adam)(learning_rate=gx.linear_schedule(0.0, 1e-3, 100))
+    >>> float(tx.init(params).hyperparams["learning_rate"])
+    0.0
+
     Returns:
       A function of the same arguments, each of which may be a schedule or a `StatefulSchedule`.
 
@@ -341,5 +345,7 @@ def inject_stateful_hyperparams(
       inner_factory: a function of hyperparameters that makes a transformation, ours or of another library.
       static_args: name or names of arguments to leave out of the state.
       hyperparam_dtype: the dtype of those in the state. None: float32, or wider if the parameters are.
+
+    >>> tx = gx.inject_stateful_hyperparams(gx.adam)(learning_rate=1e-3)
     """
     return inject_hyperparams(inner_factory, static_args, hyperparam_dtype)

@@ -19,6 +19,10 @@ def inverse_time_schedule(k: Array, init_value: Real, decay_rate: NonNegative):
       init_value: the value at first.
       decay_rate: how much the divisor grows at each update.
 
+    >>> schedule = gx.inverse_time_schedule(1.0, decay_rate=0.1)
+    >>> [float(schedule(k)) for k in (0, 10)]
+    [1.0, 0.5]
+
     Units    those of init_value; decay_rate is per update.
     Source   Robbins & Monro 1951; the `decay` of Keras's optimizers, neon's `ExpSchedule`.
     Differs  Optax has none.
@@ -38,6 +42,10 @@ def rsqrt_schedule(k: Array, init_value: Real, peak_value: Real, warmup_steps: L
       init_value: the value at first.
       peak_value: the largest value, at the end of the rise.
       warmup_steps: the number of updates of the rise.
+
+    >>> schedule = gx.rsqrt_schedule(0.0, 1.0, warmup_steps=100)
+    >>> [float(schedule(k)) for k in (0, 100, 400)]
+    [0.0, 1.0, 0.5]
 
     Units    those of init_value and peak_value. warmup_steps may be fractional or infinite.
     Source   Vaswani et al. 2017, arXiv:1706.03762, eq. 3: init_value 0, peak_value (d_model warmup_steps)^(-1/2).

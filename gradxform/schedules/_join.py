@@ -41,6 +41,10 @@ def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence
       schedules: functions of the number of updates, each counting from its own beginning.
       boundaries: the numbers of updates at which the next schedule begins, one fewer than the schedules.
 
+    >>> schedule = gx.join_schedules([gx.linear_schedule(0.0, 1.0, 10), gx.cosine_decay_schedule(1.0, 90)], [10])
+    >>> [round(float(schedule(k)), 3) for k in (0, 10, 55)]
+    [0.0, 1.0, 0.5]
+
     Units    those of the schedules, which must agree. Boundaries may be fractional, infinite or traced.
     Source   Optax.
     Differs  boundaries that are not one fewer than the schedules raise. No schedule is asked for a count before its beginning or after

@@ -72,6 +72,10 @@ def linear_onecycle_schedule(
       div_factor: peak_value over the first value.
       final_div_factor: the first value over the last.
 
+    >>> schedule = gx.linear_onecycle_schedule(100, peak_value=1.0)
+    >>> [round(float(schedule(k)), 3) for k in (0, 30, 85, 100)]
+    [0.04, 1.0, 0.04, 0.0]
+
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120.
     Differs  where two of these steps are one step (short cycles) the values are still these; Optax loses a factor.
@@ -108,6 +112,10 @@ def cosine_onecycle_schedule(
       pct_start: the part of the time that the rise takes.
       div_factor: peak_value over the first value.
       final_div_factor: the first value over the last.
+
+    >>> schedule = gx.cosine_onecycle_schedule(100, peak_value=1.0)
+    >>> [round(float(schedule(k)), 3) for k in (0, 30, 65, 100)]
+    [0.04, 1.0, 0.5, 0.0]
 
     Units    those of peak_value; the other arguments have none.
     Source   Smith & Topin 2019, arXiv:1708.07120; the cosine is Optax's and PyTorch's.

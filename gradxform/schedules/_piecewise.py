@@ -38,6 +38,10 @@ def piecewise_constant_schedule(k: Array, init_value: Real, boundaries_and_scale
       init_value: the value at first.
       boundaries_and_scales: a dictionary from numbers of updates to factors; None: none.
 
+    >>> schedule = gx.piecewise_constant_schedule(1.0, {10: 0.1, 20: 0.1})
+    >>> [round(float(schedule(k)), 3) for k in (0, 10, 20)]
+    [1.0, 0.1, 0.01]
+
     Units    those of init_value; the scales have none. A step may be fractional, or infinite and never come.
     Source   Optax.
     Differs  no.
@@ -66,6 +70,10 @@ def piecewise_interpolate_schedule(
       interpolate_type: "linear" or "cosine".
       init_value: the value at first.
       boundaries_and_scales: a dictionary from numbers of updates to factors; None: none.
+
+    >>> schedule = gx.piecewise_interpolate_schedule("linear", 1.0, {10: 0.5})
+    >>> [float(schedule(k)) for k in (0, 5, 10)]
+    [1.0, 0.75, 0.5]
 
     Units    those of init_value; the scales have none. A step may be fractional.
     Source   Optax.

@@ -25,6 +25,10 @@ def polynomial_schedule(
       transition_steps: the number of updates that the way takes.
       transition_begin: the number of updates before the value begins to change.
 
+    >>> schedule = gx.polynomial_schedule(1.0, 0.0, power=2, transition_steps=10)
+    >>> [float(schedule(k)) for k in (0, 5, 10)]
+    [1.0, 0.25, 0.0]
+
     Units    those of init_value and end_value; power has none. Numbers of steps may be fractional or infinite.
     Source   Optax.
     Differs  with a fractional power Optax's compiled value may be NaN after the end. Numbers of steps may be traced.
@@ -48,6 +52,10 @@ def linear_schedule(k: Array, init_value: Real, end_value: Real, transition_step
       end_value: the value in the end.
       transition_steps: the number of updates that the way takes.
       transition_begin: the number of updates before the value begins to change.
+
+    >>> schedule = gx.linear_schedule(0.0, 1.0, transition_steps=10)
+    >>> [float(schedule(k)) for k in (0, 5, 10, 20)]
+    [0.0, 0.5, 1.0, 1.0]
 
     Units    those of init_value and end_value. Numbers of steps may be fractional or infinite.
     Source   Optax.

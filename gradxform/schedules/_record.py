@@ -152,6 +152,12 @@ def schedule(
         the choices. Without a range a hyperparameter is static.
       settle: (the hyperparameters that it names) -> those that the record keeps in another form; it raises where they do not fit
         together.
+
+    >>> @gx.kernels.schedule
+    ... def harmonic(k, init_value: gx.Real):
+    ...     return init_value / (1 + jnp.float32(k))
+    >>> float(harmonic(1.0)(3))
+    0.25
     """
     if equation is None:
         return functools.partial(_factory, settle=settle)

@@ -27,6 +27,10 @@ def warmup_constant_schedule(k: Array, init_value: Real, peak_value: Real, warmu
       peak_value: the largest value, at the end of the rise.
       warmup_steps: the number of updates of the rise.
 
+    >>> schedule = gx.warmup_constant_schedule(0.0, 1.0, warmup_steps=10)
+    >>> [float(schedule(k)) for k in (0, 5, 10, 20)]
+    [0.0, 0.5, 1.0, 1.0]
+
     Units    those of init_value and peak_value.
     Source   Optax.
     Differs  warmup_steps = 0 is no warm-up and gives peak_value; Optax gives init_value for ever. warmup_steps < 0 raises.
@@ -47,6 +51,10 @@ def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_s
       peak_value: the largest value, at the end of the rise.
       warmup_steps: the number of updates of the rise.
       power: the power of the time: 1 is a straight line.
+
+    >>> schedule = gx.warmup_power_schedule(0.0, 1.0, warmup_steps=10, power=2)
+    >>> [float(schedule(k)) for k in (0, 5, 10)]
+    [0.0, 0.25, 1.0]
 
     Units    those of init_value and peak_value; power has none.
     Source   MXNet 1's LBSGD, whose warm-ups 'linear', 'power2' and 'sqrt' are the powers 1, 2 and 0.5, with init_value its
@@ -92,6 +100,10 @@ def warmup_cosine_decay_schedule(
       end_value: the value in the end.
       exponent: the power of the cosine.
 
+    >>> schedule = gx.warmup_cosine_decay_schedule(0.0, 1.0, warmup_steps=10, decay_steps=110)
+    >>> [round(float(schedule(k)), 3) for k in (0, 10, 60, 110)]
+    [0.0, 1.0, 0.5, 0.0]
+
     Units    those of init_value, peak_value and end_value; exponent has none.
     Source   Loshchilov & Hutter 2017, arXiv:1608.03983, with Optax's warm-up.
     Differs  with peak_value = 0 it still ends at end_value, where Optax stays at 0; peak_value and numbers of steps may be traced.
@@ -130,6 +142,10 @@ def warmup_exponential_decay_schedule(
       staircase: whether the factor is applied at once, every transition_steps updates.
       end_value: the bound that the value does not cross; None: none.
 
+    >>> schedule = gx.warmup_exponential_decay_schedule(0.0, 1.0, warmup_steps=10, transition_steps=10, decay_rate=0.5)
+    >>> [float(schedule(k)) for k in (0, 10, 20)]
+    [0.0, 1.0, 0.5]
+
     Units    those of init_value, peak_value and end_value; decay_rate has none.
     Source   Optax.
     Differs  as `exponential_decay`.
@@ -166,6 +182,10 @@ def wsd_schedule(
       decay_steps: the number of updates of the decay.
       end_value: the value in the end.
       decay: the shape of the last part: "linear", "cosine" or "one_minus_sqrt".
+
+    >>> schedule = gx.wsd_schedule(0.0, 1.0, warmup_steps=10, stable_steps=80, decay_steps=10)
+    >>> [float(schedule(k)) for k in (0, 10, 90, 95, 100)]
+    [0.0, 1.0, 1.0, 0.5, 0.0]
 
     Units    those of init_value, peak_value and end_value.
     Source   Hu et al. 2024 (MiniCPM), arXiv:2404.06395; the shapes of the decay from Hägele et al. 2024, arXiv:2405.18392.

@@ -28,6 +28,9 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> 
       state: its state after the updates that were applied to `params`.
       params: the stored parameters. Train on with these.
 
+    >>> tx = gx.contrib.schedule_free_adamw(1e-3)
+    >>> averaged = gx.eval_params(tx, tx.init(params), params)
+
     Returns:
       The parameters to evaluate with; `params` itself where they are the same.
 

@@ -169,6 +169,10 @@ def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Ar
       tx: the transformation; what another library made by a closure is opaque.
       state: its state.
 
+    >>> tx = gx.adam(1e-3)
+    >>> gx.get_hyperparams(tx, tx.init(params))["learning_rate"]
+    0.001
+
     Returns:
       A dictionary in the order of the stages. A hyperparameter that is None is left out.
 
@@ -201,6 +205,9 @@ def set_hyperparams(
       tx: the transformation.
       state: its state.
       values: numbers, arrays, tracers or schedules by name.
+
+    >>> tx = gx.adam(1e-3)
+    >>> tx, state = gx.set_hyperparams(tx, tx.init(params), learning_rate=1e-4)
 
     Returns:
       (tx, state).

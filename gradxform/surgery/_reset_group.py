@@ -28,6 +28,9 @@ def reset_group(tx: GradientTransformation, state: OptState, params: Params, lab
       params: the parameters that the group is to start from.
       label: of the group.
 
+    >>> tx = gx.partition({"fast": gx.adam(0.1), "slow": gx.adam(0.01)}, {"w": "fast", "default": "slow"})
+    >>> state = gx.reset_group(tx, tx.init(params), params, "fast")
+
     Returns:
       The new state, of the same structure.
 

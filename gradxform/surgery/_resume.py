@@ -85,6 +85,11 @@ def resume_at(
       clocks: "all", or "schedules": only those that a schedule reads. The debiasing of fresh moments (Adam's `count`) must begin
         at 0: where the moments are lost, choose "schedules". A clock that serves both is set.
 
+    >>> tx = gx.adam(gx.cosine_decay_schedule(1e-3, 1000))
+    >>> state = gx.resume_at(tx, tx.init(params), 500)
+    >>> int(state[0].count)
+    500
+
     Returns:
       The state, of the same structure, shapes and dtypes.
 

@@ -257,6 +257,9 @@ def transfer_state(
         the oldest leaves, and those of the younger ones count for too little until they are as good as old. Adam's first updates of
         a leaf are then several times too large.
 
+    >>> old, new = gx.adam(1e-3), gx.chain(gx.clip(1.0), gx.adamw(1e-3))
+    >>> state, *report = gx.transfer_state(old, old.init(params), new, params)
+
     Returns:
       Transfer(state, carried, fresh, dropped, clocks, mixed), all but the first by names such as `adam.mu`; `print` it: it shows the age of
       every clock. Carried arrays are those of the old state: donate one of the two states only.

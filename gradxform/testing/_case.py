@@ -237,6 +237,10 @@ def case_for(
       kind: "optimizer" or "transform"; None: as it is registered.
       scope: "elementwise", "per_leaf" or "per_tree"; None: as it is declared.
       constant: names of state fields that may stay as they began.
+
+    >>> case = gx.testing.case_for("adamw")
+    >>> case.name
+    'adamw'
     """
     shapes = SHAPES if params is None else {f"p{i}": np.shape(x) for i, x in enumerate(jax.tree.leaves(params))}
     finish = functools.partial(Case, reference=reference, kind=kind, promised=scope, constant=constant)

@@ -67,6 +67,8 @@ def examine(subject: Subject, *, laws: Sequence[int] | None = None, **facts: Unp
       subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
       laws: numbers of the laws to examine; None: all.
       facts: what else is known of the subject: `reference`, `params`, `kind`, `scope`, `constant`.
+
+    >>> report = gx.testing.examine(gx.sgd(0.1), laws=[2])
     """
     case, asked = case_for(subject, **facts), [law for law in LAWS if laws is None or law.number in laws]
     problem = _at_the_first_call(case)
@@ -138,6 +140,10 @@ def check(subject: Subject, *, laws: Sequence[int] | None = None, **facts: Unpac
         registered, or an optimizer if it has a learning rate.
       scope: how far information flows in a pair of functions that is written by hand: `"elementwise"`, `"per_leaf"` or `"per_tree"`.
       constant: names of fields of the state that no update changes.
+
+    >>> report = gx.testing.check("sgd", laws=[2])
+    The laws for sgd
+      holds    2. the state is a fixed point of update
 
     Raises   LawBroken: a law does not hold (its text is the report).
     """

@@ -21,6 +21,10 @@ def unitwise_norm(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
       x: an array; without `axis` one of at most 5 axes.
       axis: the axes to sum over instead.
 
+    >>> gx.unitwise_norm(jnp.array([[3.0, 0.0], [4.0, 1.0]]))
+    Array([[5., 1.],
+           [5., 1.]], dtype=float32)
+
     Source   Brock et al. 2021, arXiv:2102.06171, section 4.1.
     Differs  no.
     Raises   StructureError: more than 5 axes, and no `axis`.
@@ -46,6 +50,9 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: float = 
       max_norm: the largest norm that its unit may have, in the same shape.
       grad: the gradient.
       div_eps: the smallest norm to divide by.
+
+    >>> gx.unitwise_clip(jnp.array([3.0, 0.5]), jnp.array([1.0, 1.0]), jnp.array([6.0, 0.5]))
+    Array([2. , 0.5], dtype=float32)
 
     Source   Brock et al. 2021, arXiv:2102.06171, equation 3.
     Differs  no.
@@ -74,6 +81,8 @@ def adaptive_grad_clip(
       clipping: the largest norm of a unit's update, as a part of the norm of its parameters.
       eps: the least norm that a unit of the parameters counts with.
       axis: the axes that a unit goes over; None: all but the outputs'.
+
+    >>> tx = gx.chain(gx.adaptive_grad_clip(0.01), gx.sgd(0.1, momentum=0.9))
 
     State    EmptyState(). Memory: none.
     Units    those of g; clipping has those of g / p.

@@ -44,6 +44,8 @@ def apply_every(g, s, p, c, k: Count = 1):
     Args:
       k: the number of updates that are summed.
 
+    >>> tx = gx.chain(gx.adam(1e-3), gx.apply_every(4))
+
     State    ApplyEvery(count, grad_acc), count < k; grad_acc: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.

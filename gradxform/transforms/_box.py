@@ -32,6 +32,8 @@ def keep_params_in_box(low: Extended[Hyper] | None = None, high: Extended[Hyper]
       low: the least value of a parameter; None: no bound.
       high: the largest value of a parameter; None: no bound.
 
+    >>> tx = gx.chain(gx.adam(1e-3), gx.keep_params_in_box(low=0.0, high=1.0))
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of p, like g.
     Shapes   any, scalars included; real and imaginary parts are bounded alike.

@@ -15,6 +15,8 @@ def centralize(g, s, p, c):
 
         u = g - mean(g)                         over all axes but the first; leaves with fewer than two axes pass
 
+    >>> tx = gx.chain(gx.centralize(), gx.sgd(0.1))
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any; the first axis counts what is kept apart, as output features do in weights of shape (outputs, inputs).

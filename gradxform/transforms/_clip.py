@@ -22,6 +22,9 @@ def clip(g, s, p, c, max_delta: Bound):
     Args:
       max_delta: the largest size of an element.
 
+    >>> gx.clip(0.5).update(jnp.array([3.0, -0.2]), gx.EmptyState())[0]
+    Array([ 0.5, -0.2], dtype=float32)
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any.
@@ -41,6 +44,9 @@ def clip_by_norm(g, s, p, c, max_norm: Bound):
 
     Args:
       max_norm: the largest norm of each leaf.
+
+    >>> gx.clip_by_norm(1.0).update(jnp.array([3.0, 4.0]), gx.EmptyState())[0]
+    Array([0.6, 0.8], dtype=float32)
 
     State    EmptyState(). Memory: none.
     Units    those of g.
@@ -63,6 +69,9 @@ def clip_by_block_rms(g, s, p, c, threshold: Bound):
     Args:
       threshold: the largest root mean square of a leaf.
 
+    >>> gx.clip_by_block_rms(1.0).update(jnp.array([3.0, -3.0]), gx.EmptyState())[0]
+    Array([ 1., -1.], dtype=float32)
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included; the mean is over the whole leaf.
@@ -83,6 +92,9 @@ def clip_by_global_norm(g, s, p, c, max_norm: Bound):
 
     Args:
       max_norm: the largest norm of all leaves together.
+
+    >>> gx.clip_by_global_norm(1.0).update(jnp.array([3.0, 4.0]), gx.EmptyState())[0]
+    Array([0.6, 0.8], dtype=float32)
 
     State    EmptyState(). Memory: none.
     Units    those of g.

@@ -33,6 +33,8 @@ def add_decayed_weights(weight_decay: Real[Hyper] = 0.0, mask: MaskOrFn = None):
       weight_decay: the part of the parameters that is added; a number, an array or a schedule.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
 
+    >>> tx = gx.chain(gx.scale_by_adam(), gx.add_decayed_weights(0.1, mask=gx.by_ndim(2)), gx.scale_by_learning_rate(1e-3))
+
     State    EmptyState(); with a schedule WeightDecaySchedule(count); with a mask MaskedState of that. Memory: none.
     Units    weight_decay has those of g / p.
     Shapes   any, scalars and complex included.

@@ -64,6 +64,12 @@ def hutchinson_estimator_diag_hessian(g, s, p, c, random_seed: Array | int | Non
     Args:
       random_seed: a whole number, or a random key; None: 0.
 
+    >>> tx = gx.contrib.hutchinson_estimator_diag_hessian()
+    >>> diagonal, state = tx.update(grads, tx.init(params), params, obj_fn=lambda p: 3 * jnp.sum(p["w"] ** 2))
+    >>> diagonal["w"]
+    Array([[6., 6.],
+           [6., 6.]], dtype=float32)
+
     State    key, split once per update, and then once per leaf. Memory: none; about two more gradients while it runs.
     Units    those of obj_fn / p^2.
     Shapes   any, scalars and complex included: there the mean of the two second derivatives, along the real and the imaginary axis.

@@ -29,6 +29,8 @@ def scale_by_infinity_norm(g, s, p, c, decay: Unit = 0.999, eps: NonNegative = 1
       decay: how much of the largest gradient stays at each update.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> tx = gx.chain(gx.scale_by_infinity_norm(), gx.scale_by_learning_rate(1e-3))
+
     State    nu: like p but real, float32 or wider. Memory: 1 x params.
     Units    u is dimensionless, at most 1 in size.
     Shapes   any, scalars and complex included.

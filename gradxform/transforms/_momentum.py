@@ -51,6 +51,8 @@ def trace(
       accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
       dampening: the part of each gradient but the first that is left out of the momentum; None: nothing.
 
+    >>> tx = gx.chain(gx.trace(0.9, nesterov=True), gx.scale_by_learning_rate(0.1))
+
     State    trace: like p, float32 or wider unless accumulator_dtype says otherwise; with dampening or a schedule in a CountedState,
              which knows the first update. Memory: 1 x params.
     Units    those of g; a constant g grows to (1 - dampening) g / (1 - decay).
@@ -81,6 +83,8 @@ def nesterov(g, s, p, c, decay: Momentum, accumulator_dtype: DType | None = None
       decay: how much of the decaying sum stays at each update.
       accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.chain(gx.nesterov(0.9), gx.scale_by_learning_rate(0.1))
+
     State    trace: like p, float32 or wider. Memory: 1 x params.
     Units    those of g.
     Shapes   any, scalars and complex included.
@@ -106,6 +110,8 @@ def ema(g, s, p, c, decay: EmaDecay, debias: bool = True, accumulator_dtype: DTy
       decay: how much of the average stays at each update.
       debias: divide the average by 1 - decay^t, since it begins at 0.
       accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+
+    >>> tx = gx.chain(gx.ema(0.9), gx.scale_by_learning_rate(0.1))
 
     State    count; ema: like p, float32 or wider unless accumulator_dtype says otherwise. Memory: 1 x params.
     Units    those of g.

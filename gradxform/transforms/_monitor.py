@@ -69,6 +69,11 @@ def snapshot(g, s, p, c, measure_name: str, measure: Callable[[Updates], Tree]):
       measure_name: the name of the measurement in the state.
       measure: a function of the updates that returns an array or a tree of arrays.
 
+    >>> tx = gx.chain(gx.snapshot("norm", gx.global_norm), gx.adam(1e-3))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+    >>> round(float(gx.tree.get(state, "norm")), 4)
+    2.4495
+
     State    SnapshotState(measurement). Memory: that of the measurement.
     Units    those of g.
     Shapes   any. The measurement has the shapes and dtypes that it would have of the parameters.
@@ -126,6 +131,11 @@ def monitor(g, s, p, c, measures: Mapping[str, Measure]):
     Args:
       measures: a dictionary from names to functions of the updates, or to transformations.
 
+    >>> tx = gx.chain(gx.monitor({"norm": gx.global_norm}), gx.adam(1e-3))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+    >>> round(float(gx.tree.get(state, "norm")), 4)
+    2.4495
+
     State    MonitorState(measurements, measure_states), laid out from `init` on as after the first update, so that it can be carried
              through a scan. Memory: that of the measurements.
     Units    those of g.
@@ -173,6 +183,8 @@ def measure_with_ema(
       decay: how much of the average stays at each update.
       debias: divide the average by 1 - decay^t, since it begins at 0.
       accumulator_dtype: the dtype of the average; None: the measurement's, float32 or wider.
+
+    >>> tx = gx.chain(gx.monitor({"norm": gx.measure_with_ema(gx.global_norm, 0.9)}), gx.adam(1e-3))
 
     State    (EmptyState(), EmaState(count, ema)).
     Units    those of the measurement.

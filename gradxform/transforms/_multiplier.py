@@ -19,6 +19,8 @@ def scale_by_multiplier(g, s, p, c, multipliers: LeafNumbers):
     Args:
       multipliers: a number for each leaf: patterns such as `{"embed/*": 0.1}`, a tree, a function of (path, leaf), one number.
 
+    >>> tx = gx.chain(gx.adam(1e-3), gx.scale_by_multiplier({"b": 0.1}))
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, scalars and complex included.

@@ -42,6 +42,8 @@ def add_noise(eta: NonNegative[Hyper], gamma: Real[Hyper], key: Array | int | No
       key: a random key, or a whole number as a seed; None: 0, with a warning.
       seed: the older name of key.
 
+    >>> tx = gx.chain(gx.add_noise(eta=0.01, gamma=0.55, key=0), gx.sgd(0.1))
+
     State    count; rng_key, split once per update, and then once per leaf. Memory: none.
     Units    eta has those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.

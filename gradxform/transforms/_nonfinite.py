@@ -24,6 +24,8 @@ def zero_nans(g, s, p, c):
 
         u = 0 where g is NaN, g elsewhere
 
+    >>> tx = gx.chain(gx.zero_nans(), gx.adam(1e-3))
+
     State    found_nan: one flag per leaf. Memory: none.
     Units    those of g.
     Shapes   any, scalars and complex included.

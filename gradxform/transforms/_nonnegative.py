@@ -16,6 +16,8 @@ def keep_params_nonnegative():
 
     The last stage of a chain: it sees the step. Parameters that are negative become 0.
 
+    >>> tx = gx.chain(gx.adam(1e-3), gx.keep_params_nonnegative())
+
     State    EmptyState(). Memory: none.
     Units    those of p, like g.
     Shapes   any, scalars included; real and imaginary parts are bounded alike.

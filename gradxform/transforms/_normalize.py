@@ -22,6 +22,10 @@ def normalize_by_update_norm(g, s, p, c, scale_factor: Real = 1.0, eps: NonNegat
       scale_factor: the norm of the result; a number or a schedule.
       eps: added to the divisor, in its units, so that it is never 0.
 
+    >>> u, state = gx.normalize_by_update_norm().update(jnp.array([3.0, 4.0]), gx.EmptyState())
+    >>> jnp.round(u, 3)
+    Array([0.6, 0.8], dtype=float32)
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of scale_factor: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -41,6 +45,8 @@ def normalize(g, s, p, c):
     """Give the whole tree of updates the norm 1.
 
         u = g / ||g||                           over all leaves; 0 where g is
+
+    >>> tx = gx.chain(gx.contrib.normalize(), gx.sgd(0.1))
 
     State    EmptyState(). Memory: none.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged.

@@ -46,6 +46,10 @@ def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) ->
       grads: gradients of a batch, with one example per element of the first axis of every leaf.
       l2_norm_clip: the largest norm of an example.
 
+    >>> sums, clipped = gx.per_example_global_norm_clip([jnp.array([[3.0, 4.0], [0.3, 0.4]])], 1.0)
+    >>> int(clipped)
+    1
+
     Returns:
       The sum, without the first axis, and how many examples were clipped.
 
@@ -73,6 +77,8 @@ def per_example_layer_norm_clip(grads: Updates, global_l2_norm_clip: float | Arr
       grads: gradients of a batch, with one example per element of the first axis of every leaf.
       global_l2_norm_clip: the largest norm of an example over all leaves.
       uniform: whether all leaves have the same share in it.
+
+    >>> sums, clipped = gx.per_example_layer_norm_clip([jnp.array([[3.0, 4.0], [0.3, 0.4]])], 1.0)
 
     Returns:
       The sum, without the first axis, and for each leaf how many examples were clipped.

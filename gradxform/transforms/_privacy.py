@@ -65,6 +65,10 @@ def differentially_private_aggregate(
       key: a random key or a seed. Keep it secret: who knows it can take the noise away. Without one it is 0, and a warning says so.
       seed: the deprecated name of `key`.
 
+    >>> dp = gx.contrib.differentially_private_aggregate(1.0, 1.1, key=0)
+    >>> examples = jax.tree.map(lambda g: jnp.stack([g, -g]), grads)
+    >>> mean, state = dp.update(examples, dp.init(params))
+
     State    rng_key, split once per update, and then once per leaf. Memory: none; the updates themselves are B x params.
     Units    those of g.
     Shapes   any after the first axis, complex included.

@@ -22,6 +22,9 @@ def l1_penalty(p: Array) -> Array:
 
     Args:
       p: an array.
+
+    >>> gx.l1_penalty(jnp.array([3.0, -4.0]))
+    Array(7., dtype=float32)
     """
     return jnp.sum(jnp.abs(p))
 
@@ -31,6 +34,9 @@ def l2_penalty(p: Array) -> Array:
 
     Args:
       p: an array.
+
+    >>> gx.l2_penalty(jnp.array([3.0, -4.0]))
+    Array(12.5, dtype=float32)
     """
     return jnp.sum(abs_sq(p)) / 2
 
@@ -92,6 +98,8 @@ def add_regularizer(penalty: Callable[[Any], Any], weight: Real[Hyper], *, whole
       penalty: a function of one leaf, or with whole_tree of the parameters, that returns one real number.
       weight: the factor of the penalty's gradient; a number or a schedule.
       whole_tree: whether the penalty is a function of the whole tree.
+
+    >>> tx = gx.chain(gx.add_regularizer(gx.l1_penalty, 1e-4), gx.sgd(0.1))
 
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    weight has those of the loss over the penalty.

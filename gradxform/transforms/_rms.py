@@ -65,6 +65,8 @@ def scale_by_rms(
       eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
       bias_correction: divide the averages by 1 - b^t, since they begin at 0.
 
+    >>> tx = gx.chain(gx.scale_by_rms(decay=0.99), gx.scale_by_learning_rate(1e-3))
+
     State    nu: like p but real, float32 or wider; with bias_correction or a schedule also count. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
@@ -100,6 +102,8 @@ def scale_by_stddev(
       initial_scale: the first mean of squares.
       eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
       bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+
+    >>> tx = gx.chain(gx.scale_by_stddev(), gx.scale_by_learning_rate(1e-3))
 
     State    mu: like p; nu: like p but real; float32 or wider; with bias_correction or a schedule also count. Memory: 2 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).

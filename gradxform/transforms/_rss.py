@@ -40,6 +40,8 @@ def scale_by_rss(
       eps: added to the divisor, or inside its root, as eps_in_sqrt says.
       eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
 
+    >>> tx = gx.chain(gx.scale_by_rss(), gx.scale_by_learning_rate(1e-2))
+
     State    sum_of_squares: like p but real, float32 or wider. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, scalars and complex included.

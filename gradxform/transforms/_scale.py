@@ -14,6 +14,8 @@ def identity(g, s, p, c):
 
         u = g
 
+    >>> tx = gx.adam(1e-3) if params else gx.identity()
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any.
@@ -32,6 +34,9 @@ def scale(g, s, p, c, step_size: Real):
 
     Args:
       step_size: the factor; a number, an array or a schedule.
+
+    >>> gx.scale(-0.5).update(jnp.array([2.0]), gx.EmptyState())[0]
+    Array([-1.], dtype=float32)
 
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of g, times step_size.
@@ -56,6 +61,9 @@ def scale_by_learning_rate(g, s, p, c, learning_rate: Real | None = None, *, fli
       learning_rate: the size of a step, a number, an array or a schedule; None: the updates pass as they are.
       flip_sign: whether the step goes against the update, so that gradients are descended.
 
+    >>> gx.scale_by_learning_rate(0.1).update(jnp.array([2.0]), gx.EmptyState())[0]
+    Array([-0.2], dtype=float32)
+
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of g, times learning_rate.
     Shapes   any.
@@ -77,6 +85,8 @@ def scale_by_schedule(step_size_fn: Hyper) -> GradientTransformationExtraArgs:
 
     Args:
       step_size_fn: the factor as a function of the number of completed updates.
+
+    >>> tx = gx.chain(gx.scale_by_adam(), gx.scale_by_schedule(lambda k: -1e-3 / (k + 1)))
 
     State    ScaleByScheduleState(count). Memory: none.
     Units    those of g, times the schedule's.

@@ -15,6 +15,9 @@ def scale_by_sign(g, s, p, c):
 
         u = sign(g)                             complex: g / |g|
 
+    >>> gx.scale_by_sign().update(jnp.array([2.0, 0.0, -3.0]), gx.EmptyState())[0]
+    Array([ 1.,  0., -1.], dtype=float32)
+
     State    EmptyState(). Memory: none.
     Units    u is dimensionless.
     Shapes   any, scalars and complex included.

@@ -31,6 +31,8 @@ def scale_by_trust_ratio(
       lower_bound: the least norm of a parameter that counts; None: no bound.
       upper_bound: the largest norm of a parameter that counts; None: no bound.
 
+    >>> tx = gx.chain(gx.scale_by_adam(), gx.scale_by_trust_ratio(), gx.scale_by_learning_rate(1e-3))
+
     State    EmptyState(). Memory: none.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps, min_norm -> 0).
     Shapes   any, complex included; the norm is over the whole leaf.
@@ -54,6 +56,8 @@ def scale_by_param_block_rms(g, s, p, c, min_scale: NonNegative = 1e-3):
     Args:
       min_scale: the least factor.
 
+    >>> tx = gx.chain(gx.scale_by_adam(), gx.scale_by_param_block_rms(), gx.scale_by_learning_rate(1e-2))
+
     State    EmptyState(). Memory: none.
     Units    those of p times g.
     Shapes   any, complex included; the mean is over the whole leaf.
@@ -73,6 +77,8 @@ def scale_by_param_block_norm(g, s, p, c, min_scale: NonNegative = 1e-3):
 
     Args:
       min_scale: the least factor.
+
+    >>> tx = gx.chain(gx.scale_by_adam(), gx.scale_by_param_block_norm(), gx.scale_by_learning_rate(1e-2))
 
     State    EmptyState(). Memory: none.
     Units    those of p times g.

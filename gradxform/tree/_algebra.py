@@ -20,6 +20,9 @@ def add(tree_x: Tree, tree_y: Tree, *other_trees: Tree) -> Tree:
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
       other_trees: more of them.
+
+    >>> gx.tree.add({"a": 1.0}, {"a": 2.0}, {"a": 3.0})
+    {'a': 6.0}
     """
 
     def at(x: Tree, *ys: Tree) -> Tree:
@@ -46,6 +49,9 @@ def sub(tree_x: Tree, tree_y: Tree) -> Tree:
     Args:
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
+
+    >>> gx.tree.sub({"a": 3.0}, {"a": 1.0})
+    {'a': 2.0}
     """
     return _of_two(operator.sub, tree_x, tree_y)
 
@@ -57,6 +63,9 @@ def mul(tree_x: Tree, tree_y: Tree) -> Tree:
     Args:
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
+
+    >>> gx.tree.mul({"a": 2.0}, {"a": 3.0})
+    {'a': 6.0}
     """
     return _of_two(operator.mul, tree_x, tree_y)
 
@@ -68,6 +77,9 @@ def div(tree_x: Tree, tree_y: Tree) -> Tree:
     Args:
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
+
+    >>> gx.tree.div({"a": 1.0}, {"a": 2.0})
+    {'a': 0.5}
     """
     return _of_two(operator.truediv, tree_x, tree_y)
 
@@ -79,6 +91,9 @@ def scale(scalar: ArrayLike, tree: Tree) -> Tree:
     Args:
       scalar: a number.
       tree: a tree of arrays.
+
+    >>> gx.tree.scale(0.5, {"a": 4.0})
+    {'a': 2.0}
     """
     return once(lambda a, x: a * x, scalar, tree)
 
@@ -91,6 +106,9 @@ def add_scale(tree_x: Tree, scalar: ArrayLike, tree_y: Tree) -> Tree:
       tree_x: a tree of arrays.
       scalar: a number.
       tree_y: a tree like the first.
+
+    >>> gx.tree.add_scale(jnp.array([1.0]), 0.5, jnp.array([4.0]))
+    Array([3.], dtype=float32)
     """
     return once(lambda x, a, y: x + a * y, tree_x, scalar, tree_y)
 
@@ -101,6 +119,9 @@ def conj(tree: Tree) -> Tree:
 
     Args:
       tree: a tree of arrays.
+
+    >>> gx.tree.conj(jnp.array([1.0 + 2.0j]))
+    Array([1.-2.j], dtype=complex64)
     """
     return jnp.conj(tree)
 
@@ -111,6 +132,9 @@ def real(tree: Tree) -> Tree:
 
     Args:
       tree: a tree of arrays.
+
+    >>> gx.tree.real(jnp.array([1.0 + 2.0j]))
+    Array([1.], dtype=float32)
     """
     return jnp.real(tree)
 
@@ -123,6 +147,9 @@ def clip(tree: Tree, min_value: ArrayLike | None = None, max_value: ArrayLike | 
       tree: a tree of arrays.
       min_value: the lower bound; None: none.
       max_value: the upper bound; None: none.
+
+    >>> gx.tree.clip(jnp.array([-2.0, 0.5, 2.0]), -1.0, 1.0)
+    Array([-1. ,  0.5,  1. ], dtype=float32)
     """
     dtype = result_dtype(*(x for x in (tree, min_value, max_value) if x is not None))
     bound = lambda x: x if x is None else jnp.asarray(x, dtype)
@@ -137,6 +164,9 @@ def where(condition: ArrayLike, tree_x: Tree, tree_y: Tree) -> Tree:
       condition: a flag, or an array of flags for all leaves.
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
+
+    >>> gx.tree.where(True, jnp.array([1.0]), jnp.array([2.0]))
+    Array([1.], dtype=float32)
     """
     return jnp.where(condition, *alike(tree_x, tree_y))
 
@@ -149,6 +179,9 @@ def full_like(tree: Tree, fill_value: ArrayLike, dtype: DType | None = None) -> 
       tree: a tree of arrays.
       fill_value: the value of all elements.
       dtype: the dtype of all leaves; None: each its own.
+
+    >>> gx.tree.full_like(jnp.zeros(2), 7.0)
+    Array([7., 7.], dtype=float32)
     """
     return jnp.full_like(tree, fill_value, dtype=dtype)
 
@@ -160,6 +193,9 @@ def zeros_like(tree: Tree, dtype: DType | None = None) -> Tree:
     Args:
       tree: a tree of arrays.
       dtype: the dtype of all leaves; None: each its own.
+
+    >>> gx.tree.zeros_like(jnp.ones(2))
+    Array([0., 0.], dtype=float32)
     """
     return jnp.zeros_like(tree, dtype=dtype)
 
@@ -171,6 +207,9 @@ def ones_like(tree: Tree, dtype: DType | None = None) -> Tree:
     Args:
       tree: a tree of arrays.
       dtype: the dtype of all leaves; None: each its own.
+
+    >>> gx.tree.ones_like(jnp.zeros(2))
+    Array([1., 1.], dtype=float32)
     """
     return jnp.ones_like(tree, dtype=dtype)
 
@@ -182,5 +221,9 @@ def batch_shape(tree: Tree, shape: Shape = ()) -> Tree:
     Args:
       tree: a tree of arrays.
       shape: the lengths of the new leading axes.
+
+    >>> gx.tree.batch_shape(jnp.array([1.0, 2.0]), (2,))
+    Array([[1., 2.],
+           [1., 2.]], dtype=float32)
     """
     return jnp.broadcast_to(tree, (*shape, *jnp.shape(tree)))

@@ -23,6 +23,9 @@ def cast(tree: Tree, dtype: DType | None) -> Tree:
     Args:
       tree: a tree of arrays.
       dtype: the new dtype; None: as it is.
+
+    >>> gx.tree.cast({"a": jnp.array(1.0)}, jnp.bfloat16)["a"].dtype
+    dtype(bfloat16)
     """
     return tree if dtype is None else round_to(jnp.asarray(tree), jnp.dtype(dtype))
 
@@ -34,6 +37,9 @@ def cast_like(tree: Tree, other_tree: Tree) -> Tree:
     Args:
       tree: a tree of arrays.
       other_tree: a tree like the first.
+
+    >>> gx.tree.cast_like({"a": jnp.array(1.0)}, {"a": jnp.array(1, jnp.float16)})["a"].dtype
+    dtype('float16')
     """
     return round_to(jnp.asarray(tree), other_tree.dtype) if hasattr(other_tree, "dtype") else tree
 
@@ -49,6 +55,9 @@ def dtype(tree: Tree, mixed_dtype_handler: MixedDtypes | None = None) -> np.dtyp
     Args:
       tree: a tree of arrays.
       mixed_dtype_handler: what to do with several dtypes: "promote", "highest", "lowest", or None to refuse them.
+
+    >>> gx.tree.dtype({"a": jnp.ones(2), "b": jnp.ones(2, jnp.bfloat16)}, "lowest")
+    dtype(bfloat16)
     """
     found = {jax.tree_util.keystr(path): jnp.result_type(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)}
     dtypes = list(dict.fromkeys(found.values()))

@@ -25,6 +25,9 @@ def is_gap(x: Tree) -> bool:
 
     Args:
       x: anything that may stand in a tree.
+
+    >>> gx.kernels.is_gap(None), gx.kernels.is_gap(gx.MaskedNode()), gx.kernels.is_gap(0.0)
+    (True, True, False)
     """
     if not isinstance(x, tuple):
         return x is None

@@ -24,6 +24,9 @@ def update_moment(updates: Updates, moments: Tree, decay: ArrayLike, order: floa
       moments: the running means, a tree.
       decay: how much of the average stays at each update.
       order: the power of the gradient.
+
+    >>> gx.update_moment(jnp.array([2.0]), jnp.array([0.0]), decay=0.5, order=2)
+    Array([2.], dtype=float32)
     """
     return _average(wide(updates) ** order, moments, decay)
 
@@ -37,6 +40,9 @@ def update_moment_per_elem_norm(updates: Updates, moments: Tree, decay: ArrayLik
       moments: the running means, a tree.
       decay: how much of the average stays at each update.
       order: the power of the gradient.
+
+    >>> gx.update_moment_per_elem_norm(jnp.array([2.0]), jnp.array([0.0]), decay=0.5, order=2)
+    Array([2.], dtype=float32)
     """
     g = wide(updates)
     if not jnp.iscomplexobj(g):
@@ -53,6 +59,9 @@ def update_infinity_moment(updates: Updates, moments: Tree, decay: ArrayLike, ep
       moments: the running means, a tree.
       decay: how much of the average stays at each update.
       eps: added to the size of the gradient.
+
+    >>> gx.update_infinity_moment(jnp.array([1.0]), jnp.array([4.0]), decay=0.5, eps=0.0)
+    Array([2.], dtype=float32)
     """
     size, old = once(operator.add, jnp.abs(wide(updates)), eps), once(operator.mul, wide(moments), _coefficient(decay))
     return _store(jnp.maximum(*alike(size, old)), moments)
@@ -66,6 +75,9 @@ def bias_correction(moment: Tree, decay: ArrayLike, count: ArrayLike) -> Tree:
       moment: a running mean.
       decay: how much of the average stays at each update.
       count: the number of updates in the average.
+
+    >>> round(float(gx.bias_correction(0.1, decay=0.9, count=1)), 4)
+    1.0
     """
     m = wide(moment)
     count = jnp.asarray(count).astype(promote(real_part(m.dtype), jnp.float32))

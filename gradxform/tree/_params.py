@@ -75,6 +75,11 @@ def map_params(
       rest: trees laid out like the parameters.
       transform_non_params: a function of the arrays that are not laid out like the parameters; None: they stay.
       is_leaf: what counts as a leaf, as in `jax.tree.map`.
+
+    >>> tx = gx.adam(1e-3)
+    >>> kinds = gx.tree_map_params(tx, lambda _: "like a parameter", tx.init(params), transform_non_params=lambda _: "other")
+    >>> kinds[0].count
+    'other'
     """
     places = _places(initable)
     met = set()

@@ -18,6 +18,8 @@ def split_key_like(rng_key: Array, target_tree: Tree) -> Tree:
     Args:
       rng_key: a random key.
       target_tree: a tree of arrays.
+
+    >>> keys = gx.tree.split_key_like(jax.random.key(0), params)
     """
     structure = jax.tree.structure(target_tree)
     return structure.unflatten(jax.random.split(rng_key, structure.num_leaves))
@@ -35,6 +37,8 @@ def random_like(
       target_tree: a tree of arrays.
       sampler: (key, shape, dtype) -> array.
       dtype: the dtype of all leaves; None: each its own.
+
+    >>> noise = gx.tree.random_like(jax.random.key(0), params)
     """
     takes_sharding = "out_sharding" in inspect.signature(sampler).parameters
 
@@ -51,6 +55,8 @@ def unwrap_random_key_data(input_tree: Tree) -> Tree:
 
     Args:
       input_tree: a tree with random keys in it.
+
+    >>> data = gx.tree.unwrap_random_key_data(gx.sgld(0.1).init(params))
     """
     is_key = isinstance(input_tree, jax.Array) and jnp.issubdtype(input_tree.dtype, jax.dtypes.prng_key)
     return jax.random.key_data(input_tree) if is_key else input_tree

@@ -27,6 +27,9 @@ def size(tree: Tree) -> int:
 
     Args:
       tree: a tree of arrays.
+
+    >>> gx.tree.size(params)
+    6
     """
     return _fold(operator.add, [math.prod(jnp.shape(x)) for x in jax.tree.leaves(tree)], 0)
 
@@ -37,6 +40,9 @@ def sum(tree: Tree, associative_reduction: bool = False) -> Array | int:
     Args:
       tree: a tree of arrays.
       associative_reduction: add the leaves pairwise.
+
+    >>> gx.tree.sum({"a": jnp.array([1.0, 2.0]), "b": jnp.array(3.0)})
+    Array(6., dtype=float32)
     """
     sums = [_sum(x) for x in jax.tree.leaves(tree)]
     if associative_reduction:
@@ -49,6 +55,9 @@ def max(tree: Tree) -> Array | float:
 
     Args:
       tree: a tree of arrays.
+
+    >>> gx.tree.max({"a": jnp.array([1.0, 5.0]), "b": jnp.array(2.0)})
+    Array(5., dtype=float32)
     """
     return _fold(jnp.maximum, [jnp.max(x) for x in _nonempty(tree)], -math.inf)
 
@@ -58,6 +67,9 @@ def min(tree: Tree) -> Array | float:
 
     Args:
       tree: a tree of arrays.
+
+    >>> gx.tree.min({"a": jnp.array([1.0, 5.0]), "b": jnp.array(2.0)})
+    Array(1., dtype=float32)
     """
     return _fold(jnp.minimum, [jnp.min(x) for x in _nonempty(tree)], math.inf)
 
@@ -68,6 +80,9 @@ def vdot(tree_x: Tree, tree_y: Tree) -> Array | int:
     Args:
       tree_x: a tree of arrays.
       tree_y: a tree like the first.
+
+    >>> gx.tree.vdot({"a": jnp.array([1.0, 2.0])}, {"a": jnp.array([3.0, 4.0])})
+    Array(11., dtype=float32)
     """
     return sum(_inner(tree_x, tree_y))
 
@@ -83,6 +98,9 @@ def norm(tree: Tree, ord: int | str | float | None = None, squared: bool = False
       tree: a tree of arrays.
       ord: 1, 2 or infinity; None: 2.
       squared: whether the square of the norm is returned.
+
+    >>> gx.tree.norm({"a": jnp.array(3.0), "b": jnp.array(4.0)})
+    Array(5., dtype=float32)
     """
     leaves = [wide(x if is_inexact(jnp.result_type(x)) else jnp.asarray(x, jnp.float32)) for x in _nonempty(tree)]
     if ord is None or ord == 2:
@@ -109,6 +127,9 @@ def allclose(a: Tree, b: Tree, rtol: ArrayLike = 1e-5, atol: ArrayLike = 1e-8, e
       rtol: the difference that is allowed, relative to b.
       atol: the difference that is allowed.
       equal_nan: whether NaN is close to NaN.
+
+    >>> bool(gx.tree.allclose({"a": jnp.array(1.0)}, {"a": jnp.array(1.0 + 1e-7)}))
+    True
     """
 
     def close(x: Tree, y: Tree) -> Array | bool:

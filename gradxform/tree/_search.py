@@ -45,6 +45,9 @@ def get_all_with_path(tree: Tree, key: Hashable, filtering: Filter | None = None
       tree: a state, or any tree of named tuples, dictionaries and dataclasses.
       key: the name of a field, or of a dictionary's entry.
       filtering: (path, value) -> whether it counts; None: all do.
+
+    >>> [value for path, value in gx.tree.get_all_with_path(gx.adam(1e-3).init(jnp.ones(2)), "count")]
+    [Array(0, dtype=int32)]
     """
     found = [(path, node) for path, node in _walk((), tree) if key in _names(path, node) and _passes(filtering, path, node)]
     return sorted(found, key=lambda pair: len(pair[0]))
@@ -58,6 +61,9 @@ def get(tree: Tree, key: Hashable, default: Tree = None, filtering: Filter | Non
       key: the name of a field, or of a dictionary's entry.
       default: what is returned if there is none.
       filtering: (path, value) -> whether it counts; None: all do.
+
+    >>> gx.tree.get(gx.adam(1e-3).init(jnp.ones(2)), "mu")
+    Array([0., 0.], dtype=float32)
     """
     found = get_all_with_path(tree, key, filtering)
     if len(found) > 1:
@@ -75,6 +81,10 @@ def set(tree: Tree, filtering: Filter | None = None, /, **kwargs: Tree) -> Tree:
       tree: a state, or any tree of named tuples, dictionaries and dataclasses.
       filtering: (path, value) -> whether it counts; None: all do.
       kwargs: new values by name.
+
+    >>> state = gx.tree.set(gx.adam(1e-3).init(jnp.ones(2)), count=jnp.array(7))
+    >>> int(state[0].count)
+    7
     """
     for name in kwargs:
         if not get_all_with_path(tree, name, filtering):

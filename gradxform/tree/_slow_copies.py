@@ -22,6 +22,9 @@ def incremental_update(new_tensors: Tree, old_tensors: Tree, step_size: Array | 
       old_tensors: a tree like new_tensors.
       step_size: the part of the way to the new tensors.
 
+    >>> gx.incremental_update(jnp.array([1.0]), jnp.array([0.0]), step_size=0.25)
+    Array([0.25], dtype=float32)
+
     Shapes   those of the old tensors; `None` and masked leaves stay.
     Source   Polyak & Juditsky 1992, doi:10.1137/0330046.
     Differs  computed in float32 or wider and rounded once to the dtype of the old tensor, so that the copy can be carried through a scan;
@@ -47,6 +50,9 @@ def periodic_update(new_tensors: Tree, old_tensors: Tree, steps: ArrayLike, upda
       old_tensors: a tree like new_tensors.
       steps: the number of the step.
       update_period: from how many to how many steps the new tensors are taken.
+
+    >>> gx.periodic_update(jnp.array([1.0]), jnp.array([0.0]), steps=10, update_period=5)
+    Array([1.], dtype=float32)
 
     Shapes   any; `None` and masked leaves stay.
     Source   Mnih et al. 2015, doi:10.1038/nature14236; Grill et al. 2020, arXiv:2006.07733.

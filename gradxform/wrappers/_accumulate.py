@@ -137,6 +137,8 @@ def accumulate(g, s, p, c, inner: GradientTransformation, every_k: Often, branch
         nearest whole number and is at least 1.
       branch_free: execute `inner` every time and select. Nothing of the discarded update, NaN or not, reaches the update or the state.
 
+    >>> tx = gx.accumulate(gx.adam(1e-3), 4)  # one update of the mean of four gradients
+
     State    AccumulateState(mini_step, gradient_step, inner_opt_state, acc_grads): Optax's `MultiStepsState` but for its skip_state, and
              that one will do. acc_grads: like p, float32 or wider. Memory: 1 x params, and that of inner.
     Units    those of inner.

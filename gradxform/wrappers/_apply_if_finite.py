@@ -42,6 +42,8 @@ def apply_if_finite(g, s, p, c, inner: GradientTransformation, max_consecutive_e
       inner: the transformation that updates where all is finite.
       max_consecutive_errors: the number of updates in a row that are refused before all are let through.
 
+    >>> tx = gx.apply_if_finite(gx.adam(1e-3), max_consecutive_errors=5)
+
     State    ApplyIfFiniteState(notfinite_count, last_finite, total_notfinite, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.

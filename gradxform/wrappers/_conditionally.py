@@ -78,6 +78,8 @@ def conditionally_transform(
       should_transform_fn: (number of updates before this one) -> whether to transform: a scalar flag, or a number that is 0 where not.
       forward_extra_args: whether the condition gets the extra arguments as well. `inner` always does.
 
+    >>> tx = gx.conditionally_transform(gx.clip(1.0), lambda step: step < 100)  # clip at first
+
     State    ConditionallyTransformState(inner_state, step). Memory: that of inner.
     Units    those of inner, or of g.
     Shapes   any.
@@ -104,6 +106,8 @@ def conditionally_mask(
       inner: the transformation; executed only where the condition holds.
       should_transform_fn: (number of updates before this one) -> whether to transform: a scalar flag, or a number that is 0 where not.
       forward_extra_args: whether the condition gets the extra arguments as well. `inner` always does.
+
+    >>> tx = gx.conditionally_mask(gx.adam(1e-3), lambda step: step >= 100)  # zeros at first
 
     State    ConditionallyMaskState(step, inner_state). Memory: that of inner.
     Units    those of inner.

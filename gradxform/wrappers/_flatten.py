@@ -80,6 +80,8 @@ def flatten(inner: GradientTransformation) -> GradientTransformationExtraArgs:
     Args:
       inner: the transformation of the one vector; it must treat every element alike.
 
+    >>> tx = gx.flatten(gx.adam(1e-3))
+
     State    that of inner, for one vector.
     Units    those of inner.
     Shapes   any. Leaves of different dtypes are promoted to their common one, and their updates come back in their own.

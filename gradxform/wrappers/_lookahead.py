@@ -72,6 +72,9 @@ def lookahead(
       slow_step_size: how far the slow parameters move towards the fast ones.
       reset_state: begin each time with a fresh state of fast_optimizer.
 
+    >>> tx = gx.lookahead(gx.sgd(0.1), sync_period=5, slow_step_size=0.5)
+    >>> state = tx.init(gx.LookaheadParams.init_synced(params))
+
     State    LookaheadState(fast_state, steps_since_sync). Memory: that of fast_optimizer; the slow parameters are the caller's.
     Units    u has those of the parameters.
     Shapes   any, scalars and complex included.

@@ -97,6 +97,8 @@ def mechanize(
       s_init: the first scale.
       num_betas: the number of memories: 0.9, 0.99, ...
 
+    >>> tx = gx.contrib.mechanize(gx.adamw(1.0))
+
     State    MechanicState(base_optimizer_state, count, r, m, v, s, x0). x0 is a copy of p, from the first update on that of p there.
              Memory: 1 x params, and that of base_optimizer.
     Units    those of base_optimizer.

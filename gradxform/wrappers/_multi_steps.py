@@ -140,6 +140,8 @@ def skip_not_finite(updates: Updates, gradient_step: ArrayLike, params: Params |
       gradient_step: the number of completed updates.
       params: the parameters, which are not looked at.
 
+    >>> tx = gx.MultiSteps(gx.adam(1e-3), 4, should_skip_update_fn=gx.skip_not_finite)
+
     Returns:
       whether to leave it out, and a dictionary of `should_skip` and the count `num_not_finite`.
 
@@ -165,6 +167,9 @@ def skip_large_updates(
       gradient_step: the number of completed updates.
       params: the parameters, which are not looked at.
       max_squared_norm: the square of the norm from which on a gradient is left out.
+
+    >>> skip = functools.partial(gx.skip_large_updates, max_squared_norm=100.0)
+    >>> tx = gx.MultiSteps(gx.adam(1e-3), 4, should_skip_update_fn=skip)
 
     Returns:
       whether to leave it out, as where the norm is NaN, and a dictionary of `should_skip` and `norm_squared`.

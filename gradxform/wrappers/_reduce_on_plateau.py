@@ -106,6 +106,9 @@ def reduce_on_plateau(
       accumulation_size: how many values make a mean: 1 for a test loss, more for the losses of batches.
       min_scale: the least scale.
 
+    >>> tx = gx.chain(gx.adam(1e-3), gx.contrib.reduce_on_plateau(factor=0.5, patience=10))
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=2.0)
+
     State    ReduceLROnPlateauState(scale, best_value, plateau_count, cooldown_count, count, avg_value). Memory: none.
     Units    those of g; value and atol have those of the loss.
     Shapes   any, scalars and complex included.

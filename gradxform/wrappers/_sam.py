@@ -112,6 +112,8 @@ def sam(
         `update(g, state, params, grad_fn=f)`, where f(params, i) is the gradient after the i-th step uphill.
       batch_axis_name: the axis over which to average those gradients (`jax.lax.pmean`).
 
+    >>> tx = gx.contrib.sam(gx.sgd(0.1), gx.chain(gx.contrib.normalize(), gx.sgd(0.05)), sync_period=2)
+
     State    SAMState(steps_since_sync, opt_state, adv_state, cache). cache is a copy of p, or None in opaque_mode. Memory: 1 x params
              (none in opaque_mode), and that of both.
     Units    those of optimizer.

@@ -91,6 +91,9 @@ def schedule_free_eval_params(state: OptState, params: Params) -> Params:
       state: the state of `schedule_free`.
       params: the parameters.
 
+    >>> tx = gx.contrib.schedule_free_sgd(0.1)
+    >>> averaged = gx.contrib.schedule_free_eval_params(tx.init(params), params)
+
     Source   Defazio et al. 2024, arXiv:2405.15682, equation 3.
     Differs  computed in float32 or wider, and rounded once to the dtype of the parameters.
     Raises   StructureError: not the state of `schedule_free`.
@@ -142,6 +145,9 @@ def schedule_free(
       weight_lr_power: how much more steps of a large rate weigh in the average.
       state_dtype: the dtype of z; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.contrib.schedule_free(gx.sgd(0.1), learning_rate=0.1)
+    >>> averaged = gx.eval_params(tx, tx.init(params), params)
+
     State    ScheduleFreeState(b1, weight_sum W, step_count, max_lr, base_optimizer_state, z). step_count is the number of the next
              update: 1 at first. z is a copy of p in its dtype, or in state_dtype. Memory: 1 x params, and that of base_optimizer.
     Units    those of base_optimizer; learning_rate only weighs.
@@ -191,6 +197,8 @@ def schedule_free_sgd(
       weight_lr_power: how much more steps of a large rate weigh in the average.
       state_dtype: the dtype of z; None: the parameter's, float32 or wider.
 
+    >>> tx = gx.contrib.schedule_free_sgd(0.1, warmup_steps=100)
+
     State    as `schedule_free`. Memory: 1 x params.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
@@ -237,6 +245,8 @@ def schedule_free_adamw(
       weight_decay: decoupled decay, taken at the parameters where gradients are.
       weight_lr_power: how much more steps of a large rate weigh in the average.
       state_dtype: the dtype of z; None: the parameter's, float32 or wider.
+
+    >>> tx = gx.contrib.schedule_free_adamw(2.5e-3, warmup_steps=100)
 
     State    as `schedule_free`, around (ScaleByRmsWithCountState(count, nu), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p, weight_decay those of 1 / p.

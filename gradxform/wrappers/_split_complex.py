@@ -77,6 +77,8 @@ def split_real_and_imaginary(g, s, p, c, inner: GradientTransformation):
     Args:
       inner: the transformation inside.
 
+    >>> tx = gx.contrib.split_real_and_imaginary(gx.adam(1e-3))
+
     State    SplitRealAndImaginaryState(inner_state), in which pairs `SplitRealAndImaginaryArrays(real, imaginary)` stand for complex
              leaves. Memory: that of inner.
     Units    those of inner.
