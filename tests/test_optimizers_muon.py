@@ -36,6 +36,41 @@ def test_muon_agrees_with_optax(options):
         np.testing.assert_allclose(x, y, rtol=0, atol=2e-5 * float(jnp.abs(y).max()))
 
 
+MAKE = {
+    "muon": lambda o, dims: o.muon(0.1, muon_weight_dimension_numbers={"w": o.MuonDimensionNumbers(*dims)}),
+    "galore": lambda o, dims: o.galore(0.1, rank=2, weight_dimension_numbers={"w": o.GaLoreDimensionNumbers(*dims)}),
+}
+
+
+@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize(
+    ("dims", "shape"),
+    [((0, 3), (3, 4)), ((2, 3), (3, 4)), ((-1, -4), (3, 4)), ((0, (1, 5)), (2, 3, 4)), ((-6, (4, -1)), (2, 3, 4))],
+)
+def test_axes_count_modulo_those_of_the_leaf(name, dims, shape):
+    params = {"w": jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)}
+    (ours,), (theirs,) = (run(MAKE[name](o, dims), [params], params)[0] for o in (gx, optax.contrib))
+    np.testing.assert_allclose(ours["w"], theirs["w"], rtol=0, atol=2e-5 * float(jnp.abs(theirs["w"]).max()))
+
+
+@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize(
+    ("dims", "shape", "message"),
+    [
+        ((0, 2), (3, 4), r"\(3, 4\).*names \[0\] twice"),
+        ((0, (1, 3)), (3, 4), r"names \[1\] twice"),
+        (((0, 1), (4, 2)), (2, 3, 4), r"names \[1\] twice"),
+        ((0, 1), (4,), r"two axes or more.*shape \(4,\)"),
+        ((0, 1), (), r"two axes or more.*shape \(\)"),
+    ],
+)
+def test_axes_that_make_no_matrix_are_refused(name, dims, shape, message):
+    params = {"w": jnp.ones(shape)}
+    tx = MAKE[name](gx, dims)
+    with pytest.raises(gx.StructureError, match=f"{name}.*{message}"):
+        tx.update(params, tx.init(params), params)
+
+
 def test_muon_names_its_presets():
     """Optax's docstring says `muon`, its table `standard`."""
     with pytest.raises(gx.HyperparameterError, match="standard, dion"):

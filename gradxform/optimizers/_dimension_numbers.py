@@ -42,13 +42,14 @@ class Axes(NamedTuple):
 
 
 def axes_of(owner: str, shape: Sequence[int], dims: Sequence[Sequence[int] | int]) -> Axes:
-    """The axes by dimension numbers, a pair (rows, columns) of an axis or several."""
-    rows, columns = (tuple(map(int, np.atleast_1d(axes))) for axes in dims)
-    if odd := [a for a in rows + columns if not -len(shape) <= a < len(shape)]:
-        raise StructureError(f"{owner}: {dims} has the axes {odd}, but the leaf has shape {tuple(shape)}.")
-    rows, columns = (tuple(a % len(shape) for a in axes) for axes in (rows, columns))
-    if shared := sorted(set(rows) & set(columns)):
-        raise StructureError(f"{owner}: reduction and output axes must differ, but {dims} has {shared} in both.")
+    """The axes by dimension numbers, a pair (rows, columns) of an axis or several, each modulo how many the leaf has."""
+    if len(shape) < 2:
+        raise StructureError(f"{owner}: expected two axes or more, but the leaf has shape {tuple(shape)}. Give it None.")
+    rows, columns = (tuple(int(a) % len(shape) for a in np.atleast_1d(axes)) for axes in dims)
+    if twice := sorted({a for a in rows + columns if (rows + columns).count(a) > 1}):
+        raise StructureError(
+            f"{owner}: reduction and output axes must differ, but at a leaf of shape {tuple(shape)} {dims} names {twice} twice."
+        )
     return Axes(tuple(a for a in range(len(shape)) if a not in rows + columns), rows, columns)
 
 

@@ -10,7 +10,6 @@ import jax
 import jax.core
 import jax.numpy as jnp
 
-from gradxform._errors import StructureError
 from gradxform._numerics import round_to, widen
 from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Params, Real, Shape, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
@@ -25,7 +24,10 @@ from gradxform.tree._params import is_stand_in
 
 
 class GaLoreDimensionNumbers(NamedTuple):
-    """Which axes of a weight are the inputs, and which the outputs, of the matrix to project. The others are a batch."""
+    """Which axes of a weight are the inputs, and which the outputs, of the matrix to project. The others are a batch.
+
+    An axis counts modulo the number of axes of the weight.
+    """
 
     reduction_axis: Sequence[int] | int = 0
     output_axis: Sequence[int] | int = 1
@@ -65,13 +67,9 @@ def _axes(tree: Tree, weight_dimension_numbers: Dimensions) -> list[Axes | None]
         dims = [(spec or GaLoreDimensionNumbers()) if fits(getattr(x, "ndim", 0)) else None for x in leaves]
     else:
         dims = spread(spec, GaLoreDimensionNumbers, tree)
-    return [None if d is None or not is_array(x) else _axes_of(x, d) for d, x in zip(dims, leaves, strict=True)]
-
-
-def _axes_of(x: Array, dims: GaLoreDimensionNumbers) -> Axes:
-    if len(x.shape) < 2:
-        raise StructureError(f"scale_by_galore: expected two axes or more, but the leaf has shape {x.shape}. Give it None.")
-    return axes_of("scale_by_galore", x.shape, dims)
+    return [
+        None if d is None or not is_array(x) else axes_of("scale_by_galore", x.shape, d) for d, x in zip(dims, leaves, strict=True)
+    ]
 
 
 def _projectors(params, rank, weight_dimension_numbers):

@@ -52,7 +52,10 @@ Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a weight are the inputs, and which the outputs, of the matrix to orthogonalize. The others are a batch."""
+    """Which axes of a weight are the inputs, and which the outputs, of the matrix to orthogonalize. The others are a batch.
+
+    An axis counts modulo the number of axes of the weight.
+    """
 
     reduction_axis: Sequence[int] | int = 0
     output_axis: Sequence[int] | int = 1
