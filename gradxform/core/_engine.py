@@ -61,28 +61,17 @@ def engine(name: str) -> Iterator[None]:
 class Context:
     """What a kernel knows beside its leaf.
 
-    `c.t` is the 1-based number of the update being computed; `c.debias`; `c.key`, this leaf's random key; `c.update_dtype`, that of the
-    incoming update, which the outgoing one is rounded to; and by name every shared field (its next value) and extra argument that the
-    decorator declared.
+    `c.t` is the 1-based number of the update being computed; `c.debias`; `c.key`, this leaf's random key; and by name every shared field
+    (its next value) and extra argument that the decorator declared.
     """
 
-    __slots__ = ("_named", "_owner", "dtype", "key", "t", "update_dtype")
+    __slots__ = ("_named", "_owner", "dtype", "key", "t")
     t: Array | None
     key: Array | None
     dtype: DType
-    update_dtype: DType
 
-    def __init__(
-        self,
-        owner: str,
-        t: Array | None,
-        named: Mapping[str, Any],
-        key: Array | None,
-        dtype: DType,
-        update_dtype: DType | None = None,
-    ):
+    def __init__(self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType):
         self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
-        self.update_dtype = dtype if update_dtype is None else update_dtype
 
     def debias(self, x: Array, b: Any, ahead: int = 0) -> Array:
         """x / (1 - b^t): the average behind an EMA that started at zero; that which has never left it, for b = 1, as it is.
@@ -259,7 +248,7 @@ class Program:
         if slot.kernel.scope == "elementwise" and (common.shared or common.named):
             common = common.at_rank(g.ndim, slot.kernel.needs)
         named = {n: wide_leaf(x, jnp.float32) if n in slot.layout.shared else x for n, x in common.named.items()}
-        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype, g.dtype)
+        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper

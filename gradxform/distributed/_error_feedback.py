@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
+import numpy as np
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, Updates
+from gradxform._types import Array, PerLeaf, Tree, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, per_leaf, wrapper
+from gradxform.core._holes import dtype_of, is_array, is_gap
 from gradxform.distributed import _wire
 from gradxform.distributed._compressors import Compressor, scaled_sign
 from gradxform.distributed._mean import as_given, as_real
@@ -71,16 +73,24 @@ def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = No
     return as_given(u, g), s
 
 
+def _dtypes(tree: Tree) -> Tree:
+    return jax.tree.map(lambda x: dtype_of(x) if is_array(x) else None, tree, is_leaf=is_gap)
+
+
 @per_leaf(ErrorFeedbackState)
-def _error_feedback(g, s, p, c, compressor: Compressor, axis_name: Hashable = None):
+def _error_feedback(
+    g, s, p, c, compressor: Compressor, axis_name: Hashable = None, rounded_to: Annotated[Tree, PerLeaf(np.dtype)] = _dtypes
+):
     """The part of `error_feedback` on one device; `error_feedback` is the whole."""
     total = g + s.residual
     own, u = (as_given(x, g) for x in _sent(compressor, total, axis_name))
-    rounded = narrow(u, c.update_dtype).astype(u.dtype)
+    rounded = narrow(u, rounded_to).astype(u.dtype)
     return rounded, s._replace(residual=total - own + (u - rounded))
 
 
-@wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: ("error_feedback", inner.update.args))
+@wrapper(PerDeviceState, scope="per_leaf", call=lambda inner, axis_name: (
+    "error_feedback", {"compressor": inner.update.args["compressor"], "axis_name": axis_name}
+))  # fmt: skip
 def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashable):
     """`error_feedback` with a residual for each device."""
     return per_device.kernel.function(g, s, p, c, inner, axis_name)
