@@ -6,6 +6,7 @@ all say in one attribute what they declare: `adam.declaration.parameters["b1"].r
 
 from __future__ import annotations
 
+import contextvars
 import dataclasses
 import difflib
 import functools
@@ -31,6 +32,8 @@ WORDS = {  # the words of PyTorch and Keras, and ours
 }  # fmt: skip
 advisers: list[Callable[[str, str], str]] = []
 """Functions of (a function's name, a wrong argument) that know where such an argument is taken; the registry is one."""
+caller: contextvars.ContextVar[str | None] = contextvars.ContextVar("caller", default=None)
+"""The declared function that the user has called and that has not returned yet, if any: of several within each other the outermost."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +92,11 @@ def declare(
             bound.arguments[name] = admit(owner, parameters[name], value)
         if check is not None:
             check(owner, bound.arguments)
-        return make(bound)
+        token = caller.set(caller.get() or owner)
+        try:
+            return make(bound)
+        finally:
+            caller.reset(token)
 
     if skip or returns:
         signature = inspect.signature(fn)

@@ -222,7 +222,7 @@ def test_what_acts_on_all_leaves_is_one_number():
 
 
 def test_initial_values_name_the_leaf_too():
-    with pytest.raises(gx.HyperparameterError, match=r"scale_by_rss: `initial_accumulator_value` .* the leaf 's'"):
+    with pytest.raises(gx.HyperparameterError, match=r"adagrad \(scale_by_rss\): `initial_accumulator_value` .* the leaf 's'"):
         gx.adagrad(0.1, initial_accumulator_value=RATES).init(UNEVEN)
 
 

@@ -262,7 +262,7 @@ class TestErrors:
     def test_wrong_state(self):
         with error(gx.StructureError, "scale_by_adam", "should be a ScaleByAdamState of count, mu, nu", "is TraceState"):
             gx.scale_by_adam().update(G, gx.trace(0.9).init(P))
-        with error(gx.StructureError, "chain", "tuple of 2 states"):
+        with error(gx.StructureError, "adam: the state should be a tuple of 2 states"):
             gx.adam(1e-3).update(G, gx.trace(0.9).init(P))
 
     def test_missing_params(self):

@@ -213,7 +213,7 @@ def test_a_gradient_that_is_not_finite_is_forgotten():
 
 def test_what_is_missing_is_named():
     x, tx = jnp.ones(2), gx.lbfgs()
-    with pytest.raises(gx.MissingArgumentError, match="scale_by_lbfgs: needs the parameters"):
+    with pytest.raises(gx.MissingArgumentError, match=r"scale_by_lbfgs\): needs the parameters"):
         tx.update(x, tx.init(x))
     with pytest.raises(gx.MissingArgumentError, match="scale_by_zoom_linesearch: needs the extra argument `value`"):
         tx.update(x, tx.init(x), x)

@@ -1,5 +1,7 @@
 """What a slip of the pen is answered with: who complains, what came, and what to write."""
 
+import copy
+import pickle
 from typing import Annotated, NamedTuple
 
 import jax
@@ -315,6 +317,76 @@ def test_a_group_of_other_parameters_is_not_reset():
         gx.reset_group(
             gx.partition({"x": ADAM, "y": SGD}, {"w": "x", "b": "y", "c": "x"}), TWO.init(PARAMS), {**PARAMS, "c": jnp.ones(2)}, "x"
         )
+
+
+LESS, TALL = {"w": PARAMS["w"]}, {**PARAMS, "w": jnp.ones((3, 2))}
+SEVEN = jnp.ones(7)
+OWNERS = {  # a transformation, what is wrong with its update, who says so
+    "sgd, gradients": (gx.sgd(0.1, 0.9), {"updates": TALL}, r"sgd \(trace, scale_by_learning_rate\): at 'w' the update"),
+    "sgd, state": (gx.sgd(0.1, 0.9), {"state": ADAM.init(PARAMS)}, r"sgd \(trace\): the state should be a TraceState"),
+    "sgd, no state": (SGD, {"state": None}, r"sgd: the state should be a tuple"),
+    "sgd, rate": (gx.sgd(SEVEN), {}, r"sgd \(scale_by_learning_rate\): `learning_rate` has shape \(7,\)"),
+    "sgd, schedule": (gx.sgd(lambda k: SEVEN), {}, r"sgd \(scale_by_learning_rate\): `learning_rate` has shape \(7,\)"),
+    "adamw": (gx.adamw(0.1), {"params": None}, r"adamw \(add_decayed_weights\): needs the parameters"),
+    "a stage alone": (gx.add_decayed_weights(0.1), {"params": None}, r"add_decayed_weights: needs the parameters"),
+    "in a chain": (
+        gx.chain(gx.clip(1.0), ADAM, gx.scale(2.0)),
+        {"updates": TALL},
+        r"clip, adam \(scale_by_adam, scale_by_learning_rate\), scale: at 'w'",
+    ),
+    "a chain": (gx.chain(gx.clip(1.0), ADAM), {"state": None}, r"chain: the state should be"),
+    "two": (
+        gx.chain(gx.lion(0.1), SGD),
+        {"updates": LESS},
+        r"lion \(.*\), sgd \(identity, scale_by_learning_rate\): .*They part at b",
+    ),
+    "partition": (gx.muon(0.1), {"state": None}, r"muon: the state should be a PartitionState"),
+    "in a partition": (gx.muon(0.1), {"params": None}, r"muon \(add_decayed_weights\): needs"),
+    "optimizers of optimizers": (
+        gx.contrib.schedule_free_adamw(0.1),
+        {"params": None},
+        r"schedule_free_adamw \(schedule_free\): needs",
+    ),
+    "and inside": (gx.contrib.schedule_free_adamw(0.1), {"updates": TALL}, r"schedule_free_adamw \(scale_by_rms, .*\): at 'w'"),
+    "a wrapper": (gx.accumulate(ADAM, 2), {"state": None}, r"accumulate: the state should be"),
+    "in a wrapper": (gx.apply_if_finite(ADAM, 2), {"updates": TALL}, r"adam \(scale_by_adam, scale_by_learning_rate\): at 'w'"),
+    "masked": (gx.masked(ADAM, gx.by_ndim(2)), {"updates": LESS}, r"masked: `params` should have the structure of the updates"),
+    "in a mask": (gx.masked(ADAM, HALF), {"updates": TALL}, r"adam \(scale_by_adam, scale_by_learning_rate\): at 'w'"),
+    "injected": (gx.inject_hyperparams(gx.adam)(0.1), {"updates": TALL}, r"adam \(scale_by_adam, scale_by_learning_rate\): at 'w'"),
+    "a view": (gx.lbfgs(), {"updates": TALL}, r"lbfgs \(scale_by_lbfgs\): at 'w'"),
+    "an extra argument": (gx.contrib.momo(0.1), {}, r"momo: needs the extra argument `value`"),
+    "another's": (gx.polyak_sgd(), {}, r"polyak_sgd \(scale_by_polyak\): needs the extra argument `value`"),
+    "a dialect": (torch.adam(0.1), {"updates": TALL}, r"torch\.adam \(scale_by_torch_adam, scale_by_learning_rate\): at 'w'"),
+}
+
+
+def rebuilt(tx):
+    """What set_hyperparams makes of it."""
+    return gx.set_hyperparams(tx, tx.init(PARAMS), b1=0.5)[0]
+
+
+@pytest.mark.parametrize("name", OWNERS)
+def test_a_stage_says_what_the_user_wrote(name):
+    tx, wrong, text = OWNERS[name]
+    given = {"updates": PARAMS, "state": tx.init(PARAMS), "params": PARAMS} | wrong
+    with pytest.raises(gx.GradxformError, match=f"^{text}"):
+        tx.update(**given)
+
+
+@pytest.mark.parametrize(
+    "again", [rebuilt, copy.deepcopy, lambda tx: pickle.loads(pickle.dumps(tx))], ids=["set", "copy", "pickle"]
+)
+@pytest.mark.parametrize("make", [gx.adamw, gx.muon, gx.inject_hyperparams(gx.adamw)], ids=["adamw", "muon", "injected"])
+def test_it_is_still_said_of_what_is_made_anew(again, make):
+    with pytest.raises(gx.StructureError, match=r"^(adamw|muon) \("):
+        again(make(0.1)).update(TALL, make(0.1).init(PARAMS), PARAMS)
+
+
+def test_who_made_a_stage_makes_no_difference_elsewhere():
+    plain = gx.chain(gx.identity(), gx.scale_by_learning_rate(0.1))
+    assert plain == SGD
+    assert hash(plain) == hash(SGD)
+    assert repr(plain) == repr(SGD)
 
 
 NO_STATE = {

@@ -187,7 +187,7 @@ def test_radam_keeps_its_digits():
 
 def test_novograd_says_that_it_needs_params():
     tx = gx.novograd(0.1)
-    with pytest.raises(gx.MissingArgumentError, match="scale_by_novograd: needs the parameters"):
+    with pytest.raises(gx.MissingArgumentError, match=r"novograd \(scale_by_novograd\): needs the parameters"):
         tx.update(jnp.ones(3), tx.init(jnp.ones(3)))
 
 
@@ -258,7 +258,7 @@ class TestPolyak:
 
     def test_says_what_is_missing(self):
         tx = gx.polyak_sgd()
-        with pytest.raises(gx.MissingArgumentError, match="scale_by_polyak: needs the extra argument `value`"):
+        with pytest.raises(gx.MissingArgumentError, match=r"scale_by_polyak\): needs the extra argument `value`"):
             tx.update(jnp.ones(2), tx.init(jnp.ones(2)))
         with pytest.raises(gx.HyperparameterError, match=r"`variant` must be one of 'sps', 'sps\+'"):
             gx.polyak_sgd(variant="max")

@@ -36,7 +36,7 @@ class Chain(Spec):
         return self.given
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Chain, (self.given, self.labels))
+        return (Chain, (self.given, self.labels), {"maker": self.maker})
 
     def name(self) -> str:
         return "chain" if self.labels is None else "named_chain"
@@ -66,7 +66,7 @@ class Chain(Spec):
                 f"a dictionary with keys {list(self.labels)}",
             )
         if not known or len(state) != len(self.members):
-            raise wrong_state(self.name(), wanted, state)
+            raise wrong_state(self.maker or self.name(), wanted, state)
         return list(state.values()) if isinstance(state, Mapping) else state
 
     def flat_states(self, state: OptState) -> list[OptState]:

@@ -169,7 +169,6 @@ class Program:
 
     def __init__(self, slots: tuple[Slot, ...]):
         self.slots = slots
-        self.name = ", ".join(s.kernel.name for s in slots)
         self.wants_params = any("params" in s.kernel.needs for s in slots)
         self.default = "stacked" if any(s.kernel.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]

@@ -60,7 +60,7 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     assert callable(first)
     if "params" in names_of(first):
         given["params"] = params if stage.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
-    one = functools.partial(as_number, stage.kernel.name)
+    one = functools.partial(as_number, stage.owner)
     as_seen = one if stage.kernel.scope != "elementwise" else lambda name, x: x
     with mixing(given):
         value, dtype = _with_arrays(stage, first, as_seen, **given), None
@@ -87,7 +87,7 @@ def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str]) -> Tr
 
     def at_leaf(name: str, x: Array) -> Array:
         if not fits(x.shape, zero.shape):
-            raise misfit(stage.kernel.name, name, x.shape, zero.shape, path())
+            raise misfit(stage.owner, name, x.shape, zero.shape, path())
         return at_rank(x, zero.ndim)
 
     return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, _with_arrays(stage, first, at_leaf, **given))

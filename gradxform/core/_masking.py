@@ -74,7 +74,7 @@ class Partition(Spec):
         self.transforms, self.param_labels = dict(transforms), param_labels
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (*self.arguments()[0], *self.arguments()[1].values()))
+        return (type(self), (*self.arguments()[0], *self.arguments()[1].values()), {"maker": self.maker})
 
     def name(self) -> str:
         return "partition"
@@ -99,7 +99,7 @@ class Partition(Spec):
         """The states of the groups, checked to be those of these labels."""
         inner = getattr(as_record(PartitionState, state), "inner_states", None)
         if not isinstance(inner, Mapping) or not set(self.transforms) <= set(inner):
-            raise wrong_state(self.name(), f"a PartitionState with the labels {list(self.transforms)}", state)
+            raise wrong_state(self.maker or self.name(), f"a PartitionState with the labels {list(self.transforms)}", state)
         return [inner[name] for name in self.transforms]
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
@@ -136,7 +136,7 @@ class Partition(Spec):
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
         new, u, state = {}, updates, as_record(PartitionState, state)
         for (name, tx, view), s in zip(self.views(updates), self.states(state), strict=True):
-            found, new[name] = Bound(tx, self.name(), view, extra).update(updates, s.inner_state, params)
+            found, new[name] = Bound(tx, self.maker or self.name(), view, extra).update(updates, s.inner_state, params)
             u = view.put(u, found)
         return u, self._renewed(state, new)
 

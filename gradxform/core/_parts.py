@@ -45,6 +45,7 @@ def joined(tx: Known, state: OptState, parts: Sequence[Part]) -> tuple[Known, Op
     if join is None:
         return tx, _with_states(state, [p.state for p in parts])
     spec, state = join(state, parts)
+    spec.maker = getattr(update, "maker", None)
     return (tx if spec is update else spec.public()), state
 
 

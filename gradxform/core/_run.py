@@ -31,6 +31,7 @@ from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
 from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
+from gradxform.core._transformation import owner_of
 from gradxform.core._trees import Trees, advance
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ Extras = Mapping[str, Any]
 
 def _leaf_numbers(stage: Stage, trees: Trees, name: str, default: float) -> list[Any]:
     """A number for each leaf, from an argument that labels leaves."""
-    owner, dtype, numbers = stage.kernel.name, jnp.result_type(float), []
+    owner, dtype, numbers = stage.owner, jnp.result_type(float), []
     labels = resolve(owner, stage.args[name], trees.updates, default)
     for path, leaf, x in zip(trees.paths, trees.leaves, labels, strict=True):
         if not is_array(leaf):
@@ -62,7 +63,7 @@ def _needed(stage: Stage, trees: Trees, params: Params, extra: Extras) -> tuple[
     for name, argument in kernel.needs.items():
         value = params if name == "params" else extra.get(name)
         if value is None and not argument.optional:
-            raise missing(stage.name(), name)
+            raise missing(stage.owner, name)
         if argument.per_leaf and value is not None:
             by_leaf[name] = trees.like(f"`{name}`", value)
         elif name != "params":
@@ -86,9 +87,9 @@ def hypers(stage: Stage, count: Array | None, of_all: Collection[str] = ()) -> d
             if is_number(value):
                 value = Fraction(float(value), 1.0 - float(value)) if fraction else float(value)
             else:
-                x = jnp.asarray(evaluate(value, count, stage.kernel.name, name))
+                x = jnp.asarray(evaluate(value, count, stage.owner, name))
                 if of_all and x.ndim and stage.kernel.scope != "elementwise":
-                    x = as_number(stage.kernel.name, name, x)
+                    x = as_number(stage.owner, name, x)
                 value = as_coefficient(x, fraction, jnp.result_type(float))
         args[name] = value
     return args
@@ -122,7 +123,7 @@ def _stored(stage: Stage, field: str, new: ArrayLike, old: Array) -> Array:
         return x
     if not fits(x.shape, old.shape):
         raise StructureError(
-            f"{stage.kernel.name}: the state's `{field}`, one for all leaves, must keep the shape {old.shape}, but it becomes {x.shape}."
+            f"{stage.owner}: the state's `{field}`, one for all leaves, must keep the shape {old.shape}, but it becomes {x.shape}."
         )
     return jnp.broadcast_to(at_rank(x, old.ndim), old.shape)
 
@@ -147,9 +148,9 @@ class Column:
             self.next[layout.key], sample = jax.random.split(getattr(record, layout.key))
             n = len(trees.present)
             self.columns.append(list(jax.random.split(sample, max(n, 1)))[:n])
-        values = [jnp.asarray(evaluate(stage.args[p.name], k, stage.kernel.name, p.name)) for p in stage.slot.traced]
+        values = [jnp.asarray(evaluate(stage.args[p.name], k, stage.owner, p.name)) for p in stage.slot.traced]
         if any(x.ndim for x in values):
-            check_fit(trees, stage.kernel.name, {p.name: x for p, x in zip(stage.slot.traced, values, strict=True)})
+            check_fit(trees, stage.owner, {p.name: x for p, x in zip(stage.slot.traced, values, strict=True)})
         self.common = Common(values, t, {f: getattr(record, f) for f in layout.shared}, shared)
         self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.kernel.leaf_args else None
 
@@ -209,9 +210,9 @@ def run_leaves(
     program: Program, stages: Sequence[Stage], updates: Updates, states: Sequence[OptState], params: Params, extra: Extras
 ) -> tuple[Updates, list[OptState]]:
     """Execute a run of leafwise stages on a tree."""
-    trees = Trees(program.name, updates)
+    trees = Trees(owner_of(stages), updates)
     states = [s.layout.own(state) for s, state in zip(stages, states, strict=True)]
-    records = [s.layout.read(state, s.kernel.name) for s, state in zip(stages, states, strict=True)]
+    records = [s.layout.read(state, s.owner) for s, state in zip(stages, states, strict=True)]
     trees.settle(params, *(getattr(record, f) for s, record in zip(stages, records, strict=True) for f in s.layout.like_params))
     parts = zip(stages, states, records, _ticks(stages, states), strict=True)
     columns = [Column(s, trees, state, record, t, params, extra) for s, state, record, t in parts]
@@ -236,7 +237,7 @@ def run_leaves(
             try:
                 out.append(calls[one](*row, *tail))
             except Exception as e:
-                _add_note(e, program.name, trees, len(out))
+                _add_note(e, trees, len(out))
                 raise
     new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
     leaves = trees.put(trees.leaves, next(new))
@@ -259,11 +260,11 @@ def _measure(
         try:
             total = calls[one](total, *row, *tail)
         except Exception as e:
-            _add_note(e, columns[0].stage.kernel.name, trees, i)
+            _add_note(e, trees, i)
             raise
     if rows:
         columns[0].advance(total=total)
 
 
-def _add_note(e: Exception, name: str, trees: Trees, i: int) -> None:
-    e.add_note(f"gradxform: in {name}, at leaf {trees.paths[trees.present[i]]!r}")
+def _add_note(e: Exception, trees: Trees, i: int) -> None:
+    e.add_note(f"gradxform: in {trees.owner}, at leaf {trees.paths[trees.present[i]]!r}")

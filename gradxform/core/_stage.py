@@ -33,9 +33,10 @@ class Stage(Spec):
 
     def __init__(self, kernel: Kernel, args: Arguments):
         self.kernel, self.args = kernel, dict(args)
+        self.maker = None if self.maker == kernel.name else self.maker
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Stage, (self.kernel, self.args))
+        return (Stage, (self.kernel, self.args), {"maker": self.maker})
 
     @property
     def widens(self) -> bool:
@@ -96,6 +97,7 @@ class Stage(Spec):
         found = self._stages.get(kernel)
         if found is None:
             found = self._stages[kernel] = Stage(kernel, {n: self.args[n] for n in kernel.parameters})
+            found.maker = self.maker
         return found
 
     @functools.cached_property
@@ -130,7 +132,7 @@ class Stage(Spec):
         return _like(tx, [f(one) for one in _listed(tx)])
 
     def parts(self, state: OptState) -> list[Part]:
-        return self.parts_of(self.layout.read(state, self.name()))
+        return self.parts_of(self.layout.read(state, self.owner))
 
     def parts_of(self, record: OptState, aside: bool = True) -> list[Part]:
         """The transformations inside with their states; without `aside` only those whose updates go out."""
@@ -168,7 +170,7 @@ class Stage(Spec):
     # ---- what follows from the declarations
 
     def resumed(self, state: OptState, step: ArrayLike, only_schedules: bool) -> tuple[OptState, Tree]:
-        kernel, layout, record, new = self.kernel, self.layout, self.layout.read(state, f"resume_at, {self.name()}"), {}
+        kernel, layout, record, new = self.kernel, self.layout, self.layout.read(state, f"resume_at, {self.owner}"), {}
         given = {**self.args, "s": record, "step": step, "inner_step": step}
         if kernel.inner_steps is not None:
             given["inner_step"] = kernel.inner_steps(**named(kernel.inner_steps, given))
@@ -188,7 +190,7 @@ class Stage(Spec):
         return layout.write(state, new, like_before(step, state.count) if boxed else None), given["inner_step"]
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
-        record = self.layout.read(state, self.name())
+        record = self.layout.read(state, self.owner)
         if self.kernel.whole:
             return _whole.evaluate(self, record, params, after)
         if self.kernel.evaluate is None:

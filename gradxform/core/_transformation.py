@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._declare import caller
 from gradxform._errors import StructureError
 from gradxform._messages import brief
 from gradxform._types import Array, OptState, Params, Tree, Updates
@@ -96,7 +98,23 @@ class Spec(Named):
 
     It may declare more: how far information flows (`scope`), the transformations inside (`members`, and `parts` and `joined` with their
     states), and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
+
+    Attributes:
+      maker: the function that the user called to make it, `adam` for all that an `adam` consists of, for messages; None: its own.
     """
+
+    maker: str | None
+
+    def __new__(cls, *args: object, **kwargs: object) -> Self:
+        del args, kwargs
+        spec = super().__new__(cls)
+        spec.maker = caller.get()
+        return spec
+
+    @property
+    def owner(self) -> str:
+        """What messages call it: `sgd (trace)` for the trace that an `sgd` consists of."""
+        return owner_of([self])
 
     @property
     def own_scope(self) -> str:
@@ -172,6 +190,15 @@ class Spec(Named):
         args, kwargs = self.arguments()
         shown = [show(a) for a in args] + [f"{k}={show(v)}" for k, v in kwargs.items()]
         return f"{self.name()}({', '.join(shown)})"
+
+
+def owner_of(specs: Sequence[Spec]) -> str:
+    """What messages call several that are executed together."""
+    found = []
+    for maker, some in itertools.groupby(specs, lambda spec: spec.maker):
+        names = ", ".join(spec.name() for spec in some)
+        found.append(names if maker in (None, names) else f"{maker} ({names})")
+    return ", ".join(found)
 
 
 class Init(Named):

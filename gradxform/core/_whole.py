@@ -56,10 +56,17 @@ class Bound:
         extra = extra_args_for(self.tx.update, {**self.extra, **more})
         if self.view.is_plain:
             return self.tx.update(updates, state, params, **extra)
-        seen, ps = self.view.see(updates), None if params is None else self.view.see(params)
+        seen, ps = self.view.see(updates), None if params is None else self._see_params(params, updates)
         u, state = self.tx.update(seen, state, ps, **self.view.extra(extra, updates, params))
         Trees(self.owner, seen).take("the inner transformation's updates", u)
         return self.view.put(updates, u), state
+
+    def _see_params(self, params: Params, updates: Updates) -> Params:
+        try:
+            return self.view.see(params)
+        except (ValueError, TypeError, KeyError):
+            Trees(self.owner, updates).take("`params`", params)
+            raise
 
 
 class TreeContext(Context):
@@ -79,7 +86,7 @@ class TreeContext(Context):
     extra: Extras
 
     def __init__(self, stage: Stage, state: OptState, t: Array | None, needed: Extras, trees: Trees, extra: Extras):
-        super().__init__(stage.kernel.name, t, needed, None, jnp.dtype(jnp.float32))
+        super().__init__(stage.owner, t, needed, None, jnp.dtype(jnp.float32))
         self.stage, self.state, self.trees, self.extra = stage, state, trees, extra
         self._view = stage.view(trees.updates)
 
@@ -151,8 +158,8 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     """Execute a kernel of whole trees."""
     kernel, layout = stage.kernel, stage.layout
     state = layout.own(state)
-    record = layout.read(state, kernel.name)
-    trees = Trees(kernel.name, updates)
+    record = layout.read(state, stage.owner)
+    trees = Trees(stage.owner, updates)
     trees.settle(params, *(getattr(record, f) for f in layout.like_params))
     clock = getattr(state, layout.clock) if layout.clock else None
     t = None if clock is None else advance([clock])[0]
@@ -162,7 +169,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     args = dict(stage.args) if k is None else kernel.at(k, stage.args)
     arrays = {n: x for n, x in args.items() if kernel.parameters[n].is_data and x is not None and np.ndim(x)}
     if arrays and kernel.scope != "per_tree":
-        check_fit(trees, kernel.name, arrays)
+        check_fit(trees, stage.owner, arrays)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
     u, new = returned(kernel, kernel.function(trees.updates, record, params, c, **args))
     if layout.cls is None:
@@ -181,7 +188,7 @@ def needed(stage: Stage, params: Params, extra: Extras) -> dict[str, Any]:
     for name, argument in stage.kernel.needs.items():
         value = params if name == "params" else extra.get(name)
         if value is None and not argument.optional:
-            raise missing(stage.name(), name)
+            raise missing(stage.owner, name)
         if name != "params":
             found[name] = value
     return found

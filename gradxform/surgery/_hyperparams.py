@@ -55,7 +55,7 @@ class Reader:
         """The completed updates, None without a clock."""
         if not isinstance(self.spec, Stage):
             return getattr(self.state, "count", None)
-        self.spec.layout.read(self.state, self.spec.name())
+        self.spec.layout.read(self.state, self.spec.owner)
         return self.spec.layout.completed(self.state)
 
     def used(self) -> dict[str, Array | float]:
@@ -74,9 +74,10 @@ class Reader:
         assert isinstance(was, Stage)  # nothing else has hyperparameters of its own
         old, declared, new = was.args, was.kernel.parameters, {}
         for name, value in changes.items():
-            declared[name].check(was.name(), value)
+            declared[name].check(was.owner, value)
             new[name] = constant_schedule(value) if is_schedule(old[name]) and not is_schedule(value) else value
         spec = Stage(was.kernel, {**old, **new})
+        spec.maker = was.maker
         if spec.layout is not was.layout:
             raise StructureError(
                 f"set_hyperparams: {was!r:.200} with {', '.join(new)} so changed has a state of another layout (a schedule needs "
