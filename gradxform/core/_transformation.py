@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import sys
@@ -111,7 +112,7 @@ class Spec(Named):
         spec.maker = caller.get()
         return spec
 
-    @property
+    @functools.cached_property
     def owner(self) -> str:
         """What messages call it: `sgd (trace)` for the trace that an `sgd` consists of."""
         return owner_of([self])
