@@ -1,0 +1,93 @@
+"""The documentation as a site, from the READMEs, the guides and the docstrings: `python -m notebooks.site FOLDER`.
+
+It needs `pip install -e '.[docs]'`. Warnings are errors. All that the pages use is beside them: fonts, scripts, the search index.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import gradxform
+from notebooks.site import reference
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [  # a title in the navigation, and the page
+    ("Guides", "notebooks/README"),
+    ("Catalogue", "gradxform/optimizers/README"),
+    ("Which optimizer?", "gradxform/race/README"),
+    ("From Optax", "tests/optax_suite/README"),
+    ("From PyTorch, Keras, ...", "gradxform/dialects/README"),
+    ("How fast it is", "benchmarks/README"),
+    ("Contributing", "contributing"),
+    ("Changes", "changes"),
+]
+MOVED = {".github/CONTRIBUTING.md": "contributing.md", ".github/CHANGELOG.md": "changes.md", "README.md": "index.md"}
+BESIDE = (".png", ".svg", ".gif", ".py")  # pictures, and scripts that pages link
+SETTINGS: dict[str, Any] = {
+    "project": "gradxform",
+    "author": "the gradxform developers",
+    "release": gradxform.__version__,
+    "extensions": ["myst_nb"],
+    "html_theme": "furo",
+    "html_title": f"gradxform {gradxform.__version__}",
+    "html_copy_source": False,
+    "html_show_sphinx": False,
+    "nb_execution_mode": "off",
+    "myst_heading_anchors": 3,
+    "myst_enable_extensions": ["deflist"],
+    "pygments_style": "sas",
+}
+
+
+def gather(source: Path) -> None:
+    """Put all pages into a folder, each where its links expect it."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = listed.stdout.splitlines()
+    for name in [name for name in files if name.endswith(".md") or (name.startswith("notebooks/") and name.endswith(".ipynb"))]:
+        path = ROOT / name
+        target = source / MOVED.get(name, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8")
+        if name in MOVED:
+            for old, new in MOVED.items():
+                text = text.replace(f"]({old})", f"]({new})")
+        target.write_text(text, encoding="utf-8")
+    for name in [name for name in files if name.startswith(("benchmarks/results/", "notebooks/")) and name.endswith(BESIDE)]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, source / name)
+    reference.write(source / "reference")
+    tree = "\n".join(f"{title} <{page}>" for title, page in [*PAGES, ("Reference", "reference/index")])
+    with (source / "index.md").open("a", encoding="utf-8") as index:
+        index.write(f"\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n")
+
+
+def build(out: Path) -> int:
+    """Build the site, and return the exit status: 1 where there was a warning."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "source"
+        source.mkdir()
+        gather(source)
+        app = Sphinx(
+            str(source), None, str(out), str(Path(folder) / "doctrees"), "html",
+            confoverrides=SETTINGS, warning=sys.stderr, warningiserror=True, freshenv=True,
+        )  # fmt: skip
+        app.build()
+        return int(app.statuscode)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, metavar="FOLDER")
+    return build(parser.parse_args().out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
