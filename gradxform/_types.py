@@ -123,7 +123,12 @@ class Field:
       aside: of an `inner` field, that its updates do not go out, so that it does not say what parameters to evaluate with.
       when: whether the field is there with these arguments; otherwise it is None.
       absent: of a clock, the class of the state that has none, used as long as nothing reads the clock.
-      codec: how the values are stored; None: as arrays.
+      mean: of a `leaf` field that forgets what was there before, a running mean for one: the decay by which it does, the name of a
+        hyperparameter or a function of some. A rounding error fades with it. Without one, as in a sum, errors stay; so `store` leaves
+        the field as it is unless it is asked for by name.
+      nonnegative: of a `leaf` field, that it has no negative numbers, as a mean of squares.
+      partner: of a running mean of some x that began at 0, the field that is a running mean of |x|^2 and began at 0 too, by name, so that
+        by the inequality of Cauchy and Schwarz its root bounds this one; "" for none.
       placement: the kind of memory where they live; None: the device's own.
       constant: that updates may leave it as it began: a copy of the first parameters, a count of what seldom happens.
     """
@@ -141,7 +146,9 @@ class Field:
     aside: bool | None = None
     when: Callable[..., bool] | None = None
     absent: type | None = None
-    codec: object = None
+    mean: str | Callable[..., Tree] | None = None
+    nonnegative: bool | None = None
+    partner: str | None = None
     placement: str | None = None
     constant: bool | None = None
 

@@ -6,36 +6,36 @@ parameter's shape. It is decoded and encoded where a leaf is widened and rounded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import jax
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, Tree
-from gradxform.tree._leafwise import is_gap
+from gradxform._types import OptState, Tree, TreeDef
+from gradxform.tree._leafwise import CODECS, is_encoded, is_gap
 
-_CODECS: dict[type, None] = {}
+if TYPE_CHECKING:
+    from gradxform.core._state import Layout
 
 
 def register(cls: type) -> None:
     """Let the instances of a NamedTuple class be encoded entries; another class of its name and module, made again, gives way."""
-    for old in [c for c in _CODECS if (c.__module__, c.__qualname__) == (cls.__module__, cls.__qualname__)]:
-        del _CODECS[old]
-    _CODECS[cls] = None
-
-
-def is_encoded(x: Tree) -> bool:
-    return type(x) in _CODECS
+    for old in [c for c in CODECS if (c.__module__, c.__qualname__) == (cls.__module__, cls.__qualname__)]:
+        del CODECS[old]
+    CODECS[cls] = None
 
 
 def is_entry(x: Tree) -> bool:
-    """Whether it is one entry of a state field: an encoded one, or a gap. For `is_leaf=`."""
-    return type(x) in _CODECS or is_gap(x)
+    """Whether it is one entry of a state field: an encoded one, also as a mapping of its fields, or a gap. For `is_leaf=`."""
+    return type(x) in CODECS or is_gap(x) or (isinstance(x, Mapping) and any(set(c._fields) == set(x) for c in CODECS))  # type: ignore[attr-defined]
 
 
 def as_encoded(x: Tree) -> Tree:
     """A mapping of the fields of a codec as its entry, as Flax's NNX hands it back; anything else as it is."""
     if not isinstance(x, Mapping):
         return x
-    found = [cls for cls in _CODECS if set(cls._fields) == set(x)]  # type: ignore[attr-defined]
+    found = [cls for cls in CODECS if set(cls._fields) == set(x)]  # type: ignore[attr-defined]
     if len(found) > 1:
         raise StructureError(
             f"A state field holds a mapping of {', '.join(x)}, and {' and '.join(c.__name__ for c in found)} are codecs of these fields. "
@@ -44,29 +44,74 @@ def as_encoded(x: Tree) -> Tree:
     return found[0](**x) if found else x
 
 
-def decoded(entries: Mapping[str, Tree], partners: Mapping[str, str]) -> dict[str, Tree]:
-    """The entries of a stage's fields at one leaf as arrays: first those that need no partner, then those relative to one.
+def any_encoded(entries: Iterable[Tree]) -> bool:
+    return any(type(x) in CODECS for x in entries)
+
+
+def decoded(entries: Sequence[Tree], names: Sequence[str], partners: Mapping[str, str]) -> list[Tree]:
+    """The entries of a stage's fields at one leaf with arrays for those that are encoded.
 
     Args:
-      entries: by the names of the fields.
-      partners: the field that each field's values are bounded by, by name.
+      entries: one of each field.
+      names: of the fields.
+      partners: by the names of fields, that of the field which the values are stored relative to.
     """
-    found = {name: x.decode() if is_encoded(x) and not x.partner else x for name, x in entries.items()}
-    return found | {name: x.decode(found[partners[name]]) for name, x in entries.items() if is_encoded(x) and x.partner}
+    found = {name: x.decode() if is_encoded(x) and not x.partner else x for name, x in zip(names, entries, strict=True)}
+    relative = {name: x.decode(found[partners[name]]) for name, x in found.items() if is_encoded(x)}
+    return list((found | relative).values())
 
 
-def encoded(new: Mapping[str, Array], old: Mapping[str, Tree], partners: Mapping[str, str]) -> dict[str, Tree]:
-    """New arrays stored as the old entries are; those relative to a partner against the partner as it is stored.
+def encoded(new: Sequence[Tree], old: Sequence[Tree], names: Sequence[str], partners: Mapping[str, str]) -> list[Tree]:
+    """New values stored as the old entries are; those relative to a partner are so to that as it is stored.
 
     Arrays whose old entry is one too are returned as they come.
     """
-    found = {name: old[name].encode(x) if is_encoded(old[name]) and not old[name].partner else x for name, x in new.items()}
-    for name, x in new.items():
-        if is_encoded(old[name]) and old[name].partner:
-            partner = found[partners[name]]
-            found[name] = old[name].encode(x, partner.decode() if is_encoded(partner) else partner)
-    return found
+    was = dict(zip(names, old, strict=True))
+    found = dict(zip(names, new, strict=True))
+    found |= {name: was[name].encode(x) for name, x in found.items() if is_encoded(was[name]) and not was[name].partner}
+    for name in [name for name, x in was.items() if is_encoded(x) and x.partner]:
+        partner = found[partners[name]]
+        found[name] = was[name].encode(found[name], partner.decode() if is_encoded(partner) else partner)
+    return list(found.values())
 
 
-def any_encoded(entries: Sequence[Tree]) -> bool:
-    return any(type(x) in _CODECS for x in entries)
+Split = Callable[[Tree], tuple[list[Tree], TreeDef]]
+"""A tree of entries as a list of them, and the structure."""
+
+
+def at_entries(tree: Tree) -> tuple[list[Tree], TreeDef]:
+    return jax.tree.flatten(tree, is_leaf=is_entry)
+
+
+def opened(layout: Layout, record: OptState, split: Split = at_entries) -> OptState:
+    """A stage's record with plain arrays in place of encoded entries."""
+    columns = _columns(layout, record, split)
+    if not columns:
+        return record
+    rows = zip(*(entries for entries, _ in columns.values()), strict=True)
+    new = zip(*[decoded(row, list(columns), layout.partners) for row in rows], strict=True)
+    return record._replace(**{name: columns[name][1].unflatten(xs) for name, xs in zip(columns, new, strict=True)})
+
+
+def closed(
+    layout: Layout, new: OptState, old: OptState, rounded: Callable[[Tree, Tree], Tree], split: Split = at_entries
+) -> OptState:
+    """A record of plain arrays, stored as an old one is; `rounded` gives an array as a plain old one is stored."""
+    columns = _columns(layout, old, split)
+    if not columns:
+        return new
+    theirs = [treedef.flatten_up_to(getattr(new, name)) for name, (_, treedef) in columns.items()]
+    made = []
+    for before, after in zip(zip(*(x for x, _ in columns.values()), strict=True), zip(*theirs, strict=True), strict=True):
+        after = [n if is_encoded(o) else rounded(n, o) for n, o in zip(after, before, strict=True)]
+        made.append(encoded(after, before, list(columns), layout.partners))
+    new_fields = zip(*made, strict=True)
+    return new._replace(**{name: columns[name][1].unflatten(xs) for name, xs in zip(columns, new_fields, strict=True)})
+
+
+def _columns(layout: Layout, record: OptState, split: Split) -> dict[str, tuple[list[Tree], TreeDef]]:
+    """The entries and the structure of those fields that are like the parameters; none where no entry is encoded."""
+    fields = {name: getattr(record, name, None) for name in layout.like_params}
+    parts = {name: split(x) for name, x in fields.items() if x is not None}
+    parts = {name: ([as_encoded(x) for x in entries], treedef) for name, (entries, treedef) in parts.items()}
+    return parts if any(any_encoded(entries) for entries, _ in parts.values()) else {}

@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._parameters import Parameter
-from gradxform._types import Array, ArrayLike, DType, OptState, Tree, TreeDef, Updates
+from gradxform._types import Array, DType, OptState, Tree, TreeDef, Updates
+from gradxform.core._encoded import any_encoded, decoded, encoded, is_encoded
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
@@ -208,10 +209,9 @@ class Program:
                     raise
                 g = round_to(jnp.asarray(_shaped(slot.kernel, "the update", u, g)), g.dtype)
                 new = [
-                    _shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), old)
-                    for f, old in zip(slot.layout.leaf, fields, strict=True)
+                    _shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf
                 ]
-                new_fields += [jax.tree.map(_rounded, n, o) for n, o in zip(new, fields, strict=True)]
+                new_fields += _stored(slot.layout, new, fields)
         return (g, *new_fields)
 
     def measure(self, shape: Shape, total: Tree, *args: Tree) -> Tree:
@@ -242,6 +242,8 @@ class Program:
         slot, (fields, extras, key) = self.slots[i], read
         p = p if "params" in slot.kernel.needs else None
         dtype = real_part(widen(g.dtype if p is None else promote(g.dtype, p.dtype)))
+        if any_encoded(fields):
+            fields = decoded(fields, slot.layout.leaf, slot.layout.partners)
         old = [jax.tree.map(lambda x: wide_leaf(x, dtype), f) for f in fields]
         extras = jax.tree.map(lambda x: wide_leaf(x, dtype), extras)
         if slot.kernel.scope == "elementwise" and (common.shared or common.named):
@@ -357,8 +359,11 @@ def wide_leaf(x: Tree, real: DType) -> Tree:
     return x.astype(promote(x.dtype, real)) if is_array(x) else x
 
 
-def _rounded(new: ArrayLike, old: Array) -> Array:
-    return round_to(jnp.asarray(new), old.dtype)
+def _stored(layout: Layout, new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
+    """The next values of a stage's fields at one leaf, as the old ones are stored: rounded to their dtypes, or encoded."""
+    to = lambda n, o: round_to(jnp.asarray(n), o.dtype)
+    rounded = [jnp.asarray(n) if is_encoded(o) else jax.tree.map(to, n, o) for n, o in zip(new, old, strict=True)]
+    return encoded(rounded, old, layout.leaf, layout.partners) if any_encoded(old) else rounded
 
 
 def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> OptState:

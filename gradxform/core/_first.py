@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -22,17 +23,26 @@ if TYPE_CHECKING:
     from gradxform.core._trees import Trees
 
 
+Beginning = Callable[[int, Tree, Tree], Tree]
+"""(position of a leaf, the leaf, the first entry as an array) -> the entry as it is to be stored."""
+storing: contextvars.ContextVar[Callable[[Stage, str, Params], Beginning | None] | None] = contextvars.ContextVar(
+    "storing", default=None
+)
+"""How the fields of the states that are made begin, while `store` makes one: (stage, name of the field, parameters) -> `Beginning`."""
+
+
 def first_state(stage: Stage, params: Params) -> OptState:
     """The state before the first update, on the devices of the parameters."""
     leaves, treedef = flatten(params)
-    layout, fields = stage.layout, {}
+    layout, fields, plan = stage.layout, {}, storing.get()
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None
         elif field.kind == "leaf":
-            fields[name] = treedef.unflatten(
-                [_of_leaf(stage, field, p, lambda i=i: paths(params)[i]) for i, p in enumerate(leaves)]
-            )
+            begin = None if plan is None else plan(stage, name, params)
+            first = lambda i, p, field=field: _of_leaf(stage, field, p, lambda: paths(params)[i])
+            entries = ((i, p, first(i, p)) for i, p in enumerate(leaves))
+            fields[name] = treedef.unflatten([x if begin is None else begin(i, p, x) for i, p, x in entries])
         elif field.kind == "shared":
             fields[name] = _of_all(stage, field, params, leaves)
         elif field.kind == "key":

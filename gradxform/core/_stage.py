@@ -13,6 +13,7 @@ import numpy as np
 from gradxform._numerics import INT32_MAX, round_to, widen
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
+from gradxform.core._encoded import opened
 from gradxform.core._evaluate import After
 from gradxform.core._first import at_start, first_state
 from gradxform.core._holes import dtype_of, is_array
@@ -196,7 +197,7 @@ class Stage(Spec):
         if self.kernel.evaluate is None:
             return params
         wide = lambda x: jnp.asarray(x).astype(widen(dtype_of(x))) if is_array(x) else x
-        fields, ps = jax.tree.map(wide, (record, params))
+        fields, ps = jax.tree.map(wide, (opened(self.layout, record), params))
         completed = self.layout.completed(state)
         k = 0 if completed is None else jnp.maximum(completed - 1, 0)
         declared = self.kernel.evaluate

@@ -62,6 +62,11 @@ class Layout:
         return tuple(name for name in self.leaf if self.fields[name].axes is None)
 
     @functools.cached_property
+    def partners(self) -> Mapping[str, str]:
+        """By the names of the fields whose size another one bounds, that of the other."""
+        return {name: field.partner for name, field in self.fields.items() if field.partner}
+
+    @functools.cached_property
     def shared(self) -> tuple[str, ...]:
         """Names of the fields with one value, without the clock and the random key."""
         return self._of("shared")

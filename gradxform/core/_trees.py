@@ -13,6 +13,7 @@ from gradxform._errors import StructureError
 from gradxform._messages import GRADIENTS, shape_of, unpacked
 from gradxform._numerics import increment, is_inexact
 from gradxform._types import Array, Shape, Tree, TreeDef, Updates
+from gradxform.core._encoded import as_encoded
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, is_whole_array, paths, sparse_indices
 
 VALUE_AND_GRADIENTS = "(value, gradients), as `jax.value_and_grad` returns. Write `value, grads = ...`, and pass `grads`."
@@ -77,6 +78,10 @@ class Trees:
         except (ValueError, TypeError, KeyError):
             return None
 
+    def entries(self, tree: Tree) -> tuple[list[Tree], TreeDef]:
+        """The parts of a tree that belong to the leaves of the updates, and their structure; none where it is laid out otherwise."""
+        return self._parts(tree) or [], self.treedef
+
     @functools.cached_property
     def paths(self) -> list[str]:
         return paths(self.updates)
@@ -115,6 +120,7 @@ class Trees:
         parts = self.take(what, tree, advice)
         if [getattr(x, "shape", None) for x in parts] == self.shapes:
             return parts
+        parts = [as_encoded(x) for x in parts]
         for i in self.present:
             part, g = parts[i], self.leaves[i]
             if getattr(part, "shape", ()) != getattr(g, "shape", ()) or not (hasattr(part, "dtype") or is_array(part)):

@@ -20,6 +20,7 @@ from gradxform._errors import StructureError
 from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
+from gradxform.core._encoded import closed, opened
 from gradxform.core._engine import Context, Undeclared, returned, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._first import as_declared
@@ -162,6 +163,8 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     trees = Trees(stage.owner, updates)
     trees.settle(params, *(getattr(record, f) for f in layout.like_params))
     clock = getattr(state, layout.clock) if layout.clock else None
+    entries = trees.entries if layout.like_params else None
+    seen = opened(layout, record, entries) if entries else record
     t = None if clock is None else advance([clock])[0]
     k = layout.completed(state)
     number = t - layout.start if t is not None and layout.start else t
@@ -171,9 +174,11 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     if arrays and kernel.scope != "per_tree":
         check_fit(trees, stage.owner, arrays)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
-    u, new = returned(kernel, kernel.function(trees.updates, record, params, c, **args))
+    u, new = returned(kernel, kernel.function(trees.updates, seen, params, c, **args))
     if layout.cls is None:
         return u, new
+    if seen is not record:
+        new = closed(layout, new, record, leaf_as_before, trees.entries)
     fields: dict[str, Any] = {}
     for name, field in layout.fields.items():
         before, after = getattr(record, name), getattr(new, name)
@@ -229,7 +234,7 @@ def evaluate(stage: Stage, record: OptState, params: Params, after: After) -> Pa
     declared = stage.kernel.evaluate
     if declared is None:
         return inside(params)
-    return declared(params, record, **named(declared, {**stage.args, "after": after, "inside": inside}))
+    return declared(params, opened(stage.layout, record), **named(declared, {**stage.args, "after": after, "inside": inside}))
 
 
 def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Average, Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Average, Clock, Decay, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -17,8 +17,8 @@ class ScaleByBeliefState(NamedTuple):
     """The running means of g and of |g - mu|^2, not debiased."""
 
     count: Clock
-    mu: Updates
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(mean="b1")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
 
 
 @transform(source="Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2", homogeneity=0, example={"eps": 1e-30, "eps_root": 0.0})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Unit
+from gradxform._types import Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Unit
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -16,8 +16,8 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class ScaleByAdaDeltaState(NamedTuple):
     """The running means of |g|^2 and |u|^2."""
 
-    e_g: RealUpdates
-    e_x: RealUpdates
+    e_g: Annotated[RealUpdates, Field(mean="rho", nonnegative=True)]
+    e_x: Annotated[RealUpdates, Field(mean="rho", nonnegative=True)]
 
 
 @transform(source="Zeiler 2012, arXiv:1212.5701, Algorithm 1")

@@ -17,8 +17,8 @@ class ScaleByAdamState(NamedTuple):
     """The running means of g and |g|^2, not debiased."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
 
 
 def _ones(b1, momentum_decay):
@@ -33,8 +33,8 @@ class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the product of the momentum coefficients so far."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
     product: Annotated[Shared, Field(first=_ones, advance=_product)]
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Average, Decay, Hyper, MaskOrFn, NonNegative, Real, Unit
-from gradxform.core import chain, elementwise
+from gradxform._types import Average, Decay, Field, Hyper, MaskOrFn, NonNegative, Real, Unit
+from gradxform.core import chain, elementwise, layout
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_infinity_norm, scale_by_learning_rate
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdamState)
+@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
 def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean by its exponentially weighted infinity norm.
 
@@ -111,7 +111,7 @@ def adamaxw(
 
 
 @transform(source="Adamax and NAdam, by analogy", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdamState)
+@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
 def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean, with Nesterov's look-ahead, by its exponentially weighted infinity norm.
 

@@ -16,9 +16,9 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 class ScaleByAdanState(NamedTuple):
     """The running means of g, of its change and of the square of both, not debiased; the last g; the number of updates."""
 
-    m: Updates
-    v: Updates
-    n: RealUpdates
+    m: Annotated[Updates, Field(mean="b1")]
+    v: Annotated[Updates, Field(mean="b2")]
+    n: Annotated[RealUpdates, Field(mean="b3", nonnegative=True)]
     g: Updates
     t: Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), advance=lambda t, c: increment(t))]
 

@@ -34,17 +34,17 @@ class ScaleByAdemamixState(NamedTuple):
 
     count: Clock
     count_m2: Annotated[Shared, Field(first=lambda: np.int32(0), advance=lambda count, c: increment(count))]
-    m1: Annotated[Updates, Field(stored="mu_dtype")]
-    m2: Annotated[Updates, Field(stored="mu_dtype")]
-    nu: RealUpdates
+    m1: Annotated[Updates, Field(stored="mu_dtype", mean="b1", partner="nu")]
+    m2: Annotated[Updates, Field(stored="mu_dtype", mean="b3")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
 
 
 class ScaleBySimplifiedAdEMAMixState(NamedTuple):
     """The clock, the decaying sum of g, and the running mean of |g|^2, not debiased."""
 
     t: Clock
-    m: Updates
-    n: RealUpdates
+    m: Annotated[Updates, Field(mean="b1")]
+    n: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
 
 
 @transform(source="Pagliardini et al. 2024, arXiv:2409.03137, Algorithm 1", homogeneity=0, example={"eps": 1e-30})

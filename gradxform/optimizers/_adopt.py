@@ -8,8 +8,8 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, clip_elements
-from gradxform._types import Array, DType, Hyper, Momentum, NonNegative, Real, Unit
-from gradxform.core import chain, elementwise
+from gradxform._types import Array, DType, Field, Hyper, Momentum, NonNegative, Real, Unit
+from gradxform.core import chain, elementwise, layout
 from gradxform.core._hyper import called
 from gradxform.optimizers._adam import ScaleByAdamState
 from gradxform.registry import optimizer, transform
@@ -22,7 +22,7 @@ def fourth_root(k: Array) -> Array:
 
 
 @transform(source="Taniguchi et al. 2024, arXiv:2411.02853, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(ScaleByAdamState)
+@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
 def scale_by_adopt(
     g, s, p, c, b1: Momentum = 0.9, b2: Unit = 0.9999, eps: NonNegative = 1e-6, mu_dtype: DType | None = None,
     *, nesterov: bool = False, use_clipping: bool = True, clip_value_fn: Callable[[Any], Any] = fourth_root,

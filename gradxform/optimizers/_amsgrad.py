@@ -17,9 +17,9 @@ class ScaleByAmsgradState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the largest that the second, debiased or not, has been."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
-    nu: RealUpdates
-    nu_max: RealUpdates
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
+    nu_max: Annotated[RealUpdates, Field(nonnegative=True)]
 
 
 @transform(source="Reddi et al. 2018, arXiv:1904.09237, Algorithm 2", homogeneity=0, example={"eps": 1e-30})

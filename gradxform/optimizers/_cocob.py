@@ -21,9 +21,9 @@ class COCOBState(NamedTuple):
 
     init_particles: Annotated[ParamsCopy, Field(constant=True)]
     cumulative_gradients: Updates
-    scale: Annotated[RealUpdates, Field(first=_first_scale)]
-    subgradients: RealUpdates
-    reward: RealUpdates
+    scale: Annotated[RealUpdates, Field(first=_first_scale, nonnegative=True)]
+    subgradients: Annotated[RealUpdates, Field(nonnegative=True)]
+    reward: Annotated[RealUpdates, Field(nonnegative=True)]
 
 
 @transform(source="Orabona & Tommasi 2017, arXiv:1705.07795, Algorithm 2", homogeneity=0, example={"eps": 1e-30})

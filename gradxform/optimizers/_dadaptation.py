@@ -18,8 +18,8 @@ Sum = Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
 class DAdaptAdamWState(NamedTuple):
     """The running means of rate g, |g|^2 and rate g again (slower), the estimate d, and the numerator of its next value."""
 
-    exp_avg: Updates
-    exp_avg_sq: RealUpdates
+    exp_avg: Annotated[Updates, Field(mean=lambda betas: betas[0])]
+    exp_avg_sq: Annotated[RealUpdates, Field(mean=lambda betas: betas[1], nonnegative=True)]
     grad_sum: Updates
     estim_lr: Estimate
     numerator_weighted: Sum
@@ -29,8 +29,8 @@ class DAdaptAdamWState(NamedTuple):
 class ProdigyState(NamedTuple):
     """The running means of d g and |d g|^2, the weighted sum of g, the first parameters, d, and the numerator of its next value."""
 
-    exp_avg: Updates
-    exp_avg_sq: RealUpdates
+    exp_avg: Annotated[Updates, Field(mean=lambda betas: betas[0], partner="exp_avg_sq")]
+    exp_avg_sq: Annotated[RealUpdates, Field(mean=lambda betas: betas[1], nonnegative=True)]
     grad_sum: Updates
     params0: Annotated[ParamsCopy, Field(constant=True)]
     estim_lr: Estimate

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Decay, NonNegative, Real
-from gradxform.core import elementwise
+from gradxform._types import Decay, Field, NonNegative, Real
+from gradxform.core import elementwise, layout
 from gradxform.registry import optimizer
 from gradxform.transforms import ScaleByRmsWithCountState
 
@@ -21,7 +21,7 @@ from gradxform.transforms import ScaleByRmsWithCountState
     rates={"default": 2.5e-3, "digits": 1e-2},
     identities=[("ftml(0.1, 0.0)", "chain(scale_by_rms(0.999, eps_in_sqrt=False, bias_correction=True), scale(-0.1))")],
 )
-@elementwise(ScaleByRmsWithCountState)
+@elementwise(layout(ScaleByRmsWithCountState, nu=Field(mean="b2")))
 def ftml(g, s, p, c, learning_rate: Real = 2.5e-3, b1: Decay = 0.6, b2: Decay = 0.999, eps: NonNegative = 1e-8):
     """FTML: RMSProp with a rate that falls from learning_rate to (1 - b1) learning_rate.
 

@@ -26,7 +26,7 @@ class FtrlState(NamedTuple):
     """The linear term of the leader's problem, the sum of |g|^2, and the last learning rate."""
 
     z: Updates
-    n: Annotated[RealUpdates, Field(first=_initial)]
+    n: Annotated[RealUpdates, Field(first=_initial, nonnegative=True)]
     rate: Annotated[Shared, Field(first=_rate, advance=lambda rate, c, learning_rate: _rate(learning_rate), constant=True)]
 
 

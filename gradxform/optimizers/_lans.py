@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, norm
-from gradxform._types import Average, Bound, Clock, Decay, Hyper, LeafNumbers, MaskOrFn, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import (
+    Average,
+    Bound,
+    Clock,
+    Decay,
+    Field,
+    Hyper,
+    LeafNumbers,
+    MaskOrFn,
+    NonNegative,
+    Real,
+    RealUpdates,
+    Updates,
+)
 from gradxform.core import chain, per_leaf
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -17,8 +30,8 @@ class ScaleByLansState(NamedTuple):
     """The running means of g and |g|^2 of gradients of norm 1, not debiased."""
 
     count: Clock
-    mu: Updates
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
 
 
 def _ratio(above, below):

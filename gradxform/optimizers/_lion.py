@@ -16,7 +16,7 @@ class ScaleByLionState(NamedTuple):
     """The running mean of g."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b2")]
 
 
 @transform(source="Chen et al. 2023, arXiv:2302.06675, Algorithm 2", homogeneity=0)

@@ -17,7 +17,7 @@ class MadgradState(NamedTuple):
     """The weighted sums of |g|^2 and g, and the parameters as they began."""
 
     count: Clock
-    grad_sum_sq: RealUpdates
+    grad_sum_sq: Annotated[RealUpdates, Field(nonnegative=True)]
     s: Updates
     x0: Annotated[ParamsCopy, Field(constant=True)]
 

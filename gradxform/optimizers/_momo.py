@@ -18,7 +18,7 @@ LowerBound = Annotated[Shared, Field(first=lambda lower_bound: lower_bound, dtyp
 class MomoState(NamedTuple):
     """The running means of g, of the loss and of <g, p>, and the lower bound of the loss."""
 
-    exp_avg: Updates
+    exp_avg: Annotated[Updates, Field(mean="beta")]
     barf: Mean
     gamma: Mean
     lb: LowerBound
@@ -28,8 +28,8 @@ class MomoState(NamedTuple):
 class MomoAdamState(NamedTuple):
     """The running means of g, |g|^2, of the loss and of <g, p>, none of them debiased, and the lower bound of the loss."""
 
-    exp_avg: Updates
-    exp_avg_sq: RealUpdates
+    exp_avg: Annotated[Updates, Field(mean="b1", partner="exp_avg_sq")]
+    exp_avg_sq: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
     barf: Mean
     gamma: Mean
     lb: LowerBound

@@ -75,7 +75,7 @@ class MuonState(NamedTuple):
     """The running mean of g, and the coefficients of the iteration."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="beta")]
     ns_coeffs: Annotated[Shared, Field(first=_coeffs, constant=True)]
 
 

@@ -17,7 +17,7 @@ class ScaleByNovogradState(NamedTuple):
     """The decaying sum of normalized gradients, and for each leaf the running mean of ||g||^2."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1")]
     nu: Annotated[RealUpdates, Field(axes=Axes())]
 
 

@@ -23,7 +23,7 @@ class ScaleBySM3State(NamedTuple):
     """For each leaf the list of covers, one vector per axis, of its sums of squares; and the running mean of the update."""
 
     mu: Annotated[RealUpdates, Field(axes=_axes)]
-    nu: Updates
+    nu: Annotated[Updates, Field(mean="b1")]
 
 
 def _covers(x):

@@ -41,8 +41,8 @@ class SophiaState(NamedTuple):
     """The running means of g and of the Hessian's diagonal, not debiased, and the state of what estimates that."""
 
     count: Clock
-    mu: Annotated[Updates, Field(stored="mu_dtype")]
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1")]
+    nu: Annotated[RealUpdates, Field(mean="b2")]
     hessian_fn_state: Annotated[Inner, Field(aside=True)]
 
 

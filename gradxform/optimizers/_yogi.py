@@ -19,7 +19,7 @@ def _initial(zero, initial_accumulator_value):
 @transform(
     source="Zaheer et al. 2018, NeurIPS 31, Algorithm 2", homogeneity=0, example={"eps": 1e-30, "initial_accumulator_value": 0.0}
 )
-@elementwise(layout(ScaleByAdamState, mu=Field(first=_initial), nu=Field(first=_initial)))
+@elementwise(layout(ScaleByAdamState, mu=Field(first=_initial, partner=""), nu=Field(first=_initial, mean="")))
 def scale_by_yogi(
     g, s, p, c,
     b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-3, eps_root: NonNegative = 0.0,

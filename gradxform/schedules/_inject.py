@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, NamedTuple, Protocol, TypeGuard
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -146,7 +148,10 @@ class Injection:
 
 
 def _first(params, injection):
-    return injection.inner(injection.values(params)).init(params)
+    known = not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(injection.numbers))
+    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():  # what begins may depend on their values
+        values = injection.values(params)
+    return injection.inner(values).init(params)
 
 
 def _made(s, injection):

@@ -52,7 +52,7 @@ def _follow(number: int, stage: Stage, params: Params, own: dict[Any, Shape]) ->
     leaves, treedef = flatten(params)
     for name in stage.layout.leaf:
         field, tree = stage.layout.fields[name], getattr(record, name)
-        entries = [] if tree is None or field.codec is not None else treedef.flatten_up_to(tree)
+        entries = [] if tree is None else treedef.flatten_up_to(tree)
         for path, p, entry in zip(paths(params), leaves, entries, strict=False):
             if not is_array(p) or is_gap(entry):
                 continue

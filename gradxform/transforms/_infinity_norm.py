@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._types import NonNegative, RealUpdates, Unit
+from gradxform._types import Field, NonNegative, RealUpdates, Unit
 from gradxform.core import elementwise
 from gradxform.registry import transform
 
@@ -14,7 +14,7 @@ from gradxform.registry import transform
 class ScaleByInfinityNormState(NamedTuple):
     """The decaying maximum of |g|."""
 
-    nu: RealUpdates
+    nu: Annotated[RealUpdates, Field(mean="decay", nonnegative=True)]
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1", seeds="slides", homogeneity=0, example={"eps": 1e-30})

@@ -17,14 +17,14 @@ EmaDecay = Annotated[Value, Range("(-1, 1]")]
 class TraceState(NamedTuple):
     """The decaying sum of past updates."""
 
-    trace: Annotated[Updates, Field(stored="accumulator_dtype")]
+    trace: Annotated[Updates, Field(stored="accumulator_dtype", mean="decay")]
 
 
 class EmaState(NamedTuple):
     """The exponential moving average of past updates, not debiased."""
 
     count: Clock
-    ema: Annotated[Updates, Field(stored="accumulator_dtype")]
+    ema: Annotated[Updates, Field(stored="accumulator_dtype", mean="decay")]
 
 
 def _behind(p, s, after, decay, nesterov=True):

@@ -19,14 +19,14 @@ def _initial(zero, initial_scale=0.0):
 class ScaleByRmsState(NamedTuple):
     """The running mean of |g|^2."""
 
-    nu: RealUpdates
+    nu: Annotated[RealUpdates, Field(mean="decay", nonnegative=True)]
 
 
 class ScaleByRmsWithCountState(NamedTuple):
     """The same with a clock, for bias correction and schedules."""
 
     count: Clock
-    nu: Annotated[RealUpdates, Field(first=_initial)]
+    nu: Annotated[RealUpdates, Field(first=_initial, mean="decay", nonnegative=True)]
 
 
 class ScaleByRStdDevState(NamedTuple):

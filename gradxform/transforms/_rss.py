@@ -19,7 +19,7 @@ def _initial(zero, initial_accumulator_value=0.0):
 class ScaleByRssState(NamedTuple):
     """The sum of |g|^2 so far."""
 
-    sum_of_squares: Annotated[RealUpdates, Field(first=_initial)]
+    sum_of_squares: Annotated[RealUpdates, Field(first=_initial, nonnegative=True)]
 
 
 @transform(source="Duchi et al. 2011, JMLR 12", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})

@@ -34,6 +34,15 @@ def is_gap(x: Tree) -> bool:
     return isinstance(x, MaskedNode) or type(x).__name__ == "MaskedNode"  # Optax's, by its name: Optax may not be installed
 
 
+CODECS: dict[type, None] = {}
+"""The classes whose instances are encoded entries of a state field (`gradxform.core._encoded`)."""
+
+
+def is_encoded(x: Tree) -> bool:
+    """An entry of a state field whose values are stored otherwise than as an array: to the trees it is one leaf."""
+    return type(x) in CODECS
+
+
 def leafwise(*trees: str, keep: str | None = None) -> Callable[[Callable[P, Any]], Callable[P, Any]]:
     """Lift a function written for leaves: its arguments named in `trees` become trees of one structure.
 

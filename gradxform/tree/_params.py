@@ -12,7 +12,7 @@ from jax.tree_util import KeyPath
 
 from gradxform._errors import StructureError
 from gradxform._types import OptState, Params, Tree
-from gradxform.tree._leafwise import is_gap
+from gradxform.tree._leafwise import is_encoded, is_gap
 
 
 @jax.tree_util.register_pytree_node_class
@@ -66,7 +66,8 @@ def map_params(
         map_params(tx, lambda _, spec: spec, state, specs, transform_non_params=lambda _: PartitionSpec())
 
     `initable` is the transformation, or its `init`; `rest` are trees laid out like the parameters; `transform_non_params` is
-    applied to all other leaves; absent leaves are stepped over unless `is_leaf` holds for them.
+    applied to all other leaves; absent leaves are stepped over unless `is_leaf` holds for them. Where a leaf is stored otherwise than as
+    an array (`store`), f is given what has the shape of the leaf, its codes; the rest, as a seed, counts with the other leaves.
 
     Args:
       initable: a transformation, or its `init`.
@@ -87,7 +88,7 @@ def map_params(
     def at(path: KeyPath, node: Tree) -> Tree:
         if path in places:
             met.add(path)
-            return _map_present(f, node, *rest, is_leaf=is_leaf)
+            return _map_present(f, node, *rest, other=transform_non_params, is_leaf=is_leaf)
         return node if transform_non_params is None else transform_non_params(node)
 
     result = jax.tree.map_with_path(at, state, is_leaf=lambda path, _: path in places, is_leaf_takes_path=True)
@@ -113,8 +114,15 @@ def _places(initable: HasInit | Callable[[Params], OptState]) -> set[KeyPath]:
     return {path for path, x in jax.tree_util.tree_leaves_with_path(fresh, is_leaf=is_stand_in) if is_stand_in(x)}
 
 
-def _map_present(f: Callable[..., Tree], tree: Tree, *rest: Tree, is_leaf: Callable[[Any], bool] | None) -> Tree:
+def _map_present(
+    f: Callable[..., Tree], tree: Tree, *rest: Tree, other: Callable[[Any], Tree] | None, is_leaf: Callable[[Any], bool] | None
+) -> Tree:
     asked = is_leaf or (lambda _: False)
-    return jax.tree.map(
-        lambda x, *ys: f(x, *ys) if asked(x) or not is_gap(x) else x, tree, *rest, is_leaf=lambda x: asked(x) or is_gap(x)
-    )
+
+    def at(x: Tree, *ys: Tree) -> Tree:
+        if asked(x) or not (is_gap(x) or is_encoded(x)):
+            return f(x, *ys)
+        part = lambda y: f(y, *ys) if y.shape == x.shape else y if other is None else other(y)
+        return type(x)(*map(part, x)) if is_encoded(x) else x
+
+    return jax.tree.map(at, tree, *rest, is_leaf=lambda x: asked(x) or is_gap(x) or is_encoded(x))

@@ -17,6 +17,7 @@ import jax
 from jax.tree_util import DictKey, GetAttrKey, keystr
 
 from gradxform._types import Tree
+from gradxform.tree._leafwise import is_encoded
 
 Path = tuple[Any, ...]
 Filter = Callable[[Path, Any], bool]
@@ -106,6 +107,8 @@ def _passes(filtering: Filter | None, path: Path, node: Tree) -> bool:
 
 def _children(path: Path, node: Tree) -> tuple[list[tuple[Path, Tree]], Callable[[list[Tree]], Tree] | None]:
     """The children of a node with their paths, and how to put it together from new ones; `None` if it is a leaf."""
+    if is_encoded(node):
+        return [], None
     pairs, structure = jax.tree_util.tree_flatten_with_path(node, is_leaf=lambda x: x is not node)
     if jax.tree_util.treedef_is_leaf(structure) and structure.num_leaves:
         return [], None

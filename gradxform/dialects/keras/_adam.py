@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Unpack
+from typing import Annotated, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Clock, Decay, Hyper, NonNegative, Real, RealUpdates, Updates
+from gradxform._types import Clock, Decay, Field, Hyper, NonNegative, Real, RealUpdates, Updates
 from gradxform.core import GradientTransformationExtraArgs, elementwise
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
@@ -18,9 +18,9 @@ class AmsgradState(NamedTuple):
     """The running means of g and |g|^2, not debiased, and the largest that the second has been."""
 
     count: Clock
-    mu: Updates
-    nu: RealUpdates
-    nu_max: RealUpdates
+    mu: Annotated[Updates, Field(mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
+    nu_max: Annotated[RealUpdates, Field(nonnegative=True)]
 
 
 def moments(g, s, b1, b2):

@@ -6,14 +6,14 @@ from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Hyper, NonNegative, Real
-from gradxform.core import elementwise
+from gradxform._types import Decay, Field, Hyper, NonNegative, Real
+from gradxform.core import elementwise, layout
 from gradxform.dialects.keras._keras import Common, decay, keras_optimizer, optimizer
 from gradxform.optimizers import ScaleByAdamState
 from gradxform.transforms import scale_by_learning_rate
 
 
-@elementwise(ScaleByAdamState)
+@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
 def scale_by_keras_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
     """Divide the gradient's running mean by its exponentially weighted infinity norm, to which eps is added.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Clock, Count, OptState, Params, Unit, Updates
+from gradxform._types import Clock, Count, Field, OptState, Params, Unit, Updates
 from gradxform.core import elementwise
 
 
@@ -16,7 +16,7 @@ class ParamsEmaState(NamedTuple):
     """The exponential moving average of the parameters after each update."""
 
     count: Clock
-    average: Updates
+    average: Annotated[Updates, Field(mean="momentum")]
 
 
 @elementwise(ParamsEmaState, needs=("params",))

@@ -21,7 +21,7 @@ def _initial(zero, initial_accumulator_value):
 class FtrlState(NamedTuple):
     """The sum of |g|^2, and the linear part of the sum of the losses so far."""
 
-    accumulator: Annotated[RealUpdates, Field(first=_initial)]
+    accumulator: Annotated[RealUpdates, Field(first=_initial, nonnegative=True)]
     linear: Updates
 
 

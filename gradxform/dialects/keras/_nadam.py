@@ -22,8 +22,8 @@ class NadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
     count: Clock
-    mu: Updates
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
     u_product: Annotated[Shared, Field(first=lambda b1: jnp.ones(jnp.shape(b1)), advance=_advance)]
 
 

@@ -6,14 +6,14 @@ from typing import Unpack
 
 import jax.numpy as jnp
 
-from gradxform._types import Decay, Hyper, NonNegative, Real
-from gradxform.core import elementwise
+from gradxform._types import Decay, Field, Hyper, NonNegative, Real
+from gradxform.core import elementwise, layout
 from gradxform.dialects._pieces import one_minus_power
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.optimizers import ScaleByAdamState
 
 
-@elementwise(ScaleByAdamState)
+@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
 def scale_by_mxnet_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean by its exponentially weighted infinity norm, and that plus eps.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Unpack
+from typing import Annotated, NamedTuple, Unpack
 
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq
-from gradxform._types import Hyper, LeafNumbers, NonNegative, Positive, RealUpdates, Updates
+from gradxform._types import Field, Hyper, LeafNumbers, NonNegative, Positive, RealUpdates, Updates
 from gradxform.core import elementwise
 from gradxform.dialects.mxnet._mxnet import Common, decoupled, filled, mxnet_optimizer
 
@@ -18,7 +18,7 @@ class FtrlState(NamedTuple):
     """The linear term of the leader's problem, and the sum of |g|^2."""
 
     z: Updates
-    n: RealUpdates
+    n: Annotated[RealUpdates, Field(nonnegative=True)]
 
 
 @elementwise(FtrlState, needs=("params",))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import abs_sq
-from gradxform._types import Count, Decay, Hyper, NonNegative, Real, Updates
+from gradxform._types import Count, Decay, Field, Hyper, NonNegative, Real, Updates
 from gradxform.core import per_leaf
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.linear_algebra._newton_schulz import adjoint
@@ -23,7 +23,7 @@ ROWS_ARE_OUTPUTS = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
 class OrthogonalState(NamedTuple):
     """The running mean of g."""
 
-    mu: Updates
+    mu: Annotated[Updates, Field(mean="momentum")]
 
 
 def _b(x):

@@ -25,8 +25,8 @@ class ScaleByNadamState(NamedTuple):
     """The running means of g and |g|^2, and the product of the momentum coefficients so far."""
 
     count: Clock
-    mu: Updates
-    nu: RealUpdates
+    mu: Annotated[Updates, Field(mean="b1", partner="nu")]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
     momentum_product: Annotated[Shared, Field(first=_ones, advance=_advance)]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Clock, Hyper, NonNegative, Real, Unit, Updates
+from gradxform._types import Clock, Field, Hyper, NonNegative, Real, Unit, Updates
 from gradxform.core import elementwise
 from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
@@ -19,7 +19,7 @@ class DampenedTraceState(NamedTuple):
     """The decaying sum of past gradients, the first at full size."""
 
     count: Clock
-    trace: Updates
+    trace: Annotated[Updates, Field(mean="decay")]
 
 
 @elementwise(DampenedTraceState)
