@@ -126,6 +126,7 @@ class Field:
       mean: of a `leaf` field that forgets what was there before, a running mean for one: the decay by which it does, the name of a
         hyperparameter or a function of some. A rounding error fades with it. Without one, as in a sum, errors stay; so `store` leaves
         the field as it is unless it is asked for by name.
+      lasting: of such a field, that errors last all the same: it is a running maximum, or a maximum is taken of it, or it feeds itself.
       nonnegative: of a `leaf` field, that it has no negative numbers, as a mean of squares.
       partner: of a running mean of some x that began at 0, the field that is a running mean of |x|^2 and began at 0 too, by name, so that
         by the inequality of Cauchy and Schwarz its root bounds this one; "" for none.
@@ -147,6 +148,7 @@ class Field:
     when: Callable[..., bool] | None = None
     absent: type | None = None
     mean: str | Callable[..., Tree] | None = None
+    lasting: bool | None = None
     nonnegative: bool | None = None
     partner: str | None = None
     placement: str | None = None

@@ -17,7 +17,7 @@ class ScaleByAdaDeltaState(NamedTuple):
     """The running means of |g|^2 and |u|^2."""
 
     e_g: Annotated[RealUpdates, Field(mean="rho", nonnegative=True)]
-    e_x: Annotated[RealUpdates, Field(mean="rho", nonnegative=True)]
+    e_x: Annotated[RealUpdates, Field(mean="rho", nonnegative=True, lasting=True)]
 
 
 @transform(source="Zeiler 2012, arXiv:1212.5701, Algorithm 1")

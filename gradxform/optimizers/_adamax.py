@@ -12,7 +12,7 @@ from gradxform.transforms import add_decayed_weights, scale_by_infinity_norm, sc
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, Algorithm 2", homogeneity=0, example={"eps": 1e-30})
-@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
+@elementwise(layout(ScaleByAdamState, mu=Field(partner=""), nu=Field(lasting=True)))
 def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean by its exponentially weighted infinity norm.
 
@@ -111,7 +111,7 @@ def adamaxw(
 
 
 @transform(source="Adamax and NAdam, by analogy", homogeneity=0, example={"eps": 1e-30})
-@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
+@elementwise(layout(ScaleByAdamState, mu=Field(partner=""), nu=Field(lasting=True)))
 def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean, with Nesterov's look-ahead, by its exponentially weighted infinity norm.
 

@@ -18,7 +18,7 @@ class ScaleByAmsgradState(NamedTuple):
 
     count: Clock
     mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1", partner="nu")]
-    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True, lasting=True)]
     nu_max: Annotated[RealUpdates, Field(nonnegative=True)]
 
 

@@ -19,7 +19,7 @@ class DAdaptAdamWState(NamedTuple):
     """The running means of rate g, |g|^2 and rate g again (slower), the estimate d, and the numerator of its next value."""
 
     exp_avg: Annotated[Updates, Field(mean=lambda betas: betas[0])]
-    exp_avg_sq: Annotated[RealUpdates, Field(mean=lambda betas: betas[1], nonnegative=True)]
+    exp_avg_sq: Annotated[RealUpdates, Field(mean=lambda betas: betas[1], nonnegative=True, lasting=True)]
     grad_sum: Updates
     estim_lr: Estimate
     numerator_weighted: Sum

@@ -151,7 +151,7 @@ class Int8(NamedTuple):
         whole = t >> of(FRACTION)
         k = jnp.sqrt(whole.astype(jnp.float32)).astype(jnp.uint32)
         h = counter_bits(x.shape, self.seed) >> of(8)
-        above = (h * (2 * k + 1)) < ((t - ((k * k) << of(FRACTION))) << of(24 - FRACTION))
+        above = ((h * (2 * k + 1)) < ((t - ((k * k) << of(FRACTION))) << of(24 - FRACTION))).astype(of)
         size = jnp.minimum(k + above, TOP).astype(jnp.int8)
         return Int8(jnp.where(x < 0, -size, size), advanced(self.seed), self.limit)
 

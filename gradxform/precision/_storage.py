@@ -52,8 +52,8 @@ class Facts:
 
     @property
     def mean(self) -> bool:
-        """Whether the past fades, as in a running mean."""
-        return self.decay is not None
+        """Whether the past fades with all its errors, as in a running mean."""
+        return self.decay is not None and not self.field.lasting
 
     @property
     def nonnegative(self) -> bool:

@@ -115,8 +115,8 @@ class Plan:
         elif not self.stored:
             raise StructureError(
                 f"store: {self.spec.tx!r:.200} keeps no running mean, in which rounding errors fade. There are "
-                f"{', '.join(self.known) or 'no fields like the parameters'}. To store a sum or a copy all the same, ask for it by name: "
-                f"store(tx, {{name: 'bfloat16'}})."
+                f"{', '.join(self.known) or 'no fields like the parameters'}. To store a sum, a maximum or a copy all the same, ask "
+                "for it by name: store(tx, {name: 'bfloat16'})."
             )
 
 
@@ -288,8 +288,8 @@ def store(
         "bfloat16:nearest"  2 bytes, for means with a decay of at most 1 - 1/32
         "float32"           as it is
 
-    A name or a codec is for all running means; sums (AdaGrad's), copies of parameters, and arrays of other axes than the parameter's
-    stay wide. A dictionary is for the fields that it names, sums and copies too.
+    A name or a codec is for all running means; sums (AdaGrad's), running maxima (AdaMax's), copies of parameters, and arrays of
+    other axes than the parameter's stay wide. A dictionary is for the fields that it names, whatever they hold.
 
     Args:
       tx: the optimizer; a chain, a mask, a partition, a wrapper. Fields of transformations of another library go by name, and by codecs

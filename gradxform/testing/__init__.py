@@ -11,6 +11,7 @@ from gradxform.testing._case import case_for as case_for
 from gradxform.testing._check import Report as Report
 from gradxform.testing._check import check as check
 from gradxform.testing._check import examine as examine
+from gradxform.testing._codec_laws import check_codec as check_codec
 from gradxform.testing._entailed import entailed as entailed
 from gradxform.testing._entailed import entailing as entailing
 from gradxform.testing._laws import LAWS as LAWS

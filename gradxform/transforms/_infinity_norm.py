@@ -14,7 +14,7 @@ from gradxform.registry import transform
 class ScaleByInfinityNormState(NamedTuple):
     """The decaying maximum of |g|."""
 
-    nu: Annotated[RealUpdates, Field(mean="decay", nonnegative=True)]
+    nu: Annotated[RealUpdates, Field(mean="decay", nonnegative=True, lasting=True)]
 
 
 @transform(source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1", seeds="slides", homogeneity=0, example={"eps": 1e-30})

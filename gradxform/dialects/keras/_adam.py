@@ -19,7 +19,7 @@ class AmsgradState(NamedTuple):
 
     count: Clock
     mu: Annotated[Updates, Field(mean="b1", partner="nu")]
-    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True)]
+    nu: Annotated[RealUpdates, Field(mean="b2", nonnegative=True, lasting=True)]
     nu_max: Annotated[RealUpdates, Field(nonnegative=True)]
 
 

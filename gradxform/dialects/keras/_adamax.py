@@ -13,7 +13,7 @@ from gradxform.optimizers import ScaleByAdamState
 from gradxform.transforms import scale_by_learning_rate
 
 
-@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
+@elementwise(layout(ScaleByAdamState, mu=Field(partner=""), nu=Field(lasting=True)))
 def scale_by_keras_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-7):
     """Divide the gradient's running mean by its exponentially weighted infinity norm, to which eps is added.
 

@@ -13,7 +13,7 @@ from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, ra
 from gradxform.optimizers import ScaleByAdamState
 
 
-@elementwise(layout(ScaleByAdamState, mu=Field(partner="")))
+@elementwise(layout(ScaleByAdamState, mu=Field(partner=""), nu=Field(lasting=True)))
 def scale_by_mxnet_adamax(g, s, p, c, b1: Decay = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8):
     """Divide the gradient's running mean by its exponentially weighted infinity norm, and that plus eps.
 
