@@ -17,6 +17,7 @@ from gradxform._errors import GradxformError, StructureError
 from gradxform._types import Array, OptState, Params, Updates
 from gradxform.core._holes import flatten, is_array
 from gradxform.core._parts import Known, inner_fields, parts_of, walk
+from gradxform.core._transformation import Spec
 
 if TYPE_CHECKING:
     from gradxform.core._transformation import GradientTransformation
@@ -81,10 +82,12 @@ def _passes_on(tx: GradientTransformation, state: OptState, updates: Updates) ->
 def _earlier(whole: GradientTransformation, tx: Known, state: OptState) -> OptState:
     """A state whose clock stands as before the last update; there must be nothing else of its own in it."""
     layout = getattr(getattr(tx, "update", None), "layout", None)
+    if layout is None and isinstance(getattr(tx, "update", None), Spec):  # all that it holds is of its parts
+        return state
     if layout is not None:
         record, clock, start = layout.unbox(state), layout.clock, layout.start
         own = [f for f in layout.fields if f not in layout.inner]
-    else:  # a container of states, or a transformation of another library
+    else:  # a transformation of another library
         record, clock, start = state, "count", 0
         own = [f for f in getattr(state, "_fields", ()) if f not in (*inner_fields(state), "inner_states")]
         if not own and not parts_of(tx, state) and jax.tree.leaves(state):

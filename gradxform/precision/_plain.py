@@ -25,7 +25,7 @@ def decode_state(state: OptState) -> OptState:
     Its classes and all other arrays stay. The arrays are float32; a run goes on from them in float32.
 
     Args:
-      state: of any transformation, also as Flax's NNX holds it, also abstract under `jax.eval_shape`.
+      state: of any transformation.
 
     Source   the layout of states is Optax's.
     Differs  Optax has none.

@@ -26,7 +26,7 @@ from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation, extra_args_for, transformation
 from gradxform.core._trees import numbers_may_go
 from gradxform.precision._codec import Storage
-from gradxform.precision._counter import counter_bits
+from gradxform.precision._counter import counter_bits, folded
 from gradxform.precision._storage import Given, facts_of, storage_named, storage_of
 from gradxform.tree._params import is_stand_in
 
@@ -36,8 +36,8 @@ SEEDS = 1024  # made at a time
 class Plan:
     """How the fields of one state begin: asked by the stages that make it (`gradxform.core._first.storing`)."""
 
-    def __init__(self, spec: Store, params: Params):
-        self.spec, self.params = spec, params
+    def __init__(self, spec: Store, params: Params, state: OptState = None):
+        self.spec, self.params, self.state = spec, params, state
         self.known: dict[str, None] = {}
         self.stored: dict[str, None] = {}
         self._seeds: Iterator[ArrayLike] = _seeds(spec.seed)
@@ -45,12 +45,17 @@ class Plan:
     def __call__(self, stage: Stage, name: str, params: Params) -> Beginning | None:
         field = stage.layout.fields[name]
         self.known[name] = None
-        storage = self._storage(stage, name)
+        storage = None if self.is_plain else self._storage(stage, name)
         if storage is None:
             return None
         self.stored[name] = None
         chosen, zero = self._chosen(params), field.first is None and field.dtype != "p"
         return lambda i, p, x: x if not chosen[i] or jnp.iscomplexobj(p) else self.begin(storage, x, zero)
+
+    @functools.cached_property
+    def is_plain(self) -> bool:
+        """Whether it is part of a state that holds plain arrays, as one that was restored from elsewhere does."""
+        return self.state is not None and not any(map(is_encoded, jax.tree.leaves(self.state, is_leaf=is_encoded)))
 
     def _storage(self, stage: Stage, name: str) -> Storage | None:
         given, field = self.spec.storage, stage.layout.fields[name]
@@ -124,10 +129,10 @@ def _seeds(seed: ArrayLike) -> Iterator[ArrayLike]:
     """A different seed for every array."""
     for start in range(0, 2**32, SEEDS):
         if isinstance(seed, jax.core.Tracer):
-            yield from counter_bits((SEEDS,), seed + jnp.uint32(start))
+            yield from counter_bits((SEEDS,), folded(seed, start))
         else:
             with jax.ensure_compile_time_eval():
-                made = counter_bits((SEEDS,), int(seed) + start)
+                made = counter_bits((SEEDS,), folded(int(seed), start))
             yield from np.asarray(made)
 
 
@@ -166,10 +171,10 @@ class Store(Spec):
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
         return evaluated(self.tx, state, params, after)
 
-    def _planned(self, f: Callable[[], Tree], params: Params) -> tuple[Tree, Plan]:
+    def _planned(self, f: Callable[[], Tree], params: Params, state: OptState = None) -> tuple[Tree, Plan]:
         if storing.get() is not None:
             raise _stored_twice(self.tx)
-        plan = Plan(self, params)
+        plan = Plan(self, params, state)
         token = storing.set(plan)
         try:
             return f(), plan
@@ -188,7 +193,7 @@ class Store(Spec):
         extra, entries = extra_args_for(self.tx.update, extra), []
         if self.holds_others:
             state = _at_others(self.tx, state, lambda f, x: _decoded(x, entries))
-        (u, new), _ = self._planned(lambda: self.tx.update(updates, state, params, **extra), params)
+        (u, new), _ = self._planned(lambda: self.tx.update(updates, state, params, **extra), params, state)
         if self.holds_others:
             left = iter(entries)
             new = _at_others(self.tx, new, lambda f, x: _encoded(x, left))

@@ -37,7 +37,8 @@ class Reader:
     def __init__(self, tx: Known, state: OptState):
         self.spec = getattr(tx, "update", None)
         self.state = state
-        self.in_state = isinstance(getattr(state, "hyperparams", None), Mapping)
+        of_a_part = isinstance(self.spec, Spec) and not isinstance(self.spec, Stage)
+        self.in_state = not of_a_part and isinstance(getattr(state, "hyperparams", None), Mapping)
 
     def title(self) -> str:
         own = self.spec.name() if isinstance(self.spec, Spec) else type(self.state).__name__

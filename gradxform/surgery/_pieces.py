@@ -126,6 +126,8 @@ def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
         record = spec.layout.read(state, spec.name())
         own = [f for f in spec.layout.fields if f not in spec.layout.inner]
         fields = {"count": state.count} if spec.layout.boxed else {}
+    elif isinstance(spec, Spec):  # all that it holds is of its parts
+        own = []
     else:
         own = [f for f in getattr(record, "_fields", ()) if f not in (*inner_fields(record), "inner_states")]
     fields |= {f: getattr(record, f) for f in own}

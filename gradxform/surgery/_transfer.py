@@ -20,6 +20,7 @@ from gradxform.core._kernel import names_of
 from gradxform.core._labels import suggest
 from gradxform.core._parts import Known, Labels, joined, parts_of, walk
 from gradxform.core._transformation import check_transformation, frozen
+from gradxform.precision import decode_state, encode_state
 from gradxform.schedules._inject import injection_of
 from gradxform.surgery._pieces import Piece, Pieces, by_path, origins
 from gradxform.surgery._resume import resume_at
@@ -234,7 +235,7 @@ def transfer_state(
     Stages are matched by name and order, as the longest common subsequence; where names differ, by the class of their states, so that
     an optimizer of Optax will do. Chains, masks, partitions and wrappers are looked through. Of a matched stage
 
-        moments     go over leaf by leaf, by path, in the dtype of the new state; a leaf that the old stage did not see starts afresh
+        moments     go over leaf by leaf, by path, stored as in the new state; a leaf that the old stage did not see starts afresh
         clocks      go with the leaves that they count for; where all of those are fresh, the clock is too
         numbers     and schedules are those of new_tx. An injected number that both were given alike goes over from the old state
 
@@ -271,9 +272,10 @@ def transfer_state(
     check_transformation(old_tx, "transfer_state, old_tx")
     check_transformation(new_tx, "transfer_state, new_tx")
     check_arguments("transfer_state", parameters_of(transfer_state), {"mixed": mixed})
-    start = new_tx.init(params)
+    begun = new_tx.init(params)
+    start = decode_state(begun)
     try:
-        old, new = Pieces(old_tx, old_state), Pieces(new_tx, start)
+        old, new = Pieces(old_tx, decode_state(old_state)), Pieces(new_tx, start)
     except StructureError as e:
         raise StructureError(f"transfer_state: `old_state` is not a state of old_tx. {e}") from e
     mover = Mover(old.pieces, new.pieces, origins(old, new), params, mixed == "oldest")
@@ -294,4 +296,5 @@ def transfer_state(
         return tx, state, True
 
     state = walk(visit, new_tx, start)[1]
+    state = state if start is begun else encode_state(state, begun)
     return Transfer(state, tuple(mover.carried), tuple(mover.fresh), mover.dropped(), tuple(mover.clocks), tuple(mover.mixed))
