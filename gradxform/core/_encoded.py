@@ -28,14 +28,14 @@ def register(cls: type) -> None:
 
 def is_entry(x: Tree) -> bool:
     """Whether it is one entry of a state field: an encoded one, also as a mapping of its fields, or a gap. For `is_leaf=`."""
-    return type(x) in CODECS or is_gap(x) or (isinstance(x, Mapping) and any(set(c._fields) == set(x) for c in CODECS))  # type: ignore[attr-defined]
+    return type(x) in CODECS or is_gap(x) or (isinstance(x, Mapping) and any(set(c._fields) == set(x) for c in CODECS))
 
 
 def as_encoded(x: Tree) -> Tree:
     """A mapping of the fields of a codec as its entry, as Flax's NNX hands it back; anything else as it is."""
     if not isinstance(x, Mapping):
         return x
-    found = [cls for cls in CODECS if set(cls._fields) == set(x)]  # type: ignore[attr-defined]
+    found = [cls for cls in CODECS if set(cls._fields) == set(x)]
     if len(found) > 1:
         raise StructureError(
             f"A state field holds a mapping of {', '.join(x)}, and {' and '.join(c.__name__ for c in found)} are codecs of these fields. "

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Protocol, TypeVar, cast, runtime_checkable
 
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._types import Array, ArrayLike, DType, Field, Shape
+from gradxform._types import Array, ArrayLike, DType, Shape, Tree
 from gradxform.core._encoded import register
 
 C = TypeVar("C", bound=type)
+Named = TypeVar("Named")
 
 
 class Codec(Protocol):
@@ -78,11 +79,14 @@ class Codec(Protocol):
 class Storage(Protocol):
     """What begins a stored field: a codec, a codec with its settings, or a dtype."""
 
-    def zeros(self, like: Array, seed: ArrayLike, /) -> Codec | Array | None: ...
+    @property
+    def zeros(self) -> Callable[[Array, ArrayLike], Tree]:
+        """(like, seed) -> an encoded entry, a plain array, or None, as `Codec.zeros`."""
+        ...
 
 
-Rule = Callable[[Field], Storage | None]
-"""The storage of a field by what it holds (`Field.mean`, `.nonnegative`, `.partner`); None: it stays wide."""
+Rule = Callable[..., Storage | None]
+"""(facts) -> the storage of a field by what it holds (`gradxform.precision.Facts`); None: it stays wide."""
 STORAGES: dict[str, Storage | Rule] = {}
 """By name."""
 
@@ -106,11 +110,11 @@ def codec(name: str) -> Callable[[C], C]:
     return decorate
 
 
-def named_storage(name: str) -> Callable[[C], C]:
+def named_storage(name: str) -> Callable[[Named], Named]:
     """A decorator that makes a storage, or a `Rule` for fields of several kinds, known by a name."""
 
-    def decorate(x: C) -> C:
-        STORAGES[name] = x
+    def decorate(x: Named) -> Named:
+        STORAGES[name] = cast(Storage | Rule, x)
         return x
 
     return decorate

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX
@@ -34,7 +35,7 @@ def _seed(seed: ArrayLike) -> Array:
     return jnp.asarray(seed, jnp.uint32)
 
 
-def _noise(h: Array, dtype: DType, dropped: int) -> Array:
+def _noise(h: Array, dtype: np.dtype, dropped: int) -> Array:
     """As many random bits as are dropped, of 32; below a number of 64 bits the rest repeats them."""
     if dtype == jnp.uint32:
         return h >> dtype.type(32 - dropped)
@@ -42,8 +43,8 @@ def _noise(h: Array, dtype: DType, dropped: int) -> Array:
     return (h << dtype.type(32) | h) >> dtype.type(64 - dropped)
 
 
-def _uint(dtype: DType) -> jnp.dtype:
-    return jnp.dtype(f"uint{jnp.finfo(dtype).bits}")
+def _uint(dtype: DType) -> np.dtype:
+    return np.dtype(f"uint{jnp.finfo(dtype).bits}")
 
 
 @codec("bfloat16")

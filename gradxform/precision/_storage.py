@@ -76,7 +76,7 @@ def _decay(stage: Stage, field: Field) -> Tree:
     return field.mean(**named(field.mean, stage.args)) if callable(field.mean) else stage.args.get(field.mean)
 
 
-def storage_of(given: object, facts: Facts) -> Storage | None:
+def storage_of(given: str | Storage | Rule, facts: Facts) -> Storage | None:
     """The storage that was given, by its name or itself, for a field; None: it stays wide."""
     found = storage_named(given) if isinstance(given, str) else given
     if isinstance(found, Storage):

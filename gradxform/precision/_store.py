@@ -81,7 +81,7 @@ class Plan:
 
     def begin(self, storage: Storage, x: Tree, zero: bool) -> Tree:
         """An array as it is to be stored; as it is where that cannot be, or where it is narrow itself."""
-        if is_gap(x) or not is_array(x) or not jnp.issubdtype(dtype_of(x), jnp.floating) or jnp.finfo(x.dtype).bits < 32:
+        if is_gap(x) or not is_array(x) or not jnp.issubdtype(dtype_of(x), jnp.floating) or jnp.finfo(dtype_of(x)).bits < 32:
             return x
         start = storage.zeros(x, next(self._seeds))
         if start is None or zero:
@@ -132,7 +132,7 @@ def _seeds(seed: ArrayLike) -> Iterator[ArrayLike]:
             yield from counter_bits((SEEDS,), folded(seed, start))
         else:
             with jax.ensure_compile_time_eval():
-                made = counter_bits((SEEDS,), folded(int(seed), start))
+                made = counter_bits((SEEDS,), folded(int(np.asarray(seed)), start))
             yield from np.asarray(made)
 
 
@@ -166,6 +166,7 @@ class Store(Spec):
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
         (part,) = parts
+        assert part.tx is not None
         return Store(part.tx, self.storage, self.where, self.seed), part.state
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
@@ -190,10 +191,10 @@ class Store(Spec):
             return on_the_mesh_of(params, state)
 
     def __call__(self, updates: Updates, state: OptState, params: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
-        extra, entries = extra_args_for(self.tx.update, extra), []
+        given, entries = extra_args_for(self.tx.update, extra), []
         if self.holds_others:
             state = _at_others(self.tx, state, lambda f, x: _decoded(x, entries))
-        (u, new), _ = self._planned(lambda: self.tx.update(updates, state, params, **extra), params, state)
+        (u, new), _ = self._planned(lambda: self.tx.update(updates, state, params, **given), params, state)
         if self.holds_others:
             left = iter(entries)
             new = _at_others(self.tx, new, lambda f, x: _encoded(x, left))

@@ -63,7 +63,7 @@ class _Subject:
     def zeros(self, like: Array, seed: int = 7) -> Codec:
         found = self.storage.zeros(like, jnp.uint32(seed))
         expect(found is not None, f"`zeros` gives None for an array of shape {like.shape}, so that nothing can be examined.")
-        return found  # type: ignore[return-value]
+        return found
 
     def values(self) -> tuple[Array, Array | None]:
         """Numbers of many sizes, and their partner, if they need one."""
@@ -89,7 +89,7 @@ def _form(x: Tree) -> Tree:
 def _keeps_its_form(subject: _Subject) -> None:
     x, partner = subject.values()
     first = subject.zeros(x)
-    expect(all(isinstance(y, jax.Array) for y in first), "a field is no array. Keep settings as scalar arrays.")
+    expect(all(isinstance(y, jax.Array) for y in jax.tree.leaves(first)), "a field is no array. Keep settings as scalar arrays.")
     expect(first.shape == x.shape, f"an entry for an array of shape {x.shape} says that its shape is {first.shape}.")
     read = _read(first, partner)
     expect((read.shape, read.dtype) == (x.shape, jnp.float32), f"`decode` gives {read.dtype}{read.shape} for float32{x.shape}.")

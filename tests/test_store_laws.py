@@ -1,0 +1,96 @@
+"""Every optimizer of the registry with a stored state: the same structure for ever, and as good a loss as in float32."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import gradxform as gx
+from gradxform import registry
+from gradxform.testing import case_for
+
+STEPS = 300
+WORSE = 1.02  # how much larger than in float32 the loss may be
+NAMES = registry.names("*", kind="optimizer")
+
+
+def has_entries(state):
+    return any(hasattr(x, "encode") for x in jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "encode")))
+
+
+def stored(tx, params):
+    """The transformation with a stored state, if it has a field that is declared apt; checked that it says so otherwise."""
+    tx = gx.store(tx)
+    try:
+        state = jax.eval_shape(tx.init, params)
+    except gx.StructureError as e:
+        assert "keeps no running mean" in str(e)  # noqa: PT017  the reason is what is asked about
+        return None
+    assert has_entries(state)
+    return tx
+
+
+def forms(tree):
+    return jax.tree.structure(tree), [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("pattern", ["*", "keras.*", "mxnet.*", "neon.*", "torch.*"])
+def test_a_stored_state_is_a_fixed_point(pattern):
+    """Traced only: structure, shapes, dtypes and weak types after an update are those of the first state."""
+    found = 0
+    for name in registry.names(pattern, kind="optimizer"):
+        case = case_for(name)
+        params, grads = case.params(), case.grads(0)
+        tx = stored(case.tx, params)
+        if tx is None:
+            continue
+        first = jax.eval_shape(tx.init, params)
+        _, second = jax.eval_shape(lambda g, s, p, tx=tx, case=case: tx.update(g, s, p, **case.extra(p, g)), grads, first, params)
+        assert forms(second) == forms(first), name
+        found += 1
+    assert found >= (25 if pattern == "*" else 1)
+
+
+@functools.cache
+def problem():
+    rng = np.random.default_rng(0)
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((512, 64), (64, 32)))
+    y = x @ w + 0.5 * rng.normal(size=(512, 32)).astype(np.float32)
+    return x, y
+
+
+def loss_of(params):
+    x, y = problem()
+    return jnp.mean((x @ params["w"] + params["b"].reshape(1, 32) - y) ** 2)
+
+
+def trained(tx, entry, params):
+    """The loss after 300 steps at the declared rate."""
+
+    def step(carry, _):
+        params, state = carry
+        value, grads = jax.value_and_grad(loss_of)(params)
+        known = {"value": value, "grad": grads, "value_fn": loss_of, "obj_fn": loss_of}
+        extra = {name: known.get(name, make(params, grads)) for name, make in entry.needs.items()}
+        updates, state = tx.update(grads, state, params, **extra)
+        return (gx.apply_updates(params, updates), state), None
+
+    train = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, STEPS)[0])
+    params, state = train(params)
+    return float(loss_of(gx.eval_params(tx, state, params)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_loss_is_that_of_float32(name):
+    entry, case = registry.entry(name), case_for(name)
+    tx = case.make(**({case.rate: entry.rates["default"]} if case.rate and "default" in entry.rates else {}))
+    params = {"w": jnp.zeros((64, 32)), "b": jnp.zeros((32,) if entry.ndim is None else (1, 32))}
+    narrow = stored(tx, params)
+    if narrow is None:
+        pytest.skip("it keeps sums, maxima, copies or nothing, which stay wide")
+    wide, found = trained(tx, entry, params), trained(narrow, entry, params)
+    assert np.isfinite(wide)
+    assert found <= WORSE * wide, f"{found / wide:.4f} times the loss in float32, {wide:.4g}"
