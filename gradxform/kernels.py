@@ -35,7 +35,8 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
               `ParamsCopy` (the parameters as in `init`), `Shared` (one value), `Clock` (number of updates so far), `Key`, `Inner` (the
               state of a transformation inside). What is special about one stands in the annotation, as a `Field`:
               `Annotated[Shared, Field(first=lambda: 0.0)]`, `Annotated[Updates, Field(axes=Axes())]`; `layout(cls, name=Field(...))` says
-              it for one kernel of several that share a class.
+              it for one kernel of several that share a class. `Field(mean="b2", nonnegative=True)` says what is there, by which `store`
+              knows how it may be kept in fewer bits; without `mean`, the decay of a running mean, it stays wide.
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`.
 Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Average` (-1, 1),

@@ -6,6 +6,7 @@ parameter's shape. It is decoded and encoded where a leaf is widened and rounded
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,12 @@ def encoded(new: Sequence[Tree], old: Sequence[Tree], names: Sequence[str], part
     return list(found.values())
 
 
+@functools.cache
+def _compiled(f: Callable[..., list[Tree]]) -> Callable[..., list[Tree]]:
+    """One call for what is done with the entries at one leaf, where a kernel of whole trees has its fields decoded before it runs."""
+    return jax.jit(lambda *rows, names, partners: f(*rows, names, dict(partners)), static_argnames=("names", "partners"))
+
+
 Split = Callable[[Tree], tuple[list[Tree], TreeDef]]
 """A tree of entries as a list of them, and the structure."""
 
@@ -88,8 +95,9 @@ def opened(layout: Layout, record: OptState, split: Split = at_entries) -> OptSt
     columns = _columns(layout, record, split)
     if not columns:
         return record
+    read = functools.partial(_compiled(decoded), names=tuple(columns), partners=tuple(layout.partners.items()))
     rows = zip(*(entries for entries, _ in columns.values()), strict=True)
-    new = zip(*[decoded(row, list(columns), layout.partners) for row in rows], strict=True)
+    new = zip(*[read(row) if any_encoded(row) else row for row in rows], strict=True)
     return record._replace(**{name: columns[name][1].unflatten(xs) for name, xs in zip(columns, new, strict=True)})
 
 
@@ -101,10 +109,11 @@ def closed(
     if not columns:
         return new
     theirs = [treedef.flatten_up_to(getattr(new, name)) for name, (_, treedef) in columns.items()]
+    written = functools.partial(_compiled(encoded), names=tuple(columns), partners=tuple(layout.partners.items()))
     made = []
     for before, after in zip(zip(*(x for x, _ in columns.values()), strict=True), zip(*theirs, strict=True), strict=True):
         after = [n if is_encoded(o) else rounded(n, o) for n, o in zip(after, before, strict=True)]
-        made.append(encoded(after, before, list(columns), layout.partners))
+        made.append(written(after, before) if any_encoded(before) else after)
     new_fields = zip(*made, strict=True)
     return new._replace(**{name: columns[name][1].unflatten(xs) for name, xs in zip(columns, new_fields, strict=True)})
 

@@ -27,6 +27,10 @@ def decode_state(state: OptState) -> OptState:
     Args:
       state: of any transformation.
 
+    >>> state = gx.store(gx.adam(1e-3)).init(params)
+    >>> jax.tree.structure(gx.decode_state(state)) == jax.tree.structure(gx.adam(1e-3).init(params))
+    True
+
     Source   the layout of states is Optax's.
     Differs  Optax has none.
     Raises   StructureError: an entry is relative to another field, and stands in a state that does not declare which.
@@ -45,6 +49,11 @@ def encode_state(state: OptState, like: OptState) -> OptState:
     Args:
       state: with plain arrays, or stored otherwise; of Optax's classes, or of ours.
       like: the state of the same transformation and parameters, whose classes the result has.
+
+    >>> stored = gx.store(gx.adam(1e-3)).init(params)
+    >>> state = gx.encode_state(gx.adam(1e-3).init(params), like=stored)
+    >>> jax.tree.structure(state) == jax.tree.structure(stored)
+    True
 
     Source   the layout of states is Optax's.
     Differs  Optax has none.

@@ -305,6 +305,9 @@ def store(
       where: leaves to store so, as masks are given (`gradxform.core._labels`).
       seed: a whole number, from which every array gets its own bits to round with; it may be traced, as under `vmap` over seeds.
 
+    >>> tx = gx.store(gx.adamw(1e-3), where=gx.by_ndim(2))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    that of tx, with entries such as Float8(codes, seed, low) in place of arrays. Memory: of adamw 2.00 x params in bytes for
              float32's 8.00 with "8bit". Scalar and complex leaves stay wide.
     Units    those of tx.

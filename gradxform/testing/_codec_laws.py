@@ -33,6 +33,8 @@ def check_codec(storage: Storage, likely: Sequence[float] = (1e-5, 1e-4, 0.03, 1
       storage: a codec, or something with `zeros(like, seed)`.
       likely: sizes of numbers that it is for.
 
+    >>> gx.testing.check_codec(gx.precision.Float8)
+
     Raises   LawBroken: with the law, and the numbers where it is broken.
     """
     subject = _Subject(storage, likely)
