@@ -114,7 +114,7 @@ class Field:
       first: the first value. Of a `leaf` field a function of `zero` (zeros like the leaf) and `p` (the parameter, wide; zeros where it is
         abstract), or of `leaf`, the parameter as it is, whose result is taken as it is, a `MaskedNode` where nothing is kept; without
         one, zeros, an axis of its own having length 1. Of another kind, of `params`: the list of them, float32 or wider, for a `shared`
-        field of a leafwise kernel; else the tree. Of a clock a number.
+        field of a leafwise kernel; else the tree. Of a clock a number. Of a random key, of `key`; without one, it is made a key.
       advance: of a `shared` field, once per update: (value, c) -> next value; None: it stays, or the kernel sets it. A kernel reads the
         old value as `s.field` and the next as `c.field`.
       at: the value after a number of updates, for `resume_at`: a function of `step`, `inner_step` (updates of the part inside), `value`.

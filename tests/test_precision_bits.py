@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
-from gradxform.precision._counter import WEYL, advanced, folded
+from gradxform.precision._counter import WEYL, advanced, folded, uint32
 
 pytestmark = pytest.mark.fast
 
@@ -56,16 +56,16 @@ def test_neighbours_and_seeds_are_uncorrelated(part):
         "below": (h[1:], h[:-1]),
         "diagonal": (h[1:, 1:], h[:-1, :-1]),
         "next seed": (draw(8), h),
-        "next step": (draw(advanced(7)), h),
-        "next leaf": (draw(folded(7, 1)), draw(folded(7, 0))),
-        "next seed's leaf": (draw(folded(8, 0)), draw(folded(7, 0))),
+        "next step": (draw(advanced(uint32(7))), h),
+        "next leaf": (draw(folded(uint32(7), 1)), draw(folded(uint32(7), 0))),
+        "next seed's leaf": (draw(folded(uint32(8), 0)), draw(folded(uint32(7), 0))),
     }
     for name, (a, b) in others.items():
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 5e-3, name  # 1e-3 is one standard error
 
 
 def test_seeds_of_parts_do_not_follow_one_another():
-    seeds = np.asarray([[folded(seed, i) for i in range(16)] for seed in range(16)], np.int64).ravel()
+    seeds = np.asarray([[folded(uint32(seed), i) for i in range(16)] for seed in range(16)], np.int64).ravel()
     assert np.diff(np.sort(seeds)).min() > 1000
 
 

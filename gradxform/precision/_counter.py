@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Hashable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from gradxform._types import Array, ArrayLike
+from gradxform._types import Array, ArrayLike, Shape
 
 WEYL = 0x9E3779B9  # 2^32 divided by the golden ratio, odd
 
 
-def _uint32(x: ArrayLike) -> Array:
+def uint32(x: ArrayLike) -> Array:
     """A whole number of any size or dtype, modulo 2^32."""
-    return jnp.asarray(np.uint32(x % 2**32)) if isinstance(x, int) else jnp.asarray(x).astype(jnp.uint32)
+    return jnp.full([], x % 2**32, jnp.uint32) if isinstance(x, int) else jnp.asarray(x).astype(jnp.uint32)
 
 
 def _hashed(i: Array) -> Array:
@@ -26,7 +27,7 @@ def _hashed(i: Array) -> Array:
     return i ^ (i >> of(16))
 
 
-def counter_bits(shape: tuple[int, ...], seed: ArrayLike, *, axis_name: Hashable | None = None) -> Array:
+def counter_bits(shape: Shape, seed: ArrayLike, *, axis_name: Hashable | None = None) -> Array:
     """Thirty-two random bits for each element of an array, from its index and a seed: as cheap as the arithmetic around them.
 
         i    = seed + flat index                          modulo 2^32
@@ -51,23 +52,29 @@ def counter_bits(shape: tuple[int, ...], seed: ArrayLike, *, axis_name: Hashable
              splittable pseudorandom number generators", has the sequence that 0x9E3779B9 steps through.
     Differs  Optax has none.
     """
-    i, of = _uint32(seed), jnp.uint32
-    if axis_name is not None:
-        i = i + jax.lax.axis_index(axis_name).astype(of) * _uint32(int(np.prod(shape, dtype=object)))
-    # The seed stands on the first axis, which is short: added last, it would leave an array of indices that the compiler computes once
-    # for all leaves of a shape and keeps in memory.
+    offset = None if axis_name is None else jax.lax.axis_index(axis_name)
+    return _bits(tuple(shape), uint32(seed), offset)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _bits(shape: Shape, seed: Array, part: Array | None) -> Array:
+    """The seed stands on the first axis, which is short: added last, it would leave an array of indices that the compiler computes once
+    for all leaves of a shape and keeps in memory."""
+    of, size = jnp.uint32, math.prod(shape)
+    i = seed if part is None else seed + part.astype(of) * of(size % 2**32)
     for axis, length in enumerate(shape):
         along = [length if a == axis else 1 for a in range(len(shape))]
-        stride = _uint32(int(np.prod(shape[axis + 1 :], dtype=object)))
-        i = i + jax.lax.broadcasted_iota(of, along, axis) * stride
+        i = i + jax.lax.broadcasted_iota(of, along, axis) * of(math.prod(shape[axis + 1 :]) % 2**32)
     return _hashed(i * of(WEYL))
 
 
-def advanced(seed: ArrayLike) -> Array:
+@jax.jit
+def advanced(seed: Array) -> Array:
     """The seed of the next step."""
-    return _uint32(seed) + jnp.uint32(WEYL)
+    return seed + jnp.uint32(WEYL)
 
 
-def folded(seed: ArrayLike, position: int) -> Array:
+@jax.jit
+def folded(seed: Array, position: int) -> Array:
     """A seed for a part, a leaf for example, by its position; seeds that follow one another are as good as any."""
-    return _hashed(_hashed(_uint32(seed) * jnp.uint32(WEYL)) + _uint32(position))
+    return _hashed(_hashed(seed * jnp.uint32(WEYL)) + jnp.asarray(position).astype(jnp.uint32))

@@ -14,6 +14,7 @@ from gradxform._types import Array, DType, Field, Inner, Key, OptState, Params, 
 from gradxform.core import GradientTransformation, MaskedNode, chain, wrapper
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap
 from gradxform.precision._narrow import narrow, narrow_at_random
+from gradxform.precision._randomness import at, begun, halves
 from gradxform.registry import transform
 
 
@@ -45,7 +46,7 @@ class MasterWeightsState(NamedTuple):
 
     master: Annotated[Updates, Field(first=_master, stored="dtype")]
     inner_state: Annotated[Inner, Field(first=_first)]
-    rng_key: Annotated[Key, Field(when=lambda key: key is not None)] = None
+    rng_key: Annotated[Key, Field(first=begun, when=lambda key: key is not None)] = None
 
 
 @jax.jit
@@ -128,8 +129,8 @@ def master_weights(
     wide = trees.together([x if is_gap(m) else m for x, m in zip(ps, masters, strict=True)])
     u, inner_state = inner.update(trees.together(grads), s.inner_state, wide)
     us = trees.take("the inner transformation's updates", u)
-    carried, sample = (None, None) if s.rng_key is None else jax.random.split(s.rng_key)
+    carried, sample = (None, None) if s.rng_key is None else halves(s.rng_key)
     for i in narrow_ones:
-        k = None if sample is None else jax.random.fold_in(sample, i)
+        k = None if sample is None else at(sample, i)
         us[i], masters[i] = _step(jnp.asarray(ps[i]), masters[i], us[i], k)
     return trees.together(us), s._replace(master=trees.together(masters), inner_state=inner_state, rng_key=carried)

@@ -17,6 +17,7 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._numerics import widen
 from gradxform._types import Array, DType
+from gradxform.precision._randomness import halves, noise_like
 
 _UNSIGNED = {16: jnp.uint16, 32: jnp.uint32, 64: jnp.uint64}
 
@@ -28,19 +29,18 @@ def loses_bits(x: Array, dtype: DType) -> bool:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
-    """x in a narrower dtype, rounded up or down so that the average is x. The random bits do not depend on how x is sharded.
+    """x in a narrower dtype, rounded up or down so that the average is x, by a random key or a seed.
 
-    The derivative is that of x: rounding passes it through.
+    The random bits do not depend on how x is sharded. The derivative is that of x: rounding passes it through.
     """
     if not loses_bits(x, dtype):
         return x.astype(dtype)
     if jnp.finfo(dtype).bits < 16:
         raise StructureError(f"Rounding at random is for dtypes of at least 16 bits, but got {jnp.dtype(dtype)}. Round to nearest.")
     if jnp.iscomplexobj(x):
-        part, keys = jnp.finfo(dtype).dtype, jax.random.split(key)
+        part, keys = jnp.finfo(dtype).dtype, halves(key)
         return jax.lax.complex(narrow_at_random(x.real, part, keys[0]), narrow_at_random(x.imag, part, keys[1]))
-    uint = _UNSIGNED[jnp.finfo(widen(x.dtype)).bits]
-    return narrow(x, dtype, jax.random.bits(key, x.shape, uint, out_sharding=jax.typeof(x).sharding))
+    return narrow(x, dtype, noise_like(x, _UNSIGNED[jnp.finfo(widen(x.dtype)).bits], key))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))

@@ -10,6 +10,7 @@ from gradxform._numerics import promote, widen
 from gradxform._types import Array, ArrayLike, DType, Params, Updates
 from gradxform.core._apply import add_leaves, add_update
 from gradxform.precision._narrow import narrow_at_random
+from gradxform.precision._randomness import at, given
 
 _round = jax.jit(narrow_at_random, static_argnums=1)
 
@@ -20,7 +21,7 @@ def _add(p: Array, u: Array, key: Array) -> Array:
     return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key)
 
 
-def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
+def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike) -> Array:
     """Round to one of the two nearest numbers of `dtype` at random, so that the average is x.
 
         P(up) = (x - down) / (up - down)
@@ -34,8 +35,9 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
     Args:
       x: an array; narrow ones are widened first.
       dtype: bfloat16, float16, float32, or complex64 for complex x.
-      key: a random key. The same key rounds the same way, however x is sharded over a mesh by `jit`. Inside `shard_map`, where each
-        device sees its own part only, fold the device's index into it.
+      key: a random key, or a seed: a whole number, also as an array without axes. Bits from a seed (`counter_bits`) cost next to
+        nothing, those from a key a hundred operations each. The same one rounds the same way, however x is sharded over a mesh by `jit`.
+        Inside `shard_map`, where each device sees its own part only, each needs its own: fold the device's index into the key.
 
     >>> gx.precision.stochastic_round(jnp.array([1.5]), jnp.bfloat16, jax.random.key(0))
     Array([1.5], dtype=bfloat16)
@@ -52,16 +54,20 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: Array) -> Array:
             f"stochastic_round: `dtype` must be bfloat16, float16 or wider, complex if x is, but got {jnp.dtype(dtype).name} "
             f"for an x of {x.dtype.name}."
         )
-    return _round(x, jnp.dtype(dtype), key)
+    return _round(x, jnp.dtype(dtype), given(key))
 
 
-def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -> Params:
+def apply_updates_stochastically(params: Params, updates: Updates, key: ArrayLike) -> Params:
     """Add updates to parameters, and round narrow parameters stochastically.
 
         p <- round(p + u)           float32 or wider: p + u, as `apply_updates`
 
     The sum is computed in float32 or wider. Rounding to nearest, a bfloat16 parameter ignores every update below 1/512 of its size; at
-    random it takes each in the mean. Use another key at every step: `fold_in(key, step)`.
+    random it takes each in the mean. Use another key at every step, `fold_in(key, step)`, or another seed, which may be the step itself.
+
+    Args:
+      params, updates: trees of the same structure.
+      key: a random key or a seed, as for `stochastic_round`. With a seed the sum costs what it costs rounded to nearest.
 
     Args:
       params: the parameters; narrow ones are rounded.
@@ -73,17 +79,18 @@ def apply_updates_stochastically(params: Params, updates: Updates, key: Array) -
 
     Shapes   an update must have its parameter's shape.
     Holes    where the update is `None`, masked or float0, the parameter stays.
-    Keys     each leaf has its own, `fold_in(key, i)` with its position i among all leaves, holes included; how leaves are sharded
-             makes no difference.
+    Keys     each leaf has its own, `fold_in(key, i)` with its position i among all leaves, holes included, and so has each its own seed,
+             a hash of the seed and i; how leaves are sharded makes no difference.
     Its derivative is that of p + u.
 
     Source   Gupta et al. 2015, arXiv:1502.02551; neon's `stochastic_round`, which adds noise below the mantissa in the same way.
     Raises   StructureError, with the path: structures or shapes differ.
     """
+    random = given(key)
 
     def add(i: int, p: Array, u: Array) -> Array:
         if not jnp.issubdtype(p.dtype, jnp.inexact) or widen(p.dtype) == p.dtype:
             return add_update(p, u)
-        return _add(p, u, jax.random.fold_in(key, i))
+        return _add(p, u, at(random, i))
 
     return add_leaves("apply_updates_stochastically", params, updates, add)
