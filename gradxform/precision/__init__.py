@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradxform.precision._elementwise import bound as bound
     from gradxform.precision._elementwise import float8 as float8
     from gradxform.precision._elementwise import int8 as int8
+    from gradxform.precision._low_bits import LowBitsState as LowBitsState
     from gradxform.precision._master_weights import MasterWeightsState as MasterWeightsState
     from gradxform.precision._master_weights import master_weights as master_weights
     from gradxform.precision._plain import decode_state as decode_state
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 else:
     TABLE = {
         "._counter": "counter_bits",
+        "._low_bits": "LowBitsState",
         "._master_weights": "MasterWeightsState master_weights",
         "._plain": "decode_state encode_state",
         "._rounding": "apply_updates_stochastically stochastic_round",

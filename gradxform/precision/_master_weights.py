@@ -2,76 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import promote
-from gradxform._types import Array, DType, Field, Inner, Key, OptState, Params, Tree, Updates
-from gradxform.core import GradientTransformation, MaskedNode, chain, wrapper
-from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap
-from gradxform.precision._narrow import narrow, narrow_at_random
+from gradxform._types import Array, DType, Field, Inner, Key, Updates
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
+from gradxform.core._holes import is_gap
+from gradxform.precision import _low_bits
 from gradxform.precision._randomness import at, begun, halves
+from gradxform.precision._wide_copy import copy_of, evaluated, first_inside, step, updated_inside
 from gradxform.registry import transform
-
-
-def _is_narrow(p: Tree, dtype: DType) -> bool:
-    return is_array(p) and promote(dtype_of(p), dtype) != dtype_of(p)
-
-
-def _widened(leaf, dtype):
-    """A wide copy of a narrow leaf; another as it is."""
-    return fresh(leaf, promote(dtype_of(leaf), dtype)) if _is_narrow(leaf, dtype) else leaf
-
-
-def _master(leaf, dtype):
-    return _widened(leaf, dtype) if _is_narrow(leaf, dtype) else MaskedNode()
-
-
-def _either(params: Params, masters: Params) -> Params:
-    """The master copies, and the parameters where there is none."""
-    leaves, treedef = flatten(params)
-    return treedef.unflatten([p if is_gap(m) else m for p, m in zip(leaves, treedef.flatten_up_to(masters), strict=True)])
-
-
-def _first(inner: GradientTransformation, params: Params, dtype: DType) -> OptState:
-    return inner.init(jax.tree.map(lambda p: _widened(p, dtype), params, is_leaf=is_gap))
 
 
 class MasterWeightsState(NamedTuple):
     """The wide copy, with a `MaskedNode` for each leaf that is wide itself; the inner state; the key, if rounding is stochastic."""
 
-    master: Annotated[Updates, Field(first=_master, stored="dtype")]
-    inner_state: Annotated[Inner, Field(first=_first)]
+    master: Annotated[Updates, Field(first=lambda leaf, dtype: copy_of(leaf, dtype), stored="dtype")]
+    inner_state: Annotated[Inner, Field(first=lambda inner, params, dtype: first_inside(inner, params, dtype))]
     rng_key: Annotated[Key, Field(first=begun, when=lambda key: key is not None)] = None
 
 
-@jax.jit
-def _step(p: Array, m: Array, u: Array, key: Array | None) -> tuple[Array, Array]:
-    """The update that takes p to the rounded new master copy, and the new master copy."""
-    m = (m + u).astype(m.dtype)
-    target = narrow(m, p.dtype) if key is None else narrow_at_random(m, p.dtype, key)
-    old = p.astype(m.dtype)
-    w = target.astype(m.dtype) - old
-    reached = narrow(old + w, p.dtype)
-    return w, jnp.where(reached == target, m, reached.astype(m.dtype))
-
-
 def _evaluated(params, s, inside):
-    wide = _either(params, s.master)
-    found = inside(wide)
-    if found is wide:
-        return params
-    return jax.tree.map(lambda p, x: narrow(x, dtype_of(p)) if is_array(p) else p, params, found, is_leaf=is_gap)
+    return evaluated(params, s.master, inside)
 
 
-def _check(owner: str, given: Mapping[str, Any]) -> None:
-    dtype = given["dtype"]
-    if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
-        raise HyperparameterError(f"{owner}: `dtype` must be float32 or wider, but got {dtype!r}.")
+@wrapper(MasterWeightsState, scope="elementwise", needs=("params",), evaluate=_evaluated, widens=True)
+def _master_weights(
+    g, s, p, c, inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None
+):  # fmt: skip
+    """The copy is an array of its own; `master_weights` is the whole."""
+    trees = c.trees
+    ps, masters = trees.like("`params`", p), trees.take("the state's `master`", s.master)
+    us, inner_state = updated_inside(c, inner, s.inner_state, ps, masters, dtype)
+    carried, sample = (None, None) if s.rng_key is None else halves(s.rng_key)
+    for i in trees.present:
+        if not is_gap(masters[i]):
+            k = None if sample is None else at(sample, i)
+            us[i], masters[i] = step(jnp.asarray(ps[i]), masters[i], us[i], k)
+    return trees.together(us), s._replace(master=trees.together(masters), inner_state=inner_state, rng_key=carried)
 
 
 @transform(
@@ -79,12 +49,11 @@ def _check(owner: str, given: Mapping[str, Any]) -> None:
     seeds="MXNet",
     example={"inner": chain()},
     homogeneity=1,
-    identities=[("master_weights(adam(0.1))", "adam(0.1)")],
+    identities=[("master_weights(adam(0.1))", "adam(0.1)"), ("master_weights(adam(0.1), bits=16)", "adam(0.1)")],
 )
-@wrapper(MasterWeightsState, scope="elementwise", needs=("params",), evaluate=_evaluated, check=_check, widens=True)
 def master_weights(
-    g, s, p, c, inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None
-):  # fmt: skip
+    inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None, bits: Literal[32, 16, 8] = 32
+) -> GradientTransformationExtraArgs:
     """Update a wide copy of narrow parameters, and make the parameters that copy, rounded.
 
         v, s   = inner(g, s, master)
@@ -101,36 +70,54 @@ def master_weights(
     rounded. So `apply_updates(p, u)` equals round(master) after every step. (Not so for numbers below 1e-38 on
     a device that flushes them to zero, nor for a parameter that has overflowed: from infinity no update leads back.)
 
+    A bfloat16 is the first half of a float32. With `bits=16` the state therefore keeps only the second half, `low`, beside bfloat16
+    parameters, and with `bits=8` the half of that:
+
+        bits(|master|) = 2^16 bits(|p|) + 2^(16 - bits) low          p = round(master), ties away from zero
+
+    16 bits are all that float32 has. With 8 the copy is rounded to its nearest 2^-16 |master| after every step, which loses updates of
+    half of that and less, unless a key rounds them at random. Leaves of other narrow dtypes, whose exponents are not those of float32,
+    have copies of their own.
+
     Rounding passes derivatives through: the derivative of u, by a rate for example, is that of master - p.
 
     Args:
       inner: the complete optimizer. It sees gradients and parameters in the copy's dtype.
       dtype: of the copy.
       key: a random key or an integer seed; with it, parameters are rounded stochastically (the copy is not). The rounding does not
-        depend on how leaves are sharded.
+        depend on how leaves are sharded. A seed, whose bits are a hash of the element's index, costs next to nothing. With `bits=8` it is
+        the copy that is rounded so, and its mean is exact.
+      bits: that the state keeps for each number: 32 (or what `dtype` has) for a copy of its own, 16 or 8 for the bits below the parameter.
 
     >>> tx = gx.precision.master_weights(gx.adamw(1e-3))  # for bfloat16 parameters
 
     State    MasterWeightsState(master, inner_state, rng_key). master: like p, in `dtype`. Memory: 1 x narrow params (2 x their bytes in
              float32), and that of inner. The copy decides: a change to the parameters from elsewhere is undone by the next update.
+             With fewer bits LowBitsState(low, master, inner_state, rng_key). low: of bfloat16 leaves, int16 or int8, 1 or 1/2 x their
+             bytes; master: of leaves of other narrow dtypes.
     Units    those of inner.
     Shapes   any, scalars and complex included.
     Source   Micikevicius et al. 2018, arXiv:1710.03740, section 3.1; MXNet's `multi_precision`.
     Differs  Optax has none. The updates of narrow leaves are wide: add them with `apply_updates`, which adds in float32 and rounds once.
-    Raises   MissingArgumentError: no params. HyperparameterError: dtype is not float32 or wider. StructureError: inner is not a
-             transformation.
+             With fewer bits the parameter is part of the copy: a change to it from elsewhere moves the copy by that change, up to the bits
+             below, instead of being undone, and `update` must get the parameters bit for bit as `apply_updates` left them.
+    Raises   MissingArgumentError: no params. HyperparameterError: dtype is not float32 or wider; fewer bits with another dtype than
+             float32, or 16 with a key. StructureError: inner is not a transformation; a state of bits below bfloat16 parameters beside
+             other ones.
     """
-    trees = c.trees
-    ps, masters = trees.like("`params`", p), trees.take("the state's `master`", s.master)
-    narrow_ones, grads = [i for i in trees.present if not is_gap(masters[i])], list(trees.leaves)
-    for i in narrow_ones:
-        x = jnp.asarray(grads[i])
-        grads[i] = x.astype(promote(x.dtype, dtype))
-    wide = trees.together([x if is_gap(m) else m for x, m in zip(ps, masters, strict=True)])
-    u, inner_state = inner.update(trees.together(grads), s.inner_state, wide)
-    us = trees.take("the inner transformation's updates", u)
-    carried, sample = (None, None) if s.rng_key is None else halves(s.rng_key)
-    for i in narrow_ones:
-        k = None if sample is None else at(sample, i)
-        us[i], masters[i] = _step(jnp.asarray(ps[i]), masters[i], us[i], k)
-    return trees.together(us), s._replace(master=trees.together(masters), inner_state=inner_state, rng_key=carried)
+    owner = "master_weights"
+    if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
+        raise HyperparameterError(f"{owner}: `dtype` must be float32 or wider, but got {dtype!r}.")
+    if bits == 32:
+        return _master_weights(inner, dtype, key)
+    if jnp.dtype(dtype) != jnp.float32:
+        raise HyperparameterError(
+            f"{owner}: with bits={bits} the copy is a float32, of which the parameter is the first half, but `dtype` is {dtype!r}. Use "
+            "bits=32."
+        )
+    if bits == 16 and key is not None:
+        raise HyperparameterError(
+            f"{owner}: with bits=16 nothing is left to round at random: the copy keeps all its bits, and the parameter, its first half, is "
+            "the nearest. Leave `key` out, or use bits=32 for parameters that are rounded at random, or bits=8 for a copy that is."
+        )
+    return _low_bits.master_weights(inner, bits=bits, key=key)

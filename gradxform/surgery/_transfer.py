@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import StructureError, UnknownNameError
-from gradxform._numerics import round_to
+from gradxform._numerics import is_whole, round_to
 from gradxform._parameters import check_arguments, parameters_of
 from gradxform._types import Array, OptState, Params
 from gradxform.core import GradientTransformation
@@ -55,6 +55,12 @@ class Transfer(NamedTuple):
         return "\n".join([*lines, *(f"mixed    {x}" for x in self.mixed)])
 
 
+def _means_the_same(old: Array, new: Array) -> bool:
+    """Whether a leaf is a number still in the dtype of the new one; what is whole are codes, such as bits, that other dtypes have not."""
+    dtypes = jnp.result_type(old), jnp.result_type(new)
+    return dtypes[0] == dtypes[1] or not any(map(is_whole, dtypes))
+
+
 def _carried(where: str, path: str, old: Array, new: Array) -> Array:
     """An old leaf in the place of a new one."""
     if np.shape(old) != np.shape(new):
@@ -87,8 +93,10 @@ class Mover:
 
     def _sources(self, piece: Piece, field: str, found: Sequence[int]) -> dict[str, int | None]:
         """The old piece from which each leaf of a field comes."""
+        new, by_leaf = by_path(piece.fields[field]), piece.layout is not None and field in piece.layout.leaf
         has = lambda i, path: path in self.values[i].get(field, {}) and self._goes(piece, field, path, i)
-        return {path: next((i for i in found if has(i, path)), None) for path in by_path(piece.fields[field])}
+        alike = lambda i, path: not by_leaf or _means_the_same(self.values[i][field][path], new[path])
+        return {path: next((i for i in found if has(i, path) and alike(i, path)), None) for path in new}
 
     def _goes(self, piece: Piece, field: str, path: str, i: int) -> bool:
         """Whether a value may go over: an injected hyperparameter only where both optimizers were given the same."""
