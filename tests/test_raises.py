@@ -163,6 +163,11 @@ CALLS = {
         P, gx.lookahead(gx.sgd(0.1), 3, 0.5).init(gx.LookaheadParams.init_synced(P))
     ),
     "master_weights: dtype is not float32 or wider": lambda: gx.master_weights(gx.sgd(0.1), jnp.bfloat16),
+    "master_weights: fewer bits with another dtype than float32": lambda: gx.master_weights(gx.sgd(0.1), "float64", bits=16),
+    "master_weights: 16 with a key": lambda: gx.master_weights(gx.sgd(0.1), key=0, bits=16),
+    "master_weights: a state of bits below bfloat16 parameters beside other ones": lambda: gx.master_weights(gx.sgd(0.1), bits=8).update(
+        P, gx.master_weights(gx.sgd(0.1), bits=8).init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), P)), P
+    ),
     "matrix_inverse_pth_root: not a square matrix": lambda: linear_algebra.matrix_inverse_pth_root(X, 2),
     "matrix_inverse_pth_root: p is not a positive integer": [
         lambda p=p: linear_algebra.matrix_inverse_pth_root(jnp.eye(2), p) for p in (0, -1, 1.5, np.nan)
@@ -275,6 +280,10 @@ CALLS = {
     "stochastic_round: x or dtype is not of floating point": [
         lambda: gx.stochastic_round(WHOLE, jnp.bfloat16, jax.random.key(0)), lambda: gx.stochastic_round(X, jnp.int8, jax.random.key(0)),
     ],
+    "summary: state is not one of tx": lambda: gx.summary(gx.adam(0.1), P, gx.sgd(0.1).init(P)),
+    "summary: clocks depend on more than the step": lambda: gx.summary(
+        gx.conditionally_mask(gx.sgd(SCHEDULE), lambda step, value: value > 0, forward_extra_args=True), P, steps=9
+    ),
     "transfer_state: old_state is not one of old_tx": lambda: gx.transfer_state(gx.adam(0.1), gx.sgd(0.1).init(P), gx.adam(0.1), P),
     "transfer_state: `fresh` names no stage": lambda: gx.transfer_state(*after_a_round(gx.adam(0.1)), gx.adam(0.1), P, fresh="trace"),
     "transfer_state: `mixed` is something else": lambda: gx.transfer_state(*after_a_round(gx.adam(0.1)), gx.adam(0.1), P, mixed="a"),

@@ -129,6 +129,9 @@ class Partition(Spec):
         cut = None if is_stand_in(tree) else self.cut(tree)
         return ((name, tx, View() if cut is None else Group(cut.fixed(), name)) for name, tx in self.transforms.items())
 
+    def seen(self, params: Params, parts: int) -> Sequence[Params]:
+        return [view.see(params) for _, _, view in self.views(params)]
+
     def init(self, params: Params) -> OptState:
         states = {name: MaskedState(tx.init(view.see(params))) for name, tx, view in self.views(params)}
         return on_the_mesh_of(params, PartitionState(states))

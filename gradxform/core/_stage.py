@@ -123,6 +123,9 @@ class Stage(Spec):
         make = self.kernel.view
         return View() if make is None else make(like, **named(make, self.args))
 
+    def seen(self, params: Params, parts: int) -> Sequence[Params]:
+        return [self.view(params).see(params)] * parts if parts else []
+
     def _within(self, name: str, field: Field, record: OptState) -> Tree:
         """The transformation, or tuple or mapping of them, whose state a field holds."""
         return self.args[self.kernel.inside[name]] if field.made is None else at_start(self, field.made, s=record)
@@ -143,7 +146,7 @@ class Stage(Spec):
             if field.aside and not aside:
                 continue
             tx, inner = self._within(name, field, record), self._state_of(name, record)
-            inner = field.through[0](inner) if field.through else inner
+            inner = _seen_through(field.through[0], inner) if field.through else inner
             if isinstance(tx, Mapping):
                 parts += [Part(str(label), one, inner[label]) for label, one in tx.items()]
             else:
@@ -205,6 +208,12 @@ class Stage(Spec):
         if found is ps:
             return params
         return jax.tree.map(lambda p, x: round_to(x, dtype_of(p)) if is_array(p) else p, params, found)
+
+
+def _seen_through(see: Callable[..., Tree], state: OptState) -> OptState:
+    """A state as it is seen from inside; of shapes, the shapes."""
+    is_abstract = any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state))
+    return jax.eval_shape(see, state) if is_abstract else see(state)
 
 
 def _is_many(tx: Tree) -> bool:

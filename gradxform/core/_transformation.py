@@ -97,8 +97,9 @@ class Spec(Named):
     A subclass has `init(params)`, `__call__(updates, state, params=None, **extra)`, and `arguments()`: what its public
     function is to be called with to make an equal one.
 
-    It may declare more: how far information flows (`scope`), the transformations inside (`members`, and `parts` and `joined` with their
-    states), and `eval_params`, the parameters to evaluate with, where those are not the stored ones (see `gradxform.core._evaluate`).
+    It may declare more: how far information flows (`scope`), the transformations inside (`members`, `parts` and `joined` with their
+    states, what they see of the parameters, `seen`), and `eval_params`, the parameters to evaluate with, where those are not the stored
+    ones (see `gradxform.core._evaluate`).
 
     Attributes:
       maker: the function that the user called to make it, `adam` for all that an `adam` consists of, for messages; None: its own.
@@ -158,6 +159,10 @@ class Spec(Named):
         """The transformations inside, each with its state (see `gradxform.core._parts`)."""
         del state
         return []
+
+    def seen(self, params: Params, parts: int) -> Sequence[Params]:
+        """What each of so many parts sees of the parameters."""
+        return [params] * parts
 
     def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
         """The specification and the state with other parts."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
 from gradxform._parameters import Parameter, real_parameter
-from gradxform._types import Array, ArrayLike, Hyper, OptState, Updates
+from gradxform._types import Array, ArrayLike, Hyper, OptState, Schedule, Updates
 from gradxform.core import GradientTransformation
 from gradxform.core._hyper import at_rank, evaluate, fits, is_schedule
 from gradxform.core._parts import Known, Labels, walk
@@ -24,11 +24,12 @@ from gradxform.schedules._inject import injection_of
 
 
 class Found(NamedTuple):
-    """A hyperparameter, where it stands, and its value as the last update used it."""
+    """A hyperparameter, where it stands, its value, and the schedule that it follows, if any."""
 
     path: tuple[str, ...]
     name: str
     value: Array | float
+    schedule: Schedule | None = None
 
 
 class Reader:
@@ -59,13 +60,25 @@ class Reader:
         self.spec.layout.read(self.state, self.spec.owner)
         return self.spec.layout.completed(self.state)
 
-    def used(self) -> dict[str, Array | float]:
-        """The values that the last update used; before the first, those that it will use."""
-        values = self.values()
+    def schedules(self) -> dict[str, Schedule]:
+        """Those of them that follow a schedule."""
+        if not self.in_state:
+            return {n: x for n, x in self.values().items() if is_schedule(x)}
+        injection = injection_of(self.spec)
+        return injection.schedules if injection else {}
+
+    def used(self, ahead: bool = False) -> dict[str, Array | float]:
+        """The values that the last update used, or, `ahead`, those that the next will use; before the first these are the same."""
+        values, injection = self.values(), injection_of(self.spec)
+        if ahead and injection:
+            states = self.state.hyperparams_states
+            return values | {n: injection.scheduled(n, states[n]) for n in injection.schedules}
         k = None if not values or self.in_state else self.count()
         if k is None:
             values = {n: x for n, x in values.items() if not is_schedule(x)}
-        return {n: evaluate(x, None if k is None else jnp.maximum(k - 1, 0), self.title(), n) for n, x in values.items()}
+        elif not ahead:
+            k = jnp.maximum(k - 1, 0)
+        return {n: evaluate(x, k, self.title(), n) for n, x in values.items()}
 
     def replaced(self, changes: Mapping[str, Hyper]) -> tuple[Callable[..., tuple[Updates, OptState]] | None, OptState]:
         """The transformation and its state with other values."""
@@ -117,28 +130,29 @@ def _in_place_of(old: ArrayLike, value: ArrayLike, owner: str, declared: Paramet
     return jnp.broadcast_to(at_rank(jnp.asarray(value, dtype), np.ndim(old)), np.shape(old)) if hasattr(old, "dtype") else value
 
 
-def _found(tx: GradientTransformation, state: OptState) -> Iterator[Found]:
+def hyperparams_of(tx: GradientTransformation, state: OptState, ahead: bool = False) -> Iterator[Found]:
+    """The hyperparameters in the order of the stages, as the last update used them, or as the next will."""
     met: list[tuple[str, ...]] = []
-    seen: list[tuple[tuple[str, ...], dict[str, Array | float]]] = []
+    seen: list[tuple[tuple[str, ...], dict[str, Array | float], dict[str, Schedule]]] = []
 
     def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
         reader = Reader(tx, state)
-        used = reader.used()
+        used = reader.used(ahead)
         if used:
             path = (*labels, reader.title()) if not reader.in_state else labels
             met.append(path)
-            seen.append((path, used))
+            seen.append((path, used, reader.schedules()))
         return tx, state, not reader.in_state
 
     walk(visit, tx, state)
-    for i, (path, used) in enumerate(seen):
+    for i, (path, used, schedules) in enumerate(seen):
         if met.count(path) > 1:
             path = (*path[:-1], f"{path[-1] if path else ''}[{met[:i].count(path)}]")
         for name, value in used.items():
-            yield Found(path, name, value)
+            yield Found(path, name, value, schedules.get(name))
 
 
-def _named(found: Sequence[Found]) -> list[str]:
+def named(found: Sequence[Found]) -> list[str]:
     """A name for each: its own, or where several have that, with as much of their paths as tells them apart."""
     shown = []
     for one in found:
@@ -181,8 +195,8 @@ def get_hyperparams(tx: GradientTransformation, state: OptState) -> dict[str, Ar
     Source   optax #206, #312, PR #363.
     """
     check_transformation(tx, "get_hyperparams")
-    found = list(_found(tx, state))
-    return {name: one.value for name, one in zip(_named(found), found, strict=True)}
+    found = list(hyperparams_of(tx, state))
+    return {name: one.value for name, one in zip(named(found), found, strict=True)}
 
 
 def set_hyperparams(
@@ -220,8 +234,8 @@ def set_hyperparams(
              (`transfer_state` gives it one).
     """
     check_transformation(tx, "set_hyperparams")
-    found = list(_found(tx, state))
-    names = _named(found)
+    found = list(hyperparams_of(tx, state))
+    names = named(found)
     for name in values:
         if name not in names:
             raise UnknownNameError(_unknown(name, names))

@@ -119,7 +119,7 @@ def by_path(tree: Tree) -> dict[str, Any]:
     return dict(with_path(tree))
 
 
-def _piece(labels: Labels, tx: Known, state: OptState) -> Piece:
+def piece_of(labels: Labels, tx: Known, state: OptState) -> Piece:
     spec, record = getattr(tx, "update", None), state
     fields: dict[str, Tree] = {}
     if isinstance(spec, Stage):
@@ -150,7 +150,7 @@ class Pieces:
     def _add(self, tx: Known, state: OptState, labels: Labels, before: Sequence[int]) -> list[int]:
         """Adds a transformation after what comes `before` it, and returns where it ends."""
         here = len(self.pieces)
-        self.pieces.append(_piece(labels, tx, state))
+        self.pieces.append(piece_of(labels, tx, state))
         self.after.append([])
         for i in before:
             self.after[i].append(here)

@@ -19,7 +19,6 @@ from gradxform._parameters import Parameter
 from gradxform._types import Array, DType, Hyper, OptState, Params, Shape, Tree, Updates
 from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
-from gradxform.core._masking import Partition
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import GradientTransformation, Spec
 
@@ -206,13 +205,9 @@ def stages_at_any_depth(tx: GradientTransformation, params: Params) -> Iterator[
     spec = tx.update
     if isinstance(spec, Stage):
         yield spec, params
-        inside = [(one, spec.view(params)) for one in spec.members]
-    elif isinstance(spec, Partition):
-        inside = [(one, view) for _, one, view in spec.views(params)]
-    else:
-        inside = [(one, None) for one in spec.members] if isinstance(spec, Spec) else []
-    for one, view in inside:
-        yield from stages_at_any_depth(one, params if view is None else view.see(params))
+    if isinstance(spec, Spec):
+        for one, seen in zip(spec.members, spec.seen(params, len(spec.members)), strict=True):
+            yield from stages_at_any_depth(one, seen)
 
 
 def _is_made(subject: object) -> TypeIs[GradientTransformation]:
