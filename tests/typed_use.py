@@ -185,3 +185,5 @@ def searches(schedule: Callable[[jax.Array], jax.Array]) -> None:
     gx.error_feedback(gx.two_bit(0.5), ("data", "model"))
     gx.error_feedback("two_bit")  # pyright: ignore[reportArgumentType]  a compressor, not its name
     gx.master_weights(gx.adam(0.1), dtype=jnp.float32, key=0)
+    gx.master_weights(gx.adam(0.1), bits=8, key=jnp.uint32(3))
+    gx.summary(gx.adam(0.1), {"w": jnp.ones(3)}, steps=100).bytes_per_parameter.is_integer()

@@ -46,7 +46,7 @@ def first_state(stage: Stage, params: Params) -> OptState:
         elif field.kind == "shared":
             fields[name] = _of_all(stage, field, params, leaves)
         elif field.kind == "key":
-            fields[name] = None if stage.args["key"] is None else at_start(stage, field.first or as_key)
+            fields[name] = None if stage.args["key"] is None else at_start(stage, field.first if callable(field.first) else as_key)
         elif field.kind == "inner":
             fields[name] = _of_inside(stage, name, field, params)
     clock = jnp.full([], layout.start, jnp.int32) if layout.clock else None

@@ -11,7 +11,7 @@ from gradxform._numerics import promote
 from gradxform._types import Array, DType, OptState, Params, Tree
 from gradxform.core import GradientTransformation, MaskedNode
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap
-from gradxform.core._whole import Bound, TreeContext
+from gradxform.core._whole import TreeContext
 from gradxform.precision._narrow import narrow, narrow_at_random
 
 
@@ -46,7 +46,7 @@ def step(p: Array, m: Array, u: Array, key: Array | None) -> tuple[Array, Array]
 
 
 def updated_inside(
-    c: TreeContext, inner: Bound, state: OptState, ps: list[Tree], copies: list[Tree], dtype: DType
+    c: TreeContext, inner: GradientTransformation, state: OptState, ps: list[Tree], copies: list[Tree], dtype: DType
 ) -> tuple[list[Tree], OptState]:
     """The updates, leaf by leaf, and the state of what is inside, at the copies, or the parameters where there is none."""
     trees, grads = c.trees, list(c.trees.leaves)

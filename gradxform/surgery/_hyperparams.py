@@ -72,7 +72,8 @@ class Reader:
         values, injection = self.values(), injection_of(self.spec)
         if ahead and injection:
             states = self.state.hyperparams_states
-            return values | {n: injection.scheduled(n, states[n]) for n in injection.schedules}
+            new = {n: jnp.asarray(injection.scheduled(n, states[n])) for n in injection.schedules}
+            return {**self.state.hyperparams, **new}
         k = None if not values or self.in_state else self.count()
         if k is None:
             values = {n: x for n, x in values.items() if not is_schedule(x)}
