@@ -94,7 +94,7 @@ def test_stages_say_what_they_see():
         "  masked(by_ndim(2))\n    add_decayed_weights(0.1)\n      sees 3 of 5 leaves: embedding, layers/0/w, layers/1/w\n" in text
     )
     assert "    m: trace(decay=0.9)\n      sees 2 of 5 leaves: layers/0/b, layers/1/b\n" in text
-    assert "a: chain\n      sees 3 of 5" in text
+    assert "a: adam: chain\n      sees 3 of 5" in text
     assert text.count("sees") == 4  # what is inside a stage says it only where it differs
 
 

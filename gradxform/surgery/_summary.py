@@ -54,7 +54,7 @@ class StageSummary:
     """One transformation, without those inside it.
 
     Attributes:
-      title: its name, with its arguments but for the transformations among them.
+      title: its name, with its arguments but for the transformations among them; `adam: chain` for the chain that `adam` makes.
       labels: the names of the groups of partitions, and of members of named chains, that it stands in.
       depth: how many transformations it stands in.
       sees: paths of the leaves that it sees.
@@ -130,8 +130,11 @@ def _bytes(x: Tree) -> int:
     return math.prod(x.shape) * x.dtype.itemsize if hasattr(x, "dtype") else np.asarray(x).nbytes
 
 
-def _title(tx: Known, state: OptState) -> str:
-    """A transformation's name and arguments; of another library's the function that made it, or the class of its state."""
+def _title(tx: Known, state: OptState, around: str | None) -> str:
+    """A transformation's name and arguments, after the function that made it unless that made what is around it too.
+
+    Of another library's the function that made it, or the class of its state.
+    """
     spec = getattr(tx, "update", None)
     if not isinstance(spec, Spec):
         maker = getattr(spec, "__qualname__", "").partition(".<locals>")[0]
@@ -142,7 +145,8 @@ def _title(tx: Known, state: OptState) -> str:
     value = lambda x: "..." if isinstance(x, jax.ShapeDtypeStruct) else show(x)  # a number in a state without arrays
     said = [value(x) for x in args if not (inside(x) or pair(x))]
     said += [f"{name}={value(x)}" for name, x in kwargs.items() if not (inside(x) or pair(x))]
-    return f"{spec.name()}({', '.join(said)})" if said else spec.name()
+    call = f"{spec.name()}({', '.join(said)})" if said else spec.name()
+    return call if spec.maker in (None, spec.name(), around) else f"{spec.maker}: {call}"
 
 
 def _entries(tree: Tree, params: Params) -> tuple[list[tuple[str, Tree]], bool]:
@@ -185,18 +189,21 @@ def _field(name: str, field: Field | None, tree: Tree, params: Params) -> FieldS
     )  # fmt: skip
 
 
-def _stages(tx: Known, state: OptState, params: Params, labels: Labels, depth: int) -> Iterator[StageSummary]:
+def _stages(
+    tx: Known, state: OptState, params: Params, labels: Labels = (), depth: int = 0, around: str | None = None
+) -> Iterator[StageSummary]:
     piece = piece_of(labels, tx, state)
     declared = {} if piece.layout is None else piece.layout.fields
     fields = tuple(_field(name, declared.get(name), x, params) for name, x in piece.fields.items())
     sees = tuple(path for path, p in zip(paths(params), flatten(params)[0], strict=True) if is_array(p))
-    yield StageSummary(_title(tx, state), labels, depth, sees, fields)
+    yield StageSummary(_title(tx, state, around), labels, depth, sees, fields)
     parts, spec = parts_of(tx, state), getattr(tx, "update", None)
+    around = spec.maker if isinstance(spec, Spec) else None
     views = [params] * len(parts)
     if parts and isinstance(spec, Spec):
         views = jax.eval_shape(lambda p: list(spec.seen(p, len(parts))), params)
     for part, seen in zip(parts, views, strict=True):
-        yield from _stages(part.tx, part.state, seen, (*labels, part.label) if part.label else labels, depth + 1)
+        yield from _stages(part.tx, part.state, seen, (*labels, part.label) if part.label else labels, depth + 1, around)
 
 
 def _values(tx: GradientTransformation, params: Params, steps: int | None) -> list[list[Found]]:
@@ -264,6 +271,6 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
     arrays = [(path, p) for path, p in zip(paths(abstract), flatten(abstract)[0], strict=True) if is_array(p)]
     known = None if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state)) else state
     return Summary(
-        tuple(_stages(tx, found, abstract, (), 0)), tuple(_hyperparams(tx, known, abstract, steps)),
+        tuple(_stages(tx, found, abstract)), tuple(_hyperparams(tx, known, abstract, steps)),
         tuple(path for path, _ in arrays), sum(math.prod(p.shape) for _, p in arrays), sum(_bytes(p) for _, p in arrays),
     )  # fmt: skip
