@@ -10,7 +10,7 @@ import pytest
 TESTS = pathlib.Path(__file__).parent
 RUNS = {
     "rounding": ["test_low_precision.py", "test_core.py"],
-    "master weights": ["test_precision.py", "-k", "not laws"],
+    "master weights": ["test_precision.py", "test_precision_low_bits.py", "test_precision_seeds.py", "-k", "not laws"],
     "torch and keras": ["test_dialects_torch_keras.py", "-m", "optimised"],
 }
 

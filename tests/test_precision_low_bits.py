@@ -14,7 +14,6 @@ import gradxform as gx
 from gradxform.precision._low_bits import join, split
 from gradxform.testing import examine
 
-pytestmark = pytest.mark.fast
 by_bits = pytest.mark.parametrize("bits", [16, 8])
 SPLIT, JOIN = jax.jit(split, static_argnums=1), jax.jit(join)
 OPTIMIZERS = {"adam": gx.adam(1e-3), "nesterov": gx.sgd(1e-2, 0.9, nesterov=True), "adamw": gx.adamw(1e-2, weight_decay=0.1)}
@@ -61,6 +60,7 @@ def copy_of(params, state):
     return jax.tree.map(join, params, state.low)
 
 
+@pytest.mark.fast
 class TestTheParts:
     def test_sixteen_bits_are_exact(self):
         x = numbers()
@@ -116,6 +116,7 @@ class TestTheParts:
 
 
 class TestTraining:
+    @pytest.mark.fast
     @pytest.mark.parametrize("apply", [gx.apply_updates, optax.apply_updates], ids=["ours", "optax"])
     @pytest.mark.parametrize("name", OPTIMIZERS)
     def test_sixteen_bits_train_as_float32_does(self, name, apply):
@@ -205,6 +206,7 @@ def _stepped(tx, p, state, gradient):
 
 
 class TestAround:
+    @pytest.mark.fast
     @by_bits
     def test_only_narrow_leaves_keep_bits(self, bits):
         params = {
@@ -318,6 +320,7 @@ class TestAround:
         for a, b in zip(got, expected, strict=True):
             np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=0.03)
 
+    @pytest.mark.fast
     def test_shown_and_compared(self):
         assert repr(gx.master_weights(gx.scale(-1.0), bits=16)) == "master_weights(scale(-1.0), bits=16)"
         assert gx.master_weights(gx.scale(-1.0), bits=16) == gx.master_weights(gx.scale(-1.0), bits=16)
@@ -390,6 +393,7 @@ def _update(dtype):
     return gx.master_weights(gx.sgd(0.1), bits=16).update({"a": {"w": jnp.ones(2, "bfloat16")}}, _init("bfloat16"), p)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("what", REFUSED)
 def test_refusals(what):
     call, error, message = REFUSED[what]

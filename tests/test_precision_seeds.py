@@ -8,8 +8,6 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 KEY = jax.random.key(0)
 SEEDS = {
     "int": 3,
@@ -40,6 +38,7 @@ def bits(x):
     return np.asarray(x).view(np.uint16)
 
 
+@pytest.mark.fast
 @everywhere
 def test_a_seed_may_have_any_form_of_a_whole_number(name):
     expected = bits(STOCHASTIC[name](some(), 3))
@@ -48,6 +47,7 @@ def test_a_seed_may_have_any_form_of_a_whole_number(name):
     assert (bits(STOCHASTIC[name](some(), 4)) != expected).any()
 
 
+@pytest.mark.fast
 @everywhere
 def test_a_seed_makes_no_key_and_a_key_does(name):
     text = lambda key: str(jax.make_jaxpr(STOCHASTIC[name])(some(), key))
@@ -55,6 +55,7 @@ def test_a_seed_makes_no_key_and_a_key_does(name):
     assert any(word in text(KEY) for word in ("threefry", "random_bits"))
 
 
+@pytest.mark.fast
 @everywhere
 def test_keys_round_as_they_did(name):
     """Typed and raw keys alike, by `jax.random.bits` of the leaf's own key."""

@@ -13,8 +13,6 @@ from gradxform import registry
 from gradxform.core._encoded import register
 from gradxform.testing._case import case_for
 
-pytestmark = pytest.mark.fast
-
 PARAMS = {
     "embedding": jnp.ones((50, 8)),
     "layers": [{"w": jnp.ones((8, 8), jnp.bfloat16), "b": jnp.zeros(8)} for _ in range(2)],
@@ -58,6 +56,7 @@ def test_all_bytes_of_every_registered_transformation_are_found(name):
         assert len(line) <= 80, line
 
 
+@pytest.mark.fast
 def test_fields_say_how_they_are_stored():
     found = gx.summary(gx.chain(gx.clip(1.0), gx.adam(RATE, mu_dtype="bfloat16")), SHAPES)
     mu, nu, count = (fields(found)[f"scale_by_adam.{f}"] for f in ("mu", "nu", "count"))
@@ -73,6 +72,7 @@ def test_fields_say_how_they_are_stored():
     assert low.bytes == 2 * 64
 
 
+@pytest.mark.fast
 def test_stages_say_what_they_see():
     tx = gx.chain(
         gx.masked(gx.add_decayed_weights(0.1), gx.by_ndim(2)),
@@ -165,6 +165,7 @@ class Halved(tuple):
 register(Halved)
 
 
+@pytest.mark.fast
 def test_codecs_by_name_and_their_ends():
     params = {"w": jnp.ones((4, 4)), "v": jnp.ones(6), "s": jnp.ones(())}
     tx = gx.scale_by_rms()
@@ -179,6 +180,7 @@ def test_codecs_by_name_and_their_ends():
     assert "3 numbers at the end of the range that is stored" in text
 
 
+@pytest.mark.fast
 def test_it_prints_in_80_columns_and_cuts_no_number():
     long = {f"{'block/' * 12}{i}": jnp.ones(3) for i in range(9)}
     schedule = gx.join_schedules(
@@ -221,6 +223,7 @@ def test_empty_and_odd_parameters():
         assert f"{n} parameters" in str(found)
 
 
+@pytest.mark.fast
 def test_what_is_no_transformation_is_refused():
     with pytest.raises(gx.StructureError, match="summary: expected a GradientTransformation"):
         gx.summary(gx.adam, PARAMS)

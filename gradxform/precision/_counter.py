@@ -46,6 +46,9 @@ def counter_bits(shape: Shape, seed: ArrayLike, *, axis_name: Hashable | None = 
       axis_name: inside `shard_map` or `pmap`, where each device sees its own part only: the axis, or a tuple of axes, over which the
         array is split. The parts count on from one another: split along its first axis, the array has the bits that it has in one piece.
 
+    >>> gx.precision.counter_bits((3,), 7)
+    Array([2440275426, 1626593482,  588217096], dtype=uint32)
+
     Shapes   any; the result is uint32 of this shape. Under `jit` it does not depend on how the array is sharded, as the index is that in
              the whole array. Under `vmap` over seeds each member has its own.
     Source   the constants of `lowbias32` are those of C. Wellons' search for integer hashes of low bias; Steele et al. 2014, "Fast
@@ -58,8 +61,11 @@ def counter_bits(shape: Shape, seed: ArrayLike, *, axis_name: Hashable | None = 
 
 @functools.partial(jax.jit, static_argnums=0, inline=True)
 def _bits(shape: Shape, seed: Array, part: Array | None) -> Array:
-    """The seed stands on the first axis, which is short: added last, it would leave an array of indices that the compiler computes once
-    for all leaves of a shape and keeps in memory."""
+    """The bits of a whole array, or of one of the parts that count on.
+
+    The seed stands on the first axis, which is short: added last, it would leave an array of indices that the compiler computes once for
+    all leaves of a shape and keeps in memory.
+    """
     of, size = jnp.uint32, math.prod(shape)
     i = seed if part is None else seed + part.astype(of) * of(size % 2**32)
     for axis, length in enumerate(shape):

@@ -28,8 +28,10 @@ DTYPES = {16: jnp.int16, 8: jnp.int8}
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
 def split(m: Array, bits: int, noise: Array | None = None) -> tuple[Array, Array]:
-    """A float32 as the nearest bfloat16, ties away from zero, and that many bits below it: 16 are all, 8 are the nearest, or one of the
-    two nearest by random bits. The derivative of the first is that of m."""
+    """A float32 as the nearest bfloat16, ties away from zero, and that many bits below it.
+
+    16 bits are all that it has; 8 are the nearest, or by random bits one of the two nearest. The derivative of the first is that of m.
+    """
     pattern = jax.lax.bitcast_convert_type(m, jnp.int32)
     magnitude = pattern & 0x7FFFFFFF
     if bits == 8:
@@ -49,8 +51,11 @@ def _split_jvp(bits, primals, tangents):
 
 @jax.custom_jvp
 def join(p: Array, low: Array) -> Array:
-    """The float32 of which these are the parts. Beside another p the bits below are as many places below it: the result is as far from it
-    as before, in units of its last place, and never beyond zero or infinity. The derivative is that of p."""
+    """The float32 of which these are the parts. The derivative is that of p.
+
+    Beside another p than it was split into, the result is as far from that as before, in units of its last place, and never beyond zero or
+    infinity.
+    """
     pattern = jax.lax.bitcast_convert_type(p, jnp.int16).astype(jnp.int32)
     below = low.astype(jnp.int32) << (0 if low.dtype == jnp.int16 else 8)
     magnitude = jnp.clip(((pattern & 0x7FFF) << 16) + below, 0, INFINITY)

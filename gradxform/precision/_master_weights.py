@@ -90,6 +90,8 @@ def master_weights(
       bits: that the state keeps for each number: 32 (or what `dtype` has) for a copy of its own, 16 or 8 for the bits below the parameter.
 
     >>> tx = gx.precision.master_weights(gx.adamw(1e-3))  # for bfloat16 parameters
+    >>> tx = gx.precision.master_weights(gx.adamw(1e-3), bits=16)  # the same numbers, 2 bytes less for each
+    >>> tx = gx.precision.master_weights(gx.adamw(1e-3), bits=8, key=0)  # 3 bytes less
 
     State    MasterWeightsState(master, inner_state, rng_key). master: like p, in `dtype`. Memory: 1 x narrow params (2 x their bytes in
              float32), and that of inner. The copy decides: a change to the parameters from elsewhere is undone by the next update.
@@ -100,7 +102,8 @@ def master_weights(
     Source   Micikevicius et al. 2018, arXiv:1710.03740, section 3.1; MXNet's `multi_precision`.
     Differs  Optax has none. The updates of narrow leaves are wide: add them with `apply_updates`, which adds in float32 and rounds once.
              With fewer bits the parameter is part of the copy: a change to it from elsewhere moves the copy by that change, up to the bits
-             below, instead of being undone, and `update` must get the parameters bit for bit as `apply_updates` left them.
+             below, instead of being undone, and `update` must get the parameters bit for bit as `apply_updates` left them. With other
+             bits than before, `transfer_state` begins the copy at the parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: dtype is not float32 or wider; fewer bits with another dtype than
              float32, or 16 with a key. StructureError: inner is not a transformation; a state of bits below bfloat16 parameters beside
              other ones.

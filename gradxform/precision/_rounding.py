@@ -75,7 +75,7 @@ def apply_updates_stochastically(params: Params, updates: Updates, key: ArrayLik
       key: a random key; the same key rounds the same way.
 
     >>> narrow = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
-    >>> narrow = gx.apply_updates_stochastically(narrow, grads, jax.random.key(0))
+    >>> narrow = gx.apply_updates_stochastically(narrow, grads, 0)  # the number of the step
 
     Shapes   an update must have its parameter's shape.
     Holes    where the update is `None`, masked or float0, the parameter stays.

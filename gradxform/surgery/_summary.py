@@ -258,6 +258,9 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
       steps: how long the run is, in updates: schedules are shown at five points of it, each as the update after so many uses it. Inside
         `accumulate` these are still updates of the whole.
 
+    >>> gx.summary(gx.adamw(1e-3), params).bytes_per_parameter > 8  # two moments in float32, and a count
+    True
+
     Returns:
       A `Summary`: `stages` (with `sees`, `fields`), `hyperparams`, `leaves`, `parameters`, `bytes`, `bytes_per_parameter`.
 
