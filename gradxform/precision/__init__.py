@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from gradxform._lazy import attach
 
 if TYPE_CHECKING:
+    from gradxform.precision import formats as formats
     from gradxform.precision._codec import Codec as Codec
     from gradxform.precision._codec import Rule as Rule
     from gradxform.precision._codec import Storage as Storage
@@ -36,6 +37,7 @@ else:
         "._store": "store",
     }
     UNLISTED = {
+        ".": "formats",
         "._codec": "Codec Rule Storage codec named_storage",
         "._elementwise": "Bfloat16 Float8 Int8 bound float8 int8",
         "._storage": "Facts",

@@ -11,6 +11,7 @@ import jax.core
 import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
+from gradxform._lazy import load
 from gradxform._types import Field, Tree
 from gradxform.core._hyper import is_schedule
 from gradxform.core._kernel import named
@@ -24,7 +25,8 @@ SLOW = 2.0**-5  # 1 - decay from which on rounding to nearest does not stop a me
 REFUSED = {
     "4bit": "no codec of 4 bits keeps second moments: of one rounding of squares that spread like real ones, 1 in 100 is 10^4 times too "
     "large under the root",
-    "linear:8bit": "a second moment on a linear scale rounds to 0 where it is small, and the step divides by it",
+    "linear": "a second moment on a linear scale rounds to 0 where it is small, and the step divides by it",
+    "flat": "a block of the flattened array lies across its rows, and so across devices: a step would gather whole arrays",
     "coat": "it takes a power of each element and three scales per block, for no better a result",
 }
 """Storages that are known and not offered, with the reason."""
@@ -89,6 +91,8 @@ def storage_of(given: str | Storage | Rule, facts: Facts) -> Storage | None:
 
 
 def storage_named(name: str) -> Storage | Rule:
+    if name not in STORAGES and ":" in name:
+        load("gradxform.precision.formats")  # which are not loaded before one is asked for
     if name in STORAGES:
         return STORAGES[name]
     reason = next((f"{name!r} is refused: {why}. Use '8bit'." for key, why in REFUSED.items() if key in name), "")
