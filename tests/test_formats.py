@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import serialization
 from formats_cases import FORMATS, by_format, drawn, golden, saved, values_of
 from golden.formats_problem import KEPT, SETTINGS, SHAPES, STEPS, first, gradients, numbers
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -174,10 +175,11 @@ def test_what_is_not_finite_is_not_hidden(cls):
 
 
 @by_codec
-def test_entries_pass_pickle_and_mappings(cls):
+def test_entries_pass_pickles_msgpack_and_mappings(cls):
     """NNX hands a mapping back: no two codecs may have the same fields."""
     entry = encoded(cls, spread_numbers(cls))
-    for found in (pickle.loads(pickle.dumps(entry)), as_encoded(entry._asdict())):
+    packed = serialization.from_bytes(cls.zeros(like(entry.shape), 0), serialization.to_bytes(entry))
+    for found in (packed, pickle.loads(pickle.dumps(entry)), as_encoded(entry._asdict())):
         assert type(found) is cls
         np.testing.assert_array_equal(found.decode(), entry.decode())
 
@@ -191,6 +193,19 @@ print(gx.store(gx.adam(1e-3), "torchao:8bit"))
 assert "gradxform.precision.formats._torchao_8bit" in sys.modules
 """
     assert "torchao:8bit" in children.run(sys.executable, "-c", code, cwd=pathlib.Path(gx.__file__).parent.parent)
+
+
+@by_format
+def test_vmap_stacks_entries(name):
+    """One state for each of three copies, made and updated together, is that of each alone."""
+    tx = store(gx.adam(1e-2), name)
+    p = jnp.asarray(np.random.RandomState(0).standard_normal((3, 16, 512)), jnp.float32)
+    update = jax.jit(lambda g, s: tx.update(g, s)[1])
+    together = jax.vmap(update)(p, jax.vmap(tx.init)(p))[0]
+    for i in range(3):
+        alone = update(p[i], tx.init(p[i]))[0]
+        np.testing.assert_array_equal(together.mu[0][i], alone.mu[0])
+        np.testing.assert_array_equal(together.nu.decode()[i], alone.nu.decode())  # decoded outside `vmap`
 
 
 @pytest.mark.fast

@@ -1,5 +1,6 @@
 """States that bitsandbytes, torchao and FlashOptim saved (`golden/make_formats.py`), read into ours."""
 
+import doctest
 import pathlib
 import pickle
 
@@ -214,3 +215,11 @@ def test_states_and_files_that_are_not_such():
         flash.read(saved("flash:8bit"), gx.lion(1e-3).init({k: jnp.asarray(v) for k, v in first().items()}), NAMES)
     with pytest.raises(gx.HyperparameterError, match=r"but got 'saved\.json'"):
         flash.read("saved.json", begun("flash:8bit"), NAMES)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("room", [bitsandbytes, flash, torchao], ids=lambda room: room.__name__.rpartition(".")[2])
+def test_examples_run(room):
+    params = {"w": jnp.ones((2, 2)), "b": jnp.zeros(2)}
+    found = doctest.DocTestFinder().find(room.read, globs={"gx": gx, "jnp": jnp, "params": params})
+    assert doctest.DocTestRunner().run(found[0]) == (0, 3)

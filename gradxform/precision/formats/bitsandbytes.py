@@ -111,12 +111,27 @@ def read(
 
         state = bitsandbytes.read("optimizer.pt", store(adamw(1e-3), "bitsandbytes:8bit").init(params), {"w": 0, "b": 1})
 
-    Its arguments are those of `torchao.read`. Optimizers with one field keep it in `state1`: for `Lion8bit` that is `mu`, for others
-    name it, as in `fields={"state1": "trace"}`.
+    Read the section on states that were saved in `gradxform.precision.formats`. Optimizers with one moment keep it in `state1`: of
+    `Lion8bit` that is `mu`; for others name it, as in `fields={"state1": "trace"}`.
+
+    Args:
+      saved: a file (.pt, .pth, .bin, .safetensors, .npz), or what was read from one.
+      state: of this library; it says which fields there are, and their shapes.
+      names: a tree like the parameters, with what each is called in `saved`, a number or a name; None where the state stays as it is.
+      fields: the field of the state for each of the library's; None: it is left out.
+      transposed: whether the axes of a leaf are the reverse of those that were saved, as (in, out) is of (out, in); a tree like `names`,
+        or a part of one.
+      decoded: whether to give plain float32 arrays throughout.
+
+    >>> from gradxform.precision.formats import bitsandbytes
+    >>> saved = {"state": {0: {"step": 7, "state1": jnp.zeros(2), "state2": jnp.zeros(2)}}}
+    >>> bitsandbytes.read(saved, gx.adamw(1e-3).init(params), {"w": None, "b": 0})[0].count
+    Array(7, dtype=int32)
 
     Source   bitsandbytes 0.50, `Optimizer8bit.state_dict`: `state1`, `qmap1`, `absmax1` and the same with 2, of late in a dictionary of
              their own.
-    Raises   as `torchao.read`.
+    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. HyperparameterError: the file is of
+             an unknown kind.
     """
     return _saved.restored("bitsandbytes.read", saved, state, names, fields, transposed, decoded, _fields)
 

@@ -106,12 +106,28 @@ def read(
         like = store(adamw(1e-3), "flash:8bit").init(params)
         state = flash.read("optimizer.pt", like, {"w": 0, "b": 1}, fields={**flash.FIELDS, "error_bits": None})
 
-    Its arguments are those of `torchao.read`. States saved with `compress_state_dict=False` are of plain arrays, which are read too. The
-    corrections of master weights, `error_bits`, have no place in the state: leave them out, or add them to the parameters before.
+    Read the section on states that were saved in `gradxform.precision.formats`. States saved with `compress_state_dict=False` are of plain
+    arrays, which are read too. The corrections of master weights, `error_bits`, have no place in the state: leave them out, or add
+    them to the parameters before.
+
+    Args:
+      saved: a file (.pt, .pth, .bin, .safetensors, .npz), or what was read from one.
+      state: of this library; it says which fields there are, and their shapes.
+      names: a tree like the parameters, with what each is called in `saved`, a number or a name; None where the state stays as it is.
+      fields: the field of the state for each of the library's; None: it is left out.
+      transposed: whether the axes of a leaf are the reverse of those that were saved, as (in, out) is of (out, in); a tree like `names`,
+        or a part of one.
+      decoded: whether to give plain float32 arrays throughout.
+
+    >>> from gradxform.precision.formats import flash
+    >>> saved = {"state": {0: {"step": 7, "exp_avg": jnp.zeros(2), "exp_avg_sq": jnp.zeros(2)}}}
+    >>> flash.read(saved, gx.adamw(1e-3).init(params), {"w": None, "b": 0})[0].count
+    Array(7, dtype=int32)
 
     Source   FlashOptim 0.1.4, `FlashOptimizer.state_dict`: `exp_avg::quantized`, `exp_avg::scales` and the like; beside bfloat16 parameters
              the bits of the scales are saved as those of bfloat16.
-    Raises   as `torchao.read`.
+    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. HyperparameterError: the file is of
+             an unknown kind.
     """
     return _saved.restored("flash.read", saved, state, names, fields, transposed, decoded, _fields)
 

@@ -38,6 +38,11 @@ def read(
         or a part of one.
       decoded: whether to give plain float32 arrays throughout.
 
+    >>> from gradxform.precision.formats import torchao
+    >>> saved = {"state": {0: {"step": 7, "exp_avg": jnp.zeros(2), "exp_avg_sq": jnp.zeros(2)}}}
+    >>> torchao.read(saved, gx.adamw(1e-3).init(params), {"w": None, "b": 0})[0].count
+    Array(7, dtype=int32)
+
     Source   torchao 0.18, `OptimState8bit` and `OptimStateFp8`.
     Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here, or a state of 4 bits.
              HyperparameterError: the file is of an unknown kind.
