@@ -169,6 +169,14 @@ def size_along(x: Array, axis: int | Sequence[int] | None = None) -> Array:
     return jnp.where(square > 0, unit * jnp.sqrt(jnp.where(square > 0, square, 1)), square)
 
 
+def in_place(new: Array, old: Array, flag: Array) -> Array:
+    """`new`, computed so that a compiler writes it over `old` in the loop that computes the rest; `flag` is known only at run time.
+
+    A state that takes over an argument as it is, or whose new value does not depend on its old one, costs a copy of its own.
+    """
+    return jnp.where(flag, jnp.where(flag, new, old), new)
+
+
 def increment(count: Array | int) -> Array:
     """The next count, saturating instead of wrapping around."""
     return jnp.where(count < INT32_MAX, count + 1, INT32_MAX)

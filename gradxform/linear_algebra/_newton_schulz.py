@@ -6,7 +6,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from gradxform._numerics import by_parts, power_of_two, size_along
+from gradxform._numerics import abs_sq, by_parts, power_of_two, size_along
 from gradxform._types import Array
 
 
@@ -20,18 +20,24 @@ def frobenius(x: Array) -> Array:
     return size_along(x, (-2, -1))
 
 
+def _size(x: Array) -> Array:
+    """The Frobenius norm of matrices whose largest element is near 1, with derivative 0 at 0."""
+    square = jnp.sum(abs_sq(x), (-2, -1), keepdims=True)
+    return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), square)
+
+
 def _scaled(x: Array, preconditioning: Preconditioning, eps: Array | float) -> Array:
     """x times a number, or a number for each row, so that its spectral norm is at most about 1."""
     axes = (-2, -1)
     unit = power_of_two(jnp.max(jnp.abs(x), axes, keepdims=True))
     x = by_parts(lambda part: part / unit, x)
     if preconditioning == "frobenius":
-        size = frobenius(x) + eps / unit
+        size = _size(x) + eps / unit
     elif preconditioning == "spectral":
         size = jnp.linalg.norm(x, ord=2, axis=axes, keepdims=True) + eps / unit
     else:
         a = jnp.abs(x @ adjoint(x))
-        square = jnp.sum(a, -1, keepdims=True) if preconditioning == "aol" else frobenius(a)
+        square = jnp.sum(a, -1, keepdims=True) if preconditioning == "aol" else _size(a)
         size = jnp.maximum(jnp.sqrt(square), jnp.sqrt(jnp.asarray(eps, unit.dtype)) / unit)
     return by_parts(lambda part: part * (1 / size), x)
 

@@ -42,8 +42,9 @@ def scale_by_adadelta(g, s, p, c, rho: Unit = 0.9, eps: NonNegative = 1e-6):
     Differs  float32 averages for narrow parameters; 0 / 0 is 0, also with eps=0.
     Raises   HyperparameterError: rho outside [0, 1], eps < 0.
     """
-    e_g = rho * s.e_g + (1 - rho) * abs_sq(g)
-    d = e_g + eps
+    square = (1 - rho) * abs_sq(g)
+    e_g = rho * s.e_g + square
+    d = rho * s.e_g + (square + eps)  # e_g + eps, but nothing that is stored: a TPU then needs one pass, not two
     u = jnp.where(d > 0, jnp.sqrt(s.e_x + eps) / jnp.sqrt(jnp.where(d > 0, d, 1)), 0) * g
     e_x = rho * s.e_x + (1 - rho) * abs_sq(u)
     return u, s._replace(e_g=e_g, e_x=e_x)

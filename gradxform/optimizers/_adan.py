@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq, increment
+from gradxform._numerics import abs_sq, in_place, increment
 from gradxform._types import Average, Decay, Field, Hyper, MaskOrFn, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
@@ -61,7 +61,7 @@ def scale_by_adan(
     v = b2 * s.v + (1 - b2) * d
     n = b3 * s.n + (1 - b3) * abs_sq(g + b2 * d)
     u = (debias(m, b1) + b2 * debias(v, b2)) / (jnp.sqrt(debias(n, b3) + eps_root) + eps)
-    return u, s._replace(m=m, v=v, n=n, g=g)
+    return u, s._replace(m=m, v=v, n=n, g=in_place(g, s.g, t > 1))
 
 
 @optimizer(

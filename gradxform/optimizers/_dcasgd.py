@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform._numerics import in_place
 from gradxform._types import Bound, Clock, Extra, Hyper, Momentum, NonNegative, Real, Updates
 from gradxform.core import chain, elementwise
 from gradxform.registry import optimizer, transform
@@ -49,7 +50,7 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Bound | None 
     here = jnp.where(c.t == 1, p, s.previous) if c.delayed_params is None else c.delayed_params
     x = lamda * jnp.abs(g) * (p - here)
     bounded = x if limit is None else x / jnp.maximum(1, jnp.abs(x) / limit)
-    return g + jnp.abs(g) * bounded, s._replace(previous=p)
+    return g + jnp.abs(g) * bounded, s._replace(previous=in_place(p, s.previous, c.t == 1))
 
 
 @optimizer(

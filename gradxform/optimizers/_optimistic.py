@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
+from gradxform._numerics import in_place
 from gradxform._types import Average, Decay, DType, Field, Hyper, NonNegative, Real, Shared, Updates
 from gradxform.core import GradientTransformationExtraArgs, chain, elementwise
 from gradxform.optimizers._adam import scale_by_adam
@@ -41,6 +42,7 @@ def scale_by_optimistic_gradient(g, s, p, c, alpha: Real = 1.0, beta: Real = 1.0
     Differs  the last gradient of narrow parameters is float32.
     Raises   HyperparameterError: alpha or beta is not a finite number.
     """
+    g = in_place(g, s.previous_gradient, s.is_initial_step)
     last = jnp.where(s.is_initial_step, g, s.previous_gradient)
     return (alpha + beta) * g - beta * last, s._replace(previous_gradient=g)
 
