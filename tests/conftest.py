@@ -28,7 +28,7 @@ def pytest_configure(config):
     config.pluginmanager.register(children)
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """A worker takes a whole file, whose tests share what they compile; the laws come last, as many small groups end together."""
     items.sort(key=lambda item: item.path.name == "test_laws.py")
     for item in items:
@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
         if item.get_closest_marker("optimised") and not OPTIMISED:
             item.add_marker(pytest.mark.skip(reason="run by test_optimised.py"))
+        if item.get_closest_marker("nightly") and "nightly" not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason="run by .ci/nightly"))
 
 
 def pytest_runtest_teardown():

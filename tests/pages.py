@@ -24,10 +24,17 @@ def _benchmarks() -> str:
     return importlib.import_module("benchmarks.table").render(results).strip()
 
 
+def _traffic() -> str:
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # where its parts find one another
+    traffic = importlib.import_module("traffic")
+    return traffic.render(traffic.load()).strip()
+
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "catalogue": ("gradxform/optimizers/README.md", _catalogue),
     "compatibility": ("tests/optax_suite/README.md", _compatibility),
     "benchmarks": ("benchmarks/README.md", _benchmarks),
+    "traffic": ("benchmarks/README.md", _traffic),
 }
 
 

@@ -1,33 +1,22 @@
 """The benchmarks' own parts: what they count in a compiled step, that a donated buffer is never read, before beside after."""
 
-import importlib
 import json
 import pathlib
-import sys
 
+import cases
+import hlo
 import jax
+import measure
 import pytest
+import table
 
 import gradxform as gx
 
 BENCHMARKS = pathlib.Path(__file__).parent.parent / "benchmarks"
-PARTS = ("cases", "hlo", "measure", "table")
 
 
 @pytest.fixture
-def parts(monkeypatch):
-    """The modules, found beside their scripts and forgotten again."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in PARTS:
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    yield [importlib.import_module(name) for name in PARTS]
-    for name in PARTS:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def adamw(parts):
-    cases, _, measure, _ = parts
+def adamw():
     return measure.Contender(gx, cases.OPTIMIZERS["adamw"], cases.equal_leaves("one", 1, (4096,)))
 
 
@@ -41,8 +30,8 @@ def test_a_step_works_in_place_and_carries_on(adamw):
     assert not any(x.is_deleted() for x in jax.tree.leaves((adamw.tree.params, adamw.tree.grads, adamw.state)))
 
 
-def test_loops_tell_what_each_reads_and_writes(adamw, parts):
-    loops, count, hlo = adamw.loops(), adamw.tree.elements, parts[1]
+def test_loops_tell_what_each_reads_and_writes(adamw):
+    loops, count = adamw.loops(), adamw.tree.elements
     assert sorted(name for loop in loops for name in loop["writes"]) == ["mu", "nu", "params"]
     assert {name for loop in loops for name in loop["reads"]} == {"grads", "mu", "nu", "params"}
     assert all(loop["bytes"] == 4 * count * (len(loop["reads"]) + len(loop["writes"])) for loop in loops)
@@ -54,8 +43,8 @@ def test_loops_tell_what_each_reads_and_writes(adamw, parts):
     assert adamw.crossed_traffic() > hlo.traffic(adamw.compiled())  # donated buffers paired with the wrong results
 
 
-def test_two_runs_side_by_side(parts):
-    table, results = parts[3], json.loads((BENCHMARKS / "results" / "cpu.json").read_text())
+def test_two_runs_side_by_side():
+    results = json.loads((BENCHMARKS / "results" / "cpu.json").read_text())
     slower = json.loads(json.dumps(results))
     slower["import"]["seconds"]["gradxform"] = 2 * results["import"]["seconds"]["gradxform"]
     rows = [line for line in table.comparison(slower, results).splitlines() if line.startswith("| ")]
