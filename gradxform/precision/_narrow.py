@@ -62,6 +62,9 @@ def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
     magnitude = bits & of(2 ** (wide.bits - 1) - 1)
     rounded = _rounded(magnitude, wide, small, noise)
     signed = rounded | (bits >> of(wide.bits - 1) << of(small.bits - 1))
+    if small.minexp == wide.minexp:  # a prefix of the wide format; from float32, a TPU narrows it in the pass that computes x
+        result = jax.lax.bitcast_convert_type(signed << of(wide.bits - small.bits), x.dtype)
+        return jnp.where(jnp.abs(x) <= small.max.astype(x.dtype), result, x).astype(dtype)
     result = jax.lax.bitcast_convert_type(signed.astype(_UNSIGNED[small.bits]), dtype)
     return jnp.where(jnp.abs(x) <= small.max.astype(x.dtype), result, x.astype(dtype))
 
