@@ -477,7 +477,7 @@ def test_mistakes_in_the_list(text, error, said, capsys):
 
 def test_an_unknown_problem(capsys):
     assert main(["race", "digit"]) == 2
-    assert "Did you mean digits? There are digits, quadratic, surfaces" in capsys.readouterr().err
+    assert "Did you mean digits? There are digits, lstm, quadratic, skipgram, surfaces, text" in capsys.readouterr().err
 
 
 USERS = """

@@ -45,6 +45,8 @@ class Problem:
       description: a few words for the header line.
       steps: how many, unless the command line says otherwise.
       data: identifies the data where they may change between machines; results of other data are not comparable.
+      rates_of: the task whose declared learning rates centre the grids, such as `digits` for a small network and few steps; empty:
+        the problem's own, and the `default` ones of optimizers that declare none for it.
     """
 
     init: Callable[[Array], Params]
@@ -56,6 +58,7 @@ class Problem:
     description: str = ""
     steps: int = 500
     data: str = ""
+    rates_of: str = ""
 
 
 def host_rng(key: Array) -> np.random.Generator:

@@ -118,7 +118,7 @@ def compete(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
         return [run.losses[-1] for run in runs]
 
     watch.begin(contestant.label, f"tuning, {settings.rates} rates")
-    grid = tune(try_rates, contestant.centre(settings.problem), settings.rates)
+    grid = tune(try_rates, contestant.centre(trainer.problem.rates_of or settings.problem), settings.rates)
     rates = grid.top(settings.finalists)
     watch.begin(contestant.label, f"top {len(rates)} rates x {settings.seeds} seeds")
     finals: dict[float, list[Run]] = {}
