@@ -7,6 +7,7 @@ import cases
 import hlo
 import jax
 import measure
+import narrow_state
 import pytest
 import table
 
@@ -52,3 +53,24 @@ def test_two_runs_side_by_side():
     changes = [row.split(" | ")[4] for row in rows[2:]]
     assert changes.count("2.00") == 1
     assert changes.count("1.00") == len(changes) - 1
+
+
+def test_losses_are_compared_in_pairs():
+    wide = [{"loss": 2.0}, {"loss": 3.0}, {"loss": 4.0}]
+    found = narrow_state.compared([{"loss": 2.01}, {"loss": 3.03}, {"loss": 4.02}], wide)
+    assert found["difference"] == pytest.approx(0.02)
+    assert found["standard_error"] == pytest.approx(0.01 / 3**0.5)
+    assert found["percent"] == pytest.approx(100 * 0.02 / 3)
+    assert (found["at_most_two_standard_errors"], found["at_most_half_a_percent"]) == (False, False)
+    better = narrow_state.compared([{"loss": 1.9}, {"loss": 2.9}, {"loss": 4.0}], wide)
+    assert (better["at_most_two_standard_errors"], better["at_most_half_a_percent"]) == (True, True)
+
+
+def test_runs_of_a_seed_differ_in_their_storage_alone(monkeypatch):
+    stored = []
+    monkeypatch.setattr(narrow_state.gx, "store", lambda tx, storage, seed: stored.append((storage, seed)) or tx)
+    problem = narrow_state.text.problem()
+    one, other = (narrow_state.train(problem, storage, 3, steps=5) for storage in ("float32", "8bit"))
+    assert stored == [("8bit", 3)]
+    assert one["loss"] == other["loss"] < 4.6
+    assert one["state_bytes_per_parameter"] == pytest.approx(8, abs=0.01)
