@@ -137,7 +137,7 @@ def test_the_loss_of_word_vectors_is_that_of_negative_sampling(start):
     z = np.einsum("bd,bnd->bn", params["word"][word], params["near"][near])
     probable = 1 / (1 + np.exp(-z))
     expected = -(np.log(probable[:, 0]) + np.log(1 - probable[:, 1:]).sum(axis=1)).mean()
-    assert float(skipgram.loss(params, (word, near))) == pytest.approx(expected, rel=1e-5)
+    assert float(skipgram.loss(params, (word, near))) == pytest.approx(skipgram.BATCH * expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", CHARACTERS)
@@ -182,7 +182,7 @@ def test_attention_is_attention_and_knows_distances_only(start):
 @pytest.mark.parametrize("name", NAMES)
 def test_data_are_arguments_and_nothing_random_is_compiled(name, problems, start):
     jaxpr = jax.make_jaxpr(jax.value_and_grad(problems[name].loss))(*start[name])
-    assert sum(np.size(c) for c in jaxpr.consts) < 10_000
+    assert sum(np.size(c) for c in jaxpr.consts) < 20_000  # masks and angles; the text has hundreds of thousands
     assert "threefry" not in str(jaxpr)
     assert "random" not in str(jaxpr)
 

@@ -61,7 +61,7 @@ def problem() -> Problem:
         return {"loss": validation, "acc": acc, "test_loss": test, "test_acc": test_acc}
 
     return Problem(
-        init, loss, batch, evaluate, target=2.7, name="skipgram", steps=500, data=f"pydoc_data.topics {text.digest}", rates_of="digits",
+        init, loss, batch, evaluate, target=2.6, name="skipgram", steps=1500, data=f"pydoc_data.topics {text.digest}", rates_of="digits",
         description=f"{len(words.numbers):,} words x {WIDTH}, Python's reference {text.digest}",
     )  # fmt: skip
 
@@ -79,7 +79,8 @@ def scores(params: Params, batch: Pairs) -> Array:
 
 
 def loss(params: Params, batch: Pairs) -> Array:
-    return _loss(scores(params, batch))
+    """The sum over the pairs: word2vec takes a step for each, and a rate for the mean of a batch would be as much larger."""
+    return BATCH * _loss(scores(params, batch))
 
 
 def _loss(z: Array) -> Array:
