@@ -210,3 +210,15 @@ def test_their_grids_stand_where_those_of_the_digits_do(name, problems, monkeypa
     for optimizer in ("sgd", "adam", "lion", "muon", "polyak_sgd"):
         _protocol.compete(_contestants.choose(optimizer)[0], trainer, _protocol.Watch())
     assert asked == [0.1, 0.01, 0.001, 0.03, 3.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.filterwarnings("ignore:add_noise. without a `key`")
+def test_every_optimizer_can_be_raced_on_them(name, problems, start):
+    problem, (params, batch) = problems[name], start[name]
+    value, grads = jax.eval_shape(jax.value_and_grad(problem.loss), params, batch)
+    for contestant in _contestants.choose("*"):
+        updater = Updater(contestant, problem.loss)
+        state = jax.eval_shape(updater.init, params)
+        after = jax.eval_shape(updater.one, np.float32(0.1), value, grads, state, params, batch)
+        assert jax.tree.map(lambda x: (x.shape, x.dtype), after[0]) == jax.tree.map(lambda x: (x.shape, x.dtype), params)
