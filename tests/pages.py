@@ -30,11 +30,16 @@ def _traffic() -> str:
     return traffic.render(traffic.load()).strip()
 
 
+def _races() -> str:
+    return importlib.import_module("benchmarks.races").render()
+
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "catalogue": ("gradxform/optimizers/README.md", _catalogue),
     "compatibility": ("tests/optax_suite/README.md", _compatibility),
     "benchmarks": ("benchmarks/README.md", _benchmarks),
     "traffic": ("benchmarks/README.md", _traffic),
+    "races": ("benchmarks/README.md", _races),
 }
 
 
