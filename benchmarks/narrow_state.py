@@ -39,7 +39,7 @@ def main() -> None:
         "problem": {"name": problem.name, "description": problem.description, "data": problem.data},
         "settings": {"optimizer": "adamw", "peak_rate": RATE, "weight_decay": DECAY, "steps": steps, "seeds": list(seeds)},
         "machine": machine.machine(),
-        "versions": {"gradxform": machine.our_version(), "commit": machine.commit(), "jax": jax.__version__},
+        "versions": machine.versions(),
         "runs": runs,
         "against_float32": {storage: compared(runs[storage], runs["float32"]) for storage in args.storages},
     }
