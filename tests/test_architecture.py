@@ -108,7 +108,7 @@ def dotted(path):
 
 def test_modules_that_are_imported_by_a_computed_name():
     dynamic = {str(f.relative_to(PACKAGE)) for f in FILES if "import_module(" in f.read_text()}
-    assert dynamic == {"_lazy.py", "_optax_alias.py", "race/_extras.py", "race/_problem.py"}
+    assert dynamic == {"_lazy.py", "_optax_alias.py", "race/_extras.py", "race/_imported.py", "race/_problem.py"}
 
 
 def test_every_component_has_a_layer():

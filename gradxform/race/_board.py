@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 WIDTH_WITHOUT_TERMINAL = 132
+BAR = 20  # columns
 
 
 def console() -> Console:
@@ -25,22 +26,24 @@ def console() -> Console:
 
 
 class Board(Watch):
-    """Shows what is running, runs done, time and time to go; where there is no terminal, a line per finished optimizer."""
+    """Shows what is running, runs done, time and time to go; where there is no terminal, a line per finished optimizer.
+
+    The bar counts the runs, and then, anew, the rounds in which step times are measured.
+    """
 
     def __init__(self, out: Console, runs: int):
         progress = extra("rich.progress")
         self.out, self.running, self.results = out, {}, []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.bar = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(bar_width=30),
-            progress.MofNCompleteColumn(),
+            progress.BarColumn(bar_width=BAR),
+            progress.TextColumn("{task.completed:.0f}/{task.total:.0f} {task.fields[unit]}"),
             progress.TimeElapsedColumn(),
             progress.TextColumn("eta"),
-            progress.TimeRemainingColumn(),
+            progress.TimeRemainingColumn(compact=True),
             console=out,
         )
-        self.task = self.bar.add_task("", total=runs)
+        self.task = self.bar.add_task("", total=runs, unit="runs")
         self.live = extra("rich.live").Live(get_renderable=self._render, console=out, transient=True, refresh_per_second=4)
 
     def __enter__(self) -> Board:
@@ -53,9 +56,11 @@ class Board(Watch):
             self.live.stop()
 
     def _render(self) -> RenderableType:
-        group = extra("rich.console").Group
+        group, text = extra("rich.console").Group, extra("rich.text").Text
         with self._lock:
-            return group(standings(self.results), self.bar) if self.results else self.bar
+            shown = [standings(self.results, self.out.width)] if self.results else []
+            running = [text.assemble((label, "bold"), f" {phase}") for label, phase in self.running.items()]
+            return group(*shown, *running, self.bar)
 
     def expect(self, runs: int) -> None:
         with self._lock:
@@ -64,7 +69,6 @@ class Board(Watch):
     def begin(self, label: str, phase: str) -> None:
         with self._lock:
             self.running[label] = phase
-            self._describe()
 
     def done(self, label: str, runs: int) -> None:
         self.bar.advance(self.task, runs)
@@ -73,12 +77,17 @@ class Board(Watch):
         with self._lock:
             self.running.pop(result.label, None)
             self.results.append(result)
-            self._describe()
         if not self.out.is_terminal:
-            said = f"failed: {result.failed}" if result.failed else f"loss {number(result.median)} at rate {number(result.rate)}"
+            rate = "" if not result.trials else f" at rate {number(result.rate)}"
+            said = "failed" if result.failed else f"loss {number(result.median)}{rate}"
             self.out.print(f" {result.label}  {said}", markup=False)
 
-    def _describe(self) -> None:
-        running, escape = list(self.running.items()), extra("rich.markup").escape
-        shown = "  ".join(f"[bold]{escape(label)}[/bold] {phase}" for label, phase in running[:2])
-        self.bar.update(self.task, description=" " + shown + (" ..." if len(running) > 2 else ""))
+    def timing(self, rounds: int) -> None:
+        with self._lock:
+            self.running = {"measuring step times": "alone, one after the other"}
+            self.bar.reset(self.task, total=rounds, unit="rounds")
+        if not self.out.is_terminal:
+            self.out.print(" measuring step times", markup=False)
+
+    def timed(self) -> None:
+        self.bar.advance(self.task, 1)

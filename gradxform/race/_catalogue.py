@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 
+import gradxform
 from gradxform import dialects, registry
 from gradxform._errors import UnknownNameError
 from gradxform._parameters import Parameter
@@ -67,13 +69,20 @@ def _cell(line: str) -> str:
 
 
 def show(name: str) -> int:
-    """Print all that is known about one."""
-    entry = registry.entry(name)
+    """Print all that is known about one: what is registered by its entry, any other public function by its documentation."""
+    try:
+        entry = registry.entry(name)
+    except UnknownNameError:
+        function = _public(name)
+        if function is None:
+            raise
+        return _show_function(name, function)
     _print(entry.full_name, entry.summary)
     print()
     print("\n".join("    " + line for line in entry.equation().split("\n")))
     print()
-    _section("arguments", [f"{p.name:<23} {_default(p):<11} {_range(p)}".rstrip() for p in entry.parameters.values()])
+    names = max([23, *map(len, entry.parameters)])
+    _section("arguments", [f"{p.name:<{names}} {_default(p):<11} {_range(p)}".rstrip() for p in entry.parameters.values()])
     _section("made of", [repr(_typical(entry))])
     _section("state", [_state_bytes(entry)])
     if entry.rates:
@@ -81,6 +90,26 @@ def show(name: str) -> int:
     _section("needs", [", ".join(entry.needs)] if entry.needs else [])
     _section("source", [entry.section("Source") or entry.source])
     _section("differs", [text] if (text := entry.section("Differs")) else [])
+    return 0
+
+
+def _public(name: str) -> Callable[..., object] | None:
+    """A public function of the library that is not registered: a schedule, a combinator, a loss, a dialect's."""
+    thing: object = dialects if name.partition(".")[0] in registry.SYSTEMS else gradxform
+    for part in name.split("."):
+        if part.startswith("_"):
+            return None
+        thing = getattr(thing, part, None)
+    return thing if callable(thing) else None
+
+
+def _show_function(name: str, function: Callable[..., object]) -> int:
+    summary, *rest = (inspect.getdoc(function) or "").split("\n")
+    _print(name, summary)
+    print()
+    plain = [p.replace(annotation=p.empty) for p in inspect.signature(function).parameters.values()]
+    print(f"    {name}{inspect.Signature(plain)}")
+    print("\n".join("    " + line if line else "" for line in rest).rstrip())
     return 0
 
 

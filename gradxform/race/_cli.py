@@ -1,70 +1,110 @@
-"""The command line: `python -m gradxform race | names | show`."""
+"""The command line: `gradxform race | names | show`, which is `python -m gradxform` too. What is heavy is imported by the commands."""
 
 from __future__ import annotations
 
 import argparse
-import re
+import difflib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
+import gradxform
 from gradxform._errors import GradxformError
-from gradxform.race import _catalogue, _settings
-from gradxform.race._contestants import Contestant, choose
-from gradxform.race._problem import Problem, builtin_names, load
-from gradxform.race._settings import Settings
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from gradxform.race._results import Store
-
-USER_ERROR, INTERRUPTED = 2, 130
+FAILED, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+SCHEDULES = ("constant", "cosine", "linear")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
-    args = _parser().parse_args(argv)
+    """Run a command and return the exit status: 0, 1 if no optimizer finished, 2 for a mistake of the user, 130 after Ctrl-C."""
+    args = _parse(argv)
     try:
-        return args.command(args)
+        status = args.command(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except (GradxformError, OSError) as e:
         print(f"error: {e}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED
+    return status
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; one that is not known is told by the command that does not know it, with the nearest that it does."""
+    args, unknown = _parser().parse_known_args(argv)
+    if unknown:
+        options = [option for action in args.parser._actions for option in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], options, n=1, cutoff=0.5)
+        args.parser.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {near[0]}?" if near else ""))
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """As argparse's; sub-parsers know themselves, and an error ends with where help is."""
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self.set_defaults(parser=self)
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USER_ERROR, f"error: {message}\n`{self.prog} --help` explains all arguments.\n")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gradxform", description="Composable gradient transformations for JAX.")
-    commands = parser.add_subparsers(required=True, metavar="race | names | show")
+    program = "gradxform" if Path(sys.argv[0]).stem == "gradxform" else "python -m gradxform"
+    parser = _Parser(prog=program, description="Composable gradient transformations for JAX.")
+    parser.add_argument("--version", action="version", version=f"gradxform {gradxform.__version__}")
+    commands = parser.add_subparsers(required=True, metavar="race | names | show", parser_class=_Parser)
+    _add_race(commands.add_parser("race", help="train optimizers on a problem with equal budgets, and say which differ"))
 
-    race = commands.add_parser("race", help="train optimizers on one problem with equal budgets, and say which differ")
-    race.set_defaults(command=_race)
-    race.add_argument(
-        "problem", nargs="?", default="digits", help=f"{', '.join(builtin_names())}, or your own as module:function (digits)"
+    names = commands.add_parser("names", help="list what is registered, a line each")
+    names.set_defaults(command=_names)
+    names.add_argument("pattern", nargs="?", default="*", help="a shell pattern such as 'adam*', or 'torch.*' for a dialect")
+    names.add_argument(
+        "--kind", choices=["optimizer", "transform", "*"], default="optimizer", help="optimizers (default), their parts, or both: *"
     )
-    race.add_argument("--optimizers", metavar="LIST", help="names, shell patterns and calls: 'adam*,sgd,sgd(momentum=0.9)'")
-    race.add_argument("--steps", type=_at_least(10), help="updates per run (the problem's own)")
-    race.add_argument("--seeds", type=_at_least(1), help="fresh seeds for the top third of the rates (9)")
-    race.add_argument("--rates", type=_at_least(1), help="learning rates tried per optimizer, half a decade apart (9)")
-    race.add_argument("--schedule", choices=sorted(_settings.DESCRIPTIONS), default="cosine")
-    race.add_argument("--quick", action="store_true", help="half the steps, 5 rates, 6 seeds")
-    race.add_argument("--lanes", type=_at_least(1), help="runs trained side by side; fewer take less memory")
-    race.add_argument("--out", type=Path, metavar="DIR", help="folder for results.json and the figure (race-PROBLEM)")
-    race.add_argument("--resume", action="store_true", help="take finished optimizers over from the folder")
-    race.add_argument("--no-figure", action="store_true")
-
-    names = commands.add_parser("names", help="list the registry, a line each")
-    names.set_defaults(command=lambda args: _catalogue.names(args.pattern, args.kind, args.markdown))
-    names.add_argument("pattern", nargs="?", default="*", help="a shell pattern such as 'adam*'")
-    names.add_argument("--kind", choices=["optimizer", "transform", "*"], default="optimizer")
     names.add_argument("--markdown", action="store_true", help="the whole registry as a table")
 
-    show = commands.add_parser("show", help="equation, hyperparameters, memory and source of one")
-    show.set_defaults(command=lambda args: _catalogue.show(args.name))
-    show.add_argument("name")
+    show = commands.add_parser("show", help="what is known of one: equation, arguments, memory, source")
+    show.set_defaults(command=_show)
+    show.add_argument(
+        "name", help="an optimizer, a part of one, a dialect's (torch.adam), a schedule, or any other public function"
+    )
     return parser
+
+
+def _add_race(race: argparse.ArgumentParser) -> None:
+    race.set_defaults(command=_race)
+    add = race.add_argument
+    add(
+        "problems",
+        metavar="problem",
+        nargs="*",
+        help="digits (default), quadratic, surfaces, ... or your own: module:function, file.py",
+    )
+    add(
+        "--optimizers",
+        metavar="LIST",
+        help="names, shell patterns and calls: 'adam*, torch.adamw, chain(clip(1.0), sgd), mine:my_opt'",
+    )
+    add(
+        "--import", metavar="MODULE", dest="modules", action="append", default=[], help="a module or file that registers optimizers"
+    )
+    add("--steps", type=_at_least(10), help="updates per run (default: the problem's own number)")
+    add("--seeds", type=_at_least(1), help="fresh seeds for the top third of the rates (default: 9)")
+    add("--rates", type=_at_least(1), help="learning rates tried per optimizer, half a decade apart (default: 9)")
+    add("--schedule", choices=SCHEDULES, default="cosine", help="how the rate runs; cosine (default) and linear have a warm-up")
+    add("--quick", action="store_true", help="half the steps, 5 rates, 6 seeds")
+    add("--lanes", type=_at_least(1), help="runs trained side by side (default: up to 16); fewer take less memory")
+    add("--out", type=Path, metavar="DIR", help="folder of the results and their report (default: race-PROBLEM)")
+    add("--resume", action="store_true", help="go on with the race of these settings in that folder")
+    add("--no-figure", action="store_true", help="write results.json and results.csv alone")
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -77,73 +117,20 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _race(args: argparse.Namespace) -> int:
-    contestants, problem = choose(args.optimizers), load(args.problem)
-    out = args.out or Path("race-" + re.sub(r"\W+", "-", args.problem))
-    if not isinstance(problem, Problem):
-        from gradxform.race import _surfaces
+    problems = args.problems or ["digits"]
+    print(f"gradxform race {' '.join(problems)}", flush=True)  # before the imports, which take seconds
+    from gradxform.race import _command
 
-        return _surfaces.run(problem, contestants, out, args.steps, figure=not args.no_figure)
-    return _race_on(problem, contestants, out, args)
+    return _command.race(problems, args)
 
 
-def _race_on(problem: Problem, contestants: list[Contestant], out: Path, args: argparse.Namespace) -> int:
-    from gradxform.race import _board, _runner
-    from gradxform.race._results import Store
-    from gradxform.race._trainer import Trainer
+def _names(args: argparse.Namespace) -> int:
+    from gradxform.race import _catalogue
 
-    screen, settings = _board.console(), _settings_of(problem, args)
-    trainer = Trainer(problem, settings, args.lanes)
-    store = Store(out, settings, args.resume)
-    screen.print(_header(problem, contestants, settings, trainer.size), markup=False)
-    if store.results:
-        screen.print(f"resumed: {', '.join(store.results)} finished before, in {store.path}", markup=False)
-    elif store.path.exists():
-        screen.print(f"{store.path} is of an earlier race and will be replaced; --resume would continue it", markup=False)
-    waiting = sum(c.label not in store.results for c in contestants)
-    try:
-        with _board.Board(screen, waiting * settings.runs) as board:
-            _runner.race(trainer, contestants, store, board)
-    except KeyboardInterrupt:
-        _report(screen, store, figure=False)
-        screen.print(f"Interrupted. {store.path} keeps what had finished; continue with --resume.", markup=False)
-        return INTERRUPTED
-    except GradxformError:
-        _report(screen, store, figure=False)
-        raise
-    _report(screen, store, figure=not args.no_figure)
-    return 0
+    return _catalogue.names(args.pattern, args.kind, args.markdown)
 
 
-def _settings_of(problem: Problem, args: argparse.Namespace) -> Settings:
-    quick = args.quick
-    return Settings(
-        problem=args.problem,
-        steps=args.steps or max(10, problem.steps // (2 if quick else 1)),
-        seeds=args.seeds or (6 if quick else 9),
-        rates=args.rates or (5 if quick else 9),
-        schedule=args.schedule,
-        data=problem.data,
-    )
+def _show(args: argparse.Namespace) -> int:
+    from gradxform.race import _catalogue
 
-
-def _header(problem: Problem, contestants: list[Contestant], settings: Settings, size: int) -> str:
-    described = f"{problem.description}, " if problem.description else ""
-    return (
-        f"gradxform race {settings.problem}   {len(contestants)} optimizers  {settings.steps} steps  {settings.runs} runs each  "
-        f"{_settings.DESCRIPTIONS[settings.schedule]}   {described}{size:,} parameters"
-    )
-
-
-def _report(screen: Console, store: Store, figure: bool) -> None:
-    """Print the table and what it means; draw the figure."""
-    from gradxform.race import _figure, _table
-
-    results = list(store.results.values())
-    if not results:
-        return
-    screen.print(_table.table(results))
-    for line in [*_table.remarks(results), *_table.verdict(results, store.settings)]:
-        screen.print(line, markup=False, soft_wrap=True)
-    screen.print(f"\nresults: {store.path}", markup=False)
-    if figure:
-        screen.print(f"figure:  {_figure.draw(results, store.settings, store.path.with_name('race.png'))}", markup=False)
+    return _catalogue.show(args.name)

@@ -12,8 +12,8 @@ class MissingExtraError(GradxformError, ImportError):
     """A package of the extra `[race]` is not installed."""
 
 
-def extra(module: str) -> ModuleType:
-    """The module of that name; when its package is absent, the error says how to install it."""
+def extra(module: str, install: str = "'gradxform[race]'") -> ModuleType:
+    """The module of that name; when its package is absent, the error says what to install."""
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as e:
@@ -21,5 +21,5 @@ def extra(module: str) -> ModuleType:
         if (e.name or "").split(".")[0] != package:
             raise
         raise MissingExtraError(
-            f"gradxform.race needs the package that provides `{package}`. Install it with: pip install 'gradxform[race]'"
+            f"gradxform.race needs the package that provides `{package}`. Install it with: pip install {install}"
         ) from e

@@ -9,7 +9,6 @@ import importlib
 import inspect
 import math
 import pkgutil
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 
 from gradxform._errors import ProblemError, UnknownNameError
 from gradxform._types import Array, Params, Tree
+from gradxform.race._imported import found, is_users, said
 
 if TYPE_CHECKING:
     from gradxform.race.problems.surfaces import Surface
@@ -85,64 +85,46 @@ def builtin_names() -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(problems.__path__) if not m.name.startswith("_"))
 
 
-def load(name: str) -> Problem | tuple[Surface, ...]:
-    """The problem called `name`: a built-in one, or the user's own as `module:function`.
+def load(problem: str | Problem) -> Problem | tuple[Surface, ...]:
+    """The problem of that name, a built-in one or the user's own as `module:function` or `file.py`; or the one given.
 
     Raises:
       UnknownNameError: no such problem, module or function.
       ProblemError: the user's function raises, or returns something that is not a problem.
     """
-    if ":" in name:
+    if not isinstance(problem, str):
+        return _guarded(_as_problem(problem, getattr(problem, "name", "") or "unnamed"))
+    if is_users(name := problem):
         return _guarded(_made_by_user(name))
     if name not in builtin_names():
         near = difflib.get_close_matches(name, builtin_names(), n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UnknownNameError(
-            f"No problem is called {name!r}.{hint} There are {', '.join(builtin_names())}; your own is given as module:function."
+            f"No problem is called {name!r}.{hint} There are {', '.join(builtin_names())}; your own is given as module:function or file.py."
         )
     return importlib.import_module(f"gradxform.race.problems.{name}").problem()
 
 
 def _made_by_user(name: str) -> Problem:
-    made = _call(f"problem {name!r}", _user_function(name))
+    who = f"problem {name!r}"
+    function = found(who, name, default="problem")
+    if not callable(function):
+        raise UnknownNameError(f"{who}: what it names is a {type(function).__name__}, not a function that returns a problem.")
+    return _as_problem(_call(who, function), name)
+
+
+def _as_problem(made: object, name: str) -> Problem:
+    """A record or a mapping with the parts of a problem, as one."""
     get = made.get if isinstance(made, Mapping) else functools.partial(getattr, made)
     missing = [part for part in PARTS if not callable(get(part, None))]
     if missing:
         raise ProblemError(
-            f"problem {name!r}: the {type(made).__name__} that it returned has no function {', '.join(f'`{m}`' for m in missing)}. "
+            f"problem {name!r}: the {type(made).__name__} that stands for it has no function {', '.join(f'`{m}`' for m in missing)}. "
             "Return a gradxform.race.Problem(init, loss, batch, evaluate)."
         )
     given: dict[str, Any] = {f.name: get(f.name, None) for f in dataclasses.fields(Problem)}
     given["name"] = name
     return Problem(**{k: v for k, v in given.items() if v is not None})
-
-
-def _user_function(name: str) -> Callable[[], Any]:
-    module_name, _, function_name = name.partition(":")
-    module_name = module_name.removesuffix(".py")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as e:
-        if not f"{module_name}.".startswith(f"{e.name}."):
-            raise ProblemError(f"problem {name!r}: importing `{module_name}` raised {_said(e)}.") from e
-        raise UnknownNameError(
-            f"problem {name!r}: there is no module `{module_name}`, neither installed nor in the current directory {here}."
-        ) from e
-    except Exception as e:
-        raise ProblemError(f"problem {name!r}: importing `{module_name}` raised {_said(e)}.") from e
-    function = getattr(module, function_name, None)
-    if not callable(function):
-        public = [n for n, v in vars(module).items() if inspect.isfunction(v) and not n.startswith("_")]
-        offer = f" It has the functions {', '.join(public)}." if public else ""
-        raise UnknownNameError(f"problem {name!r}: module `{module_name}` has no function `{function_name}`.{offer}")
-    return function
-
-
-def _said(e: BaseException) -> str:
-    return f"{type(e).__name__}: {str(e).strip().splitlines()[0] if str(e).strip() else 'no message'}"
 
 
 def _place(e: BaseException, function: Callable[..., Any]) -> str:
@@ -152,7 +134,10 @@ def _place(e: BaseException, function: Callable[..., Any]) -> str:
     except TypeError:
         own = None
     frames = traceback.extract_tb(e.__traceback__)
-    inside = [f for f in frames if f.filename == own] or frames
+    inside = [f for f in frames if f.filename == own]
+    if not inside:  # it was called wrongly, and never entered
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        return f"{Path(code.co_filename).name}, line {code.co_firstlineno}" if code else f"in {function!r}"
     return f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}"
 
 
@@ -163,7 +148,7 @@ def _call(what: str, function: Callable[[*Arguments], Result], *args: *Arguments
     except ProblemError:
         raise
     except Exception as e:
-        raise ProblemError(f"{what} raised {_said(e)} ({_place(e, function)})") from e
+        raise ProblemError(f"{what} raised {said(e)} ({_place(e, function)})") from e
 
 
 def _guarded(problem: Problem) -> Problem:
@@ -178,14 +163,14 @@ def _guarded(problem: Problem) -> Problem:
 
 def scores(problem: Problem, params: Params) -> dict[str, float]:
     """`problem.evaluate(params)` as floats."""
-    found = problem.evaluate(params)
-    if not isinstance(found, Mapping) or "loss" not in found:
-        got = f"keys {', '.join(map(str, found))}" if isinstance(found, Mapping) else f"a {type(found).__name__}"
+    given = problem.evaluate(params)
+    if not isinstance(given, Mapping) or "loss" not in given:
+        got = f"keys {', '.join(map(str, given))}" if isinstance(given, Mapping) else f"a {type(given).__name__}"
         raise ProblemError(f"problem {problem.name!r}: `evaluate` must return a dict with `loss`, but returned {got}.")
     try:
-        return {str(k): float(v) for k, v in found.items()}
+        return {str(k): float(v) for k, v in given.items()}
     except (TypeError, ValueError) as e:
-        raise ProblemError(f"problem {problem.name!r}: `evaluate` must return numbers, but {_said(e)}.") from e
+        raise ProblemError(f"problem {problem.name!r}: `evaluate` must return numbers, but {said(e)}.") from e
 
 
 def check(problem: Problem, gradient: Callable[[Any, Any], Any]) -> int:

@@ -17,10 +17,13 @@ import jax
 import numpy as np
 
 from gradxform.race._contestants import Contestant
-from gradxform.race._results import Result
+from gradxform.race._idle import idle
+from gradxform.race._results import SEEDS, Result
+from gradxform.race._settings import schedule
 from gradxform.race._trainer import TUNING_SEED, Job, Run, Trainer, Updater
 
 SPACING = 0.5  # decades
+AS_IT_IS = 1.0  # stands for the rate of an optimizer that takes none
 MOST_SLIDES = 2
 GOOD = 0.25  # a rate is good when its loss is within this fraction of the best
 
@@ -105,9 +108,15 @@ class Watch:
     def finish(self, result: Result) -> None:
         """A contestant has finished, or failed."""
 
+    def timing(self, rounds: int) -> None:
+        """The contestants are done; their step times are measured in so many rounds."""
+
+    def timed(self) -> None:
+        """A round is over."""
+
 
 def compete(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
-    """Tune one contestant, run it on the fresh seeds, and sum up."""
+    """Tune one contestant, run it on the fresh seeds, and sum up. One without a free learning rate is run as it is."""
     settings, updater = trainer.settings, Updater(contestant, trainer.problem.loss)
 
     def try_rates(rates: Sequence[float]) -> list[float]:
@@ -117,33 +126,43 @@ def compete(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
         watch.done(contestant.label, len(runs))
         return [run.losses[-1] for run in runs]
 
-    watch.begin(contestant.label, f"tuning, {settings.rates} rates")
-    grid = tune(try_rates, contestant.centre(trainer.problem.rates_of or settings.problem), settings.rates)
-    rates = grid.top(settings.finalists)
-    watch.begin(contestant.label, f"top {len(rates)} rates x {settings.seeds} seeds")
+    grid, rates = None, [AS_IT_IS]
+    if contestant.tuned:
+        watch.begin(contestant.label, f"tuning, {settings.rates} rates")
+        grid = tune(try_rates, contestant.centre(trainer.problem.rates_of or trainer.problem.name), settings.rates)
+        rates = grid.top(settings.finalists)
+    tried = f"{'as it is' if grid is None else 'best rate'}" if len(rates) == 1 else f"top {len(rates)} rates"
+    watch.begin(contestant.label, f"{tried} x {settings.seeds} seeds")
     finals: dict[float, list[Run]] = {}
     for rate in rates:
-        finals[rate] = trainer.train(updater, [Job(rate, TUNING_SEED + 1 + i) for i in range(settings.seeds)])
+        finals[rate] = trainer.train(updater, [Job(rate, seed) for seed in SEEDS[: settings.seeds]])
         watch.done(contestant.label, settings.seeds)
     return _summary(updater, trainer, grid, finals)
 
 
-def _summary(updater: Updater, trainer: Trainer, grid: Grid, finals: dict[float, list[Run]]) -> Result:
+def _summary(updater: Updater, trainer: Trainer, grid: Grid | None, finals: dict[float, list[Run]]) -> Result:
     best = min(finals, key=lambda rate: float(np.median([run.losses[-1] for run in finals[rate]])))
-    runs, at = finals[best], trainer.settings.evaluated_at
-    return Result(
-        label=updater.contestant.label,
-        rate=best,
+    runs, settings, contestant = finals[best], trainer.settings, updater.contestant
+    accuracies = [run.values("acc") for run in runs]
+    start = trainer.start(TUNING_SEED)
+    result = Result(
+        label=contestant.label,
+        code=contestant.code(schedule(settings.schedule, best, settings.steps)),
+        modules=list(contestant.expression.modules),
         losses=[run.losses[-1] for run in runs],
         curves=[run.losses for run in runs],
+        accuracies=accuracies if all(accuracies) else [],
         final=[run.scores[-1] for run in runs],
-        reached=_steps_to(trainer.problem.target, runs, at),
-        trials=grid.trials,
+        reached=_steps_to(trainer.problem.target, runs, settings.evaluated_at),
         finals=[(rate, [run.losses[-1] for run in some]) for rate, some in finals.items()],
-        runs=len(grid.losses) + sum(map(len, finals.values())),
-        edge=grid.edge,
-        good_decades=grid.good_decades,
+        runs=sum(map(len, finals.values())),
+        idle=idle(contestant.make(1.0), updater.init(start)),
         state_bytes=_state_bytes(updater, trainer),
+    )
+    if grid is None:
+        return result
+    return dataclasses.replace(
+        result, rate=best, trials=grid.trials, runs=result.runs + len(grid.losses), edge=grid.edge, good_decades=grid.good_decades
     )
 
 

@@ -13,7 +13,8 @@ import jax
 from gradxform._errors import ProblemError
 from gradxform.race._contestants import Contestant
 from gradxform.race._protocol import Watch, compete
-from gradxform.race._results import Result, Store
+from gradxform.race._results import Result
+from gradxform.race._store import Store
 from gradxform.race._trainer import TUNING_SEED, Stopped, Trainer, Updater
 
 MOST_WORKERS = 4
@@ -71,25 +72,31 @@ def reason(e: Exception) -> str:
 
 def _measure(trainer: Trainer, contestants: Sequence[Contestant], store: Store, watch: Watch) -> None:
     """Measure the time of one step of one run where it is not known, nothing else running, and save it with the results."""
-    results = [store.results[c.label] for c in contestants]
-    untimed = [c for c, r in zip(contestants, results, strict=True) if r.step_us is None and not r.failed]
-    watch.begin("", "measuring step times")
+    untimed = [c for c in contestants if not store.results[c.label].failed and store.results[c.label].step_us is None]
+    if untimed:
+        watch.timing(len(untimed) + TIMING_ROUNDS)  # to compile a stepper counts as a round
     with ThreadPoolExecutor(workers()) as pool:
-        steppers = dict(zip([c.label for c in untimed], pool.map(lambda c: _stepper(trainer, c), untimed), strict=True))
-    for label, seconds in step_times(steppers).items():
-        store.results[label].step_us = 1e6 * seconds
+        steppers: dict[str, Callable[[], None]] = {}
+        for c, stepper in zip(untimed, pool.map(lambda c: _stepper(trainer, c), untimed), strict=True):
+            steppers[c.label] = stepper
+            watch.timed()
+    for label, times in step_times(steppers, watch.timed).items():
+        low, middle, high = (round(1e6 * x, 2) for x in statistics.quantiles(times, n=4))
+        store.results[label].step_us, store.results[label].step_range = middle, (low, high)
+    store.results.complete = True
     store.save()
 
 
-def step_times(steppers: Mapping[str, Callable[[], None]]) -> dict[str, float]:
-    """Median seconds per step; rounds of the steppers alternate, so that a disturbance meets all alike."""
+def step_times(steppers: Mapping[str, Callable[[], None]], round_over: Callable[[], None]) -> dict[str, list[float]]:
+    """Seconds per step in each round; rounds of the steppers alternate, so that a disturbance meets all alike."""
     times: dict[str, list[float]] = {key: [] for key in steppers}
     for _ in range(TIMING_ROUNDS):
         for key, steps in steppers.items():
             start = time.perf_counter()
             steps()
             times[key].append((time.perf_counter() - start) / TIMING_STEPS)
-    return {key: statistics.median(found) for key, found in times.items()}
+        round_over()
+    return times
 
 
 def _stepper(trainer: Trainer, contestant: Contestant) -> Callable[[], None]:

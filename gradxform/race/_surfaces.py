@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,67 +19,69 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._types import Array
-from gradxform.race._board import console
 from gradxform.race._contestants import Contestant
 from gradxform.race._extras import extra
-from gradxform.race._figure import COLOURS, colour, new_figure
+from gradxform.race._fit import Heading, Row, fitted
+from gradxform.race._idle import idle
 from gradxform.race._runner import reason
+from gradxform.race._store import reserve
+from gradxform.race._surfaces_figure import Path2D, draw
 from gradxform.race._table import number
 from gradxform.race._trainer import Updater, stack
+from gradxform.race._verdict import nothing_to_act_on
 from gradxform.race.problems.surfaces import Surface
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from rich.console import Console
     from rich.table import Table
 
 STEPS = 300
 RATES = np.geomspace(1e-5, 1e3, 8 * 8 + 1)
 LONGEST_STEP = 0.07  # of the frame's diagonal
+FAILED = 1  # the exit status
 
 
-@dataclasses.dataclass
-class Path2D:
-    """The path of one optimizer on one surface.
-
-    Attributes:
-      optimizer, surface: names.
-      rate: the fastest admissible; None: there was none.
-      points: (steps + 1, 2) positions.
-      loss: height above the minimum at the end.
-    """
-
-    optimizer: str
-    surface: str
-    rate: float | None
-    points: np.ndarray
-    loss: float
-
-
-def run(surfaces: Sequence[Surface], contestants: Sequence[Contestant], out: Path, steps: int | None, figure: bool) -> int:
-    """Run the contestants, print how low they came, and draw."""
-    screen, steps = console(), steps or STEPS
-    screen.print(
-        f"gradxform race surfaces   {len(contestants)} optimizers  {steps} steps  {len(RATES)} rates each  cosine", markup=False
-    )
+def run(
+    surfaces: Sequence[Surface], contestants: Sequence[Contestant], out: Path, steps: int | None, screen: Console, figure: bool
+) -> int:
+    """Run the contestants, print how low they came, and draw; 1 if none came anywhere."""
+    steps, file = steps or STEPS, reserve(out, "surfaces")
+    screen.print(f"{len(contestants)} optimizers  {steps} steps  {len(RATES)} rates each  cosine", markup=False)
     loss = lambda point, which: jax.lax.switch(which, [s.height for s in surfaces], point)
     gradients = jax.jit(jax.vmap(jax.value_and_grad(loss)))
     paths: list[Path2D] = []
-    for contestant in _progress(screen, contestants):
-        try:
-            paths += _paths(contestant, surfaces, gradients, loss, steps)
-        except Exception as e:
-            screen.print(f"{contestant.label} failed: {reason(e)}", markup=False)
-    screen.print(_table(surfaces, paths))
+    try:
+        for contestant in _progress(screen, contestants):
+            try:
+                paths += _paths(contestant, surfaces, gradients, loss, steps)
+            except Exception as e:
+                screen.print(f"{contestant.label} failed: {reason(e)}", markup=False)
+    finally:
+        if not paths:
+            file.unlink()
+    if not paths:
+        return FAILED
+    done, point = {p.optimizer for p in paths}, jnp.zeros(2)
+    stages = {c.label: idle(c.make(1.0), c.make(1.0).init(point)) for c in contestants if c.label in done}
+    _report(screen, surfaces, paths, stages)
+    _save(file, paths, steps)
+    screen.print(f"\nresults: {file}", markup=False, soft_wrap=True)
+    if figure:
+        screen.print(f"figure:  {draw(surfaces, paths, steps, stages, file.with_suffix('.png'))}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _report(screen: Console, surfaces: Sequence[Surface], paths: Sequence[Path2D], stages: Mapping[str, Sequence[str]]) -> None:
+    made, left_out = _table(surfaces, paths, screen.width)
+    screen.print(made)
+    if left_out:
+        screen.print(f"No room here for: {', '.join(left_out)}.", markup=False)
     screen.print(
         "Height above the minimum at the end, at the fastest rate that stays in the frame with no step over 7 % of its diagonal."
     )
-    out.mkdir(parents=True, exist_ok=True)
-    _save(out / "surfaces.json", paths, steps)
-    screen.print(f"\nresults: {out / 'surfaces.json'}", markup=False)
-    if figure and paths:
-        screen.print(f"figure:  {_draw(surfaces, paths, steps, out / 'surfaces.png')}", markup=False)
-    return 0
+    for name, found in stages.items():
+        if found:
+            screen.print(nothing_to_act_on(name, found), markup=False)
 
 
 def _progress(screen: Console, contestants: Sequence[Contestant]) -> Iterable[Contestant]:
@@ -136,57 +138,13 @@ def _save(path: Path, paths: Sequence[Path2D], steps: int) -> None:
     path.write_text(json.dumps({"format": 1, "steps": steps, "paths": saved}), encoding="utf-8")
 
 
-def _table(surfaces: Sequence[Surface], paths: Sequence[Path2D]) -> Table:
-    table, box, text = extra("rich.table"), extra("rich.box"), extra("rich.text")
-    made = table.Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), show_edge=False)
-    made.add_column("optimizer", no_wrap=True)
-    for surface in surfaces:
-        made.add_column(f"{surface.name}\nheight", justify="right", no_wrap=True)
-        made.add_column("\nrate", justify="right", no_wrap=True)
+def _table(surfaces: Sequence[Surface], paths: Sequence[Path2D], width: int) -> tuple[Table, list[str]]:
+    headings = [Heading("optimizer")]
+    for i, surface in enumerate(surfaces):
+        last = len(surfaces) - i
+        headings += [Heading(f"{surface.name}\nheight", last if i else 0), Heading(f"{surface.name}\nrate", last + len(surfaces))]
+    rows = []
     for label in dict.fromkeys(p.optimizer for p in paths):
         own = [p for p in paths if p.optimizer == label]
-        cells = [cell for p in own for cell in (number(p.loss) if p.rate else "no rate", number(p.rate))]
-        made.add_row(*map(text.Text, [label, *cells]))
-    return made
-
-
-def _draw(surfaces: Sequence[Surface], paths: Sequence[Path2D], steps: int, path: Path) -> Path:
-    """A panel per surface: contours, the first six optimizers coloured, the others grey."""
-    figure = new_figure(14, 12.2)
-    panels = figure.subplots(2, 2).flat
-    labels = list(dict.fromkeys(p.optimizer for p in paths))
-    for surface, axes in zip(surfaces, panels, strict=False):
-        _draw_contours(axes, surface)
-        for rank, label in reversed(list(enumerate(labels))):
-            for p in paths:
-                if p.optimizer == label and p.surface == surface.name and p.rate is not None:
-                    _draw_path(axes, p, rank)
-        axes.plot(*surface.start, "o", color="black", ms=6, zorder=5)
-        for minimum in surface.minima:
-            axes.plot(*minimum, "*", color="black", ms=13, zorder=5)
-        axes.set_title(surface.name)
-    handles = [extra("matplotlib.lines").Line2D([], [], color=colour(i), lw=2.2) for i in range(min(len(labels), len(COLOURS) + 1))]
-    names = [*labels[: len(COLOURS)], "the others"][: len(handles)]
-    figure.legend(handles, names, loc="outside lower center", ncols=7, frameon=False)
-    figure.suptitle(
-        f"{steps} steps from the dot to the star, at the fastest rate that stays in the frame with no step over 7 % of its diagonal"
-    )
-    figure.savefig(path, dpi=110)
-    return path
-
-
-def _draw_contours(axes: Axes, surface: Surface) -> None:
-    left, right, low, high = surface.frame
-    x, y = np.meshgrid(np.linspace(left, right, 300), np.linspace(low, high, 300))
-    height = surface.height(np.stack([x, y]))
-    depth = np.log10(height - min(surface.height(m) for m in surface.minima) + 0.02)
-    axes.contourf(x, y, depth, levels=24, cmap="Greys", alpha=0.45)
-    axes.set(xlim=(left, right), ylim=(low, high), xticks=[], yticks=[])
-
-
-def _draw_path(axes: Axes, p: Path2D, rank: int) -> None:
-    coloured = rank < len(COLOURS)
-    axes.plot(
-        *p.points.T, color=colour(rank), lw=1.6 if coloured else 0.7, alpha=0.9 if coloured else 0.6, zorder=3 if coloured else 2
-    )
-    axes.plot(*p.points[-1], "D", color=colour(rank), ms=5, mec="white", mew=0.6, zorder=4)
+        rows.append(Row([label, *(cell for p in own for cell in (number(p.loss) if p.rate else "no rate", number(p.rate)))]))
+    return fitted(headings, rows, width)

@@ -19,8 +19,11 @@ import numpy as np
 
 LEVEL = 0.05
 DRAWS = 4000
+TOO_SMALL = 0.01  # of the loss; three printed digits show no less
 SEEDS_NEEDED = 6  # with fewer, no outcome tells two apart: 2 of the 2^5 sign patterns are more than 5 %
-DESCRIPTION = f"paired permutation test of log losses within seeds, largest difference, {LEVEL:.0%} level"
+DESCRIPTION = (
+    f"paired permutation test of log losses within seeds, largest difference, {LEVEL:.0%} level; less than {TOO_SMALL:.0%} is a tie"
+)
 
 
 def tie_groups(losses: Mapping[str, Sequence[float]]) -> list[list[str]]:
@@ -35,12 +38,17 @@ def tie_groups(losses: Mapping[str, Sequence[float]]) -> list[list[str]]:
     groups, start = [], 0
     while start < len(names):
         end = len(names)
-        while end > start + 1 and p_alike(logs[start:end]) < LEVEL:
+        while end > start + 1 and not _as_good(medians[names[start]], medians[names[end - 1]]) and p_alike(logs[start:end]) < LEVEL:
             end -= 1
         groups.append(names[start:end])
         start = end
     diverged = [name for name in losses if not np.isfinite(medians[name])]
     return groups + [diverged] * bool(diverged)
+
+
+def _as_good(best: float, worst: float) -> bool:
+    """Whether a difference is too small to matter, or to be seen."""
+    return worst - best <= TOO_SMALL * max(abs(best), abs(worst)) or f"{best:.3g}" == f"{worst:.3g}"
 
 
 def p_alike(values: np.ndarray) -> float:

@@ -45,6 +45,10 @@ class Run(NamedTuple):
         """Validation losses; NaN counts as infinitely bad."""
         return [loss if np.isfinite(loss := s["loss"]) else np.inf for s in self.scores]
 
+    def values(self, name: str) -> list[float]:
+        """One of the scores over the run; empty if the problem does not give it."""
+        return [s[name] for s in self.scores] if all(name in s for s in self.scores) else []
+
 
 class Stopped(Exception):
     """The race was interrupted."""
@@ -70,10 +74,7 @@ class Updater:
         self, rate: Array, value: Array, grads: Updates, state: OptState, params: Params, batch: Tree
     ) -> tuple[Params, OptState]:
         tx = self.contestant.make(rate)
-        loss = lambda p: self.loss(p, batch)
-        known = {"value": value, "grad": grads, "value_fn": loss, "obj_fn": loss}
-        needs = self.contestant.entry.needs
-        extra = {name: known[name] if name in known else make(params, grads) for name, make in needs.items()}
+        extra = self.contestant.extra_arguments(lambda p: self.loss(p, batch), value, grads, params)
         updates, state = tx.update(grads, state, params, **extra)
         return apply_updates(params, updates), state
 
