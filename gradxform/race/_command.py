@@ -67,6 +67,7 @@ def _on(
         return _surfaces.run(problem, contestants, out, args.steps, screen, figure=not args.no_figure), None
     from gradxform.race._race import compete, settings_for
     from gradxform.race._store import Store
+    from gradxform.race._words import counted
 
     store = Store(out, settings_for(problem, args.steps, args.seeds, args.rates, args.schedule, args.quick), args.resume)
     try:
@@ -74,7 +75,7 @@ def _on(
     except KeyboardInterrupt:
         _report(screen, store, figure=False)
         if store.results:
-            done = f"{len(store.results)} of {len({*store.results, *(c.label for c in contestants)})} optimizers had finished"
+            done = f"{len(store.results)} of {counted(len({*store.results, *(c.label for c in contestants)}), 'optimizer')} had finished"
             screen.print(f"\nInterrupted: {done}. Go on with --resume.", markup=False)
         return INTERRUPTED, store.results
     except GradxformError:

@@ -14,6 +14,7 @@ from gradxform.race._extras import extra
 from gradxform.race._results import Results
 from gradxform.race._settings import DESCRIPTIONS
 from gradxform.race._table import groups_of
+from gradxform.race._words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +40,8 @@ def figure(results: Results, path: str | Path | None = None) -> Figure:
     s = results.settings
     so_far = "" if results.complete else ", so far"
     made.suptitle(
-        f"gradxform race {s.problem}{so_far}: {s.steps} steps, {DESCRIPTIONS[s.schedule]}, {s.rates} rates each, "
-        f"the best {f'{s.finalists} ' if s.finalists > 1 else ''}on {s.seeds} fresh seeds",
+        f"gradxform race {s.problem}{so_far}: {s.steps} steps, {DESCRIPTIONS[s.schedule]}, {counted(s.rates, 'rate')} each, "
+        f"the best {f'{s.finalists} ' if s.finalists > 1 else ''}on {counted(s.seeds, 'fresh seed')}",
         fontsize=12,
     )
     if path is not None:

@@ -70,9 +70,9 @@ def fitted(headings: Sequence[Heading], rows: Sequence[Row], width: int, names: 
 
 
 def broken(name: str, width: int) -> str:
-    """A name in lines of about this width, broken after commas and brackets."""
-    lines = [""]
-    for piece in re.split(r"(?<=[,(])", name):
+    """A name in lines of about this width, broken after commas, or where that is too long after a bracket."""
+    lines, pieces = [""], re.split(r"(?<=,)", name)
+    for piece in (part for p in pieces for part in (re.split(r"(?<=\()", p, maxsplit=1) if len(p) > width else [p])):
         if lines[-1].strip() and len(lines[-1]) + len(piece) > width:
             lines.append("  ")
         lines[-1] += piece

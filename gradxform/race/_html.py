@@ -13,6 +13,7 @@ from gradxform.race import _figure, _verdict
 from gradxform.race._results import Result, Results
 from gradxform.race._settings import DESCRIPTIONS
 from gradxform.race._table import COLUMNS, groups_of, letter
+from gradxform.race._words import counted
 
 CODE_WIDTH = 100
 STYLE = """
@@ -43,8 +44,8 @@ def fragment(results: Results) -> str:
     """The report without the page around it, as a notebook shows it."""
     s = results.settings
     intro = (
-        f"{len(results)} optimizers, {s.steps} steps, {s.runs} runs each ({s.rates} learning rates on one seed, the top {s.finalists} "
-        f"on {s.seeds} fresh seeds), {DESCRIPTIONS[s.schedule]}"
+        f"{counted(len(results), 'optimizer')}, {s.steps} steps, {counted(s.runs, 'run')} each ({counted(s.rates, 'learning rate')} on one "
+        f"seed, the best {s.finalists} on {counted(s.seeds, 'fresh seed')}), {DESCRIPTIONS[s.schedule]}"
     )
     words = [*_verdict.remarks(results.values()), *_verdict.verdict(results)]
     code = "\n".join(_verdict.code(results, CODE_WIDTH)[1:])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind too
 GREY = "#b8b8b8"
-LONGEST_LABEL = 26
+LONGEST_LABEL = 28
 WORST_RATIO = 10.0
 FARTHEST = 6  # half-decades from the best rate that the heat map shows
 SETTLED = 0.25  # of a run, after which its scores lie in the frame

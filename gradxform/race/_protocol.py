@@ -21,6 +21,7 @@ from gradxform.race._idle import idle
 from gradxform.race._results import SEEDS, Result
 from gradxform.race._settings import schedule
 from gradxform.race._trainer import TUNING_SEED, Job, Run, Trainer, Updater
+from gradxform.race._words import counted
 
 SPACING = 0.5  # decades
 AS_IT_IS = 1.0  # stands for the rate of an optimizer that takes none
@@ -128,11 +129,11 @@ def compete(contestant: Contestant, trainer: Trainer, watch: Watch) -> Result:
 
     grid, rates = None, [AS_IT_IS]
     if contestant.tuned:
-        watch.begin(contestant.label, f"tuning, {settings.rates} rates")
+        watch.begin(contestant.label, f"tuning, {counted(settings.rates, 'rate')}")
         grid = tune(try_rates, contestant.centre(trainer.problem.rates_of or trainer.problem.name), settings.rates)
         rates = grid.top(settings.finalists)
     tried = f"{'as it is' if grid is None else 'best rate'}" if len(rates) == 1 else f"top {len(rates)} rates"
-    watch.begin(contestant.label, f"{tried} x {settings.seeds} seeds")
+    watch.begin(contestant.label, f"{tried} x {counted(settings.seeds, 'seed')}")
     finals: dict[float, list[Run]] = {}
     for rate in rates:
         finals[rate] = trainer.train(updater, [Job(rate, seed) for seed in SEEDS[: settings.seeds]])

@@ -27,6 +27,7 @@ from gradxform.race._results import Results
 from gradxform.race._settings import DESCRIPTIONS, Settings
 from gradxform.race._store import Store
 from gradxform.race._trainer import Trainer
+from gradxform.race._words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -121,7 +122,7 @@ def compete(problem: Problem, contestants: list[Contestant], store: Store, lanes
 def _about(problem: Problem, contestants: list[Contestant], store: Store, size: int) -> str:
     s, described = store.settings, f"{problem.description}, " if problem.description else ""
     line = (
-        f"{len(contestants)} optimizers  {s.steps} steps  {s.runs} runs each  {DESCRIPTIONS[s.schedule]}   {described}"
+        f"{counted(len(contestants), 'optimizer')}  {s.steps} steps  {counted(s.runs, 'run')} each  {DESCRIPTIONS[s.schedule]}   {described}"
         f"{size:,} parameters"
     )
     if store.resumed:

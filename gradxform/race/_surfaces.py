@@ -29,6 +29,7 @@ from gradxform.race._surfaces_figure import Path2D, draw
 from gradxform.race._table import number
 from gradxform.race._trainer import Updater, stack
 from gradxform.race._verdict import nothing_to_act_on
+from gradxform.race._words import counted
 from gradxform.race.problems.surfaces import Surface
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(
 ) -> int:
     """Run the contestants, print how low they came, and draw; 1 if none came anywhere."""
     steps, file = steps or STEPS, reserve(out, "surfaces")
-    screen.print(f"{len(contestants)} optimizers  {steps} steps  {len(RATES)} rates each  cosine", markup=False)
+    screen.print(f"{counted(len(contestants), 'optimizer')}  {steps} steps  {len(RATES)} rates each  cosine", markup=False)
     loss = lambda point, which: jax.lax.switch(which, [s.height for s in surfaces], point)
     gradients = jax.jit(jax.vmap(jax.value_and_grad(loss)))
     paths: list[Path2D] = []

@@ -67,7 +67,7 @@ def draw(surfaces: Sequence[Surface], paths: Sequence[Path2D], steps: int, idle:
             axes.axis("on")
             _draw_panel(axes, surface, by_place[name, surface.name])
             if row == 0:
-                axes.set_title(label(name, idle.get(name, ())), fontsize=10, fontweight="bold")
+                axes.set_title(label(name, idle.get(name, ())), fontsize=9, fontweight="bold")
             if column == 0:
                 axes.set_ylabel(surface.name)
     figure.suptitle(
@@ -98,7 +98,7 @@ def _draw_panel(axes: Axes, surface: Surface, p: Path2D) -> None:
         right - left, high - low
     )  # there and back many times: thin, so that it does not fill areas
     lines = extra("matplotlib.collections").LineCollection(
-        list(pieces), cmap="plasma", array=0.85 * way / (way[-1] or 1), clim=(0, 1), linewidths=0.35 if long else 1.3, zorder=3
+        list(pieces), cmap="plasma", array=0.85 * way / (way[-1] or 1), clim=(0, 1), linewidths=0.55 if long else 1.3, zorder=3
     )
     axes.add_collection(lines)
     axes.plot(*p.points[-1], "D", color="#d55e00", ms=4, mec="white", mew=0.5, zorder=6)

@@ -11,6 +11,7 @@ from gradxform.race import _table, _ties
 from gradxform.race._code import laid_out
 from gradxform.race._extras import extra
 from gradxform.race._results import Result, Results
+from gradxform.race._words import counted, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +68,7 @@ def verdict(results: Results) -> list[str]:
     best = groups[0]
     so_far = "" if results.complete else "So far, "
     tied = f"{so_far}tied for best: {listed([r.label for r in best])}" if len(best) > 1 else f"{so_far}best: {best[0].label}"
-    lines = [f"{tied[0].upper()}{tied[1:]} ({_ties.DESCRIPTION}, {seeds} fresh seeds)."]
+    lines = [f"{tied[0].upper()}{tied[1:]} ({_ties.DESCRIPTION}, {counted(seeds, 'fresh seed')})."]
     if seeds < _ties.SEEDS_NEEDED:
         lines.append(
             f"So few seeds cannot tell two optimizers apart, {_ties.SEEDS_NEEDED} can; the code below is the best median's."
@@ -118,8 +119,3 @@ def _said_of_time(results: Sequence[Result]) -> list[str]:
     time = next(r.step_us for r in results if r.label == alike[0])
     beside = f", no faster for certain than {listed(alike[1:])}" if alike[1:] else ""
     return [f"Fastest of them: {alike[0]}, {time:.0f} us per step{beside}."]
-
-
-def listed(names: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
