@@ -13,7 +13,7 @@ from racing import MARKS, SETTINGS, SMALL, one_of, results_in, words
 import gradxform as gx
 from gradxform import race, registry
 from gradxform._errors import HyperparameterError, ProblemError, UnknownNameError
-from gradxform.race import _contestants, _problem
+from gradxform.race import _contestants, _problem, _runner
 from gradxform.race._cli import main
 from gradxform.race._idle import idle
 from gradxform.race._results import ResultsError
@@ -277,6 +277,22 @@ def test_run_says_what_is_wrong(tmp_path):
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(ResultsError, match="is not a file of race results"):
         race.load(tmp_path)
+
+
+def test_what_had_finished_before_an_interruption_is_not_lost(monkeypatch):
+    compete = _runner.compete
+
+    def interrupted(contestant, *rest):
+        if contestant.label == "lion":
+            raise KeyboardInterrupt
+        return compete(contestant, *rest)
+
+    monkeypatch.setattr(_runner, "compete", interrupted)
+    monkeypatch.setattr(_runner, "workers", lambda: 1)
+    with pytest.raises(race.Interrupted, match="1 optimizer had finished") as e:
+        race.run("quadratic", "sgd,lion,adam", **SMALL_RUN)
+    assert set(e.value.results) == {"sgd"}
+    assert not e.value.results.complete
 
 
 def test_one_that_raises_is_a_failure_and_no_more():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gradxform.race._problem import host_rng as host_rng
     from gradxform.race._profile import Profile as Profile
     from gradxform.race._profile import profile as profile
+    from gradxform.race._race import Interrupted as Interrupted
     from gradxform.race._race import run as run
     from gradxform.race._results import Result as Result
     from gradxform.race._results import Results as Results
@@ -25,7 +26,7 @@ else:
     TABLE = {
         "._problem": "Problem host_rng",
         "._profile": "Profile profile",
-        "._race": "run",
+        "._race": "Interrupted run",
         "._results": "Result Results load",
     }
     __getattr__, __dir__ = attach(__name__, TABLE)

@@ -17,10 +17,11 @@ from gradxform.race._words import counted
 
 CODE_WIDTH = 100
 STYLE = """
-.race { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2em auto; padding: 0 1em }
+.race { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1250px; margin: 2em auto; padding: 0 1em }
 .race .wide { overflow-x: auto }
 .race table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 .race th { text-align: right; vertical-align: bottom; border-bottom: 1px solid #888; padding: 2px 10px; font-weight: 600 }
+.race th { white-space: nowrap }
 .race td { text-align: right; padding: 2px 10px; white-space: nowrap }
 .race th:nth-child(-n+2), .race td:nth-child(-n+2) { text-align: left }
 .race tr.first td { border-top: 1px solid #ddd }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind too
 GREY = "#b8b8b8"
-LONGEST_LABEL = 28
+LONGEST_LABEL = 32
 WORST_RATIO = 10.0
 FARTHEST = 6  # half-decades from the best rate that the heat map shows
 SETTLED = 0.25  # of a run, after which its scores lie in the frame
@@ -31,9 +31,9 @@ def colour(rank: int) -> str:
     return COLOURS[rank] if rank < len(COLOURS) else GREY
 
 
-def label(name: str, idle: Sequence[str] = ()) -> str:
+def label(name: str, idle: Sequence[str] = (), width: int = LONGEST_LABEL) -> str:
     """A name, in several lines if it is long, and which of its stages find nothing to act on."""
-    return "\n".join([broken(name, LONGEST_LABEL), *(f"(nothing for {stage})" for stage in idle)])
+    return "\n".join([broken(name, width), *(f"(nothing for {stage})" for stage in idle)])
 
 
 def _plain(axes: Axes) -> None:

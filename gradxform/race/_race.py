@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a race; `results` has what had finished."""
+
+    def __init__(self, results: Results):
+        super().__init__(f"{counted(len(results), 'optimizer')} had finished")
+        self.results = results
+
+
 def run(
     problem: str | Problem,
     optimizers: Optimizers = None,
@@ -71,6 +79,7 @@ def run(
       UnknownNameError, HyperparameterError: a problem or an optimizer that is not known or cannot be read.
       ProblemError: the problem misbehaves, or is only a picture.
       ResultsError: the race in `out` cannot be resumed.
+      Interrupted: Ctrl-C; the exception has the `results` of those that had finished.
     """
     loaded = load(problem)
     if not isinstance(loaded, Problem):
@@ -84,7 +93,10 @@ def run(
         screen = console()
         screen.print(f"gradxform race {loaded.name}", markup=False)
     store = Store(None if out is None else Path(out), settings, resume)
-    compete(loaded, contestants, store, lanes, screen)
+    try:
+        compete(loaded, contestants, store, lanes, screen)
+    except KeyboardInterrupt as e:
+        raise Interrupted(store.results) from e
     return store.results
 
 
@@ -122,8 +134,8 @@ def compete(problem: Problem, contestants: list[Contestant], store: Store, lanes
 def _about(problem: Problem, contestants: list[Contestant], store: Store, size: int) -> str:
     s, described = store.settings, f"{problem.description}, " if problem.description else ""
     line = (
-        f"{counted(len(contestants), 'optimizer')}  {s.steps} steps  {counted(s.runs, 'run')} each  {DESCRIPTIONS[s.schedule]}   {described}"
-        f"{size:,} parameters"
+        f"{counted(len(contestants), 'optimizer')}  {s.steps} steps  {counted(s.runs, 'run')} each  {DESCRIPTIONS[s.schedule]}   "
+        f"{described}{size:,} parameters"
     )
     if store.resumed:
         line += f"\nresumed: {', '.join(store.resumed)} finished before, in {store.path}; all are ranked together"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_ABREAST = 7  # optimizers
+LONGEST_TITLE = 28
 PANEL = 2.1  # inches
 DPI = 110
 ZIGZAG = 2.5  # diagonals
@@ -67,7 +68,7 @@ def draw(surfaces: Sequence[Surface], paths: Sequence[Path2D], steps: int, idle:
             axes.axis("on")
             _draw_panel(axes, surface, by_place[name, surface.name])
             if row == 0:
-                axes.set_title(label(name, idle.get(name, ())), fontsize=9, fontweight="bold")
+                axes.set_title(label(name, idle.get(name, ()), LONGEST_TITLE), fontsize=9, fontweight="bold")
             if column == 0:
                 axes.set_ylabel(surface.name)
     figure.suptitle(
