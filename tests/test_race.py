@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import time
 
 import jax
 import numpy as np
@@ -271,6 +272,25 @@ def test_the_data_are_told_apart():
     assert _environment.data_of(problem) == SETTINGS.data == _environment.data_of(_problem.load("quadratic"))
     assert len({_environment.data_of(p) for p in (problem, other, named)}) == 3
     assert _environment.data_of(named).startswith("Python 3.11, sha256 of batches ")
+
+
+def test_step_times_are_of_alternating_rounds_for_as_long_as_there_are_seconds(monkeypatch):
+    order, seen = [], []
+    monkeypatch.setattr(_runner, "TIMING_SECONDS", 0.5)
+
+    class Seen(_protocol.Watch):
+        expect = staticmethod(seen.append)
+        timed = staticmethod(lambda: seen.append("round"))
+
+    fast = {"a": lambda: order.append("a"), "b": lambda: order.append("b")}
+    times = _runner.step_times(fast, Seen())
+    assert {name: len(found) for name, found in times.items()} == {"a": _runner.MOST_ROUNDS, "b": _runner.MOST_ROUNDS}
+    assert order[:4] == ["a", "b", "a", "b"]
+    assert seen.count("round") == _runner.LEAST_ROUNDS + seen[0] == _runner.MOST_ROUNDS
+    slow = _runner.step_times({"a": lambda: time.sleep(0.05)}, _protocol.Watch())["a"]
+    assert _runner.LEAST_ROUNDS <= len(slow) <= _runner.TIMING_SECONDS / 0.05
+    assert min(slow) >= 0.05 / _runner.TIMING_STEPS
+    assert _runner.step_times({}, _protocol.Watch()) == {}
 
 
 def test_resume_runs_only_what_is_missing(finished, tmp_path, monkeypatch, capsys):

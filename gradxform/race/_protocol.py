@@ -98,7 +98,7 @@ class Watch:
     """Hears how the race goes on; this one ignores it."""
 
     def expect(self, runs: int) -> None:
-        """So many more runs than announced will be done."""
+        """So many more runs, or rounds, than announced will be done."""
 
     def begin(self, label: str, phase: str) -> None:
         """A contestant enters a phase."""

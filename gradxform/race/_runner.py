@@ -18,7 +18,12 @@ from gradxform.race._store import Store
 from gradxform.race._trainer import TUNING_SEED, Stopped, Trainer, Updater
 
 MOST_WORKERS = 4
-TIMING_ROUNDS, TIMING_STEPS = 15, 10
+TIMING_STEPS = 5  # of each contestant in a round
+LEAST_ROUNDS, MOST_ROUNDS, TIMING_SECONDS = (
+    7,
+    200,
+    4.0,
+)  # as many rounds as the seconds allow: a disturbance should be over before the end
 
 
 def workers() -> int:
@@ -74,28 +79,35 @@ def _measure(trainer: Trainer, contestants: Sequence[Contestant], store: Store, 
     """Measure the time of one step of one run where it is not known, nothing else running, and save it with the results."""
     untimed = [c for c in contestants if not store.results[c.label].failed and store.results[c.label].step_us is None]
     if untimed:
-        watch.timing(len(untimed) + TIMING_ROUNDS)  # to compile a stepper counts as a round
+        watch.timing(len(untimed) + LEAST_ROUNDS)  # to compile a stepper counts as a round
     with ThreadPoolExecutor(workers()) as pool:
         steppers: dict[str, Callable[[], None]] = {}
         for c, stepper in zip(untimed, pool.map(lambda c: _stepper(trainer, c), untimed), strict=True):
             steppers[c.label] = stepper
             watch.timed()
-    for label, times in step_times(steppers, watch.timed).items():
+    for label, times in step_times(steppers, watch).items():
         low, middle, high = (round(1e6 * x, 2) for x in statistics.quantiles(times, n=4))
         store.results[label].step_us, store.results[label].step_range = middle, (low, high)
     store.results.complete = True
     store.save()
 
 
-def step_times(steppers: Mapping[str, Callable[[], None]], round_over: Callable[[], None]) -> dict[str, list[float]]:
+def step_times(steppers: Mapping[str, Callable[[], None]], watch: Watch) -> dict[str, list[float]]:
     """Seconds per step in each round; rounds of the steppers alternate, so that a disturbance meets all alike."""
     times: dict[str, list[float]] = {key: [] for key in steppers}
-    for _ in range(TIMING_ROUNDS):
+    rounds = LEAST_ROUNDS
+    for done in range(MOST_ROUNDS):
+        if done == rounds or not steppers:
+            break
         for key, steps in steppers.items():
             start = time.perf_counter()
             steps()
             times[key].append((time.perf_counter() - start) / TIMING_STEPS)
-        round_over()
+        if done == 0:
+            one = TIMING_STEPS * sum(found[0] for found in times.values())
+            rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(TIMING_SECONDS / one)))
+            watch.expect(rounds - LEAST_ROUNDS)
+        watch.timed()
     return times
 
 
