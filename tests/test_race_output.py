@@ -5,6 +5,7 @@ import dataclasses
 import html
 import io
 import math
+import pathlib
 import re
 import sys
 import types
@@ -28,6 +29,7 @@ pytestmark = MARKS
 
 LONG = "chain(clip_by_global_norm(1.0),adamw(weight_decay=0.1,b1=0.95))"
 LABELS = ["sgd", "sgd(momentum=0.9,nesterov=True)", "adadelta", "adam", "torch.adamw", "nadam", LONG, "muon", "lion", "lamb"]
+KEPT = pathlib.Path(__file__).parent.parent / "benchmarks" / "results"
 WIDTHS = [60, 80, 100, 120]
 FAILED = Result("gone", failed="RuntimeError: out of order")
 
@@ -325,6 +327,18 @@ def test_results_are_a_mapping_that_prints(many):
     assert repr(many) == "<race of 11 optimizers on quadratic, ahead: sgd>"
     assert "tx = gradxform.sgd(" in str(many)
     assert '<div class="race">' in many._repr_html_()
+
+
+@pytest.mark.parametrize("path", sorted(KEPT.glob("race-*.json")), ids=lambda path: path.stem)
+def test_races_that_are_kept_can_be_read_again(path):
+    kept = gradxform.race.load(path)
+    assert len(kept) >= 8
+    text = _verdict.text(kept, 100)
+    for r in kept.values():
+        assert f" {broken(r.label, 32).splitlines()[0]} " in text
+        assert f" {_table.number(r.median)} " in text
+    assert len(kept.plot().axes) == 5
+    assert len(kept.records("runs")) == len(kept) * kept.settings.seeds
 
 
 def test_records(many):

@@ -27,7 +27,7 @@ from gradxform.race._results import Results
 from gradxform.race._settings import DESCRIPTIONS, Settings
 from gradxform.race._store import Store
 from gradxform.race._trainer import Trainer
-from gradxform.race._words import counted
+from gradxform.race._words import counted, listed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,5 +138,5 @@ def _about(problem: Problem, contestants: list[Contestant], store: Store, size: 
         f"{described}{size:,} parameters"
     )
     if store.resumed:
-        line += f"\nresumed: {', '.join(store.resumed)} finished before, in {store.path}; all are ranked together"
+        line += f"\nresumed: {listed(store.resumed)} finished before, in {store.path}; all are ranked together"
     return line
