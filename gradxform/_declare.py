@@ -20,7 +20,7 @@ import numpy as np
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._parameters import Parameter, parameters_of, signature_of
+from gradxform._parameters import FOR_INIT, Parameter, is_for_init, parameters_of, signature_of
 from gradxform._types import Tree
 
 Made = TypeVar("Made")
@@ -130,7 +130,8 @@ def bind(owner: str, fn: Callable[..., object], args: Sequence[object], kwargs: 
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as e:
-        raise HyperparameterError(_misfit(owner, signature, args, kwargs, str(e))) from None
+        hint = f" {FOR_INIT}" if args and is_for_init(args[0]) else ""
+        raise HyperparameterError(_misfit(owner, signature, args, kwargs, str(e)) + hint) from None
     bound.apply_defaults()
     return bound
 

@@ -73,7 +73,7 @@ class Parameter:
             return
         problem = _problem(value, self)
         if problem:
-            hint = " The parameters are for `init`." if isinstance(value, (dict, list, tuple)) else ""
+            hint = f" {FOR_INIT}" if is_for_init(value) else ""
             kinds = "a number, an array or a schedule" if self.is_data else "a whole number"
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {brief(value)} ({problem}).{hint}"
@@ -86,6 +86,14 @@ class Parameter:
             if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)
+
+
+FOR_INIT = "The parameters are for `init`: `state = tx.init(params)`."
+
+
+def is_for_init(value: object) -> bool:
+    """Whether what was given for a hyperparameter looks like the parameters, as PyTorch's optimizers take them."""
+    return isinstance(value, (dict, list, tuple, Iterator))
 
 
 def _problem(value: object, parameter: Parameter) -> str:

@@ -295,6 +295,36 @@ def test_a_schedule_is_a_value(case):
     assert case.make(S, jnp.float32(0.4)) == case.make(S, jnp.float32(0.4)) != case.make(S, jnp.float32(0.5))
 
 
+def python_numbers(k):
+    if k < 10:
+        return k / 10
+    return [0.5, 0.25][k % 2] + math.cos(min(k, 30))
+
+
+def test_a_table_of_a_python_function():
+    table = S.tabulate(python_numbers, 40)
+    wanted = [python_numbers(min(k, 39)) for k in range(50)]
+    close(jax.jit(jax.vmap(table))(jnp.arange(50)), wanted)
+    close([table(k) for k in (0, 12, 39, 2**31 - 1)], [python_numbers(min(k, 39)) for k in (0, 12, 39, 99)])
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(table(jnp.arange(50)), wanted)
+    assert repr(table) == "tabulate(f=python_numbers, steps=40)"
+    again = S.tabulate(python_numbers, 40)
+    assert again == table == pickle.loads(pickle.dumps(table)) == copy.deepcopy(table)
+    assert hash(again) == hash(table)
+    assert S.tabulate(lambda k: 1.0, 40) != table != S.tabulate(python_numbers, 41)
+    assert S.tabulate(lambda k: np.float32(k), 3)(1.0) == 1  # a count may be a float where a caller passes one
+
+
+def test_a_table_is_filled_once():
+    calls = []
+    table = S.tabulate(lambda k: calls.append(k) or 0.5, 3)
+    for k in range(5):
+        table(k)
+    assert calls == [0, 1, 2]
+    assert all(type(k) is int for k in calls)
+
+
 def test_repr_shows_what_was_chosen():
     assert repr(S.cosine_decay_schedule(0.1, 1e2)) == "cosine_decay_schedule(init_value=0.1, decay_steps=100)"
     assert repr(S.linear_schedule(1, 0, np.int64(9), 2)) == (
@@ -408,6 +438,10 @@ ERRORS = [
     (lambda: S.join_schedules([S.constant_schedule(1)], [5]), "got 1 schedules and 1 boundaries, (5,)"),
     (lambda: S.join_schedules([], []), "join_schedules: one boundary is needed between"),
     (lambda: S.join_schedules([S.constant_schedule(1)] * 2, [None]), "join_schedules: `boundaries[0]` must be a number"),
+    (lambda: S.tabulate(0.1, 10), "tabulate: `f` must be a function of a number of steps, but got 0.1"),
+    (lambda: S.tabulate(lambda k: None, 10), "tabulate: `f` is a schedule, which must return a real number"),
+    (lambda: S.tabulate(lambda k: np.ones(k), 2), "tabulate: `f` must return one number, but at step 0 it has shape (0,)"),
+    (lambda: S.tabulate(math.cos, 0), "tabulate: `steps` must be a whole number in [1, inf), but got 0"),
     (
         lambda: S.join_schedules([S.constant_schedule(1), 1], [5]),
         "`schedules[1]` must be a function of the update count, but got 1",
@@ -423,7 +457,7 @@ def test_errors_say_which_argument_and_what_was_got(make, words):
 
 
 def test_every_factory_is_here_and_every_name_of_optax():
-    assert {f.__name__ for f in FACTORIES} == {c.name for c in CASES}
+    assert {f.__name__ for f in FACTORIES} == {c.name for c in CASES} | {"tabulate"}  # whose numbers are those of any function
     theirs = {n for n in vars(optax.schedules) if n.endswith(("schedule", "schedules", "decay")) and not n.startswith("_")}
     assert theirs <= {f.__name__ for f in FACTORIES}
     for name in theirs:

@@ -82,7 +82,8 @@ def called(owner: str, name: str, f: Callable[..., Tree], *args: Tree, **kwargs:
         raise HyperparameterError(
             f"{owner}: `{name}` is {f!r:.200}, which takes a traced value, such as the number of updates under `jit`, for a number of "
             "Python's. Instead of `if` write `jnp.where(k < n, a, b)`, or put schedules one after another with `join_schedules`; instead "
-            "of `math` and `numpy` use `jax.numpy`, such as `jnp.cos(k)`; instead of `float(k)` or a list's element, the array as it is."
+            "of `math`, `min` and `numpy` use `jax.numpy`, such as `jnp.cos(k)`; instead of `float(k)` or a list's element, the array as "
+            "it is. A function that is to stay as it is becomes a schedule by `gradxform.tabulate(f, steps)`."
         ) from e
 
 

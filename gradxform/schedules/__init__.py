@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gradxform.schedules._polynomial import linear_schedule as linear_schedule
     from gradxform.schedules._polynomial import polynomial_schedule as polynomial_schedule
     from gradxform.schedules._record import schedule as schedule
+    from gradxform.schedules._tabulate import tabulate as tabulate
     from gradxform.schedules._warmup import warmup_constant_schedule as warmup_constant_schedule
     from gradxform.schedules._warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
     from gradxform.schedules._warmup import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
@@ -60,6 +61,7 @@ else:
         "._piecewise": "piecewise_constant_schedule piecewise_interpolate_schedule",
         "._polynomial": "linear_schedule polynomial_schedule",
         "._record": "schedule",
+        "._tabulate": "tabulate",
         "._warmup": (
             "warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule "
             "warmup_power_schedule wsd_schedule"

@@ -1,7 +1,8 @@
 """Keras's optimizers: the arguments and the numbers of Keras 3.15.
 
 Every function takes what the class of that name takes; its updates are ready for `apply_updates`. `learning_rate` may be a schedule: a
-function of the number of completed updates, as Keras calls its own. `ema_params(state)` is the average that `use_ema` keeps.
+function of the number of completed updates, as Keras calls its own, which are in `schedules`. `ema_params(state)` is the average that
+`use_ema` keeps.
 
 Not taken are `loss_scale_factor` (divide the gradients), `gradient_accumulation_steps` (accumulate around the transformation), `name`,
 and `jit_compile` (compile the step with `jax.jit`). For `exclude_from_weight_decay` use `gradxform.partition` with two of a kind. Keras
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from gradxform._lazy import attach
 
 if TYPE_CHECKING:
+    from gradxform.dialects.keras import schedules as schedules
     from gradxform.dialects.keras._adadelta import adadelta as adadelta
     from gradxform.dialects.keras._adafactor import adafactor as adafactor
     from gradxform.dialects.keras._adagrad import adagrad as adagrad
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from gradxform.dialects.keras._sgd import sgd as sgd
 else:
     TABLE = {
+        ".": "schedules",
         "._adadelta": "adadelta",
         "._adafactor": "adafactor",
         "._adagrad": "adagrad",

@@ -1,7 +1,8 @@
 """PyTorch's optimizers: the arguments and the numbers of `torch.optim` 2.13.
 
 Every function takes what the class of that name takes, without the parameters; its updates are ready for `apply_updates`. `lr` may be
-a schedule: a function of the number of completed updates, as if `scheduler.step()` followed every `optimizer.step()`.
+a schedule: a function of the number of completed updates, as if `scheduler.step()` followed every `optimizer.step()`. PyTorch's are in
+`lr_scheduler`. `clip_grad_norm` stands before an optimizer in a chain.
 
 Not taken are `foreach`, `fused`, `capturable` and `differentiable`, which choose among implementations of one formula: compile the
 step with `jax.jit`; every update is differentiable. For parameter groups use `gradxform.partition`, for `closure` compute the gradient
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from gradxform._lazy import attach
 
 if TYPE_CHECKING:
+    from gradxform.dialects.torch import lr_scheduler as lr_scheduler
     from gradxform.dialects.torch._adadelta import adadelta as adadelta
     from gradxform.dialects.torch._adafactor import adafactor as adafactor
     from gradxform.dialects.torch._adagrad import adagrad as adagrad
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from gradxform.dialects.torch._adam import adamw as adamw
     from gradxform.dialects.torch._adamax import adamax as adamax
     from gradxform.dialects.torch._asgd import asgd as asgd
+    from gradxform.dialects.torch._clip_grad_norm import clip_grad_norm as clip_grad_norm
     from gradxform.dialects.torch._muon import muon as muon
     from gradxform.dialects.torch._nadam import nadam as nadam
     from gradxform.dialects.torch._radam import radam as radam
@@ -29,12 +32,14 @@ if TYPE_CHECKING:
     from gradxform.dialects.torch._sgd import sgd as sgd
 else:
     TABLE = {
+        ".": "lr_scheduler",
         "._adadelta": "adadelta",
         "._adafactor": "adafactor",
         "._adagrad": "adagrad",
         "._adam": "adam adamw",
         "._adamax": "adamax",
         "._asgd": "asgd",
+        "._clip_grad_norm": "clip_grad_norm",
         "._muon": "muon",
         "._nadam": "nadam",
         "._radam": "radam",

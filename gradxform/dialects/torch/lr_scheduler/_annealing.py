@@ -1,0 +1,55 @@
+"""Schedulers along a cosine."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from gradxform._numerics import INT32_MAX
+from gradxform._types import Array, Count, Real
+from gradxform.schedules._path import capped, cosine, real
+from gradxform.schedules._record import schedule
+
+
+@schedule
+def CosineAnnealingLR(k: Array, lr: Real, T_max: Count, eta_min: Real = 0.0):
+    """Fall along a cosine to eta_min at T_max, rise again to lr at 2 T_max, and so on.
+
+        v = eta_min + (lr - eta_min) (1 + cos(pi k / T_max)) / 2
+
+    Units    those of lr.
+    Source   PyTorch 2.13, `CosineAnnealingLR`; Loshchilov & Hutter 2017, arXiv:1608.03983, without the restarts.
+    Differs  no.
+    Raises   HyperparameterError: T_max < 1.
+    """
+    at = k % capped(2 * T_max)  # the cosine of a small number keeps its digits
+    return eta_min + (lr - eta_min) * cosine(real(at) / float(T_max))
+
+
+def _starts(first: int, times: int) -> list[tuple[int, int]]:
+    """Begin and length of each period that begins within the range of a count; the lengths grow, so that they are few."""
+    found, begin, length = [], 0, first
+    while begin <= INT32_MAX:
+        found.append((begin, length))
+        begin, length = begin + length, length * times
+    return found
+
+
+@schedule
+def CosineAnnealingWarmRestarts(k: Array, lr: Real, T_0: Count, T_mult: Count = 1, eta_min: Real = 0.0):
+    """Fall along a cosine towards eta_min, and begin again with lr, in periods that may grow.
+
+        v = eta_min + (lr - eta_min) (1 + cos(pi j / T)) / 2            j: the steps since the last restart
+        T = T_0 T_mult^i                                                in the i-th period
+
+    Units    those of lr.
+    Source   PyTorch 2.13, `CosineAnnealingWarmRestarts`; Loshchilov & Hutter 2017, arXiv:1608.03983.
+    Differs  k is a whole number; PyTorch's `step(epoch)` takes fractions.
+    Raises   HyperparameterError: T_0 or T_mult < 1.
+    """
+    if T_mult == 1:
+        p = real(k % capped(T_0)) / float(T_0)
+    else:
+        p = jnp.zeros(k.shape)
+        for begin, length in _starts(T_0, T_mult):
+            p = jnp.where(k >= begin, real(k - begin) / float(length), p)
+    return eta_min + (lr - eta_min) * cosine(p)
