@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gradxform.wrappers._lookahead import LookaheadParams as LookaheadParams
     from gradxform.wrappers._lookahead import LookaheadState as LookaheadState
     from gradxform.wrappers._lookahead import lookahead as lookahead
+    from gradxform.wrappers._loss_scale import LossScaleState as LossScaleState
+    from gradxform.wrappers._loss_scale import loss_scale as loss_scale
+    from gradxform.wrappers._loss_scale import loss_scale_of as loss_scale_of
     from gradxform.wrappers._mechanize import MechanicState as MechanicState
     from gradxform.wrappers._mechanize import mechanize as mechanize
     from gradxform.wrappers._multi_steps import MultiSteps as MultiSteps
@@ -49,6 +52,7 @@ else:
         "._conditionally": "ConditionallyMaskState ConditionallyTransformState conditionally_mask conditionally_transform",
         "._flatten": "flatten",
         "._lookahead": "LookaheadParams LookaheadState lookahead",
+        "._loss_scale": "LossScaleState loss_scale loss_scale_of",
         "._mechanize": "MechanicState mechanize",
         "._multi_steps": "MultiSteps MultiStepsState skip_large_updates skip_not_finite",
         "._reduce_on_plateau": "ReduceLROnPlateauState reduce_on_plateau",
