@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from gradxform._types import TransformUpdateFn as TransformUpdateFn
     from gradxform._types import Updates as Updates
     from gradxform.core import *
+    from gradxform.dialects.torch import load_torch_state as load_torch_state
     from gradxform.distributed import *
     from gradxform.kernels import Clock as Clock
     from gradxform.kernels import Count as Count
@@ -108,6 +109,7 @@ else:
             "ArrayTree ConditionFn MaskOrFn OptState Params ScalarOrSchedule Schedule ShouldSkipUpdateFunction "
             "TransformInitFn TransformUpdateExtraArgsFn TransformUpdateFn Updates"
         ),
+        ".dialects.torch": "load_torch_state",
         ".microbatching": "microbatch",
         ".registry": "create names",
         ".tree": "bias_correction update_infinity_moment update_moment update_moment_per_elem_norm",

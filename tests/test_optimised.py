@@ -11,7 +11,7 @@ TESTS = pathlib.Path(__file__).parent
 RUNS = {
     "rounding": ["test_low_precision.py", "test_core.py"],
     "master weights": ["test_precision.py", "test_precision_low_bits.py", "test_precision_seeds.py", "-k", "not laws"],
-    "torch and keras": ["test_dialects_torch_keras.py", "-m", "optimised"],
+    "torch and keras": ["test_dialects_torch_keras.py", "test_torch_state.py", "-m", "optimised"],
 }
 
 

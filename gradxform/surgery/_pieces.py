@@ -120,6 +120,7 @@ def by_path(tree: Tree) -> dict[str, Any]:
 
 
 def piece_of(labels: Labels, tx: Known, state: OptState) -> Piece:
+    """A transformation taken by itself."""
     spec, record = getattr(tx, "update", None), state
     fields: dict[str, Tree] = {}
     if isinstance(spec, Stage):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from gradxform.dialects.torch._adamax import adamax as adamax
     from gradxform.dialects.torch._asgd import asgd as asgd
     from gradxform.dialects.torch._clip_grad_norm import clip_grad_norm as clip_grad_norm
+    from gradxform.dialects.torch._load_state import Loaded as Loaded
+    from gradxform.dialects.torch._load_state import load_torch_state as load_torch_state
+    from gradxform.dialects.torch._load_state import torch_groups as torch_groups
     from gradxform.dialects.torch._muon import muon as muon
     from gradxform.dialects.torch._nadam import nadam as nadam
     from gradxform.dialects.torch._radam import radam as radam
@@ -40,6 +43,7 @@ else:
         "._adamax": "adamax",
         "._asgd": "asgd",
         "._clip_grad_norm": "clip_grad_norm",
+        "._load_state": "Loaded load_torch_state torch_groups",
         "._muon": "muon",
         "._nadam": "nadam",
         "._radam": "radam",

@@ -21,7 +21,7 @@ def rprop(
 
         step_size = clip(eta step_size, step_sizes)     eta = etas[1] if g keeps its sign, etas[0] if not, 1 if one is 0
         g         = 0 where the sign changed            g of this update is the last of the next
-        u         = -sign(g) step_size                  sign(g) step_size if maximize
+        u         = -sign(g) step_size                  g: -g if maximize
 
     The first step_size is lr; a schedule counts only at its beginning. For full batches.
 
@@ -33,4 +33,5 @@ def rprop(
     Raises   HyperparameterError: lr < 0, an eta out of range, a step size < 0.
     """
     (eta_minus, eta_plus), (least, most) = etas, step_sizes
-    return chain(scale_by_rprop(lr, eta_minus, eta_plus, least, most), scale(1.0 if maximize else -1.0))
+    first = [scale(-1.0)] if maximize else []
+    return chain(*first, scale_by_rprop(lr, eta_minus, eta_plus, least, most), scale(-1.0))
