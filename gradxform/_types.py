@@ -246,6 +246,8 @@ if TYPE_CHECKING:
     Value = TypeVar("Value", default=Any)  # what may be given; bare, it is anything
 else:
     Value = TypeVar("Value")
+Model = TypeVar("Model")
+"""Parameters of some class, where what is returned is of that class too."""
 Decay = Annotated[Value, Range("[0, 1)")]
 Unit = Annotated[Value, Range("[0, 1]")]
 Positive = Annotated[Value, Range("(0, inf)")]

@@ -65,6 +65,44 @@ def hyperparameters() -> None:
     gx.scale_by_adam(mu_dtype=16)  # pyright: ignore[reportArgumentType]
 
 
+class Network(NamedTuple):
+    """A model of a class of its own."""
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
+def loop(tx: gx.GradientTransformation, model: Network, grads: Network) -> None:
+    """`update` has named parameters, whoever made the transformation, and parameters keep their class."""
+    for optimizer in (tx, gx.adam(0.1), gx.chain(gx.clip(1.0), torch.adamw()), gx.accumulate(tx, 2), gx.loss_scale(tx)):
+        updates, state = optimizer.update(grads, optimizer.init(model), model)
+        assert_type(gx.apply_updates(model, updates), Network)
+        assert_type(gx.eval_params(optimizer, state, model), Network)
+        optimizer.update(updates=grads, state=state, params=model, value=jnp.float32(1))
+        optimizer.update(grads=grads, state=state)  # pyright: ignore[reportCallIssue]
+        optimizer.update(grads)  # pyright: ignore[reportCallIssue]
+        optimizer.init(parameters=model)  # pyright: ignore[reportCallIssue]
+        init, update = optimizer
+        update(grads, init(model), model)
+    assert_type(tx._replace(update=tx.update), gx.GradientTransformation)
+    gx.GradientTransformationExtraArgs(lambda p: (), lambda g, s, p=None, **extra: (g, s)).update(grads, (), value=1)
+    gx.GradientTransformation(3, tx.update)  # pyright: ignore[reportArgumentType]  a function
+
+
+def coming_over(tx: gx.GradientTransformation, model: Network, grads: Network) -> None:
+    rate = torch.lr_scheduler.CosineAnnealingLR(0.1, T_max=100)
+    torch.adamw(rate, betas=(torch.lr_scheduler.OneCycleMomentum(100), 0.999))
+    torch.lr_scheduler.StepLR(0.1, step_size=2.5)  # pyright: ignore[reportArgumentType]  a whole number
+    torch.lr_scheduler.CosineAnnealingLR(0.1)  # pyright: ignore[reportCallIssue]  T_max is required
+    keras.adam(keras.schedules.ExponentialDecay(0.1, decay_steps=100, decay_rate=0.9))
+    gx.sgd(gx.tabulate(lambda k: 1 / (1 + k), 100))
+    gx.tabulate(lambda: 1.0, 100)  # pyright: ignore[reportArgumentType]  it is given the step
+    torch.clip_grad_norm(1.0, norm_type="fro")  # pyright: ignore[reportArgumentType]
+    assert_type(gx.loss_scale_of(gx.loss_scale(tx).init(model)), jax.Array)
+    gx.load_torch_state(tx, model, "optimizer.pt", {"weight": ("kernel", (1, 0)), "bias": "bias", "buffer": None}, step=3)
+    gx.load_torch_state(tx, model, "optimizer.pt", ["kernel", "bias"])  # pyright: ignore[reportArgumentType]  by name
+
+
 @gx.per_leaf()
 def halve(g, s, p, c, *, times: int = 1):
     return g / 2**times, s

@@ -11,7 +11,7 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._messages import shape_of
 from gradxform._numerics import promote, round_to, widen
-from gradxform._types import Array, Params, Updates
+from gradxform._types import Array, Model, Params, Updates
 from gradxform.core._holes import is_gap, is_sparse
 from gradxform.core._trees import DENSE, Trees
 
@@ -22,7 +22,7 @@ def add_update(p: Array, u: Array) -> Array:
     return round_to(p.astype(wide) + u.astype(wide), p.dtype)
 
 
-def apply_updates(params: Params, updates: Updates) -> Params:
+def apply_updates(params: Model, updates: Updates) -> Model:
     """Add updates to parameters.
 
         p <- p + u

@@ -17,7 +17,7 @@ import numpy as np
 from gradxform._declare import caller
 from gradxform._errors import StructureError
 from gradxform._messages import brief
-from gradxform._types import Array, OptState, Params, Tree, Updates
+from gradxform._types import Array, OptState, Params, TransformInitFn, TransformUpdateExtraArgsFn, Tree, Updates
 from gradxform.core._parts import Part, is_transformation
 
 CallArguments = tuple[tuple[Tree, ...], Mapping[str, Tree]]
@@ -32,7 +32,14 @@ InnerStep = Step | tuple[Step, ...]
 SCOPES = ("elementwise", "per_leaf", "per_tree")
 
 
-class GradientTransformation(NamedTuple):
+class _Pair(NamedTuple):
+    """The fields of `GradientTransformation`, as they may be used."""
+
+    init: TransformInitFn
+    update: TransformUpdateExtraArgsFn
+
+
+class GradientTransformation(_Pair):
     """A pair of pure functions.
 
         init(params)                           -> state
@@ -42,8 +49,11 @@ class GradientTransformation(NamedTuple):
     keyword is a `GradientTransformationExtraArgs`; all of gradxform's own are.
     """
 
-    init: Callable[..., OptState]
-    update: Callable[..., tuple[Updates, OptState]]
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # a pair may be made of functions whose arguments have other names
+
+        def __new__(cls, init: Callable[..., OptState], update: Callable[..., tuple[Updates, OptState]]) -> Self: ...
 
     def __repr__(self) -> str:
         if isinstance(self.update, Spec):

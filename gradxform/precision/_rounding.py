@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import promote, widen
-from gradxform._types import Array, ArrayLike, DType, Params, Updates
+from gradxform._types import Array, ArrayLike, DType, Model, Updates
 from gradxform.core._apply import add_leaves, add_update
 from gradxform.precision._narrow import narrow_at_random
 from gradxform.precision._randomness import at, given
@@ -57,7 +57,7 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike) -> Array:
     return _round(x, jnp.dtype(dtype), given(key))
 
 
-def apply_updates_stochastically(params: Params, updates: Updates, key: ArrayLike) -> Params:
+def apply_updates_stochastically(params: Model, updates: Updates, key: ArrayLike) -> Model:
     """Add updates to parameters, and round narrow parameters stochastically.
 
         p <- round(p + u)           float32 or wider: p + u, as `apply_updates`

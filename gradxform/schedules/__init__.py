@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gradxform.schedules._onecycle import linear_onecycle_schedule as linear_onecycle_schedule
     from gradxform.schedules._piecewise import piecewise_constant_schedule as piecewise_constant_schedule
     from gradxform.schedules._piecewise import piecewise_interpolate_schedule as piecewise_interpolate_schedule
+    from gradxform.schedules._plot import plot as plot
     from gradxform.schedules._polynomial import linear_schedule as linear_schedule
     from gradxform.schedules._polynomial import polynomial_schedule as polynomial_schedule
     from gradxform.schedules._record import schedule as schedule
@@ -59,6 +60,7 @@ else:
         "._join": "join_schedules",
         "._onecycle": "cosine_onecycle_schedule linear_onecycle_schedule",
         "._piecewise": "piecewise_constant_schedule piecewise_interpolate_schedule",
+        "._plot": "plot",
         "._polynomial": "linear_schedule polynomial_schedule",
         "._record": "schedule",
         "._tabulate": "tabulate",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gradxform.surgery._hyperparams import set_hyperparams as set_hyperparams
     from gradxform.surgery._reset_group import reset_group as reset_group
     from gradxform.surgery._resume import resume_at as resume_at
+    from gradxform.surgery._stats import stats as stats
     from gradxform.surgery._summary import Summary as Summary
     from gradxform.surgery._summary import summary as summary
     from gradxform.surgery._transfer import Transfer as Transfer
@@ -20,6 +21,7 @@ else:
         "._hyperparams": "get_hyperparams set_hyperparams",
         "._reset_group": "reset_group",
         "._resume": "resume_at",
+        "._stats": "stats",
         "._summary": "Summary summary",
         "._transfer": "Transfer transfer_state",
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gradxform._types import OptState, Params
+from gradxform._types import Model, OptState
 from gradxform.core import GradientTransformation
 from gradxform.core._evaluate import evaluated
 from gradxform.core._transformation import check_transformation
 from gradxform.core._trees import numbers_may_go
 
 
-def eval_params(tx: GradientTransformation, state: OptState, params: Params) -> Params:
+def eval_params(tx: GradientTransformation, state: OptState, params: Model) -> Model:
     """The parameters to evaluate with, whatever the optimizer keeps in their place.
 
         w = p - decay v         Nesterov's momentum: p is the look-ahead point, v the velocity; the gradient belongs to p

@@ -50,4 +50,4 @@ def clip_grad_norm(max_norm: Bound[Hyper], norm_type: float = 2.0) -> GradientTr
     """
     if not is_number(norm_type) or not norm_type > 0:
         raise HyperparameterError(f"torch.clip_grad_norm: `norm_type` must be a number in (0, inf], but got {norm_type!r:.100}.")
-    return clip_by_torch_max_norm(max_norm) if norm_type == math.inf else clip_by_torch_norm(max_norm, norm_type)
+    return clip_by_torch_max_norm(max_norm) if norm_type == math.inf else clip_by_torch_norm(max_norm, float(norm_type))
