@@ -36,7 +36,9 @@ ArrayTree = Tree
 Schedule = Callable[[Any], Any]
 """A function of the number of completed updates."""
 ScalarOrSchedule = float | Array | Schedule
-Hyper = float | np.number | np.ndarray | Array | Schedule
+Number = float | np.number | np.ndarray | Array
+"""What may be given where a schedule may not."""
+Hyper = Number | Schedule
 """What may be given for a hyperparameter that is data."""
 MaskOrFn = Tree | Callable[[Params], Tree] | None
 """A mask as `masked` takes it: labels of the leaves in any of their forms, or nothing."""

@@ -53,6 +53,13 @@ def hyperparameters() -> None:
     gx.noisy_sgd(0.1, key=jax.random.key(0))
     gx.dpsgd(0.1, 1.0, 1.0, key=0, momentum=gx.linear_schedule(0.9, 0.8, 10))
     gx.fromage(gx.constant_schedule(0.01))
+    for number in (1, 1e-3, np.float32(1e-3), np.asarray(1e-3), jnp.asarray(1e-3)):
+        gx.cosine_decay_schedule(number, decay_steps=number)
+        mxnet.poly_scheduler(100, base_lr=number)
+    gx.cosine_decay_schedule("x", 100)  # pyright: ignore[reportArgumentType]
+    gx.cosine_decay_schedule(1e-3, "100")  # pyright: ignore[reportArgumentType]
+    gx.linear_schedule(gx.constant_schedule(1.0), 0.0, 100)  # pyright: ignore[reportArgumentType]  no schedule of schedules
+    neon.exp_schedule(0.1, decay="slow")  # pyright: ignore[reportArgumentType]
     gx.adam("fast")  # pyright: ignore[reportArgumentType]
     gx.adam(None)  # pyright: ignore[reportArgumentType]  only where None is listed
     gx.adamw(1e-3, weight_decay="little")  # pyright: ignore[reportArgumentType]
@@ -95,6 +102,8 @@ def coming_over(tx: gx.GradientTransformation, model: Network, grads: Network) -
     torch.lr_scheduler.StepLR(0.1, step_size=2.5)  # pyright: ignore[reportArgumentType]  a whole number
     torch.lr_scheduler.CosineAnnealingLR(0.1)  # pyright: ignore[reportCallIssue]  T_max is required
     keras.adam(keras.schedules.ExponentialDecay(0.1, decay_steps=100, decay_rate=0.9))
+    torch.lr_scheduler.StepLR("fast", step_size=2)  # pyright: ignore[reportArgumentType]
+    keras.schedules.PolynomialDecay(0.1, "slow")  # pyright: ignore[reportArgumentType]
     gx.sgd(gx.tabulate(lambda k: 1 / (1 + k), 100))
     gx.tabulate(lambda: 1.0, 100)  # pyright: ignore[reportArgumentType]  it is given the step
     torch.clip_grad_norm(1.0, norm_type="fro")  # pyright: ignore[reportArgumentType]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import jax.numpy as jnp
-import numpy as np
 
-from gradxform._types import Array, Field, Hyper, NonNegative, Real
+from gradxform._types import Array, Field, Hyper, NonNegative, Number, Real
 from gradxform.core import GradientTransformationExtraArgs, elementwise, layout
 from gradxform.core._hyper import Fraction, is_number
 from gradxform.optimizers import FactoredState
 from gradxform.optimizers._adafactor import mean_axes
 from gradxform.transforms import keep_params_in_box
-
-Number = float | np.number | np.ndarray | Array
-"""What may be given where a schedule may not."""
 
 
 def is_zero(x: Hyper | None) -> bool:

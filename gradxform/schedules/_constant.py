@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Real
+from gradxform._types import Array
 from gradxform.schedules._record import schedule
+from gradxform.schedules._words import Real
 
 
 @schedule

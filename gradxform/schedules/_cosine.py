@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Real
+from gradxform._types import Array
 from gradxform.schedules._path import cosine, progress
 from gradxform.schedules._record import Length, schedule
+from gradxform.schedules._words import Real
 
 
 @schedule

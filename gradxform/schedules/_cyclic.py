@@ -9,11 +9,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Positive, Real
+from gradxform._types import Array
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import comparable, real
 from gradxform.schedules._record import Length, schedule
 from gradxform.schedules._warmup import warmup_cosine_decay_schedule
+from gradxform.schedules._words import Positive, Real
 
 
 def _as_cycles(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

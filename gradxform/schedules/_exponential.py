@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, Extended, NonNegative, Real
+from gradxform._types import Array
 from gradxform.schedules._path import nonnegative, positive, quotient, real, since
 from gradxform.schedules._record import AnySteps, schedule
+from gradxform.schedules._words import Extended, NonNegative, Real
 
 
 @schedule

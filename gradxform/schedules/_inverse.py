@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from gradxform._types import Array, NonNegative, Real
+from gradxform._types import Array
 from gradxform.schedules._path import real
 from gradxform.schedules._record import Length, schedule
+from gradxform.schedules._words import NonNegative, Real
 
 
 @schedule

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, result_dtype
-from gradxform._types import Array, Schedule
+from gradxform._types import Array, Number, Schedule
 from gradxform.schedules._path import before, comparable, since
 from gradxform.schedules._record import AnySteps, admit_part, schedule
 
 
-def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[float | Array]) -> Mapping[str, Any]:
+def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[Number]) -> Mapping[str, Any]:
     name, schedules = "join_schedules", tuple(schedules)
     boundaries = tuple(admit_part(name, f"boundaries[{i}]", b, AnySteps) for i, b in enumerate(boundaries))
     for i, f in enumerate(schedules):
@@ -32,7 +32,7 @@ def _in_order(schedules: Sequence[Schedule], boundaries: Sequence[float | Array]
 
 
 @schedule(settle=_in_order)
-def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence[float | Array]):
+def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence[Number]):
     """Run schedules one after another, each counting from its own beginning.
 
         v = schedules[i](k - boundaries[i - 1])         for the last i with boundaries[i - 1] <= k; schedules[0](k) before all
@@ -61,7 +61,7 @@ def join_schedules(k: Array, schedules: Sequence[Schedule], boundaries: Sequence
     return value
 
 
-def _until(k: Array, ends: Sequence[float | Array]) -> Array:
+def _until(k: Array, ends: Sequence[Number]) -> Array:
     """The count, and no more than that once the first of these is reached."""
     for end in ends:
         k, end = comparable(k, int(min(end, INT32_MAX)) if isinstance(end, float) else end)

@@ -10,17 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Range, Real, Value
+from gradxform._types import Array, Number, Range
 from gradxform.schedules._path import cosine, linear, path, real
 from gradxform.schedules._record import Duration, schedule
+from gradxform.schedules._words import Real
 
-Part = Annotated[Value, Range("[0, 1]")]
+Part = Annotated[Number, Range("[0, 1]")]
 """A part of the whole."""
-Finite = Annotated[Value, Duration("(0, inf)")]
-Divisor = Annotated[Value, Range("(0, inf]")]
+Finite = Annotated[Number, Duration("(0, inf)")]
+Divisor = Annotated[Number, Range("(0, inf]")]
 
 
-def _part(pct: float, steps: float | Array) -> float | Array:
+def _part(pct: Number, steps: Number) -> Number:
     """A part of a number of steps, whole."""
     return jnp.floor(pct * real(steps)) if isinstance(steps, jax.Array) else int(pct * steps)
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, NonNegative, Real
+from gradxform._types import Array, ArrayLike
 from gradxform.schedules._path import SHAPES, before, path
 from gradxform.schedules._record import AnySteps, admit_part, schedule
+from gradxform.schedules._words import NonNegative, Real
 
 
 def _in_order(name: str, boundaries_and_scales: Mapping[Any, Any] | None) -> Mapping[str, Any]:

@@ -22,7 +22,7 @@ from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, is_inexact, promote
 from gradxform._parameters import Parameter, parameter_for, signature_of
-from gradxform._types import Array, ArrayLike, Range, Tree, Value
+from gradxform._types import Array, ArrayLike, Number, Range, Tree
 from gradxform.core._hyper import at_rank
 from gradxform.core._transformation import Named, frozen, show
 from gradxform.schedules._path import real
@@ -35,9 +35,9 @@ class Duration(Range):
     """An interval of numbers of steps, which are whole or not, or infinite. A whole one stays whole, so that it is counted exactly."""
 
 
-Steps = Annotated[Value, Duration("[0, inf]")]
-Length = Annotated[Value, Duration("(0, inf]")]
-AnySteps = Annotated[Value, Duration("[-inf, inf]")]
+Steps = Annotated[Number, Duration("[0, inf]")]
+Length = Annotated[Number, Duration("(0, inf]")]
+AnySteps = Annotated[Number, Duration("[-inf, inf]")]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

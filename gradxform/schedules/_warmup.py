@@ -8,11 +8,12 @@ from typing import Any, Literal
 from jax.core import Tracer
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Extended, NonNegative, Positive, Real
+from gradxform._types import Array, Number
 from gradxform.schedules._exponential import exponential_decay
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import SHAPES, cosine, linear, path
 from gradxform.schedules._record import AnySteps, Length, Steps, schedule
+from gradxform.schedules._words import Extended, NonNegative, Positive, Real
 
 
 @schedule
@@ -65,7 +66,7 @@ def warmup_power_schedule(k: Array, init_value: Real, peak_value: Real, warmup_s
     return path(k, init_value, (lambda p: 1 - p**power, warmup_steps, peak_value))
 
 
-def _outlasts_the_warmup(warmup_steps: float | Array, decay_steps: float | Array) -> Mapping[str, Any]:
+def _outlasts_the_warmup(warmup_steps: Number, decay_steps: Number) -> Mapping[str, Any]:
     known = not any(isinstance(n, Tracer) for n in (warmup_steps, decay_steps))
     if known and decay_steps <= warmup_steps:
         raise HyperparameterError(

@@ -13,7 +13,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError, UnknownNameError
 from gradxform._parameters import Parameter, real_parameter
-from gradxform._types import Array, ArrayLike, Hyper, OptState, Schedule, Updates
+from gradxform._types import Array, ArrayLike, Hyper, Number, OptState, Schedule, Updates
 from gradxform.core import GradientTransformation
 from gradxform.core._hyper import at_rank, evaluate, fits, is_schedule
 from gradxform.core._parts import Known, Labels, walk
@@ -90,7 +90,7 @@ class Reader:
         old, declared, new = was.args, was.kernel.parameters, {}
         for name, value in changes.items():
             declared[name].check(was.owner, value)
-            new[name] = constant_schedule(value) if is_schedule(old[name]) and not is_schedule(value) else value
+            new[name] = constant_schedule(cast(Number, value)) if is_schedule(old[name]) and not is_schedule(value) else value
         spec = Stage(was.kernel, {**old, **new})
         spec.maker = was.maker
         if spec.layout is not was.layout:

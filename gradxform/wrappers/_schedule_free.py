@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from gradxform._types import (
     Hyper,
     Inner,
     NonNegative,
+    Number,
     OptState,
     Params,
     ParamsCopy,
@@ -164,7 +165,7 @@ def schedule_free(
 
 
 def _warmed_up(learning_rate: Hyper, warmup_steps: int | None) -> Hyper:
-    return learning_rate if warmup_steps is None else warmup_constant_schedule(0, learning_rate, warmup_steps)
+    return learning_rate if warmup_steps is None else warmup_constant_schedule(0, cast(Number, learning_rate), warmup_steps)
 
 
 @optimizer(

@@ -14,14 +14,15 @@ from typing import Annotated, Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, NonNegative, Range, Real, Value
+from gradxform._types import Array, Number, Range
 from gradxform.schedules._path import before, comparable, cosine, progress, quotient, real, since
 from gradxform.schedules._record import AnySteps, Length, Steps, admit_part, schedule
+from gradxform.schedules._words import NonNegative, Real
 
-Growth = Annotated[Value, Range("[1, inf)")]
+Growth = Annotated[Number, Range("[1, inf)")]
 
 
-def _elapsed(k: Array, decay_steps: float | Array, staircase: bool) -> Array:
+def _elapsed(k: Array, decay_steps: Number, staircase: bool) -> Array:
     """k / decay_steps, whole if it is a staircase."""
     return real(quotient(k, decay_steps)) if staircase else real(k) / decay_steps
 
@@ -40,7 +41,7 @@ def ExponentialDecay(k: Array, initial_learning_rate: Real, decay_steps: Length,
     return initial_learning_rate * jnp.power(decay_rate, _elapsed(k, decay_steps, staircase))
 
 
-def _settle_pieces(boundaries: Sequence[float], values: Sequence[float | Array]) -> Mapping[str, Any]:
+def _settle_pieces(boundaries: Sequence[float], values: Sequence[Number]) -> Mapping[str, Any]:
     owner = "PiecewiseConstantDecay"
     for name, given in (("boundaries", boundaries), ("values", values)):
         if not isinstance(given, (list, tuple)):
@@ -57,7 +58,7 @@ def _settle_pieces(boundaries: Sequence[float], values: Sequence[float | Array])
 
 
 @schedule(settle=_settle_pieces)
-def PiecewiseConstantDecay(k: Array, boundaries: Sequence[float], values: Sequence[float | Array]):
+def PiecewiseConstantDecay(k: Array, boundaries: Sequence[float], values: Sequence[Number]):
     """One value after another; a boundary is the last step of the value before it.
 
         v = values[i]                           i: how many of boundaries are < k

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Unpack
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Decay, Hyper, NonNegative, Positive, Real, Unit
+from gradxform._types import Decay, Hyper, NonNegative, Number, Positive, Real, Unit
 from gradxform.core._hyper import is_schedule
-from gradxform.dialects._pieces import Number, box
+from gradxform.dialects._pieces import box
 from gradxform.dialects.mxnet._mxnet import Common, coupled, mxnet_optimizer, rate
 from gradxform.transforms import scale_by_rms, scale_by_stddev, trace
 

@@ -12,15 +12,16 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Unit, Whole
+from gradxform._types import Array, Count, Number, Whole
 from gradxform.core._hyper import is_number
 from gradxform.schedules._path import capped, cosine, real
 from gradxform.schedules._record import admit_part, schedule
+from gradxform.schedules._words import NonNegative, Unit
 
 Mode = Literal["linear", "constant"]
 
 
-def _warm(k: Array, value: Array, base_lr: float | Array, steps: int, begin: float | Array, mode: str) -> Array:
+def _warm(k: Array, value: Number, base_lr: Number, steps: int, begin: Number, mode: str) -> Number:
     """`value`, and before it the warm-up: for n < steps a line from `begin` to base_lr, or `begin` itself."""
     if not steps:
         return value
@@ -36,7 +37,7 @@ def _progress(k: Array, max_update: int, warmup_steps: int) -> Array:
     return jnp.where(n < steps, jnp.minimum(real(n) / float(steps), 1), 1)
 
 
-def _ordered(owner: str, base_lr: float | Array, warmup_begin_lr: float | Array) -> None:
+def _ordered(owner: str, base_lr: Number, warmup_begin_lr: Number) -> None:
     if is_number(base_lr) and is_number(warmup_begin_lr) and warmup_begin_lr > base_lr:
         raise HyperparameterError(
             f"{owner}: `warmup_begin_lr` must not exceed `base_lr` = {base_lr!r}, but got {warmup_begin_lr!r}."
@@ -51,7 +52,7 @@ def _outlasts(owner: str, max_update: int, warmup_steps: int) -> None:
         )
 
 
-def _settle_factor(base_lr: float | Array, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
+def _settle_factor(base_lr: Number, warmup_begin_lr: Number) -> Mapping[str, Any]:
     _ordered("factor_scheduler", base_lr, warmup_begin_lr)
     return {}
 
@@ -84,7 +85,7 @@ def factor_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_multi(step: Sequence[int], base_lr: float | Array, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
+def _settle_multi(step: Sequence[int], base_lr: Number, warmup_begin_lr: Number) -> Mapping[str, Any]:
     owner = "multi_factor_scheduler"
     _ordered(owner, base_lr, warmup_begin_lr)
     if not isinstance(step, (list, tuple)) or not step:
@@ -121,7 +122,7 @@ def multi_factor_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_poly(max_update: int, base_lr: float | Array, warmup_steps: int, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
+def _settle_poly(max_update: int, base_lr: Number, warmup_steps: int, warmup_begin_lr: Number) -> Mapping[str, Any]:
     _ordered("poly_scheduler", base_lr, warmup_begin_lr)
     _outlasts("poly_scheduler", max_update, warmup_steps)
     return {}
@@ -154,7 +155,7 @@ def poly_scheduler(
     return _warm(k, v, base_lr, warmup_steps, warmup_begin_lr, warmup_mode)
 
 
-def _settle_cosine(max_update: int, base_lr: float | Array, warmup_steps: int, warmup_begin_lr: float | Array) -> Mapping[str, Any]:
+def _settle_cosine(max_update: int, base_lr: Number, warmup_steps: int, warmup_begin_lr: Number) -> Mapping[str, Any]:
     _ordered("cosine_scheduler", base_lr, warmup_begin_lr)
     _outlasts("cosine_scheduler", max_update, warmup_steps)
     return {}

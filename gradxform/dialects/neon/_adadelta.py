@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Bound, Decay, Hyper, NonNegative
-from gradxform.dialects._pieces import Number
+from gradxform._types import Array, Bound, Decay, Hyper, NonNegative, Number
 from gradxform.dialects.neon._neon import finished, neon_optimizer
 from gradxform.optimizers import scale_by_adadelta
 from gradxform.transforms import scale

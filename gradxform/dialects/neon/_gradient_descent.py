@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Bound, Hyper, NonNegative, Real, Unit
+from gradxform._types import Array, Bound, Hyper, NonNegative, Number, Real, Unit
 from gradxform.core import chain
 from gradxform.dialects._dialect import dialect
-from gradxform.dialects._pieces import Number, is_zero
+from gradxform.dialects._pieces import is_zero
 from gradxform.dialects.neon._clip_norm import clip_step_by_gradient_norm
 from gradxform.dialects.neon._neon import check_constants, clips, finished
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, trace

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Hyper
+from gradxform._types import Array, Hyper, Number
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain
 from gradxform.core._hyper import is_schedule
 from gradxform.dialects._dialect import dialect
-from gradxform.dialects._pieces import Number, box, is_zero
+from gradxform.dialects._pieces import box, is_zero
 from gradxform.dialects.neon._clip_norm import clip_step_by_gradient_norm
 from gradxform.dialects.neon._rounding import round_stochastically
 from gradxform.transforms import clip

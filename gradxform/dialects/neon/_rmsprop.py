@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gradxform._types import Array, Bound, Decay, Hyper, NonNegative, Real
-from gradxform.dialects._pieces import Number
+from gradxform._types import Array, Bound, Decay, Hyper, NonNegative, Number, Real
 from gradxform.dialects.neon._neon import neon_optimizer, optimizer
 from gradxform.transforms import scale_by_learning_rate, scale_by_rms
 

@@ -12,10 +12,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Positive, Real, Whole
+from gradxform._types import Array, Count, Number, Whole
 from gradxform.schedules._path import capped, real
 from gradxform.schedules._record import admit_part
 from gradxform.schedules._record import schedule as record
+from gradxform.schedules._words import NonNegative, Positive, Real
 
 
 def _epochs(k: Array, updates_per_epoch: int) -> Array:
@@ -58,7 +59,7 @@ def schedule(
     return learning_rate * jnp.power(change, real(passed))
 
 
-def _settle_step(step_config: Sequence[int], change: Sequence[float | Array]) -> Mapping[str, Any]:
+def _settle_step(step_config: Sequence[int], change: Sequence[Number]) -> Mapping[str, Any]:
     owner, epochs = "step_schedule", _milestones("step_schedule", step_config)
     if not isinstance(change, (list, tuple)) or len(change) != len(epochs):
         raise HyperparameterError(
@@ -69,7 +70,7 @@ def _settle_step(step_config: Sequence[int], change: Sequence[float | Array]) ->
 
 @record(settle=_settle_step)
 def step_schedule(
-    k: Array, learning_rate: NonNegative, step_config: Sequence[int], change: Sequence[float | Array], updates_per_epoch: Count = 1
+    k: Array, learning_rate: NonNegative, step_config: Sequence[int], change: Sequence[Number], updates_per_epoch: Count = 1
 ):  # fmt: skip
     """Set the rate to given values at given epochs.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from gradxform._numerics import INT32_MAX
-from gradxform._types import Array, Count, Real
+from gradxform._types import Array, Count
 from gradxform.schedules._path import capped, cosine, real
 from gradxform.schedules._record import schedule
+from gradxform.schedules._words import Real
 
 
 @schedule

@@ -8,11 +8,12 @@ from typing import Any
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, Count, NonNegative, Schedule, Unit, Whole
+from gradxform._types import Array, ArrayLike, Count, Schedule, Whole
 from gradxform.core._hyper import called, real_value
 from gradxform.schedules import join_schedules
 from gradxform.schedules._path import capped, progress, real
 from gradxform.schedules._record import admit_part, schedule
+from gradxform.schedules._words import NonNegative, Unit
 
 
 def _settle_lambda(lr_lambda: Callable[[Any], ArrayLike]) -> Mapping[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, Count, NonNegative, Positive, Unit
+from gradxform._types import Array, Count, Number
 from gradxform.schedules._path import cosine, linear, real
 from gradxform.schedules._record import schedule
+from gradxform.schedules._words import NonNegative, Positive, Unit
 
 Anneal = Literal["cos", "linear"]
 
@@ -31,9 +32,7 @@ def _settle_momentum(total_steps, epochs, steps_per_epoch):
     return _settled("OneCycleMomentum", total_steps, epochs, steps_per_epoch)
 
 
-def _phases(
-    k: Array, values: Sequence[float | Array], total: int | None, pct_start: float | Array, three_phase: bool, anneal: Anneal
-) -> Array:
+def _phases(k: Array, values: Sequence[Number], total: int | None, pct_start: Number, three_phase: bool, anneal: Anneal) -> Number:
     """From each value to the next, within the phases of the cycle; the last stays."""
     assert total is not None  # settled
     ends = [pct_start * float(total) - 1, *([2 * pct_start * float(total) - 2] if three_phase else []), total - 1]
