@@ -8,7 +8,9 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import contextlib
 import itertools
+import re
 
 import children
 import jax
@@ -51,3 +53,23 @@ def x64():
     """The test computes with 64-bit numbers."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture
+def compiled(caplog):
+    """What is compiled in a block: `with compiled() as names`, a list that is complete at the end of it.
+
+    While JAX looks for leaked tracers it keeps nothing that it has compiled, so that the test has nothing to ask, and is skipped.
+    """
+    if jax.config.jax_check_tracer_leaks:
+        pytest.skip("JAX keeps nothing compiled under jax_check_tracer_leaks")
+
+    @contextlib.contextmanager
+    def block():
+        names, before = [], len(caplog.records)
+        with jax.log_compiles():
+            yield names
+        for record in caplog.records[before:]:
+            names.extend(re.findall(r"Finished XLA compilation of (\S+)", record.getMessage()))
+
+    return block
