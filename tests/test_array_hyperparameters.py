@@ -68,7 +68,9 @@ USES = [  # public functions of Optax, an argument of each, and a value about wh
     *[("scale_by_trust_ratio", "trust_coefficient", 0.5), ("scale_by_param_block_norm", "min_scale", 0.1), ("scale_by_rms", "eps", 0.1)],
     *[("normalize_by_update_norm", "scale_factor", 0.7), ("contrib.schedule_free_sgd", "b1", 0.9)],
     *[("contrib.schedule_free_adamw", "weight_decay", 0.01), ("contrib.schedule_free_sgd", "weight_lr_power", 2.0)],
-    *[("contrib.galore", "scale", 0.7)],
+    *[("contrib.galore", "scale", 0.7), ("contrib.dog", "eps", 0.1), ("contrib.dadapt_adamw", "weight_decay", 0.01)],
+    *[("contrib.prodigy", "weight_decay", 0.01), ("contrib.prodigy", "eps", 0.1), ("contrib.dadapt_adamw", "eps", 0.1)],
+    *[(name, "learning_rate", rate) for name in ("contrib.momo", "contrib.momo_adam") for rate in (0.01, 0.1, 10.0)],
 ]  # fmt: skip
 
 
@@ -82,8 +84,8 @@ def test_what_optax_broadcasts_is_the_same_here(name, argument, value):
     takes_one = "learning_rate" in getattr(gx, name.split(".")[-1]).declaration.parameters
     given = (rate if takes_one else {}) | {argument: jnp.asarray(spread(value))}
     with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
-        theirs = run(made(optax, name, **given))
-    same(theirs, run(made(gx, name, **given)), rtol=3e-4)
+        theirs = run(optax.with_extra_args_support(made(optax, name, **given)), value=1.0)
+    same(theirs, run(made(gx, name, **given), value=1.0), rtol=3e-4)
 
 
 SCHEDULES = [
@@ -209,16 +211,37 @@ def test_ranges_hold_at_every_element(bad):
 
 def test_what_acts_on_all_leaves_is_one_number():
     for make, name, extra in [
-        (gx.contrib.momo, "learning_rate", {"value": 1.0}),
+        (gx.contrib.momo, "beta", {"value": 1.0}),
+        (gx.contrib.momo, "lower_bound", {"value": 1.0}),
+        (functools.partial(gx.contrib.momo, adapt_lower_bound=True), "learning_rate", {"value": 1.0}),
+        (functools.partial(gx.contrib.momo_adam, adapt_lower_bound=True), "weight_decay", {"value": 1.0}),
+        (gx.contrib.momo_adam, "b1", {"value": 1.0}),
         (gx.contrib.prodigy, "estim_lr0", {}),
+        (gx.contrib.prodigy, "learning_rate", {}),
+        (gx.contrib.prodigy, "estim_lr_coef", {}),
         (gx.contrib.dadapt_adamw, "learning_rate", {}),
-        (gx.contrib.dog, "eps", {}),
+        (gx.contrib.dadapt_adamw, "estim_lr0", {}),
+        (gx.contrib.dowg, "eps", {}),
         (gx.contrib.reduce_on_plateau, "factor", {"value": 1.0}),
     ]:
         one, three = make(**{name: jnp.array([0.5])}), functools.partial(make, **{name: RATES})
         same(run(one, **extra), run(make(**{name: 0.5}), **extra))
         with pytest.raises(gx.HyperparameterError, match=rf"`{name}` acts on all leaves together.*\(3,\)"):
             run(three(), **extra)
+
+
+@pytest.mark.parametrize("make", [gx.contrib.momo, gx.contrib.momo_adam])
+def test_each_coordinate_decays_at_its_own_rate(make):
+    [u] = run(make(0.1, weight_decay=RATES), 1, value=1.0)
+    for i, rate in enumerate(RATES):
+        [one] = run(make(0.1, weight_decay=float(rate)), 1, value=1.0)
+        same(*({"w": x["w"][:, i], "v": x["v"][i]} for x in (u, one)))
+
+
+def test_what_is_not_used_may_be_an_array():
+    with jax.numpy_rank_promotion("allow"):
+        theirs = run(optax.contrib.dowg(0.1, 0.3, RATES))
+    same(theirs, run(gx.dowg(0.1, 0.3, RATES)))
 
 
 def test_initial_values_name_the_leaf_too():

@@ -70,10 +70,10 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     assert callable(first)
     if "params" in names_of(first):
         given["params"] = params if stage.kernel.whole else [fresh(p, widen(dtype_of(p))) for p in present]
-    one = functools.partial(as_number, stage.owner)
-    as_seen = one if stage.kernel.scope != "elementwise" else lambda name, x: x
     with mixing(given):
-        value, dtype = _with_arrays(stage, first, as_seen, **given), None
+        value, dtype = _with_arrays(stage, first, lambda _, x: at_rank(x, 0) if fits(x.shape, ()) else x, **given), None
+    if stage.kernel.scope != "elementwise" and any(map(np.ndim, jax.tree.leaves(value))):
+        _with_arrays(stage, first, functools.partial(as_number, stage.owner), **given)
     if field.dtype == "params" and present:
         dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)

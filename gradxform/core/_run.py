@@ -74,8 +74,7 @@ def _needed(stage: Stage, trees: Trees, params: Params, extra: Extras) -> tuple[
 def hypers(stage: Stage, count: Array | None, of_all: Collection[str] = ()) -> dict[str, Any]:
     """The hyperparameters outside a leaf: numbers as Python floats, schedules evaluated.
 
-    Or only those that `of_all` names, the arguments of the laws of shared fields: numbers, unless every element is treated alike, and so
-    each as its own numbers say.
+    Or only those that `of_all` names, the arguments of the laws of shared fields, of which an array of one element is a number.
     """
     args = {}
     for name, value in stage.args.items():
@@ -88,8 +87,7 @@ def hypers(stage: Stage, count: Array | None, of_all: Collection[str] = ()) -> d
                 value = Fraction(float(value), 1.0 - float(value)) if fraction else float(value)
             else:
                 x = jnp.asarray(evaluate(value, count, stage.owner, name))
-                if of_all and x.ndim and stage.kernel.scope != "elementwise":
-                    x = as_number(stage.owner, name, x)
+                x = at_rank(x, 0) if of_all and fits(x.shape, ()) else x
                 value = as_coefficient(x, fraction, jnp.result_type(float))
         args[name] = value
     return args
@@ -113,7 +111,17 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
         for name, law in laws.items():
             if law is not None:
                 new[name] = law(wide_leaf(old[name], jnp.float32), c, **named(law, hyper))
+    if kernel.scope != "elementwise":
+        _check_numbers(stage, hyper, [*seen.values(), *(x for f, x in new.items() if np.shape(x) != np.shape(old[f]))])
     return {f: x if x is old[f] else _stored(stage, f, x, old[f]) for f, x in new.items()}, seen
+
+
+def _check_numbers(stage: Stage, hyper: Mapping[str, Any], made: Sequence[ArrayLike]) -> None:
+    """Raise if a hyperparameter that is an array has made one of what is a number for all leaves."""
+    if any(map(np.ndim, made)):
+        for name, x in hyper.items():
+            if stage.kernel.parameters[name].is_data and x is not None:
+                as_number(stage.owner, name, jnp.asarray(getattr(x, "value", x)))
 
 
 def _stored(stage: Stage, field: str, new: ArrayLike, old: Array) -> Array:

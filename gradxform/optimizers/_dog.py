@@ -45,14 +45,10 @@ def _total(g, s, p, c):
     return sum_sq(p - s.init_params), sum_sq(g)
 
 
-def _dog_advance(s, c, init_step, eps):
-    (kind, value), (distance_sq, size) = init_step, c.total
-    r = jnp.maximum(s.max_dist, jnp.sqrt(distance_sq))
-    total = s.sum_sq_norm_grads + size
-    eta = r / jnp.sqrt(total + eps)
-    if kind == "learning_rate":
-        eta = jnp.where(s.is_init_step, value, eta)
-    return s._replace(is_init_step=False, max_dist=r, sum_sq_norm_grads=total), {"eta": eta}
+def _dog_advance(s, c):
+    distance_sq, size = c.total
+    r, total = jnp.maximum(s.max_dist, jnp.sqrt(distance_sq)), s.sum_sq_norm_grads + size
+    return s._replace(is_init_step=False, max_dist=r, sum_sq_norm_grads=total), {}
 
 
 @transform(source="Ivgi et al. 2023, arXiv:2302.12022", homogeneity=0, example={"init_step": ("heuristic", 1e-6), "eps": 1e-30})
@@ -89,14 +85,15 @@ def scale_by_dog(
     Differs  r and G of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind, eps < 0.
     """
-    return c.eta * g, s
+    (kind, value), eta = init_step, c.max_dist / jnp.sqrt(c.sum_sq_norm_grads + eps)
+    return (jnp.where(s.is_init_step, value, eta) if kind == "learning_rate" else eta) * g, s
 
 
-def _dowg_advance(s, c, eps):
+def _dowg_advance(s, c):
     distance_sq, size = c.total
     r_sq = jnp.maximum(s.estim_sq_dist, distance_sq)
     weighted = s.weighted_sq_norm_grads + r_sq * size
-    return s._replace(weighted_sq_norm_grads=weighted, estim_sq_dist=r_sq), {"eta": r_sq / (jnp.sqrt(weighted) + eps)}
+    return s._replace(weighted_sq_norm_grads=weighted, estim_sq_dist=r_sq), {}
 
 
 @transform(
@@ -130,7 +127,7 @@ def scale_by_dowg(g, s, p, c, init_estim_sq_dist: NonNegative | None = None, eps
     Differs  R and V of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: init_estim_sq_dist < 0, eps <= 0.
     """
-    return c.eta * g, s
+    return c.estim_sq_dist / (jnp.sqrt(c.weighted_sq_norm_grads) + eps) * g, s
 
 
 def _descent(direction, learning_rate, weight_decay, mask):

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, inner, sum_sq
-from gradxform._types import Average, Clock, Decay, Field, Floor, Momentum, NonNegative, Real, RealUpdates, Shared, Updates
+from gradxform._types import Array, Average, Clock, Decay, Field, Floor, Momentum, NonNegative, Real, RealUpdates, Shared, Updates
 from gradxform.core import per_tree
 from gradxform.registry import optimizer
 
@@ -36,8 +36,22 @@ class MomoAdamState(NamedTuple):
     count: Clock
 
 
+class Model(NamedTuple):
+    """How far the model of the loss is above its lower bound where p is 0, <d, p>, and ||d||^2."""
+
+    above: Array
+    along_d: Array
+    size: Array
+
+
+def _tau(c, w, learning_rate, weight_decay):
+    """The step to the lower bound of the loss, at most learning_rate; running means have the weight w so far."""
+    gap = jnp.maximum((1 + learning_rate * weight_decay) * c.above + c.along_d, 0)
+    return jnp.minimum(learning_rate / w, jnp.where(c.size > 0, gap / jnp.where(c.size > 0, c.size, 1), 0))
+
+
 def _step(s, c, b, w, learning_rate, lower_bound, weight_decay, adapt_lower_bound):
-    """The model of the loss and the step to its lower bound; running means with decay b, which have the weight w so far."""
+    """The model of the loss, of which each leaf makes its step; running means with decay b."""
     along_g, along_d, size = c.total
     barf = b * s.barf + (1 - b) * jnp.asarray(c.value, s.barf.dtype)
     gamma = b * s.gamma + (1 - b) * along_g
@@ -45,11 +59,11 @@ def _step(s, c, b, w, learning_rate, lower_bound, weight_decay, adapt_lower_boun
     if adapt_lower_bound:
         cap = k * (barf - gamma) + along_d
         lb = jnp.where(cap < k * w * lb, jnp.maximum(cap / (2 * k * w), lower_bound), lb)
-    gap = jnp.maximum(k * (barf - w * lb - gamma) + along_d, 0)
-    tau = jnp.minimum(learning_rate / w, jnp.where(size > 0, gap / jnp.where(size > 0, size, 1), 0))
+    model = Model(barf - w * lb - gamma, along_d, size)
     if adapt_lower_bound:
+        tau = _tau(model, w, learning_rate, weight_decay)
         lb = jnp.maximum((barf + along_d - gamma - tau * size / 2) / w, lower_bound)
-    return s._replace(barf=barf, gamma=gamma, lb=lb), {"tau": tau}
+    return s._replace(barf=barf, gamma=gamma, lb=lb), model._asdict()
 
 
 def _momo_decay(c, beta):
@@ -116,7 +130,7 @@ def momo(
     """
     d = _momentum(g, s, _momo_decay(c, beta))
     decay = learning_rate * weight_decay
-    u = -(c.tau * d + decay * p) / (1 + decay)
+    u = -(_tau(c, 1, learning_rate, weight_decay) * d + decay * p) / (1 + decay)
     return u, s._replace(exp_avg=d)
 
 
@@ -182,6 +196,6 @@ def momo_adam(
     Raises   MissingArgumentError: no params, no value. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.
     """
     d, (v, root) = _momentum(g, s, b1), _root(g, s, c, b2, eps)
-    decay = learning_rate * weight_decay
-    u = -(c.tau * d / root + decay * p) / (1 + decay)
+    tau, decay = _tau(c, 1 / c.debias(1.0, b1), learning_rate, weight_decay), learning_rate * weight_decay
+    u = -(tau * d / root + decay * p) / (1 + decay)
     return u, s._replace(exp_avg=d, exp_avg_sq=v)
