@@ -193,6 +193,9 @@ class Results(Mapping[str, Result]):
 def load(path: str | Path) -> Results:
     """The results in a file that a race has written, or in a folder's `results.json`.
 
+    Args:
+      path: of the file, or of the folder.
+
     Raises:
       ResultsError: it is not such a file.
     """

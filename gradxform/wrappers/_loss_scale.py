@@ -84,6 +84,13 @@ def loss_scale(
 def loss_scale_of(state: OptState) -> Array:
     """What the next loss is to be multiplied by, from the state of an optimizer with `loss_scale` in it; also under `jit`.
 
+    Args:
+      state: of an optimizer with `loss_scale` in it.
+
+    >>> tx = gx.loss_scale(gx.adam(1e-3))
+    >>> float(gx.loss_scale_of(tx.init(params)))
+    32768.0
+
     Raises   StructureError: there is no loss scale in the state, or more than one.
     """
     is_one = lambda x: isinstance(x, LossScaleState)

@@ -3,7 +3,7 @@
     store(adamw(1e-3), "torchao:8bit")          bitsandbytes:8bit, torchao:8bit, torchao:fp8, flash:8bit
     torchao.read("optimizer.pt", state, names)  bitsandbytes.read, torchao.read, flash.read
 
-Not recommended for anything else: `"8bit"` takes as many bytes, is nearer to float32, and is faster. A scale is that of a block of 256
+Not recommended for anything else: `"8bit"` takes no more bytes, moves fewer, and is nearer to float32. A scale is that of a block of 256
 or 32 numbers, and
 
 * of numbers that spread, the small ones of a block are lost. After 60 steps of AdamW on gradients whose sizes spread as exp(1.5 N(0, 1)),
@@ -11,8 +11,8 @@ or 32 numbers, and
 
       16bit 0.004     8bit 0.07     bitsandbytes:8bit 0.3     torchao:8bit 3     flash:8bit 6     torchao:fp8 11
 
-  because in the last three second moments become 0, and the step is divided by eps alone. In the training of a small transformer the last
-  but one was harmless;
+  because in the last three second moments become 0, and the step is divided by eps alone. (In the training of a small transformer, whose
+  blocks of 32 spread less, flash:8bit was harmless);
 * the largest number of a block must be known before its first code, so new moments are written and read once more. Bytes per parameter
   that one compiled step of AdamW moves, for a leaf of 4096 x 4096:
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 
 from gradxform._types import Array, DType, Shape
@@ -57,10 +58,12 @@ def spread(x: Array, scales: Array) -> Array:
 def largest(x: Array, scales: Array) -> tuple[Array, Array, int]:
     """x in blocks, in float32; the largest magnitude of each, with that axis at length 1; and the axis.
 
-    A NaN counts as infinite, so that its block is not read as if nothing had been: not every device's maximum is NaN then.
+    Magnitudes are compared by their bits, as whole numbers: a NaN is then the largest of all on every
+    device, and its block does not hide it.
     """
     blocks, axis = split(x.astype(jnp.float32), scales)
-    return blocks, jnp.max(jnp.where(jnp.isnan(blocks), jnp.inf, jnp.abs(blocks)), axis, keepdims=True), axis
+    bits = jax.lax.bitcast_convert_type(jnp.abs(blocks), jnp.int32)
+    return blocks, jax.lax.bitcast_convert_type(jnp.max(bits, axis, keepdims=True), jnp.float32), axis
 
 
 def divided(x: Array, by: Array | float) -> Array:
