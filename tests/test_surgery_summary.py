@@ -150,16 +150,16 @@ def test_rates_inside_wrappers_are_those_in_use_there(name):
 class Halved(tuple):
     """A codec of these tests: `gradxform.precision.Codec` without what `store` needs."""
 
-    _fields = ("codes", "seed")
-    codes = property(lambda self: self[0])
+    _fields = ("halves", "seed")
+    halves = property(lambda self: self[0])
     shape = property(lambda self: self[0].shape)
     dtype = jnp.dtype(jnp.float32)
 
-    def __new__(cls, codes, seed):
-        return super().__new__(cls, (codes, seed))
+    def __new__(cls, halves, seed):
+        return super().__new__(cls, (halves, seed))
 
     def saturated(self):
-        return jnp.sum(self.codes == 255)
+        return jnp.sum(self.halves == 255)
 
 
 register(Halved)
