@@ -443,7 +443,7 @@ def test_quick_is_smaller():
 
 def test_surfaces(tmp_path, capsys):
     arguments = ["race", "surfaces", "--optimizers", "sgd,adam", "--steps", "40", "--out", str(tmp_path)]
-    assert main(arguments) == 0
+    assert main([*arguments, "--quick", "--seeds", "3"]) == 0
     paths = json.loads((tmp_path / "surfaces.json").read_text())["paths"]
     surfaces = _problem.load("surfaces")
     assert len(paths) == 2 * len(surfaces) == 8
@@ -452,7 +452,9 @@ def test_surfaces(tmp_path, capsys):
         assert _surfaces.admissible(np.asarray(path["points"]), surface.frame)
         assert path["points"][0] == pytest.approx(surface.start)
     assert is_picture(tmp_path / "surfaces.png")
-    assert "Rosenbrock" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Rosenbrock" in out
+    assert "surfaces is a picture, which has no use for --seeds, --quick" in out
 
 
 def test_a_path_must_stay_and_not_leap():

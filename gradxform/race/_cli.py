@@ -13,7 +13,7 @@ from typing import NoReturn
 import gradxform
 from gradxform._errors import GradxformError
 
-FAILED, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+DONE, FAILED, USER_ERROR, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141  # exit statuses
 SCHEDULES = ("constant", "cosine", "linear")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradxform._errors import GradxformError
+from gradxform.race._cli import DONE, FAILED, INTERRUPTED
 from gradxform.race._extras import extra
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from gradxform.race._problem import Problem
     from gradxform.race._results import Results
     from gradxform.race._store import Store
-
-DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def race(problems: Sequence[str], args: argparse.Namespace) -> int:
@@ -64,6 +63,9 @@ def _on(
     if not isinstance(problem, Problem):
         from gradxform.race import _surfaces
 
+        unused = [f"--{o}" for o in ("seeds", "rates", "quick", "lanes", "resume") if getattr(args, o)]
+        if unused:
+            screen.print(f"{name} is a picture, which has no use for {', '.join(unused)}", markup=False)
         return _surfaces.run(problem, contestants, out, args.steps, screen, figure=not args.no_figure), None
     from gradxform.race._race import compete, settings_for
     from gradxform.race._store import Store

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gradxform._types import Array
+from gradxform.race._cli import DONE, FAILED
 from gradxform.race._contestants import Contestant
 from gradxform.race._extras import extra
 from gradxform.race._fit import Heading, Row, fitted
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 STEPS = 300
 RATES = np.geomspace(1e-5, 1e3, 8 * 8 + 1)
 LONGEST_STEP = 0.07  # of the frame's diagonal
-FAILED = 1  # the exit status
 
 
 def run(
@@ -69,7 +69,7 @@ def run(
     screen.print(f"\nresults: {file}", markup=False, soft_wrap=True)
     if figure:
         screen.print(f"figure:  {draw(surfaces, paths, steps, stages, file.with_suffix('.png'))}", markup=False, soft_wrap=True)
-    return 0
+    return DONE
 
 
 def _report(screen: Console, surfaces: Sequence[Surface], paths: Sequence[Path2D], stages: Mapping[str, Sequence[str]]) -> None:
