@@ -23,13 +23,14 @@ POINTS = 2000
 def plot(schedule: Schedule | float | Array | Mapping[str, Schedule | float | Array], steps: Count, ax: Axes | None = None) -> Axes:
     """Draw a schedule, or several by name, over a number of updates.
 
-        gx.plot(gx.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000), 1000)
-        gx.plot({"cosine": gx.cosine_decay_schedule(1e-3, 1000), "line": gx.linear_schedule(1e-3, 0.0, 1000)}, 1000)
-
     Args:
       schedule: a function of the number of completed updates, a number, or a dictionary of them.
       steps: the last number of updates in the picture, which begins at 0.
       ax: the axes of Matplotlib to draw in; a new figure's by default.
+
+    >>> ax = gx.plot({"cosine": gx.cosine_decay_schedule(1e-3, 1000), "line": gx.linear_schedule(1e-3, 0.0, 1000)}, 1000)
+    >>> [line.get_label() for line in ax.lines]
+    ['cosine', 'line']
 
     Returns:
       The axes, whose `figure` is shown or saved. Matplotlib comes with `pip install 'gradxform[race]'`.

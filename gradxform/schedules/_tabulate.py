@@ -53,12 +53,12 @@ def tabulate(k: Array, f: Callable[[int], float], steps: Count):
         v = f(min(k, steps - 1))                f is called at once, with Python's 0, 1, ..., steps - 1, and not again
 
     Args:
-      f: a function of the number of completed updates, a Python integer.
-      steps: how many values are made; the last one stays.
+      f: a function of the number of completed updates, which returns a number.
+      steps: how many values are kept, such as the length of the run; afterwards the last one stays.
 
-    >>> schedule = gx.tabulate(lambda k: 0.1 if k < 5 else 0.01, steps=10)
-    >>> [round(float(schedule(k)), 3) for k in (0, 5, 100)]
-    [0.1, 0.01, 0.01]
+    >>> schedule = gx.tabulate(lambda k: 0.1 if k < 10 else 0.01, 100)
+    >>> [round(float(schedule(k)), 3) for k in (0, 9, 10, 1000)]
+    [0.1, 0.1, 0.01, 0.01]
 
     Units    those of f.
     Source   gradxform.

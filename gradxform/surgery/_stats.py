@@ -53,6 +53,12 @@ def stats(
       clip: the transformation without a state that clips the gradients first, such as `clip_by_global_norm(1.0)`.
       hyperparams: which to show, as `get_hyperparams` names them, with or without what stands before the dot.
 
+    >>> tx = gx.chain(gx.clip(1.0), gx.sgd(0.1))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+    >>> shown = gx.stats(tx, state, grads=grads, updates=updates, params=params, groups={"b": "biases", "default": "kernels"})
+    >>> {name: round(float(x), 3) for name, x in shown.items() if name.startswith("r")}
+    {'rate/learning_rate': 0.1, 'ratio/biases': 0.0, 'ratio/kernels': 0.037}
+
     Returns:
       A dictionary of numbers in float32 or wider.
 

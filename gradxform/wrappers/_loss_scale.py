@@ -58,6 +58,8 @@ def loss_scale(
       every: after how many finite updates it grows.
       factor: what it is multiplied and divided by; with a power of two no digit is lost.
 
+    >>> tx = gx.loss_scale(gx.adamw(1e-3), initial=1024, every=100)
+
     State    LossScaleState(loss_scale, finite_count, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.
@@ -85,11 +87,11 @@ def loss_scale_of(state: OptState) -> Array:
     """What the next loss is to be multiplied by, from the state of an optimizer with `loss_scale` in it; also under `jit`.
 
     Args:
-      state: of an optimizer with `loss_scale` in it.
+      state: the state, of the whole chain or of any part that has it.
 
-    >>> tx = gx.loss_scale(gx.adam(1e-3))
+    >>> tx = gx.chain(gx.loss_scale(gx.adamw(1e-3), initial=1024))
     >>> float(gx.loss_scale_of(tx.init(params)))
-    32768.0
+    1024.0
 
     Raises   StructureError: there is no loss scale in the state, or more than one.
     """

@@ -214,6 +214,12 @@ def load_torch_state(
       step: the updates of `tx` until then, where they are not the file's: of SGD, whose file has none, or under `accumulate`, where they
         are several for each step of PyTorch's.
 
+    >>> moments = {"step": 25.0, "exp_avg": jnp.ones((2, 2)), "exp_avg_sq": jnp.ones((2, 2))}
+    >>> state_dict = {"state": {0: moments}, "param_groups": [{"params": [0]}]}
+    >>> state, *report = gx.load_torch_state(gx.adam(1e-3), params, state_dict, {"weight": ("w", (1, 0))})
+    >>> int(gx.tree.get(state, "count"))
+    25
+
     Returns:
       Loaded(state, carried, fresh, dropped); `print` it.
 
