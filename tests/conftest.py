@@ -13,6 +13,7 @@ import itertools
 import re
 
 import children
+import groups
 import jax
 import pytest
 import xla_flags
@@ -28,14 +29,13 @@ TESTS = itertools.count(1)
 
 def pytest_configure(config):
     config.pluginmanager.register(children)
+    config.pluginmanager.register(groups)
 
 
 def pytest_collection_modifyitems(config, items):
-    """A worker takes a whole file, whose tests share what they compile; the laws come last, as many small groups end together."""
+    """The laws come last, as many small groups end together."""
     items.sort(key=lambda item: item.path.name == "test_laws.py")
     for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
         if item.get_closest_marker("optimised") and not OPTIMISED:
             item.add_marker(pytest.mark.skip(reason="run by test_optimised.py"))
         if item.get_closest_marker("nightly") and "nightly" not in config.option.markexpr:

@@ -5,6 +5,7 @@ import pathlib
 import sys
 
 import children
+import groups
 import pytest
 import xla_flags
 
@@ -31,6 +32,26 @@ def test_a_worker_that_dies_before_its_first_test_is_named(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     with pytest.raises(AssertionError, match=r"(?s)exit status 2:.*worker gw\d died before its first test: exit status 7"):
         children.run(sys.executable, "-m", "pytest", *options, tmp_path, env=environment)
+
+
+def test_a_worker_takes_a_whole_file(tmp_path):
+    pytest.importorskip("xdist")
+    text = "import os, pathlib, pytest\n@pytest.mark.parametrize('i', range(4))\ndef test(i):\n    "
+    for name in ("one", "two", "laws"):
+        write = f"print('{name}', i, os.environ['PYTEST_XDIST_WORKER'], file=(pathlib.Path(__file__).parent / 'log').open('a'))"
+        (tmp_path / f"test_{name}.py").write_text(f"{text}{write}\n")
+    options = ["-p", "xdist", "-p", "groups", "-n", "2", "-c", os.devnull, "-p", "no:cacheprovider", f"--rootdir={tmp_path}"]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    children.run(sys.executable, "-m", "pytest", *options, "--dist=loadscope", tmp_path, env=environment)
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert len(lines) == 12
+    assert len({(name, worker) for name, _, worker in lines if name != "laws"}) == 2
+
+
+def test_the_laws_of_a_transformation_are_together():
+    assert groups.together("tests/test_laws.py::test_law[torch.adam-12-donation]") == "torch.adam"
+    assert groups.together("tests/test_laws.py::test_a_transcription") == "tests/test_laws.py"
+    assert groups.together("tests/test_tree.py::TestNorms::test_it[a-b]") == "tests/test_tree.py"
 
 
 def test_only_flags_that_this_xla_knows_are_set(monkeypatch):

@@ -16,13 +16,8 @@ def number_and_name(law):
     return pytest.param(law, id=f"{law.number}-{law.examine.__name__}", marks=[pytest.mark.fast] * (law.number in FAST))
 
 
-def on_one_worker(name):
-    """All laws of one transformation, which share what they compile."""
-    return pytest.param(name, marks=pytest.mark.xdist_group(f"laws of {name}"))
-
-
 @pytest.mark.parametrize("law", [number_and_name(law) for law in LAWS])
-@pytest.mark.parametrize("name", [on_one_worker(name) for name in gradxform.names(kind="*")])
+@pytest.mark.parametrize("name", gradxform.names(kind="*"))
 def test_law(name, law):
     case = case_for(name, ORACLES.get(name))
     result = entailed(law, case) or law(case)
