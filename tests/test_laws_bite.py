@@ -377,10 +377,15 @@ def wrong_ones():
                 yield pytest.param(wrong, how, id=f"{name}, {how.replace('_', ' ')}", marks=quick)
 
 
+OF_LIFTED_ONES = [4, 5, 7, 8, 17, 18, 19, 21, 25]  # laws under which what is written by hand is not examined
+
+
 @pytest.mark.parametrize(("wrong", "how"), list(wrong_ones()))
 def test_a_wrong_optimizer_is_caught_by_the_law_that_names_its_fault_and_by_no_other(wrong, how):
+    """Where there are two of a fault, the one by hand is examined under all laws, the lifted one under those that are left."""
+    left = [wrong.law, *OF_LIFTED_ONES] if how == "lifted" and wrong.by_hand is not None else None
     with jax.numpy_dtype_promotion("standard"):  # as users have it
-        broken = examine(getattr(wrong, how), **wrong.facts).broken
+        broken = examine(getattr(wrong, how), laws=left, **wrong.facts).broken
     assert [f.law.number for f in broken] == [wrong.law], "\n".join(f"{f.law}: {f.text:.300}" for f in broken)
     assert re.search(wrong.phrase, broken[0].text, re.DOTALL), broken[0].text
 

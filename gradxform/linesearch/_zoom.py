@@ -189,7 +189,7 @@ def _check(owner: str, given: Mapping[str, Tree]) -> None:
 
 @transform(
     source="Nocedal & Wright 1999, Algorithms 3.5 and 3.6; Hager & Zhang 2006, doi:10.1145/1132973.1132979",
-    example={"max_linesearch_steps": 15},
+    example={"max_linesearch_steps": 20, "initial_guess_strategy": "one"},
     needs=bowl(-1),
     homogeneity=1,
 )
