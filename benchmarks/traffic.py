@@ -81,7 +81,7 @@ REASONS = {
     "lans": f"the norm of the gradient (4), two passes as in `lamb` of which both read the gradient (24 + 20), and {COPY}.",
     "lbfgs": "the two loops over ten pairs (400); the rings of pairs, which a conditional turns if no pair is stored, and which are copied "
     "into it and out of it (320); the line search, of whose trips one is counted.",
-    "momo": "the inner products come before the step: 16 + 12; on the H100 one kernel reads the new momentum again for them (8).",
+    "momo": "the inner products come before the step: 16 + 12; on the H100 a kernel of its own reads momentum and parameters for two (8).",
     "momo_adam": f"the inner products come before the step: 24 + 16, and {COPY}.",
     "muon": "five iterations of three matrix products, 24 each on the v5e, where sums and casts are inside the products, and 56 on the "
     "H100; the norm of the momentum before them. That norm cannot overflow, which takes one more read (4) than Optax's.",
