@@ -10,10 +10,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from oracle import optax
 
 import gradxform as gx
-from gradxform import registry
-from gradxform.core._stage import Stage
 from gradxform.precision import Bfloat16, Float8, Int8, bound, float8, int8
-from gradxform.precision._storage import facts_of
+from gradxform.testing import examine
 
 P = {"w": jnp.linspace(-1.0, 1.0, 12).reshape(3, 4), "b": jnp.ones(3, jnp.bfloat16), "s": jnp.float32(2.0), "hole": None}
 G = jax.tree.map(lambda x: 0.1 * x + 0.01, P)
@@ -51,6 +49,7 @@ COMPOSED = {
     "16bit": (lambda: gx.store(gx.adamw(0.01), "16bit"), {"Bfloat16"}),
     "by field": (lambda: gx.store(gx.adamw(0.01), {"mu": "bfloat16", "nu": "float8"}), {"Bfloat16", "Float8"}),
     "a codec": (lambda: gx.store(gx.sgd(0.01, 0.9), Bfloat16), {"Bfloat16"}),
+    "beside a plain partner": (lambda: gx.store(gx.adam(0.01), {"mu": "int8", "nu": "float32"}), {"Int8"}),
     "settings": (lambda: gx.store(gx.adam(0.01), {"mu": int8(9.0), "nu": float8(low=-48)}), ADAM),
     "matrices": (lambda: gx.store(gx.adamw(0.01), where=gx.by_ndim(2)), ADAM),
     "paths": (lambda: gx.store(gx.adamw(0.01), where={"b": True, "default": False}), ADAM),
@@ -148,6 +147,20 @@ def test_a_state_of_optax_is_encoded():
     assert int(state[0].count) == 3
     with pytest.raises(gx.StructureError, match="encode_state"):
         gx.encode_state(theirs[0].mu, like=tx.init(P))
+
+
+def test_the_laws_of_a_transformation():
+    report = examine(gx.store(gx.adamw(0.01), "16bit"), laws=[1, 2, 4, 6, 9, 10, 11, 12, 13, 19, 20, 21])
+    assert report.ok, str(report)
+
+
+def test_it_is_a_value():
+    storage = {"mu": int8(8.0), "nu": float8(low=-48)}
+    tx = gx.store(gx.adam(0.1), storage, where=gx.by_ndim(2), seed=3)
+    assert repr(tx).endswith("{'mu': int8(limit=8.0), 'nu': float8(low=-48)}, where=by_ndim(2), seed=3)")
+    assert tx == gx.store(gx.adam(0.1), storage, gx.by_ndim(2), 3) != gx.store(gx.adam(0.1), storage, gx.by_ndim(2), 4)
+    assert gx.store(gx.adam(0.1), Bfloat16) == gx.store(gx.adam(0.1), "bfloat16")
+    assert repr(gx.store(gx.lion(0.1), Bfloat16)).endswith(", 'bfloat16')")
 
 
 def test_memory_of_adamw():
@@ -326,92 +339,3 @@ def test_scan_and_donation():
     new = donating(p, state, p)[1]
     assert state[0].nu["w"].codes.is_deleted()
     assert forms(donating(p, new, p)[1]) == forms(tx.init(p))
-
-
-# ---- surgery
-
-
-def test_hyperparameters_and_clocks():
-    tx = gx.store(gx.inject_hyperparams(gx.adamw)(learning_rate=0.01))
-    state = tx.init(P)
-    assert float(gx.get_hyperparams(tx, state)["learning_rate"]) == pytest.approx(0.01)
-    tx2, state2 = gx.set_hyperparams(tx, state, learning_rate=0.5)
-    assert tx2 == tx
-    assert float(state2.hyperparams["learning_rate"]) == 0.5
-    tx = gx.store(gx.adamw(0.01))
-    changed, state = gx.set_hyperparams(tx, tx.init(P), learning_rate=0.2)
-    assert repr(changed).startswith("store(chain(scale_by_adam")
-    assert gx.get_hyperparams(changed, state)["learning_rate"] == 0.2
-    resumed = gx.resume_at(tx, tx.init(P), 7)
-    assert int(resumed[0].count) == 7
-    assert forms(resumed) == forms(tx.init(P))
-
-
-@pytest.mark.parametrize("tx", [gx.scale_by_adam(), gx.adamw(0.01)], ids=["a stage", "a chain"])
-def test_transfer_between_storages(tx):
-    wide, narrow = run(tx)[1], run(gx.store(tx))[1]
-    down = gx.transfer_state(tx, wide, gx.store(tx), P)
-    assert forms(down.state) == forms(gx.store(tx).init(P))
-    assert not down.fresh
-    up = gx.transfer_state(gx.store(tx), narrow, tx, P)
-    assert forms(up.state) == forms(tx.init(P))
-    assert equal(up.state, gx.decode_state(narrow))
-    same = gx.transfer_state(gx.store(tx), narrow, gx.store(tx), P)
-    assert equal(gx.decode_state(same.state), gx.decode_state(narrow))
-
-
-def test_a_group_begins_afresh():
-    tx = gx.store(gx.partition({"a": gx.adam(0.1), "b": gx.adam(0.1)}, {"b": "b", "default": "a"}))
-    state = run(tx)[1]
-    new = gx.reset_group(tx, state, P, "a")
-    assert forms(new) == forms(state)
-    assert not np.any(new.inner_states["a"].inner_state[0].nu["w"].codes)
-    assert equal(new.inner_states["b"], state.inner_states["b"])
-
-
-def test_parameters_to_evaluate_with():
-    tx = gx.sgd(0.1, 0.9, nesterov=True)
-    stored = gx.store(tx, Bfloat16)
-    state = run(stored)[1]
-    found = gx.eval_params(stored, state, P)
-    expected = gx.eval_params(tx, gx.decode_state(state), P)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
-    free = gx.store(gx.schedule_free_sgd(0.1), {"z": "bfloat16"})
-    state = run(free)[1]
-    assert equal(gx.eval_params(free, state, P), gx.eval_params(free, gx.decode_state(state), P))
-
-
-def test_trees_of_states():
-    """An entry is one leaf, beside which specifications of the parameters stand; its seed is a scalar among the others."""
-    tx = gx.store(gx.adamw(0.01))
-    state = tx.init(P)
-    specs = {"w": "W", "b": "B", "s": "S", "hole": None}
-    found = gx.tree_map_params(tx, lambda _, spec: spec, state, specs, transform_non_params=lambda _: "other")
-    assert found[0].mu["w"] == Int8("W", "other", "other")
-    assert found[0].nu["s"] == "S"
-    assert found[0].count == "other"
-    assert gx.tree.get(state, "nu")["w"] is state[0].nu["w"]
-    assert gx.tree.get(state, "codes") is None
-
-
-# ---- declarations
-
-
-def stages(tx):
-    yield from [tx.update] if isinstance(tx.update, Stage) else []
-    for one in getattr(tx.update, "members", ()):
-        yield from stages(one)
-
-
-@pytest.mark.parametrize("pattern", ["*", "*.*"])
-def test_what_fields_declare(pattern):
-    """A decay names a hyperparameter of the kernel; a partner is a mean of squares that began at 0, and so did what it bounds."""
-    for name in registry.names(pattern, kind="*"):
-        for stage in stages(registry.entry(name)()):
-            for field in stage.layout.leaf:
-                facts = facts_of(stage, field)
-                assert not facts.field.mean or facts.decay is not None, (name, field)
-                if facts.partner is not None:
-                    assert facts.partner.nonnegative, (name, field)
-                    assert facts.partner.decay is not None, (name, field)
-                    assert facts.field.first is None is facts.partner.field.first, (name, field)

@@ -25,7 +25,7 @@ from gradxform.core._parts import Known, Labels, Part, inner_fields, walk
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation, extra_args_for, transformation
 from gradxform.core._trees import numbers_may_go
-from gradxform.precision._codec import Storage
+from gradxform.precision._codec import STORAGES, Storage
 from gradxform.precision._counter import counter_bits, folded
 from gradxform.precision._storage import Given, facts_of, storage_named, storage_of
 from gradxform.tree._params import is_stand_in
@@ -309,7 +309,8 @@ def store(
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    that of tx, with entries such as Float8(codes, seed, low) in place of arrays. Memory: of adamw 2.00 x params in bytes for
-             float32's 8.00 with "8bit". Scalar and complex leaves stay wide.
+             float32's 8.00 with "8bit". Scalar and complex leaves stay wide. No derivative
+             goes through codes of 8 bits: what is learned through several updates sees such a state as constant.
     Units    those of tx.
     Shapes   any; codes have the shape of the leaf, and are laid out over devices as it is.
     Masks    `where`: as in `masked`.
@@ -329,4 +330,10 @@ def store(
             storage_named(given)
     if not isinstance(seed, jax.Array) and not isinstance(seed, (int, np.integer)):
         raise HyperparameterError(f"store: `seed` must be a whole number, but got {brief(seed)}.")
-    return transformation(Store(tx, dict(storage) if isinstance(storage, Mapping) else storage, where, seed))
+    given = {field: _by_name(x) for field, x in storage.items()} if isinstance(storage, Mapping) else _by_name(storage)
+    return transformation(Store(tx, given, where, seed))
+
+
+def _by_name(storage: Any) -> Any:
+    """A codec by the name that it is known by, under which it prints and compares; anything else as it is."""
+    return next((name for name, x in STORAGES.items() if x is storage), storage)

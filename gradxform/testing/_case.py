@@ -21,6 +21,7 @@ from gradxform.core._apply import apply_updates
 from gradxform.core._chain import Chain
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import GradientTransformation, Spec
+from gradxform.tree._leafwise import is_encoded
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -94,8 +95,9 @@ class Case:
 
     @functools.cached_property
     def random(self) -> bool:
-        """Whether its state has a random key: what it gives then differs with the number and the order of the leaves."""
-        return any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(self.abstract_state))
+        """Whether its state has a random key or codes that are rounded at random: it then differs with the number and order of leaves."""
+        leaves = jax.tree.leaves(self.abstract_state, is_leaf=is_encoded)
+        return any(is_encoded(x) or jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in leaves)
 
     @property
     def abstract_state(self) -> OptState:
