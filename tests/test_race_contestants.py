@@ -1,8 +1,10 @@
 """Who can be raced: names, calls, chains, dialects, the user's own; from the command line and from a program."""
 
+import os
 import sys
 import textwrap
 
+import children
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -132,6 +134,32 @@ def test_a_users_function(mine):
         exec(f"import {contestant.expression.modules[0]}\ntx = {contestant.code(0.1)}", made)
         assert contestant.make(0.1) == made["tx"]
     assert one_of("mine_to_race:my_opt(beta=0.5)").make(0.1) == gx.sgd(0.1, momentum=0.5)
+
+
+def test_the_code_names_the_module_within_a_package(mine):
+    (mine / "package_to_race" / "inner").mkdir(parents=True)
+    (mine / "package_to_race" / "inner" / "mod.py").write_text("import gradxform\ndef opt(lr): return gradxform.sgd(lr)\n")
+    contestant = one_of("package_to_race.inner.mod:opt")
+    assert contestant.expression.modules == ("package_to_race.inner.mod",)
+    assert contestant.code(0.1) == "package_to_race.inner.mod.opt(lr=0.1)"
+    code = f"import gradxform, package_to_race.inner.mod\nassert {contestant.code(0.1)} == gradxform.sgd(0.1)"
+    children.run(sys.executable, "-c", code, cwd=mine, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+
+
+def test_what_a_script_registers_is_called_as_it_is_there(monkeypatch):
+    monkeypatch.setattr(registry, "_ENTRIES", dict(registry._ENTRIES))
+
+    def in_a_script(learning_rate):
+        return gx.sgd(learning_rate)
+
+    in_a_script.__module__, in_a_script.__qualname__ = "__main__", "in_a_script"
+    monkeypatch.setattr(sys.modules["__main__"], "in_a_script", in_a_script, raising=False)
+    registry.register(in_a_script)
+    assert one_of("in_a_script").code(0.1) == "in_a_script(learning_rate=0.1)"
+    assert one_of("in_a_script").make(0.1) == gx.sgd(0.1)
+    registry.register("no_name", lambda learning_rate: gx.sgd(learning_rate))
+    assert one_of("no_name").code(0.1) == "gradxform.registry.entry('no_name').make(learning_rate=0.1)"
+    assert one_of("no_name").make(0.1) == gx.sgd(0.1)
 
 
 def test_what_a_module_registers_can_be_raced(mine, capsys):

@@ -84,7 +84,7 @@ def read(text: str) -> Expression:
         raise HyperparameterError(f"Cannot read {text!r}; {HOW}.") from e
     reader = _Reader(text, module.strip())
     code = ast.unparse(ast.fix_missing_locations(reader.value(node)))
-    expression = Expression(code, reader.names, tuple(reader.entries), tuple(reader.names))
+    expression = Expression(code, reader.names, tuple(reader.entries), tuple(reader.modules))
     if isinstance(node, (ast.Name, ast.Attribute)) and reader.entries:
         _refuse_a_part(reader.entries[0])
     else:
@@ -116,13 +116,15 @@ class _Reader:
     """Reads one text.
 
     Attributes:
-      names: what the names of the code mean: modules.
+      names: what the names of the code mean.
+      modules: those that it needs to be imported.
       entries: the registered functions in it.
     """
 
     def __init__(self, text: str, module: str):
         self.text, self.module = text, module
-        self.names: dict[str, ModuleType] = {}
+        self.names: dict[str, Any] = {}
+        self.modules: dict[str, ModuleType] = {}
         self.entries: list[registry.Entry] = []
 
     def value(self, node: ast.expr) -> ast.expr:
@@ -171,8 +173,7 @@ class _Reader:
         except UnknownNameError:
             if name not in dir(gradxform) or not inspect.isroutine(public := getattr(gradxform, name)):
                 raise
-            self.names["gradxform"] = gradxform
-            return public, _parsed(f"gradxform.{name}"), None
+            return public, self._within(gradxform, name), None
         self.entries.append(entry)
         return entry.make, self._place(entry), entry
 
@@ -186,17 +187,20 @@ class _Reader:
     def _place(self, entry: registry.Entry) -> ast.expr:
         """The code that finds a registered function: in the library, in the user's module, or in the registry."""
         if entry.system or getattr(gradxform, entry.name, None) is entry.make:
-            self.names["gradxform"] = gradxform
-            return _parsed(f"gradxform.{'dialects.' if entry.system else ''}{entry.full_name}")
+            return self._within(gradxform, f"{'dialects.' if entry.system else ''}{entry.full_name}")
         module = sys.modules.get(entry.make.__module__)
         if module is not None and getattr(module, entry.make.__name__, None) is entry.make:
             return self._within(module, entry.make.__name__)
-        self.names["gradxform"] = gradxform
-        return _parsed(f"gradxform.registry.entry({entry.name!r}).make")
+        return self._within(gradxform, f"registry.entry({entry.name!r}).make")
 
     def _within(self, module: ModuleType, name: str) -> ast.expr:
+        """The code that finds a name in a module; what stands in the user's script or notebook is called as it is there."""
+        if module.__name__ == "__main__":
+            self.names[name] = getattr(module, name)
+            return _parsed(name)
         root = module.__name__.partition(".")[0]
         self.names[root] = sys.modules[root]
+        self.modules[module.__name__] = module
         return _parsed(f"{module.__name__}.{name}")
 
 
