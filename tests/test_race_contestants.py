@@ -136,6 +136,17 @@ def test_a_users_function(mine):
     assert one_of("mine_to_race:my_opt(beta=0.5)").make(0.1) == gx.sgd(0.1, momentum=0.5)
 
 
+def test_what_has_been_imported_can_be_a_part(mine):
+    with pytest.raises(UnknownNameError, match="'mine_to_race[.]my_opt'"):
+        one_of("chain(clip(1.0), mine_to_race.my_opt)")
+    one_of("mine_to_race:my_opt")  # imports it
+    contestant = one_of("chain(clip(1.0), mine_to_race.my_opt(beta=0.5))")
+    assert contestant.code(0.1) == "gradxform.chain(gradxform.clip(1.0), mine_to_race.my_opt(beta=0.5, rate=0.1))"
+    assert contestant.make(0.1) == gx.chain(gx.clip(1.0), gx.sgd(0.1, momentum=0.5))
+    assert one_of("optax.sgd").code(0.1) == "optax.sgd(learning_rate=0.1)"
+    assert np.isfinite(race.run("quadratic", "optax.sgd(momentum=0.9)", **SMALL_RUN)["optax.sgd(momentum=0.9)"].median)
+
+
 def test_the_code_names_the_module_within_a_package(mine):
     (mine / "package_to_race" / "inner").mkdir(parents=True)
     (mine / "package_to_race" / "inner" / "mod.py").write_text("import gradxform\ndef opt(lr): return gradxform.sgd(lr)\n")

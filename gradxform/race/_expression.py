@@ -4,6 +4,7 @@
     torch.adamw(weight_decay=0.1)     gradxform.dialects.torch.adamw(weight_decay=0.1, lr=RATE)
     chain(clip(1.0), adamw)           gradxform.chain(gradxform.clip(1.0), gradxform.adamw(learning_rate=RATE))
     mine:my_opt(0.9)                  mine.my_opt(0.9, learning_rate=RATE)
+    chain(clip(1.0), mine.my_opt)     the same within another, once the module has been imported
 
 `RATE` stands for the learning rate that the race tunes, wherever a function takes one that the user has not given. That line is both
 what is raced and, with the best rate in `RATE`'s place, what is printed.
@@ -171,6 +172,9 @@ class _Reader:
         try:
             entry = registry.entry(name)
         except UnknownNameError:
+            file, _, own = name.rpartition(".")
+            if file and hasattr(sys.modules.get(file), own):
+                return self._of_user(file, own)
             if name not in dir(gradxform) or not inspect.isroutine(public := getattr(gradxform, name)):
                 raise
             return public, self._within(gradxform, name), None
