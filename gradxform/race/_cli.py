@@ -109,8 +109,8 @@ def _add_race(race: argparse.ArgumentParser) -> None:
 
 def _at_least(least: int) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}")
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number, at least {least}, but is {text!r}")
         return int(text)
 
     return whole_number
