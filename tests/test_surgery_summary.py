@@ -227,3 +227,19 @@ def test_empty_and_odd_parameters():
 def test_what_is_no_transformation_is_refused():
     with pytest.raises(gx.StructureError, match="summary: expected a GradientTransformation"):
         gx.summary(gx.adam, PARAMS)
+
+
+@pytest.mark.fast
+def test_a_stored_state():
+    """Its bytes, what of it stays wide, and how many squares lie at the end of float8's range."""
+    params = {"w": jnp.ones((16, 16)), "s": jnp.ones(()), "z": jnp.ones(4, jnp.complex64)}
+    tx = gx.store(gx.adam(1e-3), "8bit")
+    found = gx.summary(tx, jax.eval_shape(lambda: params))
+    mu, nu = (fields(found)[f"scale_by_adam.{f}"] for f in ("mu", "nu"))
+    assert (set(mu.stored), set(nu.stored)) == ({"Int8 int8", "float32", "complex64"}, {"Float8 uint8", "float32"})
+    assert (mu.wide, nu.wide, nu.saturated) == (("s", "z"), ("s", "z"), None)
+    state = tx.init(params)
+    assert found.bytes == nbytes(state)
+    big = jnp.where(jnp.arange(16) < 3, 1e4, 1.0)[None] * jnp.ones((16, 16))
+    state = tx.update({**params, "w": big}, state, params)[1]
+    assert fields(gx.summary(tx, params, state))["scale_by_adam.nu"].saturated == 48
