@@ -61,7 +61,16 @@ def registered(name: str) -> Case:
     return Case(lambda lib: getattr(lib if hasattr(lib, name) else lib.contrib, name)(**arguments), entry.needs)
 
 
+def stored(name: str, storage: str) -> Case:
+    """An optimizer of the registry with its state in fewer bits."""
+    plain = registered(name)
+    return Case(lambda lib: lib.store(plain.make(lib), storage), plain.needs)
+
+
 CASES = {name: registered(name) for name in gradxform.names()}
+CASES |= {
+    f'{name} "{storage}"': stored(name, storage) for name, storage in (("adamw", "16bit"), ("adamw", "8bit"), ("lion", "8bit"))
+}
 
 COPY = (
     "on the H100 a copy of one new array (8), the one that goes into two reductions of the kernel: XLA writes over a donated array what "

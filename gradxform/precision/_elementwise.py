@@ -43,6 +43,11 @@ def _noise(h: Array, dtype: np.dtype, dropped: int) -> Array:
     return (h << dtype.type(32) | h) >> dtype.type(64 - dropped)
 
 
+def _small(k: Array) -> Array:
+    """Whole numbers below 2^23 as float32, by their bits: from there, a TPU makes 8 bits of them in the pass that computes them."""
+    return jax.lax.bitcast_convert_type(k.astype(jnp.uint32) | jnp.uint32(0x4B000000), jnp.float32) - jnp.float32(2**23)
+
+
 def _uint(dtype: DType) -> np.dtype:
     return np.dtype(f"uint{jnp.finfo(dtype).bits}")
 
@@ -103,7 +108,7 @@ class Float8(NamedTuple):
         bits = jax.lax.bitcast_convert_type(x, uint) & uint.type(2 ** (info.bits - 1) - 1)
         k = ((bits + noise) >> uint.type(dropped)).astype(jnp.int32) - _base(self.low, x.dtype)
         codes = jnp.where((x > 0) | jnp.isnan(x), jnp.clip(k, 1, 255), 0)
-        return Float8(codes.astype(jnp.uint8), advanced(self.seed), self.low)
+        return Float8(_small(codes).astype(jnp.uint8), advanced(self.seed), self.low)
 
     def saturated(self) -> Array:
         """How many numbers have the largest code, and may have been larger."""
@@ -153,8 +158,8 @@ class Int8(NamedTuple):
         k = jnp.sqrt(whole.astype(jnp.float32)).astype(jnp.uint32)
         h = counter_bits(x.shape, self.seed) >> of(8)
         above = ((h * (2 * k + 1)) < ((t - ((k * k) << of(FRACTION))) << of(24 - FRACTION))).astype(of)
-        size = jnp.minimum(k + above, TOP).astype(jnp.int8)
-        return Int8(jnp.where(x < 0, -size, size), advanced(self.seed), self.limit)
+        size = _small(jnp.minimum(k + above, TOP))
+        return Int8(jnp.where(x < 0, -size, size).astype(jnp.int8), advanced(self.seed), self.limit)
 
     def saturated(self) -> Array:
         """How many numbers are at the limit, and may have been beyond."""
