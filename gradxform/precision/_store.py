@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.core
@@ -14,19 +15,18 @@ import numpy as np
 from gradxform._errors import HyperparameterError, LabelError, StructureError
 from gradxform._messages import brief
 from gradxform._numerics import round_to
-from gradxform._types import ArrayLike, MaskOrFn, OptState, Params, Tree, Updates
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs
+from gradxform._types import ArrayLike, Field, Inner, MaskOrFn, OptState, Params, Tree
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._encoded import is_encoded
-from gradxform.core._evaluate import After, evaluated
 from gradxform.core._first import Beginning, storing
-from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, on_the_mesh_of, paths
+from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, paths
 from gradxform.core._labels import resolve, suggest
-from gradxform.core._parts import Known, Labels, Part, inner_fields, walk
+from gradxform.core._parts import Known, Labels, inner_fields, walk
 from gradxform.core._stage import Stage
-from gradxform.core._transformation import Spec, check_transformation, extra_args_for, transformation
+from gradxform.core._transformation import Spec, check_transformation
 from gradxform.core._trees import numbers_may_go
 from gradxform.precision._codec import STORAGES, Storage
-from gradxform.precision._counter import counter_bits, folded
+from gradxform.precision._counter import counter_bits, folded, uint32
 from gradxform.precision._storage import Given, facts_of, storage_named, storage_of
 from gradxform.tree._params import is_stand_in
 
@@ -36,11 +36,13 @@ SEEDS = 1024  # made at a time
 class Plan:
     """How the fields of one state begin: asked by the stages that make it (`gradxform.core._first.storing`)."""
 
-    def __init__(self, spec: Store, params: Params, state: OptState = None):
-        self.spec, self.params, self.state = spec, params, state
+    def __init__(
+        self, tx: GradientTransformation, storage: Given, where: MaskOrFn, seed: ArrayLike, params: Params, state: OptState = None
+    ):
+        self.tx, self.storage, self.where, self.params, self.state = tx, storage, where, params, state
         self.known: dict[str, None] = {}
         self.stored: dict[str, None] = {}
-        self._seeds: Iterator[ArrayLike] = _seeds(spec.seed)
+        self._seeds: Iterator[ArrayLike] = _seeds(seed)
 
     def __call__(self, stage: Stage, name: str, params: Params) -> Beginning | None:
         field = stage.layout.fields[name]
@@ -58,7 +60,7 @@ class Plan:
         return self.state is not None and not any(map(is_encoded, jax.tree.leaves(self.state, is_leaf=is_encoded)))
 
     def _storage(self, stage: Stage, name: str) -> Storage | None:
-        given, field = self.spec.storage, stage.layout.fields[name]
+        given, field = self.storage, stage.layout.fields[name]
         asked = isinstance(given, Mapping)
         if asked and name not in given:
             return None
@@ -90,7 +92,7 @@ class Plan:
 
     def _chosen(self, params: Params) -> Sequence[bool]:
         """Which leaves of what a stage sees are to be stored."""
-        names, where = paths(params), self.spec.where
+        names, where = paths(params), self.where
         if where is None or is_stand_in(params):
             return [True] * len(names)
         found = resolve("store", where, params) if any(name not in self._labels for name in names) else map(self._labels.get, names)
@@ -105,21 +107,21 @@ class Plan:
         """By path, for the parameters that `store` sees."""
         if is_stand_in(self.params) or self.params is None:
             return {}
-        return dict(zip(paths(self.params), resolve("store", self.spec.where, self.params), strict=True))
+        return dict(zip(paths(self.params), resolve("store", self.where, self.params), strict=True))
 
     def check(self) -> None:
         """Raise where there is no field of a name that was asked for, or nothing to store."""
-        given = self.spec.storage
+        given = self.storage
         if isinstance(given, Mapping):
             for name in given:
                 if name not in self.known:
                     raise StructureError(
-                        f"store: no state of {self.spec.tx!r:.200} has a field {name!r} with something for each leaf. "
+                        f"store: no state of {self.tx!r:.200} has a field {name!r} with something for each leaf. "
                         f"There are {', '.join(self.known) or 'none'}.{suggest(name, list(self.known))}"
                     )
         elif not self.stored:
             raise StructureError(
-                f"store: {self.spec.tx!r:.200} keeps no running mean, in which rounding errors fade. There are "
+                f"store: {self.tx!r:.200} keeps no running mean, in which rounding errors fade. There are "
                 f"{', '.join(self.known) or 'no fields like the parameters'}. To store a sum, a maximum or a copy all the same, ask "
                 "for it by name: store(tx, {name: 'bfloat16'})."
             )
@@ -129,96 +131,61 @@ def _seeds(seed: ArrayLike) -> Iterator[ArrayLike]:
     """A different seed for every array."""
     for start in range(0, 2**32, SEEDS):
         if isinstance(seed, jax.core.Tracer):
-            yield from counter_bits((SEEDS,), folded(seed, start))
+            yield from counter_bits((SEEDS,), folded(uint32(seed), start))
         else:
             with jax.ensure_compile_time_eval():
-                made = counter_bits((SEEDS,), folded(int(np.asarray(seed)), start))
+                made = counter_bits((SEEDS,), folded(uint32(int(np.asarray(seed))), start))
             yield from np.asarray(made)
 
 
-class Store(Spec):
-    """The update of `store`: that of the transformation inside. What a state holds says how it is stored, so only `init` differs."""
+@contextlib.contextmanager
+def _planned(plan: Plan) -> Iterator[None]:
+    """Let the states that are made meanwhile begin as planned."""
+    if storing.get() is not None:
+        raise _stored_twice(plan.tx)
+    token = storing.set(plan)
+    try:
+        yield
+    finally:
+        storing.reset(token)
 
-    def __init__(self, tx: GradientTransformation, storage: Given, where: MaskOrFn, seed: ArrayLike):
-        self.tx, self.storage, self.where, self.seed = tx, storage, where, seed
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Store, (self.tx, self.storage, self.where, self.seed))
+def _first(params: Params, tx: GradientTransformation, storage: Given, where: MaskOrFn, seed: ArrayLike) -> OptState:
+    plan = Plan(tx, storage, where, seed, params)
+    with numbers_may_go():
+        with _planned(plan):
+            state = tx.init(params)
+        state = _begun(plan, state)
+        plan.check()
+        return state
 
-    def name(self) -> str:
-        return "store"
 
-    def arguments(self) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        given = {"where": self.where} if self.where is not None else {}
-        is_plain = isinstance(self.seed, int) and self.seed == 0
-        return (self.tx, self.storage), given if is_plain else {**given, "seed": self.seed}
+@wrapper(Annotated[Inner, Field(first=_first)], scope="per_leaf")
+def _store(g, s, p, c, tx: GradientTransformation, storage: Given, where: MaskOrFn = None, seed: ArrayLike = 0):
+    """The update of the transformation inside. What a state holds says how it is stored, so only `init` differs."""
+    inside, entries = c.stage.args["tx"], []
+    state = _at_others(inside, s, lambda f, x: _decoded(x, entries))
+    with _planned(Plan(inside, storage, where, seed, p, s)):
+        u, new = tx.update(g, state, p)
+    left = iter(entries)
+    return u, _at_others(inside, new, lambda f, x: _encoded(x, left))
 
-    @property
-    def members(self) -> Sequence[GradientTransformation]:
-        return (self.tx,)
 
-    @property
-    def own_scope(self) -> str:
-        return "per_leaf"
+# ---- transformations of other libraries, which know nothing of entries: what they hold is decoded before and encoded after them
 
-    def parts(self, state: OptState) -> list[Part]:
-        return [Part("", self.tx, state)]
 
-    def joined(self, state: OptState, parts: Sequence[Part]) -> tuple[Spec, OptState]:
-        (part,) = parts
-        assert part.tx is not None
-        return Store(part.tx, self.storage, self.where, self.seed), part.state
+def _begun(plan: Plan, state: OptState) -> OptState:
+    given = plan.storage if isinstance(plan.storage, Mapping) else {}
 
-    def eval_params(self, state: OptState, params: Params, after: After) -> Params:
-        return evaluated(self.tx, state, params, after)
+    def at(field: str, tree: Tree) -> Tree:
+        plan.known[field] = None
+        if field not in given:
+            return tree
+        plan.stored[field] = None
+        storage = _alone(field, storage_named(given[field]) if isinstance(given[field], str) else given[field])
+        return jax.tree.map(lambda x: plan.begin(storage, x, False), tree, is_leaf=is_gap)
 
-    def _planned(self, f: Callable[[], Tree], params: Params, state: OptState = None) -> tuple[Tree, Plan]:
-        if storing.get() is not None:
-            raise _stored_twice(self.tx)
-        plan = Plan(self, params, state)
-        token = storing.set(plan)
-        try:
-            return f(), plan
-        finally:
-            storing.reset(token)
-
-    def init(self, params: Params) -> OptState:
-        with numbers_may_go():
-            state, plan = self._planned(lambda: self.tx.init(params), params)
-            if self.holds_others:
-                state = self._begun(state, plan)
-            plan.check()
-            return on_the_mesh_of(params, state)
-
-    def __call__(self, updates: Updates, state: OptState, params: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
-        given, entries = extra_args_for(self.tx.update, extra), []
-        if self.holds_others:
-            state = _at_others(self.tx, state, lambda f, x: _decoded(x, entries))
-        (u, new), _ = self._planned(lambda: self.tx.update(updates, state, params, **given), params, state)
-        if self.holds_others:
-            left = iter(entries)
-            new = _at_others(self.tx, new, lambda f, x: _encoded(x, left))
-        return u, new
-
-    # ---- transformations of other libraries, which know nothing of entries: what they hold is decoded before and encoded after them
-
-    @functools.cached_property
-    def holds_others(self) -> bool:
-        return any(not isinstance(tx.update, Spec) for tx in _inside(self.tx))
-
-    def _begun(self, state: OptState, plan: Plan) -> OptState:
-        given = self.storage if isinstance(self.storage, Mapping) else {}
-
-        def at(field: str, tree: Tree) -> Tree:
-            plan.known[field] = None
-            if field not in given:
-                return tree
-            plan.stored[field] = None
-            storage = storage_named(given[field]) if isinstance(given[field], str) else given[field]
-            storage = _alone(field, storage)
-            return jax.tree.map(lambda x: plan.begin(storage, x, False), tree, is_leaf=is_gap)
-
-        return _at_others(self.tx, state, at)
+    return _at_others(plan.tx, state, at)
 
 
 def _alone(field: str, storage: object) -> Storage:
@@ -240,6 +207,8 @@ def _inside(tx: GradientTransformation) -> Iterator[GradientTransformation]:
 
 def _at_others(tx: GradientTransformation, state: OptState, f: Callable[[str, Tree], Tree]) -> OptState:
     """f(name, tree) of each field of the states of transformations of other libraries."""
+    if all(isinstance(one.update, Spec) for one in _inside(tx)):
+        return state
 
     def visit(labels: Labels, tx: Known, state: OptState) -> tuple[Known, OptState, bool]:
         fields = () if isinstance(getattr(tx, "update", None), Spec) else getattr(state, "_fields", ())
@@ -323,7 +292,7 @@ def store(
              does not fit the parameters.
     """
     check_transformation(tx, "store")
-    if any(isinstance(one.update, Store) for one in _inside(tx)):
+    if any(isinstance(one.update, Stage) and one.update.kernel is _store.kernel for one in _inside(tx)):
         raise _stored_twice(tx)
     for given in storage.values() if isinstance(storage, Mapping) else [storage]:
         if isinstance(given, str):
@@ -331,7 +300,7 @@ def store(
     if not isinstance(seed, jax.Array) and not isinstance(seed, (int, np.integer)):
         raise HyperparameterError(f"store: `seed` must be a whole number, but got {brief(seed)}.")
     given = {field: _by_name(x) for field, x in storage.items()} if isinstance(storage, Mapping) else _by_name(storage)
-    return transformation(Store(tx, given, where, seed))
+    return _store(tx, given, where, seed)
 
 
 def _by_name(storage: Any) -> Any:
