@@ -3,6 +3,7 @@
 import doctest
 import functools
 import inspect
+import tempfile
 import typing
 import warnings
 
@@ -18,7 +19,16 @@ import gradxform.testing
 from gradxform import registry
 
 PUBLIC = arguments.public()
-NAMES = {"gx": gx, "gradxform": gx, "jax": jax, "jnp": jnp, "functools": functools, "typing": typing, "warnings": warnings}
+NAMES = {
+    "gx": gx,
+    "gradxform": gx,
+    "jax": jax,
+    "jnp": jnp,
+    "functools": functools,
+    "typing": typing,
+    "warnings": warnings,
+    "tempfile": tempfile,
+}
 
 
 @pytest.fixture(autouse=True)

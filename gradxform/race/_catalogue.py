@@ -6,7 +6,8 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 
 import gradxform
 from gradxform import dialects, registry
+from gradxform._docs import explained
 from gradxform._errors import UnknownNameError
 from gradxform._parameters import Parameter
 from gradxform.core import GradientTransformation
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHAPE = (64, 64)  # of the parameter whose state is measured
+
+EXPLAINED = 64  # columns of what an argument is
 
 
 def names(pattern: str, kind: str = "optimizer", as_markdown: bool = False) -> int:
@@ -82,7 +86,7 @@ def show(name: str) -> int:
     print("\n".join("    " + line for line in entry.equation().split("\n")))
     print()
     names = max([23, *map(len, entry.parameters)])
-    _section("arguments", [f"{p.name:<{names}} {_default(p):<11} {_range(p)}".rstrip() for p in entry.parameters.values()])
+    _section("arguments", [line for p in entry.parameters.values() for line in _argument(p, names, explained(entry.make))])
     _section("made of", [repr(_typical(entry))])
     _section("state", [_state_bytes(entry)])
     if entry.rates:
@@ -91,6 +95,12 @@ def show(name: str) -> int:
     _section("source", [entry.section("Source") or entry.source])
     _section("differs", [text] if (text := entry.section("Differs")) else [])
     return 0
+
+
+def _argument(p: Parameter, names: int, texts: Mapping[str, str]) -> list[str]:
+    """A hyperparameter with its default and its range, and below it what it is."""
+    first = f"{p.name:<{names}} {_default(p):<11} {_range(p)}".rstrip()
+    return [first, *(f"  {line}" for line in textwrap.wrap(texts.get(p.name, ""), EXPLAINED))]
 
 
 def _public(name: str) -> Callable[..., object] | None:

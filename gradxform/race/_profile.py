@@ -124,6 +124,9 @@ def profile(races: Sequence[Results]) -> Profile:
 
     Args:
       races: results on different problems.
+
+    >>> one = gx.race.run("quadratic", "sgd,adam", steps=10, seeds=1, rates=1, quiet=True)
+    >>> profile = gx.race.profile([one])
     """
     labels = [label for label in races[0] if all(label in race and not race[label].failed for race in races)]
     seconds: dict[str, dict[str, float]] = {label: {} for label in labels}

@@ -80,6 +80,10 @@ def run(
       ProblemError: the problem misbehaves, or is only a picture.
       ResultsError: the race in `out` cannot be resumed.
       Interrupted: Ctrl-C; the exception has the `results` of those that had finished.
+
+    >>> results = gx.race.run("quadratic", "sgd", steps=10, seeds=1, rates=1, quiet=True)
+    >>> round(results["sgd"].median, 1)
+    3.0
     """
     loaded = load(problem)
     if not isinstance(loaded, Problem):

@@ -196,6 +196,11 @@ def load(path: str | Path) -> Results:
     Args:
       path: of the file, or of the folder.
 
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = gx.race.run("quadratic", "sgd", steps=10, seeds=1, rates=1, out=folder, quiet=True)
+    ...     list(gx.race.load(folder))
+    ['sgd']
+
     Raises:
       ResultsError: it is not such a file.
     """
