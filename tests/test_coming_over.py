@@ -53,7 +53,10 @@ def test_laws_of_clip_grad_norm(norm_type):
         (lambda: keras.adam(PARAMS, learning_rate=1e-3), "The parameters are for `init`: `state = tx.init(params)`."),
         (lambda: gx.adam([PARAMS], learning_rate=1e-3), "The parameters are for `init`: `state = tx.init(params)`."),
         (lambda: torch.clip_grad_norm(1.0, 0), "torch.clip_grad_norm: `norm_type` must be a number in (0, inf], but got 0"),
-        (lambda: torch.clip_grad_norm(-1.0), "`max_norm` must be a number, an array or a schedule in [0, inf]"),
+        (
+            lambda: torch.clip_grad_norm(-1.0),
+            "torch.clip_grad_norm: `max_norm` must be a number, an array or a schedule in [0, inf]",
+        ),
     ],
 )
 def test_hints(call, text):

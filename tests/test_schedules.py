@@ -7,6 +7,7 @@ import copy
 import inspect
 import math
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -469,8 +470,8 @@ def test_every_factory_is_here_and_every_name_of_optax():
 def test_docstrings_have_their_headings(factory):
     first, *lines = inspect.getdoc(factory).splitlines()
     assert first.endswith(".")
-    titles = [line.split()[0] for line in lines if line[:1].isupper()]
-    assert [title for title in titles if title != "Args:"] == ["Units", "Source", "Differs", "Raises"]
+    titles = [line.split()[0] for line in lines if re.match(r"[A-Z][a-z]+  +", line)]
+    assert titles == ["Units", "Source", "Differs", "Raises"]
     notes = lines[next(i for i, line in enumerate(lines) if line.startswith("Units")) :]
     assert all(line[8] == " " != line[9] for line in notes)
     for name in inspect.signature(factory).parameters:

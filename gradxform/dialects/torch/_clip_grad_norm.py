@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 import jax.numpy as jnp
 
+from gradxform._declare import declare
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import sum_sq
 from gradxform._types import Bound, Hyper
 from gradxform.core import GradientTransformationExtraArgs, per_tree
 from gradxform.core._hyper import is_number
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _power(g, s, p, c, norm_type):
@@ -32,6 +37,17 @@ def clip_by_torch_max_norm(g, s, p, c, max_norm: Bound):
     return [x * jnp.minimum(max_norm / (norm + 1e-6), 1) for x in g], s
 
 
+def _check(owner: str, arguments: Mapping[str, object]) -> None:
+    norm_type = arguments["norm_type"]
+    if not is_number(norm_type) or not norm_type > 0:
+        raise HyperparameterError(f"{owner}: `norm_type` must be a number in (0, inf], but got {norm_type!r:.100}.")
+
+
+def _declared(fn: F) -> F:
+    return cast(F, declare(fn, lambda bound: fn(*bound.args, **bound.kwargs), owner=f"torch.{fn.__name__}", check=_check))
+
+
+@_declared
 def clip_grad_norm(max_norm: Bound[Hyper], norm_type: float = 2.0) -> GradientTransformationExtraArgs:
     """`torch.nn.utils.clip_grad_norm_`, to stand before the optimizer in a chain.
 
@@ -48,6 +64,4 @@ def clip_grad_norm(max_norm: Bound[Hyper], norm_type: float = 2.0) -> GradientTr
              error_if_nonfinite=False. `clip_grad_value_` is `gradxform.clip`.
     Raises   HyperparameterError: max_norm < 0, norm_type <= 0.
     """
-    if not is_number(norm_type) or not norm_type > 0:
-        raise HyperparameterError(f"torch.clip_grad_norm: `norm_type` must be a number in (0, inf], but got {norm_type!r:.100}.")
     return clip_by_torch_max_norm(max_norm) if norm_type == math.inf else clip_by_torch_norm(max_norm, float(norm_type))
