@@ -2,6 +2,9 @@
 
 import fnmatch
 import functools
+import pathlib
+import sys
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +13,15 @@ import pytest
 from raises import clauses, make, rule_for
 
 import gradxform as gx
-from gradxform import assignment, linear_algebra, losses, microbatching, projections, testing
+from gradxform import assignment, linear_algebra, losses, microbatching, precision, projections, testing
 from gradxform.dialects import keras, mxnet, neon, torch
+from gradxform.precision._codec import STORAGES
+from gradxform.tree._leafwise import CODECS
 
 P = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
 X, Y = jnp.ones((2, 3)), jnp.ones((2, 3))
 WHOLE, ODD = jnp.ones((2, 3), int), jnp.ones((5, 7))
+GOLDEN = pathlib.Path(__file__).parent / "golden"
 six = jnp.ones((2,) * 6)
 NOT_A_TREE = {"w": P["w"], "c": P["b"]}
 
@@ -50,6 +56,45 @@ class Growing:
         return jnp.zeros(self.n)
 
 
+def without(modules, call):
+    """A call where these modules cannot be imported."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in modules:
+            patch.setitem(sys.modules, name, None)
+        call()
+
+
+def broken_codec():
+    """A codec that does not read what it wrote."""
+
+    @precision.codec("of test_raises")
+    class OfTestRaises(NamedTuple):
+        of_test_raises: jax.Array
+
+        @classmethod
+        def zeros(cls, like, seed):
+            return cls(jnp.zeros_like(like, dtype=jnp.float32))
+
+        def decode(self, partner=None):
+            return self.of_test_raises + 1
+
+        def encode(self, x, partner=None):
+            return self._replace(of_test_raises=x.astype(jnp.float32))
+
+    try:
+        testing.check_codec(OfTestRaises)
+    finally:
+        del STORAGES["of test_raises"], CODECS[OfTestRaises]
+
+
+MOMENTS = {"step": 3.0, "exp_avg": jnp.ones((2, 3)), "exp_avg_sq": jnp.ones((2, 3))}
+
+
+def loaded(tx, state, names):
+    file = {"state": state, "param_groups": [{"params": sorted(state)}]}
+    return torch.load_torch_state(tx, P, file, names)
+
+
 def twice_in_a_chain(make, **arguments):
     return gx.chain(make(**arguments), make(**arguments))
 
@@ -63,6 +108,41 @@ CALLS = {
         lambda: gx.apply_updates(P, NOT_A_TREE), lambda: gx.apply_updates(P, {**P, "b": jnp.ones(4)}),
     ],
     "chain: a member is not a transformation": lambda: gx.chain(gx.sgd),
+    "check_codec: with the law, and the numbers where it is broken": broken_codec,
+    "decode_state: an entry is relative to another field, and stands in a state that does not declare which": lambda: gx.decode_state(
+        gx.store(gx.adam(0.1)).init(P)[0].mu
+    ),
+    "encode_state: the two have other fields": lambda: gx.encode_state(gx.sgd(0.1, momentum=0.9).init(P), gx.adam(0.1).init(P)),
+    "encode_state: other shapes": lambda: gx.encode_state(gx.adam(0.1).init(jnp.ones(4)), gx.adam(0.1).init(jnp.ones(3))),
+    "load_torch_state: `names` does not fit the file or the parameters": [
+        lambda: loaded(gx.adam(0.1), {0: MOMENTS}, {"a": "nothing"}), lambda: loaded(gx.adam(0.1), {0: MOMENTS}, {"a": "w", "b": "b"}),
+    ],
+    "load_torch_state: a shape is another": lambda: loaded(gx.adam(0.1), {0: MOMENTS}, {"a": "b"}),
+    "load_torch_state: numbers differ that are shared here": lambda: loaded(
+        torch.nadam(), {i: {"step": 3.0, "mu_product": 0.5 + i} for i in range(2)}, {"a": "w", "b": "b"}
+    ),
+    "load_torch_state: the file is not a `state_dict`": lambda: torch.load_torch_state(gx.adam(0.1), P, {"model": {}}, {}),
+    "load_torch_state: the file needs PyTorch and it is not installed": lambda: without(
+        ["torch"], lambda: torch.load_torch_state(gx.adam(0.1), P, GOLDEN / "torch_adamw.pt", {})
+    ),
+    "loss_scale_of: there is no loss scale in the state": lambda: gx.loss_scale_of(gx.adam(0.1).init(P)),
+    "loss_scale_of: more than one": lambda: gx.loss_scale_of(twice_in_a_chain(gx.loss_scale, inner=gx.sgd(0.1)).init(P)),
+    "plot: a schedule cannot be traced": lambda: gx.plot(lambda k: 0.1 if k > 3 else 0.2, 10),
+    "plot: does not return one real number": lambda: gx.plot(lambda k: jnp.ones(2), 10),
+    "plot: no Matplotlib": lambda: without(["matplotlib", "matplotlib.pyplot"], lambda: gx.plot(SCHEDULE, 10)),
+    "stats: the trees differ": lambda: gx.stats(gx.sgd(0.1), gx.sgd(0.1).init(P), grads=P, updates=NOT_A_TREE, params=P),
+    "stats: the groups do not fit": lambda: gx.stats(
+        gx.sgd(0.1), gx.sgd(0.1).init(P), grads=P, updates=P, params=P, groups={"nothing": "a"}
+    ),
+    "store: a field that does not suit its codec": lambda: gx.store(gx.sgd(0.1, 0.9), {"trace": "float8"}).init(P),
+    "store: is stored already": lambda: gx.store(gx.store(gx.adam(0.1))),
+    "store: nothing to store": lambda: gx.store(gx.adagrad(0.1)).init(P),
+    "store: no field of that name": lambda: gx.store(gx.adam(0.1), {"nothing": "bfloat16"}).init(P),
+    "store: no storage of that name": lambda: gx.store(gx.adam(0.1), "7bit"),
+    "store: decays with which a storage does not work": lambda: gx.store(gx.adam(0.1, b1=0.99, b2=0.9)).init(P),
+    "store: `where` does not fit the parameters": lambda: gx.store(gx.adam(0.1), where={"nothing": True}).init(P),
+    "tabulate: f is no function": lambda: gx.tabulate(3, 5),
+    "tabulate: does not return a real number": lambda: gx.tabulate(lambda k: "a", 5),
     "named_chain: a member is not a transformation": lambda: gx.named_chain(("a", gx.sgd)),
     "named_chain: two have one name": lambda: gx.named_chain(("a", gx.sgd(0.1)), ("a", gx.sgd(0.1))),
     "compensate_delay: delayed_params is no such tree": lambda: update(gx.compensate_delay(), delayed_params=NOT_A_TREE),

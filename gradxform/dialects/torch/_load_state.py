@@ -225,7 +225,7 @@ def load_torch_state(
 
     Source   PyTorch 2.13, `Optimizer.state_dict`.
     Raises   LabelError: `names` does not fit the file or the parameters. StructureError: a shape is another; numbers differ that are shared
-             here; the file holds something else, or code. MissingArgumentError: the file needs PyTorch, which is not installed.
+             here; the file is not a `state_dict`. MissingArgumentError: the file needs PyTorch and it is not installed.
     """
     check_transformation(tx, "load_torch_state")
     _check_paths(names, params)

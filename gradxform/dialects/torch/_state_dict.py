@@ -67,7 +67,7 @@ def _array(x: Any) -> np.ndarray | None:
     if hasattr(x, "detach"):
         x = x.detach().cpu()
         x = x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
-    return np.asarray(x) if isinstance(x, (np.ndarray, np.generic, int, float)) else None
+    return np.asarray(x) if hasattr(x, "__array__") or isinstance(x, (int, float)) else None
 
 
 def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
