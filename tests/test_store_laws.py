@@ -1,6 +1,7 @@
 """Every optimizer of the registry with a stored state: the same structure for ever, and as good a loss as in float32."""
 
 import functools
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -67,8 +68,8 @@ def loss_of(params):
     return jnp.mean((x @ params["w"] + params["b"].reshape(1, 32) - y) ** 2)
 
 
-def trained(tx, entry, params):
-    """The loss after 300 steps at the declared rate."""
+def trained(tx, entry, params, resumed=False):
+    """The loss after 300 steps at the declared rate, in one program; `resumed`: the same bits if the run is kept in a file half-way."""
 
     def step(carry, _):
         params, state = carry
@@ -78,19 +79,24 @@ def trained(tx, entry, params):
         updates, state = tx.update(grads, state, params, **extra)
         return (gx.apply_updates(params, updates), state), None
 
-    train = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), None, STEPS)[0])
-    params, state = train(params)
+    train = jax.jit(lambda carry: jax.lax.scan(step, carry, None, STEPS // 2)[0])
+    middle = train((params, jax.jit(tx.init)(params)))
+    params, state = train(middle)
+    if resumed:
+        again = train(jax.tree.map(jnp.asarray, pickle.loads(pickle.dumps(jax.device_get(middle)))))
+        jax.tree.map(np.testing.assert_array_equal, again, (params, state))
+        assert train._cache_size() == 1
     return float(loss_of(gx.eval_params(tx, state, params)))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_loss_is_that_of_float32(name):
+def test_it_compiles_once_resumes_to_the_bit_and_has_the_loss_of_float32(name):
     entry, case = registry.entry(name), case_for(name)
     tx = case.make(**({case.rate: entry.rates["default"]} if case.rate and "default" in entry.rates else {}))
     params = {"w": jnp.zeros((64, 32)), "b": jnp.zeros((32,) if entry.ndim is None else (1, 32))}
     narrow = stored(tx, params)
     if narrow is None:
         pytest.skip("it keeps sums, maxima, copies or nothing, which stay wide")
-    wide, found = trained(tx, entry, params), trained(narrow, entry, params)
+    wide, found = trained(tx, entry, params), trained(narrow, entry, params, resumed=True)
     assert np.isfinite(wide)
     assert found <= WORSE * wide, f"{found / wide:.4f} times the loss in float32, {wide:.4g}"
