@@ -104,5 +104,5 @@ def test_no_key_and_no_array_of_indices_for_all_leaves():
     )
     assert "threefry" not in text
     assert "random" not in text
-    assert text.count("iota") == 4
+    assert text.count("iota") in (2, 4)  # one for each axis, of each leaf or of a program that both share
     assert "shape=(64, 64)" not in text
