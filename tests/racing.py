@@ -14,7 +14,7 @@ from gradxform.race._race import settings_for
 
 EXTRA = ["rich", "matplotlib", "sklearn"]
 MISSING = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-MARKS = [pytest.mark.fast, pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}; pip install -e '.[race]'")]
+MARKS = [pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}; pip install -e '.[race]'")]
 
 SMALL = ["--steps", "30", "--seeds", "3", "--rates", "3"]
 SETTINGS = settings_for(_problem.load("quadratic"), 30, 3, 3, "cosine", False)

@@ -16,8 +16,6 @@ from gradxform.race._settings import Settings
 from gradxform.race._trainer import Job, Trainer, Updater
 from gradxform.race.problems import _corpus, lstm, skipgram, text
 
-pytestmark = pytest.mark.fast
-
 WHOLE = "\n\n".join(topics[name] for name in sorted(topics))
 NAMES = ["lstm", "skipgram", "text"]
 CHARACTERS = {"lstm": lstm, "text": text}
