@@ -32,7 +32,7 @@ def test_traffic(f, args, arrays):
     moved = hlo.traffic(compiled(f, *args)) / (4 * N)
     assert arrays <= moved <= arrays + 2.01  # the CPU may copy what a loop carries, in and out
     if "loop" not in str(jax.make_jaxpr(f)(*args)) and "scan" not in str(jax.make_jaxpr(f)(*args)):
-        assert moved == pytest.approx(arrays, abs=0.01)
+        assert moved == pytest.approx(arrays, abs=0.1)  # a sum may be of partial sums
 
 
 def test_an_update_of_a_row_moves_the_row():
