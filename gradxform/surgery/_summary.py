@@ -213,12 +213,13 @@ def _values(tx: GradientTransformation, params: Params, steps: int | None) -> li
     def traced(step: Array | None) -> list[Array | float]:
         state = tx.init(jax.tree.map(lambda p: jnp.zeros(p.shape, p.dtype), params))
         state = state if step is None else resume_at(tx, state, step)
-        found[:] = hyperparams_of(tx, state, ahead=True)
-        return [one.value for one in found]
+        now = list(hyperparams_of(tx, state, ahead=True))
+        found[:] = [one._replace(value=None if isinstance(one.value, jax.core.Tracer) else one.value) for one in now]
+        return [one.value for one in now]
 
     at = jax.jit(traced)
     made = [at(None), *(at(jnp.int32(step)) for step in _points(steps))]
-    value = lambda one, x: x if isinstance(one.value, jax.core.Tracer) else one.value
+    value = lambda one, x: x if one.value is None else one.value
     return [[one._replace(value=value(one, x)) for one, x in zip(found, row, strict=True)] for row in made]
 
 
