@@ -57,6 +57,7 @@ def gather(source: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         text = path.read_text(encoding="utf-8")
         if name in MOVED:
+            text = text.replace("](../", "](")  # of a page that stood in a folder
             for old, new in MOVED.items():
                 text = text.replace(f"]({old})", f"]({new})")
         target.write_text(text, encoding="utf-8")
