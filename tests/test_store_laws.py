@@ -100,3 +100,37 @@ def test_it_compiles_once_resumes_to_the_bit_and_has_the_loss_of_float32(name):
     wide, found = trained(tx, entry, params), trained(narrow, entry, params, resumed=True)
     assert np.isfinite(wide)
     assert found <= WORSE * wide, f"{found / wide:.4f} times the loss in float32, {wide:.4g}"
+
+
+def codes_of(state):
+    """What is stored at each leaf: codes as whole numbers, other arrays as they are."""
+    return [np.asarray(x.view(jnp.int16) if x.dtype == jnp.bfloat16 else x) for x in jax.tree.leaves(state)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_engines_and_devices_agree(name):
+    """Codes differ by one step in one of a hundred at most, as a last digit may round otherwise; the rest differs by that."""
+    entry, case = registry.entry(name), case_for(name)
+    shapes = {"w": (64, 32), "b": (64,) if entry.ndim is None else (64, 1)}
+    rng = np.random.default_rng(0)
+    params, grads = ({k: jnp.asarray(rng.normal(size=n), jnp.float32) for k, n in shapes.items()} for _ in range(2))
+    tx = stored(case.tx, params)
+    if tx is None:
+        pytest.skip("it keeps sums, maxima, copies or nothing, which stay wide")
+    rows = jax.sharding.NamedSharding(
+        jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,)), jax.sharding.PartitionSpec("data")
+    )
+    step = lambda g, s, p: tx.update(g, s, p, **case.extra(p, g))
+    one = jax.jit(step)(grads, tx.init(params), params)
+    spread_params, spread_grads = jax.device_put((params, grads), rows)
+    eight = jax.jit(step)(spread_grads, tx.init(spread_params), spread_params)
+    with gx.kernels.engine("tree"):
+        tree = step(grads, tx.init(params), params)
+    for other in (eight, tree):
+        for x, y in [(x, y) for x, y in zip(codes_of(one), codes_of(other), strict=True) if x.size]:
+            if np.issubdtype(x.dtype, np.integer) and x.dtype.itemsize <= 2:
+                steps = np.abs(x.astype(int) - y.astype(int))
+                assert steps.max() <= 1
+                assert (steps > 0).mean() <= 0.01
+            elif np.issubdtype(x.dtype, np.floating):
+                np.testing.assert_allclose(x, y, rtol=0, atol=1e-4 * max(1e-6, np.abs(x).max()))
