@@ -106,7 +106,14 @@ def abs_sq(x: Array) -> Array: ...
 @overload
 def abs_sq(x: np.ndarray) -> np.ndarray: ...
 def abs_sq(x):
-    """|x|^2, real for complex x."""
+    """|x|^2, real for complex x.
+
+    Args:
+      x: an array.
+
+    >>> gx.abs_sq(jnp.array([3.0 + 4.0j]))
+    Array([25.], dtype=float32)
+    """
     return (x.conj() * x).real if jnp.iscomplexobj(x) else x * x
 
 

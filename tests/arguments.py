@@ -13,17 +13,13 @@ import inspect
 import pathlib
 import re
 import textwrap
-import types
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from gradxform._docs import explained
+from notebooks.site.reference import things
 
-ROOMS = """
-assignment contrib distributed kernels linear_algebra linesearch losses microbatching numerics optimizers precision projections race
-schedules surgery testing transforms tree wrappers
-""".split()  # noqa: SIM905
 WIDTH = 132
 
 SHARED = """
@@ -227,24 +223,12 @@ x: the point, a tree.
 
 
 def public() -> dict[str, Callable[..., Any]]:
-    """Every public function, by its shortest address behind `gradxform.`."""
-    found: dict[str, Callable[..., Any]] = {}
-    seen: set[int] = set()
-    for room in ("", *ROOMS):
-        module = importlib.import_module(f"gradxform.{room}".rstrip("."))
-        for name in getattr(module, "__all__", None) or dir(module):
-            thing = None if name.startswith("_") else getattr(module, name, None)
-            if _is_ours(thing) and id(thing) not in seen:
-                seen.add(id(thing))
-                found[f"{room}.{name}".lstrip(".")] = thing
-    return found
+    """Every public function but the dialects', by its shortest address behind `gradxform.`."""
+    return {thing.name: thing.value for thing in things() if _is_function(thing.value) and not thing.name.startswith("dialects.")}
 
 
-def _is_ours(thing: Any) -> bool:
-    module = getattr(thing, "__module__", None) or ""
-    private = module in ("gradxform._numerics", "gradxform._lazy")
-    no_function = inspect.isclass(thing) or isinstance(thing, types.ModuleType) or typing.get_origin(thing) is not None
-    return callable(thing) and hasattr(thing, "__name__") and not no_function and module.startswith("gradxform") and not private
+def _is_function(x: Any) -> bool:
+    return callable(x) and hasattr(x, "__name__") and not inspect.isclass(x) and typing.get_origin(x) is None
 
 
 def shared() -> Iterator[tuple[str, str, str]]:

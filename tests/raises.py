@@ -28,8 +28,8 @@ ROOMS = [
     "gradxform.testing",
     *(f"gradxform.dialects.{system}" for system in registry.SYSTEMS),
 ]
-GIVEN = {
-    "f": lambda k: 0.1,  # arguments that a function cannot do without, by name
+GIVEN = {  # arguments that a function cannot do without, by name
+    "f": lambda k: 0.1,
     "learning_rate": 0.1, "init_value": 1.0, "end_value": 0.1, "peak_value": 1.0, "decay_steps": 20, "transition_steps": 10,
     "decay_rate": 0.5, "warmup_steps": 5, "power": 1.0, "value": 1.0, "stable_steps": 5, "step_size": 0.5, "decay": 0.9, "warmup_end": 5,
     "l2_norm_clip": 1.0, "noise_multiplier": 0.1, "sync_period": 3, "slow_step_size": 0.5, "fast_optimizer": gx.sgd(0.1),

@@ -79,9 +79,9 @@ def _is_generated(value: Any, doc: str) -> bool:
 def things() -> list[Thing]:
     """Every public name, once."""
     found: dict[Any, Thing] = {}
-    for room in ("", *(name for name in ROOMS if name)):
+    for room in ("", *(name for name in ROOMS if name not in ("", "core"))):  # whose names are public here, or for authors
         module = importlib.import_module(f"gradxform.{room}".rstrip("."))
-        for name in getattr(module, "__all__", None) or _own_names(module):
+        for name in getattr(module, "__all__", None) or _own_names(module) or _listed(module):
             value = getattr(module, name)
             if isinstance(value, types.ModuleType):
                 continue
@@ -97,6 +97,11 @@ def things() -> list[Thing]:
 def _own_names(module: types.ModuleType) -> list[str]:
     """The public names of a module without a list of them: what it defines."""
     return [n for n, x in vars(module).items() if not n.startswith("_") and getattr(x, "__module__", "") == module.__name__]
+
+
+def _listed(module: types.ModuleType) -> list[str]:
+    """The names of a module that defines nothing, but gathers what others do."""
+    return [n for n, x in vars(module).items() if not n.startswith("_") and type(x).__module__ != "__future__"]
 
 
 def _room(value: Any, asked: str) -> str:
