@@ -6,13 +6,12 @@ import sys
 
 import jax
 import numpy as np
+import pages
 import pytest
+from blocks import blocks
 
 import gradxform
 from gradxform import dialects
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import pages
 
 pytestmark = pytest.mark.fast
 
@@ -27,7 +26,7 @@ BLOCKS = {
     f"{path.relative_to(ROOT)}:{number}": code
     for path in FOLDERS
     if path.name == "README.md"
-    for number, code in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL), 1)
+    for number, code in enumerate(blocks(path), 1)
 }
 
 
@@ -51,7 +50,7 @@ def test_links_lead_somewhere(path):
 
 
 def test_own_optimizer_takes_at_most_15_lines():
-    [code] = [c for c in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "testing.check" in c]
+    [code] = [c for c in blocks() if "testing.check" in c]
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 15
 
 
