@@ -144,7 +144,7 @@ def _page(thing: Thing, names: Names) -> str:
     others = ", ".join(f"`gradxform.{other}`" for other in thing.others)
     parts = [
         f"# {thing.name}",
-        f"```python\n{_signature(thing)}\n```",
+        f"```{'python' if callable(thing.value) else 'text'}\n{_signature(thing)}\n```",
         "\n".join(_markdown(thing.lines, names, up)),
         _fields(thing.value),
         f"Also {others}." if others else "",
