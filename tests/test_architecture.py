@@ -23,7 +23,7 @@ pytestmark = pytest.mark.fast
 PACKAGE = pathlib.Path(gradxform.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = [
-    ["_lazy", "_optax_names", "_types", "_parameters", "_declare", "_errors", "_messages", "_numerics", "_docs"],
+    ["_lazy", "_optax_names", "_types", "_parameters", "_declare", "_errors", "_messages", "_numerics", "_docs", "_files"],
     ["tree", "tree_utils", "linear_algebra", "numerics"],
     ["core"],
     ["registry"],
@@ -109,7 +109,7 @@ def dotted(path):
 def test_modules_that_are_imported_by_a_computed_name():
     dynamic = {str(f.relative_to(PACKAGE)) for f in FILES if "import_module(" in f.read_text()}
     assert dynamic == {
-        "_lazy.py", "_optax_alias.py", "dialects/torch/_state_dict.py", "race/_extras.py", "race/_imported.py", "race/_problem.py",
+        "_files.py", "_lazy.py", "_optax_alias.py", "race/_extras.py", "race/_imported.py", "race/_problem.py",
     }  # fmt: skip
 
 

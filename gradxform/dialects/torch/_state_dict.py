@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import math
-import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
-from gradxform._errors import MissingArgumentError, StructureError
+from gradxform._errors import StructureError
+from gradxform._files import File
+from gradxform._files import array as as_array
+from gradxform._files import read as content_of
 
-File = str | os.PathLike[str] | Mapping[str, Any]
-"""Where a `state_dict` is: a file, or itself, as it came from PyTorch."""
 CONVERT = """
     d = optimizer.state_dict()
     arrays = {f"state.{i}.{k}": torch.as_tensor(x) for i, s in d["state"].items() for k, x in s.items() if x is not None}
     safetensors.torch.save_file(arrays, "optimizer.safetensors", metadata={"param_groups": json.dumps(d["param_groups"])})
 """
-DTYPES = {
-    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16, "I64": np.int64, "I32": np.int32, "I16": np.int16,
-    "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_,
-}  # fmt: skip
 
 
 class StateDict(NamedTuple):
@@ -43,13 +34,9 @@ class StateDict(NamedTuple):
 
 def read(file: File) -> StateDict:
     """The `state_dict` in a file; none of its content is executed."""
-    if isinstance(file, Mapping):
-        found = file
-    elif zipfile.is_zipfile(file) and all(name.endswith(".npy") for name in zipfile.ZipFile(file).namelist()):
-        with np.load(file, allow_pickle=False) as arrays:
-            found = _nested(dict(arrays))
-    else:
-        found = _of_safetensors(file) or _of_torch(file)
+    found, flat, words = content_of("load_torch_state", file, CONVERT)
+    if flat and not isinstance(file, Mapping):
+        found = _nested(found, words)
     if not {"state", "param_groups"} <= set(found):
         raise StructureError(
             "load_torch_state: expected an optimizer's `state_dict`, with `state` and `param_groups`, but found "
@@ -64,13 +51,11 @@ def read(file: File) -> StateDict:
 
 def _array(x: Any) -> np.ndarray | None:
     """A tensor or a number as NumPy's array; None for what is neither."""
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        x = x.float().numpy() if str(x.dtype) == "torch.bfloat16" else x.numpy()
-    return np.asarray(x) if hasattr(x, "__array__") or isinstance(x, (int, float)) else None
+    is_array = hasattr(x, "detach") or hasattr(x, "__array__") or isinstance(x, (int, float))
+    return as_array(x) if is_array else None
 
 
-def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _nested(arrays: Mapping[str, np.ndarray], words: Mapping[str, str]) -> dict[str, Any]:
     """Arrays under `state.INDEX.NAME`, and the groups as JSON; without them all parameters are in one."""
     state: dict[int, dict[str, np.ndarray]] = {}
     for key, x in arrays.items():
@@ -82,41 +67,6 @@ def _nested(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
                 f"load_torch_state: the array {key!r} is not called `state.INDEX.NAME`. Write the file so:\n{CONVERT}"
             )
         state.setdefault(int(index), {})[name] = x
-    groups = json.loads(str(arrays["param_groups"])) if "param_groups" in arrays else [{"params": sorted(state)}]
+    groups = arrays.get("param_groups", words.get("param_groups"))
+    groups = [{"params": sorted(state)}] if groups is None else json.loads(str(groups))
     return {"state": state, "param_groups": groups}
-
-
-def _of_safetensors(file: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The content of a file of safetensors: the length of a JSON header, the header, and the arrays that it describes."""
-    with open(file, "rb") as stream:
-        start = stream.read(9)
-        size = int.from_bytes(start[:8], "little")
-        if start[8:] != b"{" or size > os.path.getsize(file):
-            return None
-        header, body = json.loads(start[8:] + stream.read(size - 1)), stream.read()
-    groups = header.pop("__metadata__", {}).get("param_groups")
-    arrays = {}
-    for key, about in header.items():
-        begin, end = about["data_offsets"]
-        if about["dtype"] not in DTYPES or end - begin != math.prod(about["shape"]) * np.dtype(DTYPES[about["dtype"]]).itemsize:
-            raise StructureError(f"load_torch_state: cannot read {key!r} of dtype {about['dtype']} and shape {about['shape']}.")
-        arrays[key] = np.frombuffer(body[begin:end], DTYPES[about["dtype"]]).reshape(about["shape"])
-    return _nested(arrays | ({} if groups is None else {"param_groups": np.array(groups)}))
-
-
-def _of_torch(file: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """The content of a file of `torch.save`, which is a pickle: read by PyTorch, which then executes nothing."""
-    try:
-        torch = importlib.import_module("torch")
-    except ModuleNotFoundError:
-        raise MissingArgumentError(
-            f"load_torch_state: {os.fspath(file)!r} is no file of NumPy or safetensors. One of `torch.save` is read with PyTorch, which is "
-            f"not installed here: `pip install torch`, or, where PyTorch is, write\n{CONVERT}"
-        ) from None
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as e:
-        raise StructureError(
-            f"load_torch_state: {os.fspath(file)!r} is no file of NumPy or safetensors, and PyTorch finds more than arrays and numbers in "
-            "it; what else a pickle holds is not executed. Save `optimizer.state_dict()` alone."
-        ) from e

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr
 
-from gradxform._errors import HyperparameterError, StructureError
+from gradxform._errors import StructureError
+from gradxform._files import File, array, read
 from gradxform._messages import shape_of
 from gradxform._types import OptState, Tree
 from gradxform.precision.formats._blocks import blocked_axis
@@ -21,33 +21,14 @@ from gradxform.tree._leafwise import is_encoded
 from gradxform.tree._search import get_all_with_path
 from gradxform.tree._search import set as replaced
 
-Source = str | os.PathLike[str] | Mapping[Any, Any]
-"""A file, or what was read from one."""
+FLAT = "    a file of NumPy's `savez` or of safetensors with arrays called `state/0/exp_avg/codes`"
+"""What needs no PyTorch."""
 Record = dict[str, Any]
 """What is saved of one parameter, by the library's names."""
 Places = Mapping[str, str | None]
 """Our field for each of the library's; None: it is left out."""
 Entry = Any
 """An encoded entry, or an array."""
-
-
-def _loaded(source: Source) -> Mapping[Any, Any]:
-    """What is in a file. No code in it is ever run."""
-    if isinstance(source, Mapping):
-        return source
-    kind = os.path.splitext(source)[1]
-    if kind == ".npz":
-        with np.load(source, allow_pickle=False) as file:
-            return dict(file)
-    if kind == ".safetensors":
-        from safetensors.numpy import load_file  # type: ignore
-
-        return load_file(source)
-    if kind in (".pt", ".pth", ".bin"):
-        import torch  # type: ignore
-
-        return torch.load(source, map_location="cpu", weights_only=True)
-    raise HyperparameterError(f"read: expected a file .pt, .pth, .bin, .safetensors or .npz, but got {os.fspath(source)!r}.")
 
 
 def _arrays(x: Any) -> Any:
@@ -58,24 +39,14 @@ def _arrays(x: Any) -> Any:
         return {name: _arrays(getattr(x, name)) for name in ("codes", "scale", "qmap") if hasattr(x, name)} | {
             "shape": tuple(x.shape)
         }
-    if hasattr(x, "detach"):
-        x = x.detach().cpu()
-        name = str(x.dtype).removeprefix("torch.")
-        if name in _UNKNOWN_TO_NUMPY:
-            import torch  # type: ignore
-
-            bits = f"uint{8 * x.element_size()}"
-            return x.contiguous().view(getattr(torch, bits)).numpy().view(_UNKNOWN_TO_NUMPY[name])
-    return np.asarray(x)
+    return array(x)
 
 
-_UNKNOWN_TO_NUMPY = {"bfloat16": jnp.bfloat16, "float8_e4m3fn": jnp.float8_e4m3fn}
-
-
-def _records(owner: str, source: Source) -> Mapping[str, Record]:
+def _records(owner: str, source: File) -> Mapping[str, Record]:
     """What is saved of each parameter."""
-    found = _arrays(_loaded(source))
-    if not any(isinstance(x, Mapping) for x in found.values()):
+    content, is_flat, _ = read(owner, source, FLAT)
+    found = _arrays(content)
+    if is_flat:
         flat, found = found, {}
         for path, x in flat.items():
             *boxes, name = path.split("/")
@@ -110,7 +81,7 @@ def mapped(
 
 
 def restored(
-    owner: str, source: Source, state: OptState, names: Tree, fields: Places, transposed: Tree, decoded: bool,
+    owner: str, source: File, state: OptState, names: Tree, fields: Places, transposed: Tree, decoded: bool,
     parse: Callable[[Record], Record],
 ) -> OptState:  # fmt: skip
     """The state with each field replaced by what is saved, as `read` of each library says."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._files import File
 from gradxform._types import Array, ArrayLike, OptState, Tree
 from gradxform.precision._codec import codec, named_storage
 from gradxform.precision.formats import _blocks, _dynamic, _saved
@@ -99,7 +100,7 @@ named_storage("bitsandbytes:8bit")(_blocks.by_sign(BitsandbytesSigned, Bitsandby
 
 
 def read(
-    saved: _saved.Source,
+    saved: File,
     state: OptState,
     names: Tree,
     *,
@@ -130,8 +131,8 @@ def read(
 
     Source   bitsandbytes 0.50, `Optimizer8bit.state_dict`: `state1`, `qmap1`, `absmax1` and the same with 2, of late in a dictionary of
              their own.
-    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. HyperparameterError: the file is of
-             an unknown kind.
+    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. MissingArgumentError: PyTorch is
+             not installed, and the file is neither NumPy's nor of safetensors.
     """
     return _saved.restored("bitsandbytes.read", saved, state, names, fields, transposed, decoded, _fields)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._files import File
 from gradxform._types import Array, ArrayLike, OptState, Tree
 from gradxform.precision._codec import codec, named_storage
 from gradxform.precision.formats import _blocks, _saved
@@ -93,7 +94,7 @@ named_storage("flash:8bit")(_blocks.by_sign(FlashSigned, FlashUnsigned))
 
 
 def read(
-    saved: _saved.Source,
+    saved: File,
     state: OptState,
     names: Tree,
     *,
@@ -126,8 +127,8 @@ def read(
 
     Source   FlashOptim 0.1.4, `FlashOptimizer.state_dict`: `exp_avg::quantized`, `exp_avg::scales` and the like; beside bfloat16 parameters
              the bits of the scales are saved as those of bfloat16.
-    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. HyperparameterError: the file is of
-             an unknown kind.
+    Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here. MissingArgumentError: PyTorch is
+             not installed, and the file is neither NumPy's nor of safetensors.
     """
     return _saved.restored("flash.read", saved, state, names, fields, transposed, decoded, _fields)
 

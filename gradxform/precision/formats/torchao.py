@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gradxform._errors import StructureError
+from gradxform._files import File
 from gradxform._types import OptState, Tree
 from gradxform.precision.formats import _saved
 from gradxform.precision.formats._torchao_8bit import TorchaoSigned, TorchaoUnsigned
@@ -14,7 +15,7 @@ FIELDS = {"exp_avg": "mu", "exp_avg_sq": "nu", "max_exp_avg_sq": "nu_max"}
 
 
 def read(
-    saved: _saved.Source,
+    saved: File,
     state: OptState,
     names: Tree,
     *,
@@ -45,7 +46,7 @@ def read(
 
     Source   torchao 0.18, `OptimState8bit` and `OptimStateFp8`.
     Raises   StructureError, with the path: a parameter, a field or a shape is not as it is here, or a state of 4 bits.
-             HyperparameterError: the file is of an unknown kind.
+             MissingArgumentError: PyTorch is not installed, and the file is neither NumPy's nor of safetensors.
     """
     return _saved.restored("torchao.read", saved, state, names, fields, transposed, decoded, _fields)
 
