@@ -25,6 +25,22 @@ def adadelta(
         e_x = rho e_x + (1 - rho) |d|^2
         u   = -learning_rate (d + weight_decay p)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      rho: how much of the running means of squares stays at each update.
+      epsilon: added inside both roots; it starts the first steps.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.adadelta(learning_rate=1.0)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdaDeltaState(e_g, e_x), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate is dimensionless; the paper's is 1.
     Shapes   any, scalars and complex included.

@@ -66,6 +66,25 @@ def adafactor(
 
     Rows and columns are the last two axes, whatever their size.
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_2_decay: the exponent of the time with which the running means of squares lengthen.
+      epsilon_1: added to the squares.
+      epsilon_2: the least size that a parameter counts as having.
+      clip_threshold: the root mean square above which a step is clipped.
+      relative_step: let the rate fall with the root of the time once that is lower than learning_rate.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.adafactor(learning_rate=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; FactoredState(count, v_row, v_col, v), of shape (1,) where unused; with use_ema ParamsEmaState(count, average).
              Memory: (m + n) / (m n) x params for m x n; Keras stores v as well.
     Units    learning_rate is dimensionless: each leaf moves by at most learning_rate times its root mean square.

@@ -98,6 +98,24 @@ def adam(
         d  = sqrt(1 - beta_2^t) / (1 - beta_1^t) mu / (sqrt(nu) + epsilon)
         u  = -learning_rate (d + weight_decay p)        amsgrad: nu_max = max(nu_max, nu) in the place of nu
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_1: how much of the running mean of gradients stays at each update.
+      beta_2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      amsgrad: divide by the largest running mean of squares so far.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.adam(learning_rate=1e-3, clipnorm=1.0)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu), or AmsgradState with nu_max; with use_ema ParamsEmaState(count, average).
              Memory: 2 x params, one more with amsgrad, one more with use_ema.
     Units    learning_rate has those of p.
@@ -123,6 +141,24 @@ def adamw(
     """`keras.optimizers.AdamW`: `adam` whose weight_decay is 0.004 by default.
 
         u = -learning_rate (d + weight_decay p)         d as in `adam`
+
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      beta_1: how much of the running mean of gradients stays at each update.
+      beta_2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      amsgrad: divide by the largest running mean of squares so far.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.adamw(learning_rate=1e-3, weight_decay=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    a chain's; ScaleByAdamState(count, mu, nu), or AmsgradState with nu_max; with use_ema ParamsEmaState(count, average).
              Memory: 2 x params, one more with amsgrad, one more with use_ema.

@@ -49,6 +49,23 @@ def adamax(
         d  = mu / ((1 - beta_1^t) (nu + epsilon))
         u  = -learning_rate (d + weight_decay p)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_1: how much of the running mean of gradients stays at each update.
+      beta_2: how much of the largest gradient stays at each update.
+      epsilon: added to the largest recent gradient.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.adamax(learning_rate=1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

@@ -47,6 +47,12 @@ def ema_params(state: OptState) -> Params:
 
     Keras's `finalize_variable_values` puts it in the place of the parameters at the end of `fit`.
 
+    Args:
+      state: the state of an optimizer with `use_ema=True`, alone or inside others.
+
+    >>> from gradxform.dialects import keras
+    >>> average = keras.ema_params(keras.adam(1e-3, use_ema=True).init(params))
+
     Raises   StructureError: no such average is in the state, or more than one.
     """
     is_ema = lambda x: isinstance(x, ParamsEmaState)

@@ -68,6 +68,26 @@ def ftrl(
 
     z starts at 0, and with it p is forgotten at the first update: start from zeros.
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      learning_rate_power: the power of the sum of squares by which the rate of a coordinate falls.
+      initial_accumulator_value: where the sum of squares begins.
+      l1_regularization_strength: the strength of the penalty that makes exact zeros.
+      l2_regularization_strength: the strength of the penalty that pulls towards 0.
+      l2_shrinkage_regularization_strength: the strength of a penalty that enters through the gradient.
+      beta: added to the root of the sum of squares, in the curvature.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.ftrl(learning_rate=0.05, l1_regularization_strength=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; FtrlState(accumulator, linear), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included: complex z are clipped by their size.

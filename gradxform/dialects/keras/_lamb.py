@@ -48,6 +48,23 @@ def lamb(
         d = mu^ / (sqrt(nu^) + epsilon)                 mu, nu as in `adam`; x^ = x / (1 - beta^t)
         u = q - p - learning_rate ||q|| / ||d|| d       the ratio is 1 where one of the norms is 0
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_1: how much of the running mean of gradients stays at each update.
+      beta_2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.lamb(learning_rate=1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included.

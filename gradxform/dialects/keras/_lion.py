@@ -25,6 +25,22 @@ def lion(
         u  = -learning_rate (sign(beta_1 mu + (1 - beta_1) g) + weight_decay p)         g clipped
         mu = beta_2 mu + (1 - beta_2) g
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_1: the part of the running mean in the direction whose sign is taken.
+      beta_2: how much of the running mean of gradients stays at each update.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.lion(learning_rate=1e-4, weight_decay=0.1)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByLionState(count, mu), with use_ema ParamsEmaState(count, average). Memory: 1 or 2 x params.
     Units    learning_rate has those of p: every element moves by learning_rate.
     Shapes   any, scalars and complex included.

@@ -70,6 +70,23 @@ def nadam(
         d = m / (sqrt(nu / (1 - beta_2^t)) + epsilon)   mu, nu as in `adam`
         u = -learning_rate (d + weight_decay p)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta_1: how much of the running mean of gradients stays at each update.
+      beta_2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.nadam(learning_rate=1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; NadamState(count, mu, nu, u_product), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

@@ -27,6 +27,24 @@ def rmsprop(
         m  = momentum m + d
         u  = -m - learning_rate weight_decay p
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      rho: how much of the running means of squares stays at each update.
+      momentum: how much of the velocity stays at each update.
+      epsilon: added inside the root by which the gradient is divided.
+      centered: divide by the running standard deviation in the place of the root mean square.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.rmsprop(learning_rate=1e-3, rho=0.95)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), with momentum TraceState(trace), with use_ema
              ParamsEmaState(count, average). Memory: 1 to 4 x params.
     Units    learning_rate has those of p.

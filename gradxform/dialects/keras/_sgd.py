@@ -23,6 +23,22 @@ def sgd(
         v = momentum v - learning_rate clip(g)
         u = v - learning_rate weight_decay p            nesterov: momentum v - learning_rate clip(g) - ...
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      nesterov: look ahead by one step of the momentum.
+      weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+      clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+      clipvalue: the size above which an element of a gradient is cut; None: none.
+      global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      ema_momentum: how much of that running mean stays at each update.
+      ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+
+    >>> from gradxform.dialects import keras
+    >>> tx = keras.sgd(learning_rate=0.1, momentum=0.9, use_ema=True)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; TraceState(trace) with momentum, ParamsEmaState(count, average) with use_ema. Memory: 0 to 2 x params.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.

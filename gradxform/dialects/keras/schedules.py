@@ -33,6 +33,17 @@ def ExponentialDecay(k: Array, initial_learning_rate: Real, decay_steps: Length,
 
         v = initial_learning_rate decay_rate^(k / decay_steps)          staircase: floor(k / decay_steps)
 
+    Args:
+      initial_learning_rate: the rate from which the schedule starts.
+      decay_steps: the steps over which decay_rate counts once.
+      decay_rate: by what the rate is multiplied in that time.
+      staircase: count whole periods only.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 10, 20)]
+    [0.1, 0.05, 0.025]
+
     Units    those of initial_learning_rate.
     Source   Keras 3.15, `ExponentialDecay`.
     Differs  no.
@@ -63,6 +74,15 @@ def PiecewiseConstantDecay(k: Array, boundaries: Sequence[float], values: Sequen
 
         v = values[i]                           i: how many of boundaries are < k
 
+    Args:
+      boundaries: the last step of each value but the last, increasing.
+      values: the rates, one more than there are boundaries.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.PiecewiseConstantDecay([10, 20], [0.1, 0.05, 0.01])
+    >>> [round(float(schedule(k)), 4) for k in (0, 11, 21)]
+    [0.1, 0.05, 0.01]
+
     Units    those of values.
     Source   Keras 3.15, `PiecewiseConstantDecay`.
     Differs  from `piecewise_constant_schedule`, where the next value begins at the boundary.
@@ -85,6 +105,18 @@ def PolynomialDecay(
         p = min(k, decay_steps) / decay_steps           cycle: k / (decay_steps ceil(k / decay_steps)), 0 at k = 0
         v = end_learning_rate + (initial_learning_rate - end_learning_rate) (1 - p)^power
 
+    Args:
+      initial_learning_rate: the rate from which the schedule starts.
+      decay_steps: the number of steps that the decay takes.
+      end_learning_rate: the lowest rate.
+      power: the power of the time that is left.
+      cycle: rise again after decay_steps, and fall over twice, three times that many.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.PolynomialDecay(0.1, decay_steps=10, end_learning_rate=0.0)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.1, 0.05, 0.0]
+
     Units    those of initial_learning_rate.
     Source   Keras 3.15, `PolynomialDecay`.
     Differs  no.
@@ -103,6 +135,17 @@ def InverseTimeDecay(k: Array, initial_learning_rate: Real, decay_steps: Length,
     """Divide by a number that grows in proportion to the time.
 
         v = initial_learning_rate / (1 + decay_rate k / decay_steps)            staircase: floor(k / decay_steps)
+
+    Args:
+      initial_learning_rate: the rate from which the schedule starts.
+      decay_steps: the steps over which decay_rate counts once.
+      decay_rate: how fast the divisor grows.
+      staircase: count whole periods only.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)
+    >>> [round(float(schedule(k)), 4) for k in (0, 10, 30)]
+    [0.1, 0.05, 0.025]
 
     Units    those of initial_learning_rate.
     Source   Keras 3.15, `InverseTimeDecay`.
@@ -123,6 +166,18 @@ def CosineDecay(
         v = peak (alpha + (1 - alpha) (1 + cos(pi p)) / 2)              p = (k - warmup_steps) / decay_steps in [0, 1]
 
     peak is warmup_target; without one it is initial_learning_rate, and there is no warm-up, whatever warmup_steps.
+
+    Args:
+      initial_learning_rate: the rate from which the schedule starts.
+      decay_steps: the number of steps that the decay takes.
+      alpha: the lowest rate, as a part of the highest.
+      warmup_target: the rate at the end of the warm-up; None: there is no warm-up.
+      warmup_steps: the number of steps of the warm-up.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.CosineDecay(0.0, decay_steps=100, warmup_target=0.1, warmup_steps=10)
+    >>> [round(float(schedule(k)), 4) for k in (0, 10, 110)]
+    [0.0, 0.1, 0.0]
 
     Units    those of initial_learning_rate.
     Source   Keras 3.15, `CosineDecay`.
@@ -147,6 +202,18 @@ def CosineDecayRestarts(
         i = the number of restarts before k; period i begins at first_decay_steps (t_mul^i - 1) / (t_mul - 1)
         p = the part of period i that is completed
         v = initial_learning_rate (alpha + (1 - alpha) m_mul^i (1 + cos(pi p)) / 2)
+
+    Args:
+      initial_learning_rate: the rate from which the schedule starts.
+      first_decay_steps: the length of the first period.
+      t_mul: by what each period is longer than the one before it.
+      m_mul: by what each period begins lower than the one before it.
+      alpha: the lowest rate, as a part of the highest.
+
+    >>> from gradxform.dialects.keras import schedules
+    >>> schedule = schedules.CosineDecayRestarts(0.1, first_decay_steps=10, m_mul=0.5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.1, 0.05, 0.05]
 
     Units    those of initial_learning_rate.
     Source   Keras 3.15, `CosineDecayRestarts`; Loshchilov & Hutter 2017, arXiv:1608.03983.

@@ -18,6 +18,20 @@ def adagrad(learning_rate: Real[Hyper] = 0.1, eps: NonNegative[Hyper] = 1e-7, **
         G = G + |g|^2
         u = -learning_rate (g / sqrt(G + eps) + wd p)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      eps: added inside the root by which the gradient is divided.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.adagrad(learning_rate=0.1)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRssState(sum_of_squares). Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
@@ -35,6 +49,20 @@ def group_adagrad(learning_rate: Real[Hyper] = 0.01, epsilon: NonNegative[Hyper]
         g = clip(rescale_grad g) + wd p
         G = G + mean over the row of |g|^2
         u = -learning_rate g / (sqrt(G) + epsilon)      0 where G = 0
+
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      epsilon: added to the root by which the gradient is divided.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.group_adagrad(learning_rate=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    a chain's; ScaleByRowRssState(sum_of_squares). Memory: 1 number per row.
     Units    learning_rate has those of p.

@@ -29,6 +29,22 @@ def adam(
         nu = beta2 nu + (1 - beta2) |g|^2
         u  = -learning_rate sqrt(1 - beta2^t) / (1 - beta1^t) mu / (sqrt(nu) + epsilon)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta1: how much of the running mean of gradients stays at each update.
+      beta2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.adam(learning_rate=1e-3, rescale_grad=1 / 32)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
@@ -70,6 +86,23 @@ def adamw(
         a  = learning_rate sqrt(1 - beta2^t) / (1 - beta1^t)            learning_rate if not correct_bias
         d  = -a mu / (sqrt(nu) + epsilon)
         u  = d - a wd (p + d)
+
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta1: how much of the running mean of gradients stays at each update.
+      beta2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      correct_bias: multiply the rate by the quotient of the bias corrections.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.adamw(learning_rate=1e-3, wd=0.1)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    learning_rate has those of p; wd those of 1 / p.

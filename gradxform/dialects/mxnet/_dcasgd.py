@@ -24,6 +24,21 @@ def dcasgd(
 
     `update(..., delayed_params=w)` says where g was computed; without it, as in MXNet, where the parameters were at the last update.
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      lamda: the strength of the compensation for the delay.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.dcasgd(learning_rate=0.1, lamda=0.04)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; CompensateDelayState(count, previous), with momentum TraceState(trace). Memory: 1 x params, 2 x with momentum.
     Units    learning_rate has those of p / g; lamda those of 1 / (g p).
     Shapes   any, scalars and complex included.

@@ -51,6 +51,21 @@ def ftrl(
         p' = -(z - lamda1 sign(z)) / ((beta + sqrt(n)) / learning_rate + wd)        0 where |z| <= lamda1
         u  = p' - p
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      lamda1: the strength of the penalty that makes exact zeros.
+      beta: added to the root of the sum of squares, in the curvature.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.ftrl(learning_rate=0.1, lamda1=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; FtrlState(z, n), with a schedule in a CountedState. Memory: 2 x params.
     Units    learning_rate has those of p; lamda1 and beta those of g; wd those of g / p.
     Shapes   any, scalars and complex included (sign(z) = z / |z|).

@@ -27,6 +27,25 @@ def lamb(
         r = mu^ / (sqrt(nu^) + epsilon) + wd p                          mu, nu as in `adam`; x^ = x / (1 - beta^t), x if not bias_correction
         u = -learning_rate min(max(||p||, lower_bound), upper_bound) / ||r|| r      the ratio is 1 where one of the norms is 0
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta1: how much of the running mean of gradients stays at each update.
+      beta2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      lower_bound: the least norm that a leaf counts as having; None: none.
+      upper_bound: the largest norm that a leaf counts as having; None: none.
+      bias_correction: divide the averages by 1 - beta^t, since they begin at 0.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.lamb(learning_rate=1e-3, wd=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

@@ -43,6 +43,22 @@ def lars(
         v = momentum v - learning_rate r (clip(g) + wd p)
         u = v
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      eta: the part of a leaf's norm by which it moves where the rate is 1.
+      epsilon: added to the norms by which the rate is divided.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.lars(learning_rate=0.1, momentum=0.9)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; with momentum TraceState(trace). Memory: 1 x params with momentum.
     Units    learning_rate is dimensionless: each leaf moves by about learning_rate eta times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.

@@ -111,7 +111,25 @@ def lbsgd(
     begins inside a macro-batch, what is left of that is still divided by M.
 
     Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      warmup_strategy: how the rate grows in the warm-up, or "lars" for a rate of each leaf's own.
+      warmup_epochs: the length of the warm-up.
+      batch_scale: how many mini-batches are one macro-batch.
+      updates_per_epoch: the mini-batches in an epoch.
+      begin_epoch: the epochs that are over when it starts.
       num_epochs: not used, nor is it in MXNet.
+      accumulate: add up the gradients of a macro-batch; False: each is one already.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.lbsgd(learning_rate=0.01, momentum=0.9, batch_scale=4)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    a chain's, with accumulate and batch_scale > 1 in an AccumulateState. Memory: 1 x params with momentum, 1 x with accumulate.
     Units    learning_rate has those of p / g; with "lars" it is dimensionless.

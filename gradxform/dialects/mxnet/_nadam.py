@@ -26,6 +26,23 @@ def nadam(
 
         a_t = beta1 (1 - 0.96^(t schedule_decay) / 2)
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      beta1: how much of the running mean of gradients stays at each update.
+      beta2: how much of the running mean of squares stays at each update.
+      epsilon: added to the root by which the gradient is divided.
+      schedule_decay: how fast the momentum warms up.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.nadam(learning_rate=1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByNadamState(count, mu, nu, product). Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

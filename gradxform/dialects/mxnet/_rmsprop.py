@@ -39,6 +39,24 @@ def rmsprop(
 
     With clip_weights, u is such that p + u lies in [-clip_weights, clip_weights].
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      gamma1: how much of the running means stays at each update.
+      gamma2: how much of the velocity stays at each update, if centered.
+      epsilon: added inside the root by which the gradient is divided.
+      centered: divide by the running standard deviation in the place of the root mean square, with momentum.
+      clip_weights: the largest size that parameters may come to; None: any.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.rmsprop(learning_rate=1e-3, centered=True)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRmsState(nu), or ScaleByRStdDevState(mu, nu) and TraceState(trace). Memory: 1 or 3 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

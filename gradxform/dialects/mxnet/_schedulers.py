@@ -75,6 +75,20 @@ def factor_scheduler(
         v = max(base_lr factor^i, stop_factor_lr)       base_lr if i = 0
         v = warmup_begin_lr + (base_lr - warmup_begin_lr) n / warmup_steps              n < warmup_steps; "constant": warmup_begin_lr
 
+    Args:
+      step: the updates between two multiplications.
+      factor: by what the rate is multiplied each time.
+      stop_factor_lr: the lowest rate.
+      base_lr: the rate from which the decay starts.
+      warmup_steps: the number of steps of the warm-up.
+      warmup_begin_lr: the rate at which the warm-up begins.
+      warmup_mode: whether the warm-up is "linear" or "constant".
+
+    >>> from gradxform.dialects import mxnet
+    >>> schedule = mxnet.factor_scheduler(step=10, factor=0.5, base_lr=0.1)
+    >>> [round(float(schedule(k)), 4) for k in (0, 10, 20)]
+    [0.1, 0.05, 0.025]
+
     Units    those of base_lr.
     Source   MXNet 2, `FactorScheduler`.
     Differs  a factor below 0 raises.
@@ -113,6 +127,19 @@ def multi_factor_scheduler(
         v = base_lr factor^i
         v = warmup_begin_lr + (base_lr - warmup_begin_lr) n / warmup_steps              n < warmup_steps; "constant": warmup_begin_lr
 
+    Args:
+      step: the numbers of updates after which the rate is multiplied, increasing.
+      factor: by what the rate is multiplied each time.
+      base_lr: the rate from which the decay starts.
+      warmup_steps: the number of steps of the warm-up.
+      warmup_begin_lr: the rate at which the warm-up begins.
+      warmup_mode: whether the warm-up is "linear" or "constant".
+
+    >>> from gradxform.dialects import mxnet
+    >>> schedule = mxnet.multi_factor_scheduler(step=[10, 20], factor=0.1, base_lr=0.1)
+    >>> [round(float(schedule(k)), 4) for k in (0, 10, 20)]
+    [0.1, 0.01, 0.001]
+
     Units    those of base_lr.
     Source   MXNet 2, `MultiFactorScheduler`.
     Differs  a factor below 0 raises.
@@ -146,6 +173,20 @@ def poly_scheduler(
         v = final_lr + (base_lr - final_lr) (1 - q)^pwr
         v = warmup_begin_lr + (base_lr - warmup_begin_lr) n / warmup_steps              n < warmup_steps; "constant": warmup_begin_lr
 
+    Args:
+      max_update: the update at which the decay ends.
+      base_lr: the rate from which the decay starts.
+      pwr: the power of the time that is left.
+      final_lr: the rate at which it ends.
+      warmup_steps: the number of steps of the warm-up.
+      warmup_begin_lr: the rate at which the warm-up begins.
+      warmup_mode: whether the warm-up is "linear" or "constant".
+
+    >>> from gradxform.dialects import mxnet
+    >>> schedule = mxnet.poly_scheduler(max_update=100, base_lr=0.1, pwr=1.0)
+    >>> [round(float(schedule(k)), 4) for k in (0, 49, 99)]
+    [0.099, 0.05, 0.0]
+
     Units    those of base_lr.
     Source   MXNet 2, `PolyScheduler`.
     Differs  pwr need not be whole.
@@ -177,6 +218,19 @@ def cosine_scheduler(
         q = (n - warmup_steps) / (max_update - warmup_steps), at most 1
         v = final_lr + (base_lr - final_lr) (1 + cos(pi q)) / 2
         v = warmup_begin_lr + (base_lr - warmup_begin_lr) n / warmup_steps              n < warmup_steps; "constant": warmup_begin_lr
+
+    Args:
+      max_update: the update at which the decay ends.
+      base_lr: the rate from which the decay starts.
+      final_lr: the rate at which it ends.
+      warmup_steps: the number of steps of the warm-up.
+      warmup_begin_lr: the rate at which the warm-up begins.
+      warmup_mode: whether the warm-up is "linear" or "constant".
+
+    >>> from gradxform.dialects import mxnet
+    >>> schedule = mxnet.cosine_scheduler(max_update=100, base_lr=0.1)
+    >>> [round(float(schedule(k)), 4) for k in (0, 49, 99)]
+    [0.1, 0.05, 0.0]
 
     Units    those of base_lr.
     Source   MXNet 2, `CosineScheduler`.

@@ -18,6 +18,20 @@ def sgd(learning_rate: Real[Hyper] = 0.1, momentum: Unit[Hyper] = 0.0, **common:
         v = momentum v - learning_rate g
         u = v
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.sgd(learning_rate=0.1, momentum=0.9, wd=1e-4, clip_gradient=1.0)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; with momentum TraceState(trace). Memory: 1 x params with momentum.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
@@ -37,6 +51,20 @@ def nag(learning_rate: Real[Hyper] = 0.1, momentum: Unit[Hyper] = 0.9, **common:
         u = momentum v - learning_rate g
 
     `eval_params(tx, state, params)` is the true iterate p - momentum v.
+
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.nag(learning_rate=0.1, momentum=0.9)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    a chain's; TraceState(trace). Memory: 1 x params.
     Units    learning_rate has those of p / g.

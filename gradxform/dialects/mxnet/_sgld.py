@@ -36,6 +36,20 @@ def sgld(learning_rate: NonNegative[Hyper] = 0.1, seed: Array | int = 0, **commo
         g = clip(rescale_grad g) + wd p
         u = -learning_rate / 2 g + sqrt(learning_rate) n        n standard normal
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      seed: a random key, or a number to make one of.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.sgld(learning_rate=0.01, seed=1)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; SgldState(count, rng_key, nu). Memory: none.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.

@@ -25,6 +25,21 @@ def signum(
 
     momentum=0:  u = -learning_rate (sign(g) + (wd + wd_lh) p)          rescale_grad and clip_gradient are not used
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the running mean of gradients stays at each update.
+      wd_lh: decoupled decay, as Loshchilov and Hutter have it.
+      rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+      clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+      wd: the strength of the weight decay.
+      lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+      wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+      multi_precision: keep a float32 copy of narrow parameters in the state.
+
+    >>> from gradxform.dialects import mxnet
+    >>> tx = mxnet.signum(learning_rate=0.01, wd_lh=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; with momentum EmaState(count, ema). Memory: 1 x params with momentum.
     Units    learning_rate has those of p; wd_lh those of 1 / p.
     Shapes   any, scalars and complex included.

@@ -23,6 +23,17 @@ def adadelta(
         u   = -sqrt((e_x + epsilon) / (e_g + epsilon)) g
         e_x = decay e_x + (1 - decay) |u|^2
 
+    Args:
+      decay: how much of the running means of squares stays at each update.
+      epsilon: added inside both roots; it starts the first steps.
+      param_clip_value: the largest size that parameters may come to; None: any.
+      stochastic_round: round narrow parameters up or down at random, so that small updates count on average.
+      key: a random key for stochastic_round, or a number to make one of.
+
+    >>> from gradxform.dialects import neon
+    >>> tx = neon.adadelta(decay=0.95)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdaDeltaState(e_g, e_x), with stochastic_round in a RoundedState. Memory: 2 x params.
     Units    u has those of p, set by epsilon.
     Shapes   any, scalars and complex included.

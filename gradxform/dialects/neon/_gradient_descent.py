@@ -42,6 +42,21 @@ def gradient_descent_momentum(
         v = momentum_coef v - learning_rate d
         u = v                                           nesterov: momentum_coef v - learning_rate d
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum_coef: how much of the velocity stays at each update.
+      wdecay: the part of the parameters that is added to the gradient.
+      nesterov: look ahead by one step of the momentum.
+      gradient_clip_value: the size above which an element of a gradient is cut; None: none.
+      gradient_clip_norm: the norm of all leaves together above which they are scaled down; None: none.
+      stochastic_round: round narrow parameters up or down at random, so that small updates count on average.
+      param_clip_value: the largest size that parameters may come to; None: any.
+      key: a random key for stochastic_round, or a number to make one of.
+
+    >>> from gradxform.dialects import neon
+    >>> tx = neon.gradient_descent_momentum(learning_rate=0.1, momentum_coef=0.9, wdecay=1e-4)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; with momentum TraceState(trace), with stochastic_round in a RoundedState. Memory: 1 x params with momentum.
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.

@@ -53,6 +53,12 @@ def multi_optimizer(mapping: Mapping[str, GradientTransformation]):
     The keys are components of paths. If several components of a leaf's path are keys, the one nearest to the root counts: a layer's name
     stands above its class. Each optimizer clips over its own leaves.
 
+    Args:
+      mapping: an optimizer for each name, and for "default", the rest.
+
+    >>> from gradxform.dialects import neon
+    >>> tx = neon.multi_optimizer({"default": neon.adam(), "b": neon.gradient_descent_momentum(0.1, 0.9)})
+
     State    PartitionState(inner_states), a MaskedState for each key. Memory: that of the optimizers.
     Units    those of the optimizers.
     Shapes   those of the optimizers.

@@ -27,6 +27,20 @@ def rmsprop(
 
     k = gradient_clip_norm / max(||g||, gradient_clip_norm), with the norm of all leaves before the clip by value.
 
+    Args:
+      learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+      decay_rate: how much of the running mean of squares stays at each update.
+      epsilon: added inside the root and to it.
+      gradient_clip_value: the size above which an element of a gradient is cut; None: none.
+      gradient_clip_norm: the norm of all leaves together above which they are scaled down; None: none.
+      param_clip_value: the largest size that parameters may come to; None: any.
+      stochastic_round: round narrow parameters up or down at random, so that small updates count on average.
+      key: a random key for stochastic_round, or a number to make one of.
+
+    >>> from gradxform.dialects import neon
+    >>> tx = neon.rmsprop(learning_rate=2e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRmsState(nu), with stochastic_round in a RoundedState. Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.

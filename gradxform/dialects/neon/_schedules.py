@@ -48,6 +48,17 @@ def schedule(
 
         v = learning_rate change^i              i: how many of step_config are <= e
 
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      step_config: the epochs at which the rate changes, increasing; None: never.
+      change: by what the rate is multiplied each time.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.schedule(0.1, step_config=[2, 4], change=0.5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 2, 4)]
+    [0.1, 0.05, 0.025]
+
     Units    those of learning_rate.
     Source   neon, `Schedule`.
     Differs  the learning rate is an argument, not the optimizer's. A whole number as step_config is `power_schedule`, a list as change
@@ -76,6 +87,17 @@ def step_schedule(
 
         v = change[i] for the last step_config[i] <= e, learning_rate before the first
 
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      step_config: the epochs at which the rate changes, increasing.
+      change: the rates from then on, one for each epoch of step_config.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.step_schedule(0.1, step_config=[2, 4], change=[0.05, 0.01])
+    >>> [round(float(schedule(k)), 4) for k in (0, 2, 4)]
+    [0.1, 0.05, 0.01]
+
     Units    those of learning_rate and change.
     Source   neon, `StepSchedule`.
     Differs  a rate may be changed to 0, which neon takes for no change.
@@ -93,6 +115,17 @@ def power_schedule(k: Array, learning_rate: NonNegative, step_config: Count, cha
 
         v = learning_rate change^floor(e / step_config)
 
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      step_config: the epochs between two multiplications.
+      change: by what the rate is multiplied each time.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.power_schedule(0.1, step_config=2, change=0.5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 2, 4)]
+    [0.1, 0.05, 0.025]
+
     Units    those of learning_rate.
     Source   neon, `PowerSchedule`.
     Differs  no.
@@ -107,6 +140,16 @@ def exp_schedule(k: Array, learning_rate: NonNegative, decay: NonNegative, updat
 
         v = learning_rate / (1 + decay e)
 
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      decay: how fast the divisor grows with the epochs.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.exp_schedule(0.1, decay=1.0)
+    >>> [round(float(schedule(k)), 4) for k in (0, 1, 3)]
+    [0.1, 0.05, 0.025]
+
     Units    those of learning_rate; decay is per epoch.
     Source   neon, `ExpSchedule`.
     Differs  no.
@@ -120,6 +163,17 @@ def poly_schedule(k: Array, learning_rate: NonNegative, total_epochs: Count, pow
     """Decay along a power of the time that is left.
 
         v = learning_rate (1 - e / total_epochs)^power          0 from total_epochs on, power=0: learning_rate
+
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      total_epochs: the epoch at which the decay ends.
+      power: the power of the time that is left.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.poly_schedule(0.1, total_epochs=10, power=2.0)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.1, 0.025, 0.0]
 
     Units    those of learning_rate.
     Source   neon's documentation, `PolySchedule`.
@@ -136,6 +190,17 @@ def shift_schedule(k: Array, learning_rate: NonNegative, interval: Count, shift:
     """Halve, `shift` times, every `interval` epochs.
 
         v = learning_rate 2^(-shift floor(e / interval))
+
+    Args:
+      learning_rate: the rate from which the schedule starts.
+      interval: the epochs between two changes.
+      shift: how many times the rate is halved each time.
+      updates_per_epoch: the updates in an epoch.
+
+    >>> from gradxform.dialects import neon
+    >>> schedule = neon.shift_schedule(0.1, interval=2)
+    >>> [round(float(schedule(k)), 4) for k in (0, 2, 4)]
+    [0.1, 0.05, 0.025]
 
     Units    those of learning_rate.
     Source   neon, `ShiftSchedule`.

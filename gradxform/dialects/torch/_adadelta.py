@@ -24,6 +24,17 @@ def adadelta(
         e_x = rho e_x + (1 - rho) |d|^2
         u   = -lr d
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      rho: how much of the running means of squares stays at each update.
+      eps: added inside both roots; it starts the first steps.
+      weight_decay: the part of the parameters that is added to the gradient.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adadelta(lr=1.0, rho=0.95)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdaDeltaState(e_g, e_x). Memory: 2 x params.
     Units    lr is dimensionless.
     Shapes   any, scalars and complex included.

@@ -66,6 +66,19 @@ def adafactor(
 
     Rows and columns are the last two axes, whatever their size.
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      beta2_decay: the exponent of the time with which the running means of squares lengthen.
+      eps: the least root of a mean square, None for the dtype's own precision; and the least size that a parameter counts as
+        having.
+      d: the root mean square above which a step is clipped.
+      weight_decay: decoupled decay: the part of the parameters, times lr, that is taken away at each update.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adafactor(lr=1e-2, weight_decay=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; FactoredState(count, v_row, v_col, v), of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    lr is dimensionless: each leaf moves by at most lr times its root mean square.
     Shapes   any, scalars and complex included.

@@ -41,6 +41,18 @@ def adagrad(
         G = G + |g|^2                                   the first G is initial_accumulator_value
         u = -lr / (1 + lr_decay (t - 1)) g / (sqrt(G) + eps)            0 where G = 0
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      lr_decay: how fast the rate falls with the number of updates.
+      weight_decay: the part of the parameters that is added to the gradient.
+      initial_accumulator_value: where the sum of squares begins.
+      eps: added to the root by which the gradient is divided.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adagrad(lr=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRssState(sum_of_squares), with lr_decay a count. Memory: 1 x params.
     Units    lr has those of p.
     Shapes   any, scalars and complex included.

@@ -85,6 +85,20 @@ def adam(
         nu = b2 nu + (1 - b2) |g|^2                     (b1, b2) = betas
         u  = -lr mu^ / (sqrt(nu^) + eps)                amsgrad: nu_max = max(nu_max, nu) in the place of nu
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      betas: how much of the running means of g and of its square stays at each update.
+      eps: added to the root by which the gradient is divided.
+      weight_decay: the part of the parameters that is added to the gradient; with decoupled_weight_decay, taken away apart, times
+        lr.
+      amsgrad: divide by the largest running mean of squares so far.
+      maximize: climb.
+      decoupled_weight_decay: take the decay away apart from the gradient, as AdamW does.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adam(lr=3e-4, betas=(0.9, 0.95))
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu), or ScaleByAmsgradState with nu_max. Memory: 2 or 3 x params.
     Units    lr has those of p.
     Shapes   any, scalars and complex included.
@@ -108,6 +122,18 @@ def adamw(
     """`torch.optim.AdamW`: Adam with decoupled weight decay, 0.01 by default.
 
         u = -lr (mu^ / (sqrt(nu^) + eps) + weight_decay p)              mu, nu as in `adam`
+
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      betas: how much of the running means of g and of its square stays at each update.
+      eps: added to the root by which the gradient is divided.
+      weight_decay: decoupled decay: the part of the parameters, times lr, that is taken away at each update.
+      amsgrad: divide by the largest running mean of squares so far.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adamw(lr=3e-4, weight_decay=0.1)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    as `adam`. Memory: 2 or 3 x params.
     Units    lr has those of p; weight_decay those of 1 / p.

@@ -23,6 +23,17 @@ def adamax(
         nu = max(b2 nu, |g| + eps)                      (b1, b2) = betas
         u  = -lr mu / ((1 - b1^t) nu)
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      betas: how much of the running mean of g and of the largest gradient stays at each update.
+      eps: added to the gradient's size before the maximum is taken.
+      weight_decay: the part of the parameters that is added to the gradient.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.adamax(lr=2e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    lr has those of p.
     Shapes   any, scalars and complex included.

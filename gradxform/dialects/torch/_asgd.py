@@ -68,6 +68,18 @@ def asgd(
         eta = lr / (1 + lambd lr t)^alpha               the first eta is lr
         ax  = ax + (p + u - ax) / max(1, t - 1 - t0)
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      lambd: the decay of the parameters, and of the step size.
+      alpha: the power with which the step size falls.
+      t0: the update at which averaging begins.
+      weight_decay: the part of the parameters that is added to the gradient.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.asgd(lr=0.01, t0=1000)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; AsgdState(count, eta, ax). Memory: 1 x params.
     Units    lr has those of p / g.
     Shapes   any, scalars and complex included.

@@ -56,6 +56,13 @@ def clip_grad_norm(max_norm: Bound[Hyper], norm_type: float = 2.0) -> GradientTr
 
         gx.chain(torch.clip_grad_norm(1.0), torch.adamw(lr=3e-4))
 
+    Args:
+      max_norm: the norm above which gradients are scaled down; inf: never.
+      norm_type: the power of the norm; inf for the largest absolute value.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = gx.chain(torch.clip_grad_norm(1.0), torch.adamw(lr=3e-4))
+
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included.

@@ -173,6 +173,11 @@ def torch_groups(file: File, names: Mapping[str, Place]) -> tuple[dict[str, str]
     Args:
       file, names: as for `load_torch_state`.
 
+    >>> from gradxform.dialects import torch
+    >>> saved = {"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}, {"lr": 0.01, "params": [1]}]}
+    >>> torch.torch_groups(saved, {"w": "w", "b": "b"})
+    ({'w': '0', 'b': '1'}, {'0': {'lr': 0.1}, '1': {'lr': 0.01}})
+
     Returns:
       {path: label} and {label: hyperparameters}; the labels are "0", "1", ... in the order of the groups.
 

@@ -95,6 +95,20 @@ def muon(
         u  = -lr (r x + weight_decay p)                 r = sqrt(max(1, rows / columns)); 0.2 sqrt(max(rows, columns)) if
                                                         adjust_lr_fn="match_rms_adamw"
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      weight_decay: decoupled decay: the part of the parameters, times lr, that is taken away at each update.
+      momentum: how much of the running mean of gradients stays at each update.
+      nesterov: look ahead by one step of the momentum.
+      ns_coefficients: the three coefficients of the Newton-Schulz polynomial.
+      eps: the least norm by which the matrix is divided first.
+      ns_steps: the number of Newton-Schulz steps.
+      adjust_lr_fn: how the rate depends on the shape: "original" or None, "match_rms_adamw".
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.muon(lr=0.02)
+    >>> updates, state = tx.update(grads["w"], tx.init(params["w"]), params["w"])
+
     State    a chain's; OrthogonalState(mu). Memory: 1 x params.
     Units    lr has those of a spectral norm.
     Shapes   matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.

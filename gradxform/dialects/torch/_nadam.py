@@ -78,6 +78,20 @@ def nadam(
         m = a_(t+1) mu / (1 - a_1 ... a_(t+1)) + (1 - a_t) g / (1 - a_1 ... a_t)        a_t = b1 (1 - 0.96^(t momentum_decay) / 2)
         u = -lr m / (sqrt(nu / (1 - b2^t)) + eps)       mu, nu as in `adam`; (b1, b2) = betas
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      betas: how much of the running means of g and of its square stays at each update.
+      eps: added to the root by which the gradient is divided.
+      weight_decay: the part of the parameters that is added to the gradient; with decoupled_weight_decay, taken away apart, times
+        lr.
+      momentum_decay: how fast the momentum warms up.
+      decoupled_weight_decay: take the decay away apart from the gradient, as AdamW does.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.nadam(lr=2e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByNadamState(count, mu, nu, momentum_product). Memory: 2 x params.
     Units    lr has those of p.
     Shapes   any, scalars and complex included.

@@ -53,6 +53,19 @@ def radam(
         r   = sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho))
         u   = -lr mu^ r sqrt(1 - b2^t) / (sqrt(nu) + eps)               -lr mu^ if rho <= 5; mu, nu as in `adam`
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      betas: how much of the running means of g and of its square stays at each update.
+      eps: added to the root by which the gradient is divided.
+      weight_decay: the part of the parameters that is added to the gradient; with decoupled_weight_decay, taken away apart, times
+        lr.
+      decoupled_weight_decay: take the decay away apart from the gradient, as AdamW does.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.radam(lr=1e-3)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    lr has those of p; in the first five or so updates those of p / g.
     Shapes   any, scalars and complex included.

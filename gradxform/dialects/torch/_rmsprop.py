@@ -26,6 +26,19 @@ def rmsprop(
         m  = momentum m + d
         u  = -lr m
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      alpha: how much of the running means stays at each update.
+      eps: added to the root by which the gradient is divided.
+      weight_decay: the part of the parameters that is added to the gradient.
+      momentum: how much of the velocity stays at each update.
+      centered: divide by the running standard deviation in the place of the root mean square.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.rmsprop(lr=0.01, momentum=0.9, centered=True)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; ScaleByRmsState(nu) or ScaleByRStdDevState(mu, nu), with momentum TraceState(trace). Memory: 1 to 3 x params.
     Units    lr has those of p.
     Shapes   any, scalars and complex included.

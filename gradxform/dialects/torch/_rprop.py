@@ -25,6 +25,16 @@ def rprop(
 
     The first step_size is lr; a schedule counts only at its beginning. For full batches.
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      etas: by what a step size is multiplied where the gradient changes its sign, and where it keeps it.
+      step_sizes: the least and the largest step size.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.rprop(lr=0.01)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    (ScaleByRpropState(step_sizes, prev_updates), EmptyState()). Memory: 2 x params.
     Units    lr has those of p.
     Shapes   any, scalars included; real and imaginary parts are two parameters, as in PyTorch.

@@ -64,6 +64,18 @@ def sgd(
         m = momentum m + (1 - dampening) g              m = g at the first update
         u = -lr m                                       nesterov: -lr (g + momentum m)
 
+    Args:
+      lr: the learning rate, or a schedule: a function of the number of completed updates.
+      momentum: how much of the velocity stays at each update.
+      dampening: the part of the gradient that does not enter the velocity.
+      weight_decay: the part of the parameters that is added to the gradient.
+      nesterov: look ahead by one step of the momentum.
+      maximize: climb.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = torch.sgd(lr=0.1, momentum=0.9, nesterov=True)
+    >>> updates, state = tx.update(grads, tx.init(params), params)
+
     State    a chain's; TraceState(trace), or with dampening DampenedTraceState(count, trace). Memory: 1 x params with momentum.
     Units    lr has those of p / g.
     Shapes   any, scalars and complex included.

@@ -17,6 +17,16 @@ def CosineAnnealingLR(k: Array, lr: Real, T_max: Count, eta_min: Real = 0.0):
 
         v = eta_min + (lr - eta_min) (1 + cos(pi k / T_max)) / 2
 
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      T_max: the steps from lr to eta_min.
+      eta_min: the lowest rate.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.CosineAnnealingLR(0.1, T_max=100)
+    >>> [round(float(schedule(k)), 4) for k in (0, 50, 100)]
+    [0.1, 0.05, 0.0]
+
     Units    those of lr.
     Source   PyTorch 2.13, `CosineAnnealingLR`; Loshchilov & Hutter 2017, arXiv:1608.03983, without the restarts.
     Differs  no.
@@ -41,6 +51,17 @@ def CosineAnnealingWarmRestarts(k: Array, lr: Real, T_0: Count, T_mult: Count = 
 
         v = eta_min + (lr - eta_min) (1 + cos(pi j / T)) / 2            j: the steps since the last restart
         T = T_0 T_mult^i                                                in the i-th period
+
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      T_0: the length of the first period.
+      T_mult: by what each period is longer than the one before it.
+      eta_min: the lowest rate.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.CosineAnnealingWarmRestarts(0.1, T_0=10, T_mult=2)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.1, 0.05, 0.1]
 
     Units    those of lr.
     Source   PyTorch 2.13, `CosineAnnealingWarmRestarts`; Loshchilov & Hutter 2017, arXiv:1608.03983.

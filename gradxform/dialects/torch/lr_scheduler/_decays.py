@@ -31,6 +31,15 @@ def LambdaLR(k: Array, lr: NonNegative, lr_lambda: Callable[[Any], ArrayLike]):
 
         v = lr lr_lambda(k)
 
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      lr_lambda: a function of the number of steps.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.LambdaLR(0.1, lambda k: 0.5**k)
+    >>> [round(float(schedule(k)), 4) for k in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
+
     Units    those of lr.
     Source   PyTorch 2.13, `LambdaLR`.
     Differs  under `jit` k is traced, so that lr_lambda is written with `jax.numpy`; `tabulate(lr_lambda, steps)` is one that is not.
@@ -44,6 +53,16 @@ def StepLR(k: Array, lr: NonNegative, step_size: Count, gamma: NonNegative = 0.1
     """Multiply the rate by gamma every step_size steps.
 
         v = lr gamma^floor(k / step_size)
+
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      step_size: the steps between two multiplications.
+      gamma: by what the rate is multiplied each time.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.StepLR(0.1, step_size=30)
+    >>> [round(float(schedule(k)), 4) for k in (0, 30, 60)]
+    [0.1, 0.01, 0.001]
 
     Units    those of lr.
     Source   PyTorch 2.13, `StepLR`.
@@ -65,6 +84,16 @@ def MultiStepLR(k: Array, lr: NonNegative, milestones: Sequence[int], gamma: Non
 
         v = lr gamma^i                          i: how many of milestones are <= k
 
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      milestones: the steps at which the rate is multiplied, increasing.
+      gamma: by what the rate is multiplied each time.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.MultiStepLR(0.1, milestones=[30, 80])
+    >>> [round(float(schedule(k)), 4) for k in (0, 30, 80)]
+    [0.1, 0.01, 0.001]
+
     Units    those of lr.
     Source   PyTorch 2.13, `MultiStepLR`.
     Differs  a milestone at 0 counts from the start.
@@ -80,6 +109,15 @@ def ExponentialLR(k: Array, lr: NonNegative, gamma: NonNegative):
 
         v = lr gamma^k
 
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      gamma: by what the rate is multiplied each time.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.ExponentialLR(0.1, gamma=0.5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 1, 2)]
+    [0.1, 0.05, 0.025]
+
     Units    those of lr.
     Source   PyTorch 2.13, `ExponentialLR`.
     Differs  no.
@@ -93,6 +131,16 @@ def ConstantLR(k: Array, lr: NonNegative, factor: Unit = 1 / 3, total_iters: Who
     """Multiply the rate by a factor for some steps.
 
         v = lr factor                           k < total_iters; then lr
+
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      factor: by what the rate is multiplied until then.
+      total_iters: the number of steps that it takes.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.ConstantLR(0.1, factor=0.5, total_iters=5)
+    >>> [round(float(schedule(k)), 4) for k in (0, 4, 5)]
+    [0.05, 0.05, 0.1]
 
     Units    those of lr.
     Source   PyTorch 2.13, `ConstantLR`.
@@ -108,6 +156,17 @@ def LinearLR(k: Array, lr: NonNegative, start_factor: Unit = 1 / 3, end_factor: 
 
         v = lr (start_factor + (end_factor - start_factor) min(k, total_iters) / total_iters)
 
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      start_factor: by what the rate is multiplied at first.
+      end_factor: by what the rate is multiplied at the end.
+      total_iters: the number of steps that it takes.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.LinearLR(0.1, start_factor=0.5, total_iters=10)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.05, 0.075, 0.1]
+
     Units    those of lr.
     Source   PyTorch 2.13, `LinearLR`.
     Differs  start_factor may be 0.
@@ -121,6 +180,16 @@ def PolynomialLR(k: Array, lr: NonNegative, total_iters: Count = 5, power: NonNe
     """Decay along a power to 0 at total_iters, then stay.
 
         v = lr (1 - min(k, total_iters) / total_iters)^power
+
+    Args:
+      lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+      total_iters: the number of steps that it takes.
+      power: the power of the time that is left.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.PolynomialLR(0.1, total_iters=10)
+    >>> [round(float(schedule(k)), 4) for k in (0, 5, 10)]
+    [0.1, 0.05, 0.0]
 
     Units    those of lr.
     Source   PyTorch 2.13, `PolynomialLR`.
@@ -140,6 +209,15 @@ def SequentialLR(k: Array, schedulers: Sequence[Schedule], milestones: Sequence[
     """Run schedules one after another, each counting from its own beginning; the same as `join_schedules`.
 
         v = schedulers[i](k - milestones[i - 1])        for the last i with milestones[i - 1] <= k; schedulers[0](k) before all
+
+    Args:
+      schedulers: the schedules, one more than there are milestones.
+      milestones: the steps at which the next schedule begins, increasing.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.SequentialLR([lambda k: 0.01, lambda k: 0.1], milestones=[5])
+    >>> [round(float(schedule(k)), 4) for k in (0, 5)]
+    [0.01, 0.1]
 
     Units    those of the schedules.
     Source   PyTorch 2.13, `SequentialLR`.

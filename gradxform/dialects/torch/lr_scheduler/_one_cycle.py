@@ -69,8 +69,20 @@ def OneCycleLR(
         v = initial / final_div_factor          from k = total_steps - 1 on; in between along a cosine, or straight
 
     Args:
+      max_lr: the highest rate.
       total_steps: the length of the cycle; or epochs steps_per_epoch.
+      epochs: the number of epochs, where total_steps is not given.
+      steps_per_epoch: the steps in an epoch, where total_steps is not given.
+      pct_start: the part of the cycle in which the rate rises.
       anneal_strategy: "cos" or "linear".
+      div_factor: how many times lower than max_lr the first rate is.
+      final_div_factor: how many times lower than the first rate the last one is.
+      three_phase: fall to the first rate as slowly as it rose, and only then to the last.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.OneCycleLR(max_lr=0.1, total_steps=100)
+    >>> [round(float(schedule(k)), 4) for k in (0, 29, 99)]
+    [0.004, 0.1, 0.0]
 
     Units    those of max_lr.
     Source   PyTorch 2.13, `OneCycleLR`; Smith & Topin 2019, arXiv:1708.07120.
@@ -103,6 +115,21 @@ def OneCycleMomentum(
         v = max_momentum                        at k = 0
         v = base_momentum                       at k = pct_start total_steps - 1
         v = max_momentum                        at the end of the next phase; in between along a cosine, or straight
+
+    Args:
+      total_steps: the length of the cycle; or epochs steps_per_epoch.
+      epochs: the number of epochs, where total_steps is not given.
+      steps_per_epoch: the steps in an epoch, where total_steps is not given.
+      pct_start: the part of the cycle in which the rate rises.
+      anneal_strategy: "cos" or "linear".
+      base_momentum: the lowest momentum, where the rate is highest.
+      max_momentum: the highest momentum, at both ends.
+      three_phase: fall to the first rate as slowly as it rose, and only then to the last.
+
+    >>> from gradxform.dialects.torch import lr_scheduler
+    >>> schedule = lr_scheduler.OneCycleMomentum(total_steps=100)
+    >>> [round(float(schedule(k)), 4) for k in (0, 29, 99)]
+    [0.95, 0.85, 0.95]
 
     Units    none.
     Source   PyTorch 2.13, `OneCycleLR(cycle_momentum=True)`.

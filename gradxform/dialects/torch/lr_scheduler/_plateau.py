@@ -57,6 +57,18 @@ def ReduceLROnPlateau(
 
     Args:
       lr: the rate of the optimizer, in whose place it stands; it says what min_lr and eps mean.
+      mode: whether the metric is to fall, "min", or to rise, "max".
+      factor: by what the rate is multiplied each time.
+      patience: how many metrics in a row may be no better.
+      threshold: by how much a metric must be better to count.
+      threshold_mode: whether threshold is a part of the best, "rel", or a difference, "abs".
+      cooldown: how many metrics are not counted after a change.
+      min_lr: the lowest rate.
+      eps: the least change of the rate that is made.
+
+    >>> from gradxform.dialects import torch
+    >>> tx = gx.chain(torch.sgd(0.1), torch.lr_scheduler.ReduceLROnPlateau(0.1, patience=5))
+    >>> updates, state = tx.update(grads, tx.init(params), params, value=2.5)
 
     State    PlateauState(scale, best, num_bad_epochs, cooldown_counter). Memory: none.
     Units    those of g; min_lr and eps have those of lr.

@@ -1,0 +1,357 @@
+"""What several functions say of an argument: a line, and below it the functions whose docstrings have it under `Args`.
+
+`dialects.torch.*` are all functions of that room with such an argument, but for those with a minus before them.
+"""
+
+SHARED = """
+a: the direction, a tree like x.
+  | projections.projection_halfspace projections.projection_hyperplane projections.projection_vector
+accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
+  | ema nesterov sgd signum trace
+axis: the axis or axes of the distribution.
+  | convex_kl_divergence generalized_kl_divergence kl_divergence kl_divergence_with_log_targets
+axis: the axis of the vectors.
+  | cosine_distance cosine_similarity triplet_margin_loss
+axis: the axis or axes of the classes.
+  | poly_loss_cross_entropy smooth_labels softmax_cross_entropy
+axis_name: the name, or names, of the mapped axis; None: there is one device.
+  | compressed_mean error_feedback majority_vote mean_over
+b1: how much of the running mean of gradients stays at each update.
+  | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad lamb lans momo_adam nadam nadamax nadamw
+  | optimistic_adam optimistic_adam_v2 radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan scale_by_ademamix
+  | scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_lans scale_by_nadam scale_by_nadamax scale_by_radam scale_by_sophia
+  | scale_by_yogi sophia yogi
+b1: how much of the decaying sum stays at each update.
+  | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
+b1: where gradients are taken, between z (0) and the average x (1).
+  | schedule_free schedule_free_adamw schedule_free_sgd
+b2: how much of the running mean of squares stays at each update.
+  | acprop adabelief adam adamw ademamix adopt amsgrad ftml lamb lans momo_adam nadam nadamw optimistic_adam optimistic_adam_v2
+  | radam scale_by_acprop scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_lans
+  | scale_by_nadam scale_by_radam scale_by_simplified_ademamix scale_by_yogi schedule_free_adamw simplified_ademamix yogi
+b2: how much of the largest gradient stays at each update.
+  | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
+beta: how much of the running mean of gradients stays at each update.
+  | momo muon scale_by_muon signum
+bias_correction: divide the averages by 1 - b^t, since they begin at 0.
+  | lamb rmsprop scale_by_adam scale_by_rms scale_by_stddev
+decay: how much of the average stays at each update.
+  | bias_correction ema measure_with_ema update_infinity_moment update_moment update_moment_per_elem_norm
+decay: how much of the running mean of squares stays at each update.
+  | rmsprop scale_by_rms scale_by_stddev
+dtype: the dtype of all leaves; None: each its own.
+  | tree.full_like tree.ones_like tree.random_like tree.zeros_like
+end_value: the value in the end.
+  | linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule warmup_cosine_decay_schedule wsd_schedule
+eps: added to the divisor, in its units, so that it is never 0.
+  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans lars maxaprop momo_adam
+  | nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy radam
+  | scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
+  | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_nadam scale_by_nadamax
+  | scale_by_novograd scale_by_polyak scale_by_radam scale_by_row_rss scale_by_simplified_ademamix scale_by_sm3
+  | scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld simplified_ademamix yogi
+eps: added to the divisor, or inside its root, as eps_in_sqrt says.
+  | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
+eps: the least divisor.
+  | adopt scale_by_adopt scale_by_sophia sophia
+eps: added to the size of the gradient, inside the maximum.
+  | adamax adamaxw scale_by_adamax
+eps: added to the norm by which the matrix is divided first.
+  | muon orthogonalize_via_newton_schulz scale_by_muon
+eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
+  | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
+eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
+  | adam adamw adan ademamix amsgrad lamb nadam nadamw novograd optimistic_adam optimistic_adam_v2 radam scale_by_adam
+  | scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_nadam scale_by_novograd scale_by_radam
+  | scale_by_simplified_ademamix scale_by_yogi simplified_ademamix
+eps_root: added to nu at each update.
+  | acprop adabelief scale_by_acprop scale_by_belief
+example: arguments that the laws examine it with; None: its defaults.
+  | kernels.optimizer kernels.register kernels.transform
+filtering: (path, value) -> whether it counts; None: all do.
+  | tree.get tree.get_all_with_path tree.set
+homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
+  | kernels.optimizer kernels.register kernels.transform
+identities: pairs of calls that must give the same updates.
+  | kernels.optimizer kernels.register kernels.transform
+init_value: the value at first.
+  | cosine_decay_schedule cyclic_triangular_schedule exponential_decay inverse_time_schedule linear_schedule
+  | one_minus_sqrt_schedule piecewise_constant_schedule piecewise_interpolate_schedule polynomial_schedule rex_schedule
+  | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
+  | wsd_schedule
+initial_accumulator_value: the first sum of squares.
+  | adagrad ftrl group_adagrad scale_by_row_rss scale_by_rss
+initial_scale: the first mean of squares.
+  | rmsprop scale_by_rms scale_by_stddev
+key: a random key, or a whole number as a seed; None: 0, with a warning.
+  | add_noise dpsgd noisy_sgd
+labels: the number of the right class, a whole number of at least 0.
+  | multiclass_hinge_loss multiclass_perceptron_loss multiclass_sparsemax_loss softmax_cross_entropy_with_integer_labels
+labels: one-hot, or a distribution over the classes.
+  | poly_loss_cross_entropy safe_softmax_cross_entropy softmax_cross_entropy
+labels: 0 or 1, or for the first a probability between them.
+  | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
+learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+  | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
+  | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd optimistic_adam
+  | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix
+  | sm3 sophia yogi
+learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
+  | cocob dadapt_adamw dog dowg prodigy
+log_predictions: the logarithms of the predicted probabilities.
+  | convex_kl_divergence generalized_kl_divergence kl_divergence kl_divergence_with_log_targets
+logits: scores before the softmax, floats.
+  | poly_loss_cross_entropy safe_softmax_cross_entropy softmax_cross_entropy softmax_cross_entropy_with_integer_labels
+logits: scores before the sigmoid, floats.
+  | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
+lower_bound: the least norm of a parameter that counts; None: no bound.
+  | lamb lans scale_by_lans scale_by_trust_ratio
+mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+  | acprop adamaxw adamw adan add_decayed_weights ademamix cocob dog dowg galore lamb lans lion nadamw scale_by_lans
+  | simplified_ademamix
+moments: the running means, a tree.
+  | update_infinity_moment update_moment update_moment_per_elem_norm
+momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
+  | dcasgd dpsgd rmsprop sgd
+mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+  | adam adamw ademamix adopt amsgrad lion muon nadam nadamw optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_ademamix
+  | scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
+needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
+  | kernels.optimizer kernels.register kernels.transform
+nesterov: look ahead by one step of the momentum.
+  | adabelief adam adamw adopt dpsgd lars muon nadam nadamw optimistic_adam optimistic_adam_v2 radam rmsprop scale_by_adam
+  | scale_by_adopt scale_by_belief scale_by_muon scale_by_radam sgd trace
+ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
+  | muon orthogonalize_via_newton_schulz scale_by_muon
+ns_steps: the number of Newton-Schulz steps.
+  | muon orthogonalize_via_newton_schulz scale_by_muon
+params: the parameters, which are not looked at.
+  | init_empty_state skip_large_updates skip_not_finite
+peak_value: the largest value, at the end of the rise.
+  | cosine_onecycle_schedule cyclic_triangular_schedule linear_onecycle_schedule rsqrt_schedule warmup_constant_schedule
+  | warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule wsd_schedule
+preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
+  | muon orthogonalize_via_newton_schulz scale_by_muon
+predictions: what the model says, an array of floats.
+  | cosine_distance cosine_similarity huber_loss l2_loss log_cosh squared_error
+predictions: scores, or probabilities, of shape (batch, ..., classes).
+  | binary_dice_loss dice_loss multiclass_generalized_dice_loss
+scores: scores of the classes along the last axis.
+  | multiclass_hinge_loss multiclass_perceptron_loss multiclass_sparsemax_loss
+seed: the older name of key.
+  | add_noise dpsgd noisy_sgd
+smooth: added above and below the fraction, so that empty regions have no loss.
+  | binary_dice_loss dice_loss multiclass_generalized_dice_loss
+source: where the equation comes from.
+  | kernels.optimizer kernels.register kernels.transform
+state: its state.
+  | get_hyperparams reset_group set_hyperparams tree_map_params
+state_dtype: the dtype of z; None: the parameter's, float32 or wider.
+  | schedule_free schedule_free_adamw schedule_free_sgd
+subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
+  | testing.case_for testing.check testing.examine
+targets: what is right, of the predictions' shape; None: zeros.
+  | huber_loss l2_loss log_cosh squared_error
+targets: what is right: 0 or 1, or one-hot, of the predictions' shape.
+  | binary_dice_loss dice_loss multiclass_generalized_dice_loss
+targets: the true distribution, not its logarithm.
+  | convex_kl_divergence generalized_kl_divergence kl_divergence
+transition_begin: the number of updates before the value begins to change.
+  | exponential_decay linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule warmup_exponential_decay_schedule
+transition_steps: the number of updates that the way takes.
+  | linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule
+tree: a tree of arrays.
+  | tree.batch_shape tree.cast tree.cast_like tree.clip tree.conj tree.dtype tree.full_like tree.max tree.min tree.norm
+  | tree.ones_like tree.real tree.scale tree.size tree.sum tree.zeros_like
+tree: the point, a tree of arrays.
+  | projections.projection_box projections.projection_hypercube projections.projection_l1_ball projections.projection_l1_sphere
+  | projections.projection_l2_ball projections.projection_l2_sphere projections.projection_linf_ball
+  | projections.projection_non_negative projections.projection_simplex
+tree: a state, or any tree of named tuples, dictionaries and dataclasses.
+  | tree.get tree.get_all_with_path tree.set
+tree_x: a tree of arrays.
+  | tree.add tree.add_scale tree.div tree.mul tree.sub tree.vdot tree.where
+tree_y: a tree like the first.
+  | tree.add tree.add_scale tree.div tree.mul tree.sub tree.vdot tree.where
+updates: the gradients, a tree.
+  | update_infinity_moment update_moment update_moment_per_elem_norm
+upper_bound: the largest norm of a parameter that counts; None: no bound.
+  | lamb lans scale_by_lans scale_by_trust_ratio
+warmup_steps: the number of updates of the rise.
+  | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
+  | wsd_schedule
+weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+  | acprop adamaxw adamw adan ademamix dadapt_adamw lion nadamw prodigy simplified_ademamix sophia
+weight_decay: the part of the parameters that is added to the gradient.
+  | adadelta cocob dog dowg madgrad
+weight_decay: the part of the parameters that is added to the direction before its norm is taken.
+  | lamb lans lars scale_by_lans
+weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
+    None: all.
+  | adadelta adafactor lars muon sophia
+weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+  | galore scale_by_muon scale_by_shape
+weight_lr_power: how much more steps of a large rate weigh in the average.
+  | schedule_free schedule_free_adamw schedule_free_sgd
+where: the elements that count; None: all.
+  | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence
+  | kl_divergence_with_log_targets smooth_labels
+where: the elements that count, of the shape of logits or without `axis`; None: all.
+  | poly_loss_cross_entropy softmax_cross_entropy softmax_cross_entropy_with_integer_labels
+x: the point, a tree.
+  | projections.projection_halfspace projections.projection_hyperplane projections.projection_vector
+"""
+
+DIALECTS = """
+lr: the learning rate, or a schedule: a function of the number of completed updates.
+  | dialects.torch.*
+betas: how much of the running means of g and of its square stays at each update.
+  | dialects.torch.* -dialects.torch.adamax
+eps: added to the root by which the gradient is divided.
+  | dialects.torch.* -dialects.torch.adadelta -dialects.torch.adafactor -dialects.torch.adamax -dialects.torch.muon
+weight_decay: the part of the parameters that is added to the gradient.
+  | dialects.torch.* -dialects.torch.adamw -dialects.torch.adafactor -dialects.torch.muon -dialects.torch.adam
+  | -dialects.torch.nadam -dialects.torch.radam
+weight_decay: the part of the parameters that is added to the gradient; with decoupled_weight_decay, taken away apart, times lr.
+  | dialects.torch.adam dialects.torch.nadam dialects.torch.radam
+weight_decay: decoupled decay: the part of the parameters, times lr, that is taken away at each update.
+  | dialects.torch.adamw dialects.torch.adafactor dialects.torch.muon
+decoupled_weight_decay: take the decay away apart from the gradient, as AdamW does.
+  | dialects.torch.*
+maximize: climb.
+  | dialects.torch.*
+amsgrad: divide by the largest running mean of squares so far.
+  | dialects.torch.* dialects.keras.*
+nesterov: look ahead by one step of the momentum.
+  | dialects.torch.* dialects.keras.* dialects.neon.*
+momentum: how much of the velocity stays at each update.
+  | dialects.torch.sgd dialects.torch.rmsprop dialects.keras.* dialects.mxnet.* -dialects.mxnet.signum
+momentum: how much of the running mean of gradients stays at each update.
+  | dialects.torch.muon dialects.mxnet.signum
+rho: how much of the running means of squares stays at each update.
+  | dialects.torch.* dialects.keras.* dialects.mxnet.*
+centered: divide by the running standard deviation in the place of the root mean square.
+  | dialects.torch.* dialects.keras.*
+momentum_decay: how fast the momentum warms up.
+  | dialects.torch.*
+initial_accumulator_value: where the sum of squares begins.
+  | dialects.torch.* dialects.keras.*
+lr: the rate from which the schedule starts: the optimizer's, in whose place it stands.
+  | dialects.torch.lr_scheduler.* -dialects.torch.lr_scheduler.ReduceLROnPlateau
+eta_min: the lowest rate.
+  | dialects.torch.lr_scheduler.*
+gamma: by what the rate is multiplied each time.
+  | dialects.torch.lr_scheduler.*
+total_iters: the number of steps that it takes.
+  | dialects.torch.lr_scheduler.*
+power: the power of the time that is left.
+  | dialects.torch.lr_scheduler.* dialects.keras.schedules.* dialects.neon.*
+total_steps: the length of the cycle; or epochs steps_per_epoch.
+  | dialects.torch.lr_scheduler.*
+epochs: the number of epochs, where total_steps is not given.
+  | dialects.torch.lr_scheduler.*
+steps_per_epoch: the steps in an epoch, where total_steps is not given.
+  | dialects.torch.lr_scheduler.*
+pct_start: the part of the cycle in which the rate rises.
+  | dialects.torch.lr_scheduler.*
+anneal_strategy: "cos" or "linear".
+  | dialects.torch.lr_scheduler.*
+three_phase: fall to the first rate as slowly as it rose, and only then to the last.
+  | dialects.torch.lr_scheduler.*
+learning_rate: the learning rate, or a schedule: a function of the number of completed updates.
+  | dialects.keras.* dialects.mxnet.* dialects.neon.gradient_descent_momentum dialects.neon.adam dialects.neon.adagrad
+  | dialects.neon.rmsprop
+beta_1: how much of the running mean of gradients stays at each update.
+  | dialects.keras.* dialects.neon.* -dialects.keras.lion
+beta_2: how much of the running mean of squares stays at each update.
+  | dialects.keras.* dialects.neon.* -dialects.keras.lion -dialects.keras.adamax
+epsilon: added to the root by which the gradient is divided.
+  | dialects.keras.adam dialects.keras.adamw dialects.keras.lamb dialects.keras.nadam dialects.mxnet.adam dialects.mxnet.adamw
+  | dialects.mxnet.lamb dialects.mxnet.lans dialects.mxnet.nadam dialects.mxnet.ftml dialects.mxnet.group_adagrad
+  | dialects.neon.adam
+epsilon: added inside the root by which the gradient is divided.
+  | dialects.keras.adagrad dialects.keras.rmsprop dialects.mxnet.rmsprop dialects.neon.adagrad
+epsilon: added inside both roots; it starts the first steps.
+  | dialects.keras.adadelta dialects.mxnet.adadelta dialects.neon.adadelta
+epsilon: added to the largest recent gradient.
+  | dialects.keras.adamax dialects.mxnet.adamax
+weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update; None: none.
+  | dialects.keras.*
+clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
+  | dialects.keras.*
+clipvalue: the size above which an element of a gradient is cut; None: none.
+  | dialects.keras.*
+global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
+  | dialects.keras.*
+use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+  | dialects.keras.*
+ema_momentum: how much of that running mean stays at each update.
+  | dialects.keras.*
+ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
+  | dialects.keras.*
+beta: added to the root of the sum of squares, in the curvature.
+  | dialects.keras.ftrl dialects.mxnet.ftrl
+initial_learning_rate: the rate from which the schedule starts.
+  | dialects.keras.schedules.*
+decay_steps: the steps over which decay_rate counts once.
+  | dialects.keras.schedules.ExponentialDecay dialects.keras.schedules.InverseTimeDecay
+decay_steps: the number of steps that the decay takes.
+  | dialects.keras.schedules.CosineDecay dialects.keras.schedules.PolynomialDecay
+staircase: count whole periods only.
+  | dialects.keras.schedules.*
+alpha: the lowest rate, as a part of the highest.
+  | dialects.keras.schedules.*
+warmup_steps: the number of steps of the warm-up.
+  | dialects.keras.schedules.CosineDecay dialects.mxnet.*
+beta1: how much of the running mean of gradients stays at each update.
+  | dialects.mxnet.*
+beta2: how much of the running mean of squares stays at each update.
+  | dialects.mxnet.* -dialects.mxnet.adamax
+rescale_grad: what gradients are multiplied by first; MXNet's sum over the batch, so 1 / batch size there.
+  | dialects.mxnet.*
+clip_gradient: the size above which an element of the rescaled gradient is cut; None: none.
+  | dialects.mxnet.*
+wd: the strength of the weight decay.
+  | dialects.mxnet.*
+lr_mult: factors of the learning rate: a mapping from patterns of paths, or a tree; None: 1.
+  | dialects.mxnet.*
+wd_mult: factors of the weight decay: a mapping from patterns of paths, or a tree; None: 1.
+  | dialects.mxnet.*
+multi_precision: keep a float32 copy of narrow parameters in the state.
+  | dialects.mxnet.*
+correct_bias: multiply the rate by the quotient of the bias corrections.
+  | dialects.mxnet.*
+lower_bound: the least norm that a leaf counts as having; None: none.
+  | dialects.mxnet.*
+upper_bound: the largest norm that a leaf counts as having; None: none.
+  | dialects.mxnet.*
+max_update: the update at which the decay ends.
+  | dialects.mxnet.*
+base_lr: the rate from which the decay starts.
+  | dialects.mxnet.*
+final_lr: the rate at which it ends.
+  | dialects.mxnet.*
+warmup_begin_lr: the rate at which the warm-up begins.
+  | dialects.mxnet.*
+warmup_mode: whether the warm-up is "linear" or "constant".
+  | dialects.mxnet.*
+factor: by what the rate is multiplied each time.
+  | dialects.mxnet.*
+gradient_clip_value: the size above which an element of a gradient is cut; None: none.
+  | dialects.neon.*
+gradient_clip_norm: the norm of all leaves together above which they are scaled down; None: none.
+  | dialects.neon.*
+param_clip_value: the largest size that parameters may come to; None: any.
+  | dialects.neon.*
+stochastic_round: round narrow parameters up or down at random, so that small updates count on average.
+  | dialects.neon.*
+key: a random key for stochastic_round, or a number to make one of.
+  | dialects.neon.*
+learning_rate: the rate from which the schedule starts.
+  | dialects.neon.exp_schedule dialects.neon.poly_schedule dialects.neon.power_schedule dialects.neon.schedule
+  | dialects.neon.shift_schedule dialects.neon.step_schedule
+updates_per_epoch: the updates in an epoch.
+  | dialects.neon.*
+change: by what the rate is multiplied each time.
+  | dialects.neon.power_schedule dialects.neon.schedule
+"""
