@@ -25,6 +25,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_enable_x64", False)
 
 TESTS = itertools.count(1)
+APART = {"nightly": ".ci/nightly", "processes": "pytest -m processes"}  # run where their marker is named, of two the first
 
 
 def pytest_configure(config):
@@ -38,8 +39,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("optimised") and not OPTIMISED:
             item.add_marker(pytest.mark.skip(reason="run by test_optimised.py"))
-        if item.get_closest_marker("nightly") and "nightly" not in config.option.markexpr:
-            item.add_marker(pytest.mark.skip(reason="run by .ci/nightly"))
+        apart = next(filter(item.get_closest_marker, APART), None)
+        if apart and apart not in config.option.markexpr:
+            item.add_marker(pytest.mark.skip(reason=f"run by {APART[apart]}"))
 
 
 def pytest_runtest_teardown():
