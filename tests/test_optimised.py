@@ -7,6 +7,8 @@ import sys
 import children
 import pytest
 
+pytestmark = pytest.mark.processes
+
 TESTS = pathlib.Path(__file__).parent
 RUNS = {
     "rounding": ["test_low_precision.py", "test_core.py"],
