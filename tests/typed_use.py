@@ -84,6 +84,8 @@ def loop(tx: gx.GradientTransformation, model: Network, grads: Network) -> None:
     for optimizer in (tx, gx.adam(0.1), gx.chain(gx.clip(1.0), torch.adamw()), gx.accumulate(tx, 2), gx.loss_scale(tx)):
         updates, state = optimizer.update(grads, optimizer.init(model), model)
         assert_type(gx.apply_updates(model, updates), Network)
+        assert_type(gx.projections.projection_box(model, -1.0, 1.0), Network)
+        assert_type(gx.scale_gradient(model, 0.5), Network)
         assert_type(gx.eval_params(optimizer, state, model), Network)
         optimizer.update(updates=grads, state=state, params=model, value=jnp.float32(1))
         optimizer.update(grads=grads, state=state)  # pyright: ignore[reportCallIssue]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import jax
 
-from gradxform._types import Array, ArrayLike, Tree
+from gradxform._types import Array, ArrayLike, Model
 from gradxform.tree._leafwise import once
 
 
-def scale_gradient(inputs: Tree, scale: ArrayLike) -> Tree:
+def scale_gradient(inputs: Model, scale: ArrayLike) -> Model:
     """The inputs, a tree, with their derivatives multiplied by `scale`.
 
         d out = scale d inputs                  higher derivatives are those of a function whose derivative is this one

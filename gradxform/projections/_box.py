@@ -10,11 +10,11 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import clip_elements, is_inexact, promote, result_dtype, widen
-from gradxform._types import Array, ArrayLike, Tree
+from gradxform._types import Array, ArrayLike, Model, Tree
 from gradxform.projections._vector import as_wide, known, like, radius, real_tree
 
 
-def projection_non_negative(tree: Tree) -> Tree:
+def projection_non_negative(tree: Model) -> Model:
     """The nearest point without negative elements.
 
         p = max(x, 0)
@@ -33,7 +33,7 @@ def projection_non_negative(tree: Tree) -> Tree:
     return jax.tree.map(lambda x: jax.nn.relu(numbers(x)), real_tree("projection_non_negative", tree))
 
 
-def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
+def projection_box(tree: Model, lower: Tree, upper: Tree) -> Model:
     """The nearest point between two bounds, each a number, an array or a tree like `tree`.
 
         p = min(max(x, lower), upper)
@@ -56,7 +56,7 @@ def projection_box(tree: Tree, lower: Tree, upper: Tree) -> Tree:
     return _box("projection_box", tree, lower, upper)
 
 
-def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
+def projection_hypercube(tree: Model, scale: Tree = 1) -> Model:
     """The nearest point in the cube from 0 to `scale`, a number, an array or a tree like `tree`.
 
         p = min(max(x, 0), scale)
@@ -76,7 +76,7 @@ def projection_hypercube(tree: Tree, scale: Tree = 1) -> Tree:
     return _box("projection_hypercube", tree, 0, scale)
 
 
-def projection_linf_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_linf_ball(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point whose elements are at most `scale` in size; complex ones keep their phase.
 
         p = x min(1, scale / |x|)               min(max(x, -scale), scale) if x is real

@@ -10,11 +10,11 @@ import jax.numpy as jnp
 
 from gradxform import tree as trees
 from gradxform._numerics import power_of_two
-from gradxform._types import Array, ArrayLike, Tree
+from gradxform._types import Array, ArrayLike, Model, Tree
 from gradxform.projections._vector import as_wide, like, number, over, radius, times
 
 
-def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_l2_sphere(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point at distance `scale` from 0.
 
         p = scale x / |x|               all elements equal if x = 0
@@ -38,7 +38,7 @@ def projection_l2_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
     return jax.tree.map(project, shrunk, tree)
 
 
-def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_l2_ball(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point at distance at most `scale` from 0.
 
         p = x if |x| <= scale, else scale x / |x|
@@ -63,7 +63,7 @@ def projection_l2_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
     return jax.tree.map(project, shrunk, tree)
 
 
-def projection_vector(x: Tree, a: Tree) -> Tree:
+def projection_vector(x: Model, a: Tree) -> Model:
     """The nearest point to x on the line through 0 and `a`, a tree like x.
 
         p = a <a, x> / <a, a>
@@ -84,7 +84,7 @@ def projection_vector(x: Tree, a: Tree) -> Tree:
     return jax.tree.map(lambda x, a: like(times(trees.scale(step, a), to_x), x), x, direction)
 
 
-def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
+def projection_hyperplane(x: Model, a: Tree, b: ArrayLike) -> Model:
     """The nearest point to x on the plane <a, p> = b; `a` is a tree like x.
 
         p = x + a (b - <a, x>) / <a, a>
@@ -104,7 +104,7 @@ def projection_hyperplane(x: Tree, a: Tree, b: ArrayLike) -> Tree:
     return _moved(x, a, number("projection_hyperplane", "b", b), lambda missing: missing)
 
 
-def projection_halfspace(x: Tree, a: Tree, b: ArrayLike) -> Tree:
+def projection_halfspace(x: Model, a: Tree, b: ArrayLike) -> Model:
     """The nearest point to x in the half-space <a, p> <= b; `a` is a tree like x.
 
         p = x + a min(b - <a, x>, 0) / <a, a>           complex trees: the real part of <a, x>

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from gradxform import tree as trees
-from gradxform._types import Array, ArrayLike, Tree
+from gradxform._types import Array, ArrayLike, Model, Tree
 from gradxform.projections._vector import as_wide, like, number, on_vector, over, radius, real_tree, times
 
 
-def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_simplex(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point with non-negative elements that sum to `scale`.
 
         p = max(x - a, 0)               a such that sum p = scale
@@ -32,7 +32,7 @@ def projection_simplex(tree: Tree, scale: ArrayLike = 1) -> Tree:
     return jax.tree.map(like, p, tree)
 
 
-def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_l1_sphere(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point whose elements' sizes sum to `scale`.
 
         p = sign(x) projection_simplex(|x|, scale)              sign(0) = 1; x / |x| if x is complex
@@ -53,7 +53,7 @@ def projection_l1_sphere(tree: Tree, scale: ArrayLike = 1) -> Tree:
     return _l1_sphere(tree, size)
 
 
-def projection_l1_ball(tree: Tree, scale: ArrayLike = 1) -> Tree:
+def projection_l1_ball(tree: Model, scale: ArrayLike = 1) -> Model:
     """The nearest point whose elements' sizes sum to at most `scale`.
 
         p = x if sum |x| <= scale, else projection_l1_sphere(x, scale)
