@@ -30,6 +30,10 @@ def _traffic() -> str:
     return traffic.render(traffic.load()).strip()
 
 
+def _guides() -> str:
+    return importlib.import_module("notebooks.guides").gallery()
+
+
 def _races() -> str:
     return importlib.import_module("benchmarks.races").render()
 
@@ -39,6 +43,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "compatibility": ("tests/optax_suite/README.md", _compatibility),
     "benchmarks": ("benchmarks/README.md", _benchmarks),
     "traffic": ("benchmarks/README.md", _traffic),
+    "guides": ("notebooks/README.md", _guides),
     "races": ("benchmarks/README.md", _races),
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 import gradxform
+from notebooks.guides import guides, summary
 from notebooks.site import reference
 
 ROOT = Path(__file__).parent.parent.parent
@@ -65,9 +66,15 @@ def gather(source: Path) -> None:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
     reference.write(source / "reference")
-    tree = "\n".join(f"{title} <{page}>" for title, page in [*PAGES, ("Reference", "reference/index")])
-    with (source / "index.md").open("a", encoding="utf-8") as index:
-        index.write(f"\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n")
+    _list_below(source / "index.md", [*PAGES, ("Reference", "reference/index")])
+    _list_below(source / "notebooks/README.md", [(summary(guide)[0], f"guides/{guide.name}") for guide in guides()])
+
+
+def _list_below(page: Path, below: list[tuple[str, str]]) -> None:
+    """Put pages below one in the navigation, each by a title."""
+    tree = "\n".join(f"{title} <{name}>" for title, name in below)
+    with page.open("a", encoding="utf-8") as written:
+        written.write(f"\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n")
 
 
 def build(out: Path) -> int:
