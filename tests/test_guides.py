@@ -1,6 +1,7 @@
 """The guides: every notebook was made of its script as it stands, ran from top to bottom, and has a figure and a thumbnail."""
 
 import json
+import re
 
 import pytest
 
@@ -82,3 +83,12 @@ def test_a_changed_script_is_stale(tmp_path, monkeypatch):
     for old, new in (("x = 1", "x = 2"), ("More", "Less"), (' tags=["thumbnail"]', "")):
         guide.script.write_text(SCRIPT.replace(old, new))
         assert not guide.is_fresh()
+
+
+def test_the_lines_of_pytorch_are_those_that_ran():
+    guide = Guide("from_pytorch")
+    ran = (guide.script.parent / "_pytorch_side.py").read_text()
+    cells = "\n".join(cell.source for cell in guide.cells() if cell.kind == "markdown")
+    lines = [line for block in re.findall(r"```python\n(.*?)```", cells, re.DOTALL) for line in block.splitlines()]
+    assert len(lines) > 20
+    assert [line for line in lines if line not in ran] == []
