@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, overload
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AbstractMesh
 
 from gradxform._types import Array, ArrayLike, DType, Tree
 
 INT32_MAX = np.iinfo(np.int32).max
+
+
+@contextlib.contextmanager
+def concretely() -> Iterator[None]:
+    """What is computed from known numbers inside is known too, also where a function is traced for devices that are not here."""
+    with jax.ensure_compile_time_eval(), jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+        yield
 
 
 @functools.cache

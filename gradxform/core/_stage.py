@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from gradxform._numerics import INT32_MAX, round_to, widen
+from gradxform._numerics import INT32_MAX, concretely, round_to, widen
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
 from gradxform.core._encoded import opened
@@ -69,7 +69,7 @@ class Stage(Spec):
     @functools.cached_property
     def _holds_arrays(self) -> bool:
         """Whether a hyperparameter is an array of some axes, a value for each coordinate, or a schedule of such."""
-        with jax.ensure_compile_time_eval():
+        with concretely():
             at_first = self.kernel.at(jnp.zeros([], jnp.int32), self.args)
         return any(p.is_data and at_first[n] is not None and np.ndim(at_first[n]) for n, p in self.kernel.parameters.items())
 

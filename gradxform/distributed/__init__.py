@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from gradxform.distributed._per_device import PerDeviceState as PerDeviceState
     from gradxform.distributed._per_device import per_device as per_device
     from gradxform.distributed._per_device import per_device_specs as per_device_specs
+    from gradxform.distributed._shardings import init_sharded as init_sharded
+    from gradxform.distributed._shardings import state_shardings as state_shardings
 else:
     TABLE = {
         "._compressors": "ScaledSign TwoBit scaled_sign two_bit",
         "._error_feedback": "ErrorFeedbackState compressed_mean error_feedback",
         "._mean": "majority_vote mean_over",
         "._per_device": "PerDeviceState per_device per_device_specs",
+        "._shardings": "init_sharded state_shardings",
     }
     __getattr__, __dir__ = attach(__name__, TABLE)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import contextlib
+import contextvars
+from collections.abc import Hashable, Iterator
 from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 
 from gradxform._types import Array, Field, Inner, OptState, Params, Tree
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.distributed._zero import AnyMesh, AxisNames, check_axes, names_of, ways
 from gradxform.registry import transform
 from gradxform.transforms import trace
 
@@ -40,8 +43,36 @@ def _stacked(state: OptState, axis_name: Hashable) -> OptState:
     return jax.tree.map(lambda x: _varying(x[None], axis_name), state)
 
 
+_mesh: contextvars.ContextVar[AnyMesh | None] = contextvars.ContextVar("mesh", default=None)
+
+
+@contextlib.contextmanager
+def on_all_devices(mesh: AnyMesh) -> Iterator[None]:
+    """Let the states that are made meanwhile, outside of `shard_map`, have room for all devices of a mesh."""
+    token = _mesh.set(mesh)
+    try:
+        yield
+    finally:
+        _mesh.reset(token)
+
+
 def _first(inner: GradientTransformation, axis_name: Hashable, params: Params) -> OptState:
-    return _stacked(inner.init(params), axis_name)
+    mesh, state = _mesh.get(), inner.init(params)
+    if mesh is None or axis_name is None:
+        return _stacked(state, axis_name)
+    check_axes("per_device", "axis_name", axis_name, mesh)
+    return jax.tree.map(lambda x: _repeated(x, axis_name, mesh), state)
+
+
+def _repeated(x: Array, axis_name: AxisNames, mesh: AnyMesh) -> Array:
+    """x for each device, split among them; what was split along their axis is not any more."""
+    many = jnp.broadcast_to(x[None], (ways(axis_name, mesh.shape), *x.shape))
+    typed = jax.typeof(x).sharding
+    if AxisType.Explicit not in jax.sharding.get_abstract_mesh().axis_types:
+        return many
+    taken = names_of(axis_name)
+    rest = [tuple(name for name in names_of(entry) if name not in taken) or None for entry in typed.spec]
+    return jax.sharding.reshard(many, PartitionSpec(axis_name, *rest))
 
 
 class PerDeviceState(NamedTuple):

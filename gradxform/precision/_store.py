@@ -14,7 +14,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError, LabelError, StructureError
 from gradxform._messages import brief
-from gradxform._numerics import round_to
+from gradxform._numerics import concretely, round_to
 from gradxform._types import ArrayLike, Field, Inner, MaskOrFn, OptState, Params, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._encoded import is_encoded
@@ -133,7 +133,7 @@ def _seeds(seed: ArrayLike) -> Iterator[ArrayLike]:
         if isinstance(seed, jax.core.Tracer):
             yield from counter_bits((SEEDS,), folded(uint32(seed), start))
         else:
-            with jax.ensure_compile_time_eval():
+            with concretely():
                 made = counter_bits((SEEDS,), folded(uint32(int(np.asarray(seed))), start))
             yield from np.asarray(made)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from gradxform._declare import bind, declaration_of
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import increment, promote, real_part, round_to
+from gradxform._numerics import concretely, increment, promote, real_part, round_to
 from gradxform._parameters import Parameter, check_arguments, real_parameter, remembered, unchecked
 from gradxform._types import Array, ArrayLike, Clock, DType, Field, Inner, OptState, Params, Schedule, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
@@ -149,7 +149,7 @@ class Injection:
 
 def _first(params, injection):
     known = not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(injection.numbers))
-    with jax.ensure_compile_time_eval() if known else contextlib.nullcontext():  # what begins may depend on their values
+    with concretely() if known else contextlib.nullcontext():  # what begins may depend on their values
         values = injection.values(params)
     return injection.inner(values).init(params)
 

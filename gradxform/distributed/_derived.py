@@ -1,0 +1,161 @@
+"""How the arrays of a state are split, derived from how the parameters are.
+
+JAX is asked first: where an `init` is traced with every axis of the mesh explicit, an array carries its sharding in its type. What it
+cannot type is taken apart; there each field is split as its declared axes say, cut to what divides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
+
+from gradxform._types import Axes, Field, OptState, Params, Shape, Tree
+from gradxform.core import GradientTransformation
+from gradxform.core._encoded import is_encoded
+from gradxform.core._first import axes_of
+from gradxform.core._holes import flatten, is_gap
+from gradxform.core._stage import Stage
+from gradxform.core._transformation import Spec
+from gradxform.distributed._per_device import on_all_devices
+from gradxform.distributed._zero import AnyMesh, AxisNames, ways, zero_spec
+from gradxform.tree._params import map_params
+
+Shaped = jax.ShapeDtypeStruct
+Typed = Tree
+"""A tree of `Shaped` that say how they are split."""
+
+
+def spec_of(x: Shaped) -> PartitionSpec:
+    """How it is split, without what is said of whole axes at the end."""
+    entries = list(getattr(x.sharding, "spec", None) or ())
+    while entries and entries[-1] is None:
+        entries.pop()
+    return PartitionSpec(*entries)
+
+
+def _is_shaped(x: Tree) -> bool:
+    return isinstance(x, Shaped)
+
+
+@dataclasses.dataclass(frozen=True)
+class Derivation:
+    """What a state is derived for.
+
+    Attributes:
+      mesh: the devices.
+      zero: the axes along which is split what has lost its own sharding, as a vector of all parameters has.
+    """
+
+    mesh: AnyMesh
+    zero: AxisNames | None
+
+    @functools.cached_property
+    def explicit(self) -> AbstractMesh:
+        """The mesh with every axis explicit, whatever it is elsewhere."""
+        sizes = self.mesh.shape
+        return AbstractMesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Explicit,) * len(sizes))
+
+    def split(self, x: Shaped, spec: PartitionSpec) -> Shaped:
+        return Shaped(x.shape, x.dtype, sharding=NamedSharding(self.explicit, spec))
+
+    def typed(self, f: Callable[..., Tree], *args: Tree) -> Typed:
+        """What f returns of abstract arrays, with how it is split; other leaves it gets as they are."""
+        leaves, treedef = jax.tree.flatten(args)
+        arrays = {i: x for i, x in enumerate(leaves) if _is_shaped(x)}
+
+        def call(arrays: dict[int, Tree]) -> Tree:
+            with on_all_devices(self.mesh):
+                return f(*treedef.unflatten([arrays.get(i, x) for i, x in enumerate(leaves)]))
+
+        with jax.sharding.use_abstract_mesh(next((x.sharding.mesh for x in arrays.values() if x.sharding), NOWHERE)):
+            return jax.eval_shape(call, arrays)
+
+    def untyped(self, f: Callable[..., Tree], *args: Tree) -> Tree:
+        """The same, not split: this JAX can tell of everything."""
+        return self.typed(f, *jax.tree.map(lambda x: Shaped(x.shape, x.dtype) if _is_shaped(x) else x, args))
+
+    def state(self, tx: GradientTransformation, params: Typed, like: OptState = None) -> Typed:
+        """The state of a transformation, laid out as `like`, which may hold encoded entries where `init` makes none."""
+        try:
+            found = self.typed(tx.init, params)
+            if like is None or _shapes(found) == _shapes(like):
+                return found
+        except Exception:  # JAX has no rule for how something in `init` is split, or it is wrong itself: then it fails below
+            pass
+        state = self.untyped(tx.init, params) if like is None else like
+        spec = getattr(tx, "update", None)
+        if not isinstance(spec, Spec):
+            return self._of_another_library(tx, params, state)
+        state = self._own(spec, params, state) if isinstance(spec, Stage) else state
+        parts = spec.parts(state)
+        if not parts:
+            return state
+        views = self._seen(lambda p: list(spec.seen(p, len(parts))), params)
+        inside = [self.state(part.tx, view, part.state) for part, view in zip(parts, views, strict=True)]
+        join = lambda s, new: spec.joined(s, [p._replace(state=x) for p, x in zip(parts, new, strict=True)])[1]
+        return self.typed(join, state, inside)
+
+    def _seen(self, see: Callable[[Params], Tree], params: Typed) -> Tree:
+        """What the transformations inside see of the parameters."""
+        only = lambda p: jax.tree.map(lambda x: x if hasattr(x, "dtype") else None, see(p))
+        try:
+            return self.typed(only, params)
+        except Exception:
+            seen = self.untyped(only, params)
+        whole = PartitionSpec()
+        spec = lambda n: whole if self.zero is None else zero_spec(whole, n, self.mesh, self.zero)
+        return jax.tree.map(lambda x: self.split(x, spec(x.shape)), seen)
+
+    def _of_another_library(self, tx: GradientTransformation, params: Typed, state: OptState) -> Typed:
+        """What is laid out like the parameters is split like them; the rest is whole."""
+        whole = lambda x: self.split(x, PartitionSpec())
+        like = lambda x, p: self._along(x, p, Axes(*range(p.ndim))) if x.shape == p.shape else whole(x)
+        return map_params(tx, like, state, params, transform_non_params=whole)
+
+    def _own(self, stage: Stage, params: Typed, state: OptState) -> Typed:
+        """The state with what the fields of one stage, apart from those inside, are declared to be."""
+        layout = stage.layout
+        record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)
+        new = {}
+        for name, field in layout.fields.items():
+            if field.kind == "inner" or layout.cls is None:
+                continue
+            value = getattr(record, name)
+            if field.kind == "leaf" and value is not None:
+                entries = zip(leaves, treedef.flatten_up_to(value), strict=True)
+                new[name] = treedef.unflatten([self._entry(stage, field, p, x) for p, x in entries])
+            elif name != layout.clock or not layout.boxed:
+                new[name] = jax.tree.map(lambda x: self.split(x, PartitionSpec()), value)
+        return layout.write(state, new)
+
+    def _entry(self, stage: Stage, field: Field, p: Tree, entry: Tree) -> Typed:
+        if is_gap(entry) or not _is_shaped(p):
+            return entry
+        like = Axes(*range(p.ndim))
+        if is_encoded(entry):
+            return jax.tree.map(lambda x: self._along(x, p, like), entry)
+        axes = axes_of(stage, field, p.shape)
+        along = lambda a, x: jax.tree.map(lambda y: self._along(y, p, a), x)
+        return jax.tree.map(along, like if axes is None else axes, entry, is_leaf=lambda a: isinstance(a, Axes))
+
+    def _along(self, x: Shaped, p: Shaped, axes: Axes) -> Shaped:
+        """An array whose axes are these of the parameter's, each split as there if that divides it."""
+        if len(axes) != x.ndim:
+            return self.split(x, PartitionSpec())
+        theirs = dict(enumerate(p.sharding.spec))
+        entries = [None if axis is None else theirs.get(axis) for axis in axes]
+        sizes = self.mesh.shape
+        return self.split(
+            x, PartitionSpec(*(e if n % ways(e, sizes) == 0 else None for e, n in zip(entries, x.shape, strict=True)))
+        )
+
+
+NOWHERE = AbstractMesh((), ())
+
+
+def _shapes(state: OptState) -> tuple[Tree, list[Shape]]:
+    return jax.tree.structure(state), [x.shape for x in jax.tree.leaves(state)]
