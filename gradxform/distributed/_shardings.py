@@ -14,7 +14,7 @@ from gradxform._errors import StructureError
 from gradxform._messages import brief
 from gradxform._types import Array, OptState, Params, Tree
 from gradxform.core import GradientTransformation
-from gradxform.core._holes import dtype_of, with_path
+from gradxform.core._holes import dtype_of, is_gap, with_path
 from gradxform.core._transformation import check_transformation
 from gradxform.distributed._derived import Derivation, Shaped, spec_of
 from gradxform.distributed._per_device import on_all_devices
@@ -38,7 +38,7 @@ class Leaf(NamedTuple):
 def located(owner: str, params: Params, shardings: Tree) -> tuple[AnyMesh, list[Leaf]]:
     """The mesh, and every leaf with how it is split: as `shardings` says, else as the leaf itself does."""
     leaves = [(path or "(root)", x) for path, x in with_path(params)]
-    given = [None] * len(leaves) if shardings is None else _spread(owner, shardings, [path for path, _ in leaves])
+    given = [None] * len(leaves) if shardings is None else _spread(owner, shardings, params)
     own = [getattr(x, "sharding", None) for _, x in leaves]
     where = [theirs if said is None else said for said, theirs in zip(given, own, strict=True)]
     meshes = [
@@ -48,21 +48,27 @@ def located(owner: str, params: Params, shardings: Tree) -> tuple[AnyMesh, list[
     return mesh, [Leaf(path, x, _spec(owner, path, x, s, mesh)) for (path, x), s in zip(leaves, where, strict=True)]
 
 
-def _spread(owner: str, shardings: Tree, paths: Sequence[str]) -> list[Where]:
-    """What `shardings` says of the leaf at each path, or of a part of the tree that it is in."""
-    given = dict(with_path(shardings, is_leaf=lambda x: x is None or isinstance(x, (Sharding, PartitionSpec))))
-    inside = lambda path, part: part in ("", path) or path.startswith(f"{part}/")
-    strange = next((part for part in given if not any(inside(path, part) for path in paths)), None)
-    if strange is not None:
-        raise StructureError(f"{owner}: `shardings` has `{strange}`, which is no parameter: there are {brief(list(paths))}.")
-    found = [next((x for part, x in given.items() if inside(path, part)), owner) for path in paths]
-    for path, x in zip(paths, found, strict=True):
-        if not (x is None or isinstance(x, (Sharding, PartitionSpec))):
-            what = "nothing" if x is owner else brief(x)
+def _spread(owner: str, shardings: Tree, params: Params) -> list[Where]:
+    """What `shardings` says of each leaf, or of a part of the tree that it is in."""
+    is_one = lambda x: x is None or isinstance(x, (Sharding, PartitionSpec))
+    given, used, found = dict(with_path(shardings, is_leaf=is_one)), set(), []
+    for path, x in with_path(params, is_leaf=is_gap):
+        part = path
+        while part and part not in given:
+            part = part.rpartition("/")[0]
+        said = given.get(part, owner)
+        used.add(part)
+        if is_gap(x):
+            continue
+        if not is_one(said):
             raise StructureError(
-                f"{owner}: `shardings` has {what} for `{path}`. Give a `NamedSharding` or a `PartitionSpec` for each parameter, or one for "
-                "all in a part of the tree."
+                f"{owner}: `shardings` has {'nothing' if said is owner else brief(said)} for `{path or '(root)'}`. Give a "
+                "`NamedSharding` or a `PartitionSpec` for each parameter, or one for all in a part of the tree."
             )
+        found.append(said)
+    strange = next((part for part in given if part not in used), None)
+    if strange is not None:
+        raise StructureError(f"{owner}: `shardings` has `{strange}`, where there is no parameter. Take it away, or give its parameter.")
     return found
 
 

@@ -81,20 +81,27 @@ def _projectors(params, rank, weight_dimension_numbers):
             bases.append(x if is_gap(x) else jnp.zeros((0, 0), widen(dtype_of(x)) if is_array(x) else jnp.float32))
             continue
         m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
-        bases.append((m if m.shape[-2] >= m.shape[-1] else adjoint(m))[..., :rank])
+        bases.append(_of_length(m if m.shape[-2] >= m.shape[-1] else adjoint(m), -1, rank))
     return treedef.unflatten(bases)
+
+
+def _of_length(zeros: Array, axis: int, rank: int) -> Array:
+    """Zeros with an axis cut to this length, which no device splits; the others are laid out as they were."""
+    shape = list(zeros.shape)
+    shape[axis] = min(shape[axis], rank)
+    return jnp.broadcast_to(zeros.sum(axis, keepdims=True), shape)
 
 
 def _first(params, rank, base_optimizer, weight_dimension_numbers):
     """The state of the inner transformation for what is projected."""
     leaves, treedef = flatten(params)
-    bases = treedef.flatten_up_to(_projectors(params, rank, weight_dimension_numbers))
-    low = [
-        (jnp.zeros_like(x) if hasattr(x, "shape") else x)
-        if axes is None
-        else _projected(axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x)))), basis)
-        for x, axes, basis in zip(leaves, _axes(params, weight_dimension_numbers), bases, strict=True)
-    ]
+    low = []
+    for x, axes in zip(leaves, _axes(params, weight_dimension_numbers), strict=True):
+        if axes is None:
+            low.append(jnp.zeros_like(x) if hasattr(x, "shape") else x)
+            continue
+        m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
+        low.append(_of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, rank))
     return base_optimizer.init(treedef.unflatten(low))
 
 
