@@ -121,7 +121,8 @@ class Field:
         old value as `s.field` and the next as `c.field`.
       at: the value after a number of updates, for `resume_at`: a function of `step`, `inner_step` (updates of the part inside), `value`.
       made: of an `inner` field, the transformation (or a tuple or mapping of them), where it is no argument: a function of `s`.
-      through: of an `inner` field, how its state is seen from inside, and put back: (state) -> seen, (old state, seen) -> state.
+      through: of an `inner` field that is a stack of states, how one is seen from inside, and put back: (state) -> seen, (old state,
+        seen) -> state.
       aside: of an `inner` field, that its updates do not go out, so that it does not say what parameters to evaluate with.
       when: whether the field is there with these arguments; otherwise it is None.
       absent: of a clock, the class of the state that has none, used as long as nothing reads the clock.

@@ -54,6 +54,23 @@ def _plain(x):
 
 
 @EVERY
+def test_leaves_without_elements(name):
+    """They get updates like themselves, nothing undefined comes into the state, and the others' are as without them."""
+    entry, tx = gx.entry(name), gx.entry(name)()
+    shapes = [(2, 0), (0, 2)] if entry.ndim == 2 else [(0,), (2, 0)]
+    params = {"w": PARAMS["w"], **{f"none{i}": jnp.zeros(shape) for i, shape in enumerate(shapes)}}
+    grads = jax.tree.map(jnp.asarray, {**params, "w": FLOAT["w"]})
+    made = lambda g, p: tx.update(g, tx.init(p), p, **{n: make(p, g) for n, make in entry.needs.items()})
+    updates, state = made(grads, params)
+    assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, params)
+    expected, _ = made(only(grads, "w"), only(params, "w"))
+    if name not in ("add_noise", "noisy_sgd", "hutchinson_estimator_diag_hessian", "sophia", "scale_by_sophia"):  # drawn leaf by leaf
+        np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5, atol=1e-7)
+    numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
+    assert all(not np.any(np.isnan(x)) for x in numbers)
+
+
+@EVERY
 def test_a_parameter_of_whole_numbers_is_left_alone(name):
     """Its update is 0 in its dtype, whatever comes for it, and the others' are as without it, norms over the tree included."""
     entry = gx.entry(name)

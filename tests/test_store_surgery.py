@@ -96,3 +96,19 @@ def test_what_fields_declare(pattern):
                     assert facts.partner.nonnegative, (name, field)
                     assert facts.partner.decay is not None, (name, field)
                     assert facts.field.first is None is facts.partner.field.first, (name, field)
+
+
+@pytest.mark.parametrize("storage", ["bfloat16", "8bit"])
+def test_states_of_several_devices_are_converted_one_by_one(storage):
+    """What `per_device` holds is a stack of states, whose entries have a seed for each device."""
+    inner = gx.adam(0.1)
+    tx, stored = gx.per_device(inner, None), gx.per_device(gx.store(inner, storage), None)
+    wide = [run(inner, steps=i + 1)[1] for i in range(3)]
+    stack = lambda states: stored.init(P)._replace(inner_state=jax.tree.map(lambda *xs: np.stack(xs), *states))
+    narrow = gx.encode_state(stack(wide), like=stack([gx.store(inner, storage).init(P)] * 3))
+    one_by_one = [gx.encode_state(s, like=gx.store(inner, storage).init(P)) for s in wide]
+    assert equal(narrow, stack(one_by_one))
+    assert equal(gx.decode_state(narrow), stack([gx.decode_state(s) for s in one_by_one]))
+    alone = jax.tree.map(lambda x: x[:1], narrow)
+    moved = gx.transfer_state(stored, alone, tx, P)
+    assert equal(moved.state, gx.decode_state(alone))

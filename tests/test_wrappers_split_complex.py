@@ -54,3 +54,16 @@ class TestSplitRealAndImaginary:
         np.testing.assert_array_equal(after.inner_state[0].mu["z"].real, 0.0)
         abstract = jax.eval_shape(tx.init, jax.eval_shape(lambda: z))
         assert jax.tree.structure(abstract) == jax.tree.structure(state)
+
+
+def test_one_in_another_leaves_its_pairs_alone():
+    """The outer one has made the pairs: the update inside keeps their structure, as a condition on it needs."""
+    g = {"c": jnp.asarray([1 + 2j, -3j], jnp.complex64), "r": jnp.ones(2)}
+    inner = gx.contrib.split_real_and_imaginary(gx.scale_by_sign())
+    seen = []
+    look = gx.stateless(lambda u, p: seen.append(jax.tree.structure(u)) or u)
+    tx = gx.contrib.split_real_and_imaginary(gx.conditionally_mask(gx.chain(look, inner, look), lambda step: step < 1))
+    u, state = jax.jit(tx.update)(g, tx.init(g), g)
+    assert len(set(seen)) == 1
+    np.testing.assert_array_equal(u["c"], np.asarray([1 + 1j, -1j]))
+    np.testing.assert_array_equal(jax.jit(tx.update)(g, state, g)[0]["c"], np.zeros(2))

@@ -29,7 +29,7 @@ def _size(x: Array) -> Array:
 def _scaled(x: Array, preconditioning: Preconditioning, eps: Array | float) -> Array:
     """x times a number, or a number for each row, so that its spectral norm is at most about 1."""
     axes = (-2, -1)
-    unit = power_of_two(jnp.max(jnp.abs(x), axes, keepdims=True))
+    unit = power_of_two(jnp.max(jnp.abs(x), axes, keepdims=True, initial=0))
     x = by_parts(lambda part: part / unit, x)
     if preconditioning == "frobenius":
         size = _size(x) + eps / unit

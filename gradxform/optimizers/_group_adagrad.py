@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ class ScaleByRowRssState(NamedTuple):
 
 
 def _row_means(x):
-    return jnp.mean(x, axis=tuple(range(1, x.ndim)), keepdims=True)
+    return jnp.sum(x, axis=tuple(range(1, x.ndim)), keepdims=True) / max(math.prod(x.shape[1:]), 1)
 
 
 @transform(source="MXNet 2, GroupAdaGrad", homogeneity=0, example={"initial_accumulator_value": 0.0, "eps": 0.0})

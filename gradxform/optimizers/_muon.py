@@ -215,7 +215,7 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, 
     m, n = _axes(g.shape, weight_dimension_numbers).sizes(g.shape)
     if consistent_rms is not None:
         return consistent_rms * math.sqrt(max(m, n)) * g, s
-    return math.sqrt(max(1.0, n / m)) * g, s
+    return math.sqrt(max(1.0, n / max(m, 1))) * g, s
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,7 +28,7 @@ class ScaleBySM3State(NamedTuple):
 
 def _covers(x):
     """The maximum over all axes but one, for each axis in turn; a scalar is its own cover."""
-    return [jnp.max(x, axis=tuple(j for j in range(x.ndim) if j != i)) for i in range(x.ndim)] or [x]
+    return [jnp.max(x, axis=tuple(j for j in range(x.ndim) if j != i), initial=0) for i in range(x.ndim)] or [x]
 
 
 def _covered(covers, ndim):

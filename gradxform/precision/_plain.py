@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -85,7 +86,7 @@ def _decoded(x: Tree) -> Tree:
     if _is_record(x) and not isinstance(x, type):
         x = opened(_layout(type(x)), x)
     parts, treedef = _children(x)
-    new = [y if y is x else _decoded(y) for y in parts]
+    new = [y if y is x else _stacked(x, i, _decoded, y)(y) for i, y in enumerate(parts)]
     return x if all(a is b for a, b in zip(parts, new, strict=True)) else treedef.unflatten(new)
 
 
@@ -105,7 +106,14 @@ def _encoded(x: Tree, like: Tree) -> Tree:
         if wide is not like:
             made = _encoded(x, wide)
             return closed(declared, made, like, lambda new, old: new)
-    return treedef.unflatten([_encoded(a, b) for a, b in zip(theirs, parts, strict=True)])
+    return treedef.unflatten([_stacked(like, i, _encoded, b)(a, b) for i, (a, b) in enumerate(zip(theirs, parts, strict=True))])
+
+
+def _stacked(record: Tree, i: int, f: Callable[..., Tree], child: Tree) -> Callable[..., Tree]:
+    """f at a child, or at each of those that are stacked there, as in the state of `per_device`."""
+    field = _layout(type(record)).fields.get(record._fields[i]) if _is_record(record) else None
+    holds_codes = field is not None and field.through is not None and any(map(is_encoded, jax.tree.leaves(child, is_leaf=is_encoded)))
+    return jax.vmap(f) if holds_codes else f
 
 
 def _fitting(x: Tree, like: Tree) -> Array:

@@ -61,7 +61,8 @@ class Pairs(View):
         return split(tree)
 
     def put(self, tree: Tree, seen: Tree) -> Tree:
-        return merge(seen)
+        join = lambda old, new: new if _is_pair(old) else merge(new)  # a pair of a wrapper around this one stays
+        return jax.tree.map(join, tree, seen, is_leaf=lambda x: _is_pair(x) or is_gap(x))
 
 
 @transform(source="Optax", example={"inner": adam(1e-3)})
