@@ -1,7 +1,7 @@
 """Make notebooks of the guides: `python -m notebooks.guides [NAME ...]`.
 
-Each script's cells are executed in a kernel of their own, in the folder of the guides; the notebook, its outputs and a thumbnail are
-written beside it. It needs `pip install -e '.[guides]'`. A guide has a minute on two cores: one that takes two minutes of a
+Each script's cells are executed in a kernel of their own, in a copy of the folder of the guides; the notebook with its outputs, a
+thumbnail, and the animation that the script saves under its own name, if any, are written beside it. It needs `pip install -e '.[guides]'`. A guide has a minute on two cores: one that takes two minutes of a
 processor's time fails, as does one that raises.
 """
 
@@ -11,9 +11,12 @@ import argparse
 import base64
 import io
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
@@ -39,12 +42,12 @@ def notebook(guide: Guide) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL, "language_info": {"name": "python"}})
 
 
-def execute(guide: Guide) -> tuple[nbformat.NotebookNode, float]:
-    """The guide's notebook with its outputs, and the processor's seconds."""
+def execute(guide: Guide, folder: Path) -> tuple[nbformat.NotebookNode, float]:
+    """The guide's notebook with its outputs, executed in a folder, and the processor's seconds."""
     made = notebook(guide)
     clock = nbformat.v4.new_code_cell(CLOCK)
     made.cells.append(clock)
-    client = NotebookClient(made, timeout=600, resources={"metadata": {"path": str(FOLDER)}}, record_timing=False)
+    client = NotebookClient(made, timeout=600, resources={"metadata": {"path": str(folder)}}, record_timing=False)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::DeprecationWarning:__main__"}
     client.execute(env=environment)
     made.cells.remove(clock)
@@ -68,16 +71,20 @@ def thumbnail(made: nbformat.NotebookNode) -> Image.Image:
 def make(guide: Guide, keep: bool) -> bool:
     """Execute a guide, write what came of it if it is to be kept, and say how long it took. Whether all went well."""
     start = time.monotonic()
-    try:
-        made, seconds = execute(guide)
-        picture = thumbnail(made)
-    except (CellExecutionError, ValueError) as e:
-        sys.stdout.write(f"{guide.name}: {e}\n")
-        return False
-    if keep:
-        nbformat.write(made, guide.notebook)
-        guide.thumbnail.parent.mkdir(exist_ok=True)
-        picture.save(guide.thumbnail, optimize=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(shutil.copytree(FOLDER, Path(scratch) / "guides"))
+        try:
+            made, seconds = execute(guide, folder)
+            picture = thumbnail(made)
+        except (CellExecutionError, ValueError) as e:
+            sys.stdout.write(f"{guide.name}: {e}\n")
+            return False
+        if keep:
+            nbformat.write(made, guide.notebook)
+            guide.thumbnail.parent.mkdir(exist_ok=True)
+            picture.save(guide.thumbnail, optimize=True)
+            for animation in folder.glob(f"{guide.name}.gif"):
+                shutil.copyfile(animation, FOLDER / animation.name)
     late = f", more than the {SECONDS} s that a guide has" if seconds > SECONDS else ""
     sys.stdout.write(f"{guide.name}: {time.monotonic() - start:.0f} s, of a processor {seconds:.0f} s{late}\n")
     sys.stdout.flush()

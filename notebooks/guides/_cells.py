@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent
-ORDER = ["start_here", "from_pytorch", "from_optax", "own_optimizer"]
+ORDER = ["start_here", "from_pytorch", "from_optax", "own_optimizer", "schedule_gallery", "low_memory", "noise", "surfaces"]
 MARK = re.compile(r'^# %%(?P<kind> \[markdown\])?(?: tags=\["(?P<tag>\w+)"\])?$', re.MULTILINE)
 THUMBNAIL = "thumbnail"
 
