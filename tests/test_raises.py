@@ -109,6 +109,22 @@ CALLS = {
     ],
     "chain: a member is not a transformation": lambda: gx.chain(gx.sgd),
     "check_codec: with the law, and the numbers where it is broken": broken_codec,
+    "check_restored: state is not one of tx": [
+        lambda state=state: gx.check_restored(gx.adam(0.1), P, state)
+        for state in (gx.sgd(0.1, 0.9).init(P), gx.adam(0.1).init(X), P, None)
+    ],
+    "check_restored: is half restored": lambda: gx.check_restored(gx.adam(0.1), P, jax.eval_shape(gx.adam(0.1).init, P)),
+    "check_restored: is stored otherwise": lambda: gx.check_restored(gx.adam(0.1), P, gx.store(gx.adam(0.1)).init(P)),
+    "check_restored: is on other devices": lambda: gx.check_restored(
+        gx.adam(0.1), jax.device_put(P, jax.devices()[0]), jax.device_put(gx.adam(0.1).init(P), jax.devices()[1])
+    ),
+    "check_restored: is not what was saved": lambda: gx.check_restored(
+        gx.adam(0.1), P, after_a_round(gx.adam(0.1))[1], gx.digest(gx.adam(0.1).init(P))
+    ),
+    "check_restored: digest is no digest": lambda: gx.check_restored(gx.adam(0.1), P, gx.adam(0.1).init(P), "abc"),
+    "check_restored: the digest is of another tree": lambda: gx.check_restored(gx.adam(0.1), P, gx.adam(0.1).init(P), gx.digest(P)),
+    "digest: a leaf is no array": [lambda: gx.digest({"a": "text"}), lambda: gx.digest(jax.eval_shape(lambda: P))],
+    "digest: is traced": lambda: jax.jit(lambda x: gx.digest(x) and x)(X),
     "decode_state: an entry is relative to another field, and stands in a state that does not declare which": lambda: gx.decode_state(
         gx.store(gx.adam(0.1)).init(P)[0].mu
     ),

@@ -113,7 +113,7 @@ def with_path(tree: Tree, is_leaf: Callable[[Tree], bool] | None = None) -> list
     found = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_leaf)[0]
     boxes = set()
     if any(GetAttrKey("value") in path for path, _ in found):
-        boxes = {path for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=_is_box)[0] if _is_box(x)}
+        boxes = {path for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_box)[0] if is_box(x)}
     steps = lambda path: tuple(key for i, key in enumerate(path) if path[:i] not in boxes)
     return [(jax.tree_util.keystr(steps(path), simple=True, separator="/"), x) for path, x in found]
 
@@ -122,5 +122,5 @@ BOXES = (("flax.nnx.variablelib", "Variable"), ("flax.nnx.variablelib", "Variabl
 """Classes of other libraries, which need not be installed, that hold one value under the attribute `value`, and facts about it."""
 
 
-def _is_box(x: Tree) -> bool:
+def is_box(x: Tree) -> bool:
     return any(isinstance(x, getattr(sys.modules.get(module), name, ())) for module, name in BOXES)

@@ -19,7 +19,7 @@ def uint32(x: ArrayLike) -> Array:
     return jnp.full([], x % 2**32, jnp.uint32) if isinstance(x, int) else jnp.asarray(x).astype(jnp.uint32)
 
 
-def _hashed(i: Array) -> Array:
+def hashed(i: Array) -> Array:
     """`lowbias32`: a bijection of the whole numbers below 2^32 in which every bit of the result depends on every bit of i."""
     of = jnp.uint32
     i = (i ^ (i >> of(16))) * of(0x7FEB352D)
@@ -71,7 +71,7 @@ def _bits(shape: Shape, seed: Array, part: Array | None) -> Array:
     for axis, length in enumerate(shape):
         along = [length if a == axis else 1 for a in range(len(shape))]
         i = i + jax.lax.broadcasted_iota(of, along, axis) * of(math.prod(shape[axis + 1 :]) % 2**32)
-    return _hashed(i * of(WEYL))
+    return hashed(i * of(WEYL))
 
 
 @jax.jit
@@ -83,4 +83,4 @@ def advanced(seed: Array) -> Array:
 @jax.jit
 def folded(seed: Array, position: int) -> Array:
     """A seed for a part, a leaf for example, by its position; seeds that follow one another are as good as any."""
-    return _hashed(_hashed(seed * jnp.uint32(WEYL)) + jnp.asarray(position).astype(jnp.uint32))
+    return hashed(hashed(seed * jnp.uint32(WEYL)) + jnp.asarray(position).astype(jnp.uint32))

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 from gradxform._lazy import attach
 
 if TYPE_CHECKING:
+    from gradxform.surgery._check_restored import check_restored as check_restored
+    from gradxform.surgery._digest import digest as digest
     from gradxform.surgery._eval_params import eval_params as eval_params
     from gradxform.surgery._hyperparams import get_hyperparams as get_hyperparams
     from gradxform.surgery._hyperparams import set_hyperparams as set_hyperparams
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from gradxform.surgery._transfer import transfer_state as transfer_state
 else:
     TABLE = {
+        "._check_restored": "check_restored",
+        "._digest": "digest",
         "._eval_params": "eval_params",
         "._hyperparams": "get_hyperparams set_hyperparams",
         "._reset_group": "reset_group",

@@ -120,7 +120,7 @@ class Summary:
         return report(self)
 
 
-def _abstract(params: Params) -> Params:
+def abstract(params: Params) -> Params:
     """Shapes and dtypes in place of arrays and numbers; gaps in place of what is neither."""
     is_number = lambda x: is_array(x) or is_whole_array(x) or (hasattr(x, "shape") and hasattr(x, "dtype"))
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), dtype_of(x)) if is_number(x) else None, params)
@@ -270,11 +270,11 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
     Raises   StructureError: tx is not a transformation; state is not one of tx; clocks depend on more than the step.
     """
     check_transformation(tx, "summary")
-    abstract = _abstract(params)
-    found = jax.eval_shape(tx.init, abstract) if state is None else state
-    arrays = [(path, p) for path, p in zip(paths(abstract), flatten(abstract)[0], strict=True) if is_array(p)]
+    shapes = abstract(params)
+    found = jax.eval_shape(tx.init, shapes) if state is None else state
+    arrays = [(path, p) for path, p in zip(paths(shapes), flatten(shapes)[0], strict=True) if is_array(p)]
     known = None if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state)) else state
     return Summary(
-        tuple(_stages(tx, found, abstract)), tuple(_hyperparams(tx, known, abstract, steps)),
+        tuple(_stages(tx, found, shapes)), tuple(_hyperparams(tx, known, shapes, steps)),
         tuple(path for path, _ in arrays), sum(math.prod(p.shape) for _, p in arrays), sum(_bytes(p) for _, p in arrays),
     )  # fmt: skip
