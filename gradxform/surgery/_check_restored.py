@@ -143,7 +143,7 @@ def _check_devices(params: Params, state: OptState) -> None:
 
 
 def _check_rows(state: OptState) -> None:
-    """That what `per_device` keeps for each device has as many devices: else `shard_map` hands several rows to one, which reads the first."""
+    """That each row of `per_device` has its device: else `shard_map` hands several to one, which reads the first."""
     for path, part in jax.tree_util.tree_leaves_with_path(state, is_leaf=lambda x: isinstance(x, PerDeviceState)):
         for inside, x in with_path(part) if isinstance(part, PerDeviceState) else ():
             devices = _devices(x)
