@@ -1,0 +1,105 @@
+"""Factorizations of matrices that kernels may batch.
+
+On the CPU, XLA calls LAPACK for the matrices of a batch from threads of its own, and several batches in one program wait for one another:
+they take many times longer, or never end. So there a batch is factored one matrix after another; elsewhere it is one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
+
+from gradxform._types import Array
+
+Factors = tuple[Array, ...]
+
+
+def _one_by_one(factor: Callable[[Array], Factors]) -> Callable[[Array], Factors]:
+    """`factor` of one matrix, that under `vmap` does on the CPU what it does for one. Differentiated, it is JAX's own."""
+    on_cpu: Any = sequential_vmap(factor)
+
+    @jax.custom_jvp
+    def f(x: Array) -> Factors:
+        return jax.lax.platform_dependent(x, cpu=on_cpu, default=factor)
+
+    @f.defjvp
+    def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Factors, Factors]:
+        return jax.jvp(factor, primals, tangents)
+
+    return f
+
+
+_EIGH = _one_by_one(lambda x: tuple(jnp.linalg.eigh(x)))
+_QR = _one_by_one(lambda x: tuple(jnp.linalg.qr(x)))
+_SVD = _one_by_one(lambda x: tuple(jnp.linalg.svd(x, full_matrices=False)))
+
+
+def _over_batch(factor: Callable[[Array], Factors], x: Array) -> Factors:
+    for _ in range(x.ndim - 2):
+        factor = jax.vmap(factor)
+    return factor(x)
+
+
+def eigh(x: Array) -> tuple[Array, Array]:
+    """The eigenvalues of a symmetric matrix, increasing, and its eigenvectors, as columns.
+
+        x = v diag(w) v*
+
+    Args:
+      x: symmetric, or a batch of such; the last two axes are those of the matrices.
+
+    >>> w, v = gx.linear_algebra.eigh(jnp.array([[2.0, 0.0], [0.0, 1.0]]))
+    >>> w
+    Array([1., 2.], dtype=float32)
+
+    Shapes   (..., n, n) gives (..., n) and (..., n, n).
+    Source   LAPACK, and what stands for it on accelerators.
+    Differs  from `jnp.linalg.eigh`: on the CPU the matrices of a batch, under `vmap` too, are factored one after another.
+    """
+    w, v = _over_batch(_EIGH, x)
+    return w, v
+
+
+def qr(x: Array) -> tuple[Array, Array]:
+    """Orthonormal columns times an upper triangular matrix.
+
+        x = q r
+
+    Args:
+      x: a matrix, or a batch of them; the last two axes are those of the matrices.
+
+    >>> q, r = gx.linear_algebra.qr(jnp.array([[3.0, 0.0], [4.0, 5.0]]))
+    >>> jnp.round(jnp.abs(r), 3)
+    Array([[5., 4.],
+           [0., 3.]], dtype=float32)
+
+    Shapes   (..., m, n) gives (..., m, k) and (..., k, n), k = min(m, n).
+    Source   LAPACK, and what stands for it on accelerators.
+    Differs  from `jnp.linalg.qr`, as `eigh` from `jnp.linalg.eigh`.
+    """
+    q, r = _over_batch(_QR, x)
+    return q, r
+
+
+def svd(x: Array) -> tuple[Array, Array, Array]:
+    """Singular vectors and values, the values decreasing.
+
+        x = u diag(s) v
+
+    Args:
+      x: a matrix, or a batch of them; the last two axes are those of the matrices.
+
+    >>> u, s, v = gx.linear_algebra.svd(jnp.array([[0.0, 2.0], [1.0, 0.0]]))
+    >>> s
+    Array([2., 1.], dtype=float32)
+
+    Shapes   (..., m, n) gives (..., m, k), (..., k) and (..., k, n), k = min(m, n).
+    Source   LAPACK, and what stands for it on accelerators.
+    Differs  from `jnp.linalg.svd(full_matrices=False)`, as `eigh` from `jnp.linalg.eigh`.
+    """
+    u, s, v = _over_batch(_SVD, x)
+    return u, s, v
