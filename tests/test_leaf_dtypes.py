@@ -64,7 +64,13 @@ def test_leaves_without_elements(name):
     updates, state = made(grads, params)
     assert jax.tree.map(jnp.shape, updates) == jax.tree.map(jnp.shape, params)
     expected, _ = made(only(grads, "w"), only(params, "w"))
-    if name not in ("add_noise", "noisy_sgd", "hutchinson_estimator_diag_hessian", "sophia", "scale_by_sophia"):  # drawn leaf by leaf
+    if name not in (
+        "add_noise",
+        "noisy_sgd",
+        "hutchinson_estimator_diag_hessian",
+        "sophia",
+        "scale_by_sophia",
+    ):  # drawn leaf by leaf
         np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5, atol=1e-7)
     numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]
     assert all(not np.any(np.isnan(x)) for x in numbers)

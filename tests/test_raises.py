@@ -264,6 +264,9 @@ CALLS = {
     "master_weights: a state of bits below bfloat16 parameters beside other ones": lambda: gx.master_weights(gx.sgd(0.1), bits=8).update(
         P, gx.master_weights(gx.sgd(0.1), bits=8).init(jax.tree.map(lambda x: x.astype(jnp.bfloat16), P)), P
     ),
+    "inverse_root: no such root": lambda: linear_algebra.inverse_root(jnp.eye(2), 0),
+    "inverse_root: not by this method": [lambda p=p: linear_algebra.inverse_root(jnp.eye(2), p, "newton_db") for p in (1, 3)],
+    "inverse_root: no such method": lambda: linear_algebra.inverse_root(jnp.eye(2), 2, "schur"),
     "matrix_inverse_pth_root: not a square matrix": lambda: linear_algebra.matrix_inverse_pth_root(X, 2),
     "matrix_inverse_pth_root: p is not a positive integer": [
         lambda p=p: linear_algebra.matrix_inverse_pth_root(jnp.eye(2), p) for p in (0, -1, 1.5, np.nan)

@@ -68,7 +68,9 @@ def _spread(owner: str, shardings: Tree, params: Params) -> list[Where]:
         found.append(said)
     strange = next((part for part in given if part not in used), None)
     if strange is not None:
-        raise StructureError(f"{owner}: `shardings` has `{strange}`, where there is no parameter. Take it away, or give its parameter.")
+        raise StructureError(
+            f"{owner}: `shardings` has `{strange}`, where there is no parameter. Take it away, or give its parameter."
+        )
     return found
 
 

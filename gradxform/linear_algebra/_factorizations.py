@@ -36,6 +36,7 @@ def _one_by_one(factor: Callable[[Array], Factors]) -> Callable[[Array], Factors
 _EIGH = _one_by_one(lambda x: tuple(jnp.linalg.eigh(x)))
 _QR = _one_by_one(lambda x: tuple(jnp.linalg.qr(x)))
 _SVD = _one_by_one(lambda x: tuple(jnp.linalg.svd(x, full_matrices=False)))
+_VALUES = _one_by_one(lambda x: (jnp.linalg.svd(x, compute_uv=False),))
 
 
 def _over_batch(factor: Callable[[Array], Factors], x: Array) -> Factors:
@@ -103,3 +104,9 @@ def svd(x: Array) -> tuple[Array, Array, Array]:
     """
     u, s, v = _over_batch(_SVD, x)
     return u, s, v
+
+
+def spectral(x: Array) -> Array:
+    """The largest singular value, (..., 1, 1) of (..., m, n)."""
+    (s,) = _over_batch(_VALUES, x)
+    return s[..., :1, None]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from gradxform._numerics import abs_sq, by_parts, power_of_two, size_along
 from gradxform._types import Array
+from gradxform.linear_algebra._factorizations import spectral
 
 
 def adjoint(x: Array) -> Array:
@@ -35,7 +36,7 @@ def _scaled(x: Array, preconditioning: Preconditioning, eps: Array | float) -> A
     if preconditioning == "frobenius":
         size = _size(x) + eps / unit
     elif preconditioning == "spectral":
-        size = jnp.linalg.norm(x, ord=2, axis=axes, keepdims=True) + eps / unit
+        size = spectral(x) + eps / unit
     else:
         a = jnp.abs(x @ adjoint(x))
         square = jnp.sum(a, -1, keepdims=True) if preconditioning == "aol" else _size(a)

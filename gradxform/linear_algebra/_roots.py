@@ -51,7 +51,7 @@ def inverse_root(x: Array, p: int, method: Roots = "eigh", ridge: float | Array 
     Shapes   (..., n, n), as x.
     Source   newton: Higham 2008, 'Functions of matrices', eq. 7.18; newton_db: there 6.35, and Modoranu et al. 2026, DASH.
     Differs  no.
-    Raises   HyperparameterError: p < 1, or not 2, 4, 8 or so on for "newton_db". UnknownNameError: no such method.
+    Raises   HyperparameterError: no such root, or not by this method. UnknownNameError: no such method.
     """
     if p < 1 or (method == "newton_db" and (p & (p - 1) or p == 1)):
         raise HyperparameterError(

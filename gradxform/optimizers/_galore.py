@@ -15,6 +15,7 @@ from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
 from gradxform.core._hyper import at_rank, evaluate
+from gradxform.linear_algebra._factorizations import svd
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
@@ -40,7 +41,7 @@ Dimensions = GaLoreDimensionNumbers | Tree | Callable[[Params], Tree] | None
 @functools.partial(jax.jit, static_argnums=1)
 def _basis(m: Array, rank: int) -> Array:
     """The first singular vectors of a matrix, left ones if it is tall or square."""
-    u, _, vh = jnp.linalg.svd(m, full_matrices=False)
+    u, _, vh = svd(m)
     return (u if m.shape[-2] >= m.shape[-1] else adjoint(vh))[..., :rank]
 
 

@@ -112,7 +112,9 @@ def _encoded(x: Tree, like: Tree) -> Tree:
 def _stacked(record: Tree, i: int, f: Callable[..., Tree], child: Tree) -> Callable[..., Tree]:
     """f at a child, or at each of those that are stacked there, as in the state of `per_device`."""
     field = _layout(type(record)).fields.get(record._fields[i]) if _is_record(record) else None
-    holds_codes = field is not None and field.through is not None and any(map(is_encoded, jax.tree.leaves(child, is_leaf=is_encoded)))
+    holds_codes = (
+        field is not None and field.through is not None and any(map(is_encoded, jax.tree.leaves(child, is_leaf=is_encoded)))
+    )
     return jax.vmap(f) if holds_codes else f
 
 

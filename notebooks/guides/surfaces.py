@@ -156,7 +156,9 @@ figure.set_dpi(64)
 lines = drawn(panels)
 figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=8)
 frames = np.unique(np.geomspace(2, steps, 60).astype(int))
-FuncAnimation(figure, lambda step: at(lines, step), frames=[*frames, *[steps] * 15]).save("surfaces.gif", PillowWriter(fps=12), dpi=64)
+FuncAnimation(figure, lambda step: at(lines, step), frames=[*frames, *[steps] * 15]).save(
+    "surfaces.gif", PillowWriter(fps=12), dpi=64
+)
 plt.close(figure)
 
 # %% [markdown]
