@@ -62,6 +62,10 @@ class Derivation:
     def split(self, x: Shaped, spec: PartitionSpec) -> Shaped:
         return Shaped(x.shape, x.dtype, sharding=NamedSharding(self.explicit, spec))
 
+    def further(self, x: Shaped, zero: AxisNames) -> Shaped:
+        """An array of several axes split along `zero`, if its parameter's being split has not split it."""
+        return self.split(x, zero_spec(spec_of(x), x.shape, self.mesh, zero)) if x.ndim > 1 else x
+
     def typed(self, f: Callable[..., Tree], *args: Tree) -> Typed:
         """What f returns of abstract arrays, with how it is split; other leaves it gets as they are."""
         leaves, treedef = jax.tree.flatten(args)

@@ -18,7 +18,7 @@ from gradxform.core._holes import dtype_of, is_gap, with_path
 from gradxform.core._transformation import check_transformation
 from gradxform.distributed._derived import Derivation, Shaped, spec_of
 from gradxform.distributed._per_device import on_all_devices
-from gradxform.distributed._zero import AnyMesh, AxisNames, check_axes, ways, zero_spec
+from gradxform.distributed._zero import AnyMesh, AxisNames, axes_in, check_axes, names_of, ways, zero_spec
 
 Where = Sharding | PartitionSpec | None
 
@@ -120,7 +120,7 @@ def _spec(owner: str, path: str, x: Tree, where: Where, mesh: AnyMesh) -> Partit
             f"{owner}: nothing says how `{path}` of shape {shape} is split: its sharding is {brief(where)}. Give `shardings`, where "
             "`PartitionSpec()` means that each device has it whole."
         )
-    for name in (name for entry in spec for name in ((entry,) if isinstance(entry, str) else entry or ())):
+    for name in axes_in(spec):
         check_axes(owner, f"shardings` for `{path}", name, mesh)
     parts = [ways(entry, mesh.shape) for entry in spec]
     if len(parts) > len(shape) or any(n % k for n, k in zip(shape, parts, strict=False)):
@@ -151,7 +151,9 @@ def state_shardings(
         state_where = state_shardings(tx, params, zero="data")
         step = jax.jit(step, in_shardings=(where, state_where, None), out_shardings=(where, state_where), donate_argnums=(0, 1))
 
-    A parameter that the axis does not divide further keeps its state as it is.
+    What no axis divides stays as it is, and so do vectors of means over rows or columns, which weigh nothing. Where the mesh's axes are
+    explicit, XLA decides nothing: there the step says itself, by `jax.sharding.reshard`, that the gradients and parameters become split
+    as the state is, and the updates as the parameters are.
 
     Args:
       tx: the optimizer, ours or of another library.
@@ -178,6 +180,14 @@ def state_shardings(
     return _derived("state_shardings", tx, params, mesh, leaves, zero)
 
 
+def leaves_left_whole(params: Params, shardings: Tree = None, *, zero: AxisNames) -> list[str]:
+    """Paths of the parameters whose state is not split along `zero`, since no axis of theirs can be divided by it."""
+    mesh, leaves = located("leaves_left_whole", params, shardings)
+    check_axes("leaves_left_whole", "zero", zero, mesh)
+    left = lambda leaf: set(names_of(zero)) - axes_in(zero_spec(leaf.spec, leaf.shape, mesh, zero))
+    return [leaf.path for leaf in leaves if leaf.spec is not None and left(leaf)]
+
+
 def _derived(
     owner: str, tx: GradientTransformation, params: Params, mesh: AnyMesh, leaves: Sequence[Leaf], zero: AxisNames | None
 ) -> OptState:
@@ -189,6 +199,8 @@ def _derived(
     derivation = Derivation(mesh, zero)
     typed = [leaf.x if leaf.spec is None else derivation.split(Shaped(leaf.shape, dtype_of(leaf.x)), leaf.spec) for leaf in leaves]
     state = derivation.state(tx, jax.tree.structure(params).unflatten(typed))
+    if zero is not None:
+        state = jax.tree.map(lambda x: derivation.further(x, zero), state)
     written = {(x.ndim, spec_of(x)): leaf.spec for leaf, x in zip(leaves, typed, strict=True) if leaf.spec is not None}
     return jax.tree.map(lambda x: NamedSharding(mesh, written.get((x.ndim, spec_of(x)), spec_of(x))), state)
 
@@ -226,7 +238,8 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
             "init_sharded: the mesh has no devices. Give `shardings` on a mesh of devices, or enter `jax.set_mesh(mesh)`."
         )
     final = _derived("init_sharded", tx, params, mesh, leaves, zero)
-    free = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))  # JAX cannot type every `init`
+    automatic = (AxisType.Auto,) * len(mesh.axis_names)  # JAX cannot type every `init`
+    free = mesh if mesh.axis_types == automatic else Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
     put = lambda x, spec: jax.device_put(x, NamedSharding(free, spec))
     arrays = {i: put(leaf.x, leaf.spec) for i, leaf in enumerate(leaves) if leaf.spec is not None}
 
@@ -236,4 +249,4 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
 
     with jax.sharding.use_abstract_mesh(free.abstract_mesh):
         state = jax.jit(init, out_shardings=jax.tree.map(lambda s: NamedSharding(free, s.spec), final))(arrays)
-    return jax.device_put(state, final)
+    return state if free is mesh else jax.device_put(state, final)

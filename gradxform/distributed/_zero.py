@@ -20,6 +20,11 @@ def names_of(entry: AxisNames | None) -> tuple[str, ...]:
     return () if entry is None else (entry,) if isinstance(entry, str) else tuple(entry)
 
 
+def axes_in(spec: PartitionSpec) -> set[str]:
+    """All axes of the mesh that an array is split along."""
+    return {name for entry in spec for name in names_of(entry)}
+
+
 def ways(entry: AxisNames | None, sizes: Mapping[str, int]) -> int:
     """Into how many parts they split it."""
     return math.prod(sizes[name] for name in names_of(entry))
@@ -32,8 +37,7 @@ def zero_spec(spec: PartitionSpec, shape: Shape, mesh: AnyMesh, axis: AxisNames)
     fits, or the leaf is split along the axis already, it is as it was.
     """
     entries = [*spec, *[None] * (len(shape) - len(spec))]
-    used = {name for entry in entries for name in names_of(entry)}
-    more = tuple(name for name in names_of(axis) if name not in used)
+    more = tuple(name for name in names_of(axis) if name not in axes_in(spec))
     for whole in (True, False):
         for i, (entry, n) in enumerate(zip(entries, shape, strict=True)):
             split = (*names_of(entry), *more)
