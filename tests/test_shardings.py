@@ -15,6 +15,7 @@ from gradxform.core._first import axes_of
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Init
 from gradxform.distributed import _derived
+from gradxform.distributed._zero import zero_spec
 from gradxform.kernels import Axes, entry
 from gradxform.tree._leafwise import is_encoded, is_gap
 
@@ -105,8 +106,8 @@ def law(tx, params, state, got):
         yield from law(part.tx, seen, part.state, place.state)
 
 
-def check_law(tx, params, **given):
-    got = gx.state_shardings(tx, params, **given)
+def check_law(tx, params):
+    got = gx.state_shardings(tx, params)
     state = jax.eval_shape(tx.init, jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params))
     assert jax.tree.structure(got) == jax.tree.structure(state)
     pairs = list(law(tx, params, state, got))
@@ -167,6 +168,25 @@ def test_what_is_composed_obeys_the_law(name):
     tx = COMPOSED[name]
     for mesh in MESHES:
         check_law(tx, abstract(mesh, jnp.bfloat16 if "16" in name else jnp.float32))
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_under_zero_the_law_is_that_of_parameters_that_are_split_further(part):
+    """What has several axes and is whole all the same is split by itself."""
+    params = abstract("4 x 2")
+    mesh = params["w"].sharding.mesh
+    whole = {name: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=NamedSharding(mesh, P())) for name, p in params.items()}
+    further = lambda p: NamedSharding(mesh, zero_spec(P(), p.shape, mesh, "fsdp"))
+    split = {name: jax.ShapeDtypeStruct(p.shape, p.dtype, sharding=further(p)) for name, p in whole.items()}
+    everything = {**{name: entry(name)() for name in REGISTERED}, **COMPOSED}
+    for name in list(everything)[part::2]:
+        tx = everything[name]
+        got = gx.state_shardings(tx, whole, zero="fsdp")
+        state = jax.eval_shape(tx.init, jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params))
+        pairs = list(law(tx, split, state, got))
+        assert len(pairs) == len(jax.tree.leaves(got))
+        different = [pair for pair in pairs if pair[0] != pair[1]]
+        assert all(not was and is_now.count(("fsdp",)) == 1 for was, is_now in different), name
 
 
 @pytest.fixture

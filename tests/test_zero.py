@@ -1,0 +1,170 @@
+"""ZeRO-1: the state is split among devices that hold the same parameters, and the results are those of one device."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import gradxform as gx
+from gradxform.distributed._shardings import leaves_left_whole
+from gradxform.distributed._zero import zero_spec
+from gradxform.kernels import entry
+
+pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU")
+
+MESH = AbstractMesh((4, 2), ("data", "tp"))
+SPECS = [
+    (P(), (64, 32), "data", P("data")),
+    (P("tp"), (6, 8), "data", P("tp", "data")),
+    (P("tp", None), (6, 8), "data", P("tp", "data")),
+    (P(None, "tp"), (7, 8), "data", P(None, ("tp", "data"))),
+    (P(None, ("tp",)), (7, 16), "data", P(None, ("tp", "data"))),
+    (P("tp"), (6,), "data", P("tp")),
+    (P(None, "data"), (8, 8), "data", P(None, "data")),
+    (P(("tp", "data"), None), (8, 8), "data", P(("tp", "data"), None)),
+    (P(), (), "data", P()),
+    (P(), (0, 8), "data", P(None, "data")),
+    (P(), (7, 16), ("data", "tp"), P(None, ("data", "tp"))),
+    (P("tp"), (2, 16), ("data", "tp"), P("tp", "data")),
+]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("spec", "shape", "axis", "expected"), SPECS)
+def test_the_first_axis_that_can_be_divided_further(spec, shape, axis, expected):
+    assert tuple(zero_spec(spec, shape, MESH, axis)) == tuple(expected)
+
+
+LARGE = {**{f"w{i}": (4096, 4096) for i in range(4)}, "b": (4096,), "odd": (1000, 7), "tiny": (3,)}
+
+
+def of_eight(shapes, dtype=jnp.float32):
+    whole = NamedSharding(AbstractMesh((8,), ("data",)), P())
+    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=whole) for name, shape in shapes.items()}
+
+
+def share(tx, params, zero="data"):
+    """The bytes of the state, and those of them on each device."""
+    state = jax.tree.leaves(jax.eval_shape(tx.init, jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)))
+    where = jax.tree.leaves(gx.state_shardings(tx, params, zero=zero))
+    size = lambda shape, x: math.prod(shape) * (x.dtype.itemsize if hasattr(x.dtype, "itemsize") else 4)
+    return sum(size(x.shape, x) for x in state), sum(size(s.shard_shape(x.shape), x) for x, s in zip(state, where, strict=True))
+
+
+@pytest.mark.fast
+def test_the_state_of_every_optimizer_is_an_eighth_on_each_of_eight_devices():
+    """But for what weighs nothing beside 268 MB of parameters: means over rows and columns, keys."""
+    params = of_eight(LARGE)
+    for name in gx.names():
+        total, each = share(entry(name)(), params)
+        assert each <= total / 7.9 or total < 2e5, f"{name}: {each} of {total}"
+    for storage in ("8bit", "16bit", "torchao:8bit", "flash:8bit"):
+        total, each = share(gx.store(gx.adamw(0.1), storage), params)
+        assert each <= total / 7.9, storage
+    total, each = share(gx.master_weights(gx.adamw(0.1), bits=16), of_eight(LARGE, jnp.bfloat16))
+    assert each <= total / 7.9
+
+
+@pytest.mark.fast
+def test_what_stays_whole_is_listed():
+    assert leaves_left_whole(of_eight({**LARGE, "s": ()}), zero="data") == ["s", "tiny"]
+    split = NamedSharding(AbstractMesh((8,), ("data",)), P(None, "data"))
+    params = {"fsdp": jax.ShapeDtypeStruct((3, 8), jnp.float32, sharding=split), "layers": of_eight({"odd": (7, 11)})}
+    assert leaves_left_whole(params, zero="data") == ["layers/odd"]
+
+
+# ---- on eight devices
+
+SMALL = {"a": (64, 128), "b": (128, 60), "odd": (7, 11), "v": (60,), "s": ()}
+STEPS = 5
+CASES = {  # an optimizer, and how far rounding may carry two runs apart
+    "adamw": (gx.adamw(0.1), 1e-6),
+    "clip, adamw": (gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), 2e-6),
+    "muon": (gx.muon(0.1), 5e-5),  # Newton-Schulz multiplies a last digit by up to 3.44^5
+    "lamb": (gx.lamb(0.1), 2e-6),
+    "adafactor": (gx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9), 2e-6),
+    "8bit": (gx.store(gx.adamw(0.1), "8bit"), 9e-4),  # where a last digit differs, a stochastic rounding may fall otherwise
+    "16bit": (gx.store(gx.adamw(0.1), "16bit"), 9e-4),
+    "master_weights": (gx.master_weights(gx.adamw(0.1)), 2.0**-6),  # bfloat16 numbers up to 4, the last digit
+    "accumulate": (gx.accumulate(gx.adamw(0.1), 2), 1e-6),
+}
+
+
+def loss(params, batch):
+    far = lambda p, b: jnp.mean(jnp.sum((b - p.astype(jnp.float32)[None]) ** 2, axis=tuple(range(1, b.ndim))))
+    return 0.5 * sum(far(params[name], batch[name]) for name in SMALL)
+
+
+def stepper(tx):
+    def step(params, state, batch):
+        updates, state = tx.update(jax.grad(loss)(params, batch), state, params)
+        return gx.apply_updates(params, updates), state
+
+    return step
+
+
+def drawn(dtype):
+    rng = np.random.default_rng(0)
+    params = {name: np.asarray(jnp.asarray(rng.normal(size=shape), dtype)) for name, shape in SMALL.items()}
+    return params, [{name: rng.normal(size=(16, *shape)).astype(np.float32) for name, shape in SMALL.items()} for _ in range(STEPS)]
+
+
+def on_a_mesh(axis_type, dtype=jnp.float32):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(axis_type,))
+    params, batches = drawn(dtype)
+    put = lambda tree, spec: jax.device_put(tree, NamedSharding(mesh, spec))
+    return put(params, P()), [put(batch, P("data")) for batch in batches]
+
+
+def trained(step, params, state, batches):
+    for batch in batches:
+        params, state = step(params, state, batch)
+    return params, state
+
+
+def alone(tx, dtype=jnp.float32):
+    params, batches = drawn(dtype)
+    params = jax.tree.map(jnp.asarray, params)
+    return trained(jax.jit(stepper(tx)), params, tx.init(params), batches)[0]
+
+
+def close(ours, expected, atol):
+    for name in SMALL:
+        np.testing.assert_allclose(*(np.asarray(x[name], np.float64) for x in (ours, expected)), rtol=0, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_results_are_those_of_one_device(name):
+    tx, atol = CASES[name]
+    dtype = jnp.bfloat16 if name == "master_weights" else jnp.float32
+    params, batches = on_a_mesh(AxisType.Auto, dtype)
+    where, state_where = jax.tree.map(lambda p: p.sharding, params), gx.state_shardings(tx, params, zero="data")
+    step = jax.jit(stepper(tx), in_shardings=(where, state_where, None), out_shardings=(where, state_where), donate_argnums=(0, 1))
+    params, state = trained(step, params, gx.init_sharded(tx, params, zero="data"), batches)
+    assert step._cache_size() == 1
+    close(params, alone(tx, dtype), atol)
+    arrays = jax.tree.leaves(state)
+    assert all(x.sharding == s for x, s in zip(arrays, jax.tree.leaves(state_where), strict=True))
+    if name == "adamw":
+        assert sum(x.addressable_shards[0].data.nbytes for x in arrays) <= sum(x.nbytes for x in arrays) / 7.5
+
+
+def test_on_explicit_axes_the_step_says_what_is_split():
+    tx = gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))
+    params, batches = on_a_mesh(AxisType.Explicit)
+    state_where = gx.state_shardings(tx, params, zero="data")
+    split = state_where[1][0].mu
+    where = jax.tree.map(lambda p: p.sharding, params)
+
+    def step(params, state, batch):
+        to = lambda tree, places: jax.tree.map(jax.sharding.reshard, tree, places)
+        updates, state = tx.update(to(jax.grad(loss)(params, batch), split), state, to(params, split))
+        return gx.apply_updates(params, to(updates, where)), state
+
+    params, state = trained(jax.jit(step), params, gx.init_sharded(tx, params, zero="data"), batches)
+    close(params, alone(tx), 2e-6)
+    assert all(x.sharding.is_equivalent_to(s, x.ndim) for x, s in zip(*map(jax.tree.leaves, (state, state_where)), strict=True))
