@@ -1,0 +1,104 @@
+"""What ZeRO-1 sends between eight H100s, and between eight chips of a TPU v5e, as their compilers have it."""
+
+import aot
+import hlo
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import gradxform as gx
+
+pytestmark = pytest.mark.aot
+
+SHAPES = {**{f"w{i}": (4096, 4096) for i in range(4)}, "b": (4096,), "odd": (1000, 7), "tiny": (3,)}
+MIB = 2**20
+COMBINED = {"xla_gpu_reduce_scatter_combine_threshold_bytes": 2**30}  # else XLA sends no more than 30 MiB at once
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compilers():
+    pytest.importorskip("libtpu")
+    pytest.importorskip("jax_cuda12_plugin")
+
+
+def loss(params, x):
+    """Of a batch of 64 on eight devices; every leaf gets a gradient."""
+    h = x.astype(params["w0"].dtype) + params["b"][None].astype(params["w0"].dtype)
+    for i in range(4):
+        w = params[f"w{i}"]
+        h = jnp.tanh(h.astype(w.dtype) @ w)
+    odd = x[:, :1000].astype(params["odd"].dtype) @ params["odd"]
+    tiny = x[:, :3] * params["tiny"][None].astype(jnp.float32)
+    return sum(jnp.mean(y.astype(jnp.float32) ** 2) for y in (h, odd, tiny))
+
+
+def step_of(tx):
+    def step(params, state, x):
+        updates, state = tx.update(jax.grad(loss)(params, x), state, params)
+        return gx.apply_updates(params, updates), state
+
+    return step
+
+
+def compiled(tx, devices, dtypes=jnp.bfloat16, zero="data", **options):
+    mesh = Mesh(np.array(devices), ("data",))
+    dtype = lambda name: dtypes.get(name, jnp.bfloat16) if isinstance(dtypes, dict) else dtypes
+    shaped = lambda shape, dtype, spec: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+    params = {name: shaped(shape, dtype(name), P()) for name, shape in SHAPES.items()}
+    where = gx.state_shardings(tx, params, zero=zero)
+    state = jax.tree.map(lambda x, s: shaped(x.shape, x.dtype, s.spec), jax.eval_shape(tx.init, params), where)
+    x = shaped((64, 4096), jnp.float32, P("data"))
+    places = jax.tree.map(lambda y: y.sharding, (params, state))
+    jitted = jax.jit(step_of(tx), donate_argnums=(0, 1), in_shardings=(*places, x.sharding), out_shardings=places)
+    return jitted.lower(params, state, x).compile(**options)
+
+
+def of(kind, step):
+    return [n for found, n in hlo.collectives(step) if found == kind]
+
+
+OPTIMIZERS = {
+    "adamw": gx.adamw(0.1),
+    "clip, adamw": gx.chain(gx.clip_by_global_norm(1.0), gx.adamw(0.1)),
+    "master_weights": gx.master_weights(gx.adamw(0.1)),
+    "8bit": gx.store(gx.adamw(0.1), "8bit"),
+    "lamb": gx.lamb(0.1),
+    "adafactor": gx.adafactor(0.1),
+}
+NUMBERS = sum(int(np.prod(shape)) for shape in SHAPES.values())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_gradients_are_scattered_once_and_the_parameters_gathered(name):
+    step = compiled(OPTIMIZERS[name], aot.h100())
+    assert of("reduce-scatter", step) == [2 * (NUMBERS - 3) // 8]
+    assert sum(of("all-gather", step)) == 2 * (NUMBERS - 3)
+    assert sum(of("all-reduce", step)) < 2**17  # the tiny leaf, norms, means over rows and columns
+    assert not {kind for kind, _ in hlo.collectives(step)} - {"reduce-scatter", "all-gather", "all-reduce"}
+
+
+def test_there_is_one_reduce_scatter_for_each_dtype_of_gradients():
+    step = compiled(gx.adamw(0.1), aot.h100(), {"w3": jnp.float32}, compiler_options=COMBINED)
+    wide = 4096 * 4096
+    assert of("reduce-scatter", step) == sorted([4 * wide // 8, 2 * (NUMBERS - 3 - wide) // 8])
+    step = compiled(gx.adamw(0.1), aot.h100(), jnp.float32, compiler_options=COMBINED)
+    assert of("reduce-scatter", step) == [4 * (NUMBERS - 3) // 8]
+
+
+def test_the_state_takes_an_eighth_of_the_memory():
+    whole, split = (hlo.memory(compiled(gx.adamw(0.1), aot.h100(), zero=zero)) for zero in (None, "data"))
+    batch = 4 * 64 * 4096 // 8
+    state = lambda memory: memory["argument"] - 2 * NUMBERS - batch
+    assert state(split) == pytest.approx(state(whole) / 8, rel=1e-3)
+    assert split["alias"] == pytest.approx(split["argument"] - batch, rel=1e-3)
+
+
+@pytest.mark.nightly
+def test_on_a_tpu():
+    step = compiled(gx.adamw(0.1), aot.v5e())
+    assert of("reduce-scatter", step) == [4 * MIB] * 4
+    assert sum(of("all-gather", step)) == pytest.approx(2 * NUMBERS, rel=1e-3)
+    assert sum(of("all-reduce", step)) < 2**17
