@@ -18,10 +18,9 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from argument_lines import DIALECTS, SHARED
-
 from gradxform._docs import explained
 from notebooks.site.reference import things
+from tests.argument_lines import DIALECTS, SHARED
 
 WIDTH = 132
 
@@ -67,14 +66,23 @@ def write() -> None:
 
 def _replaced(source: str, function: str, argument: str, line: str) -> str:
     """The source with another line for an argument that the function's docstring explains."""
+    entry = textwrap.indent("\n".join(textwrap.wrap(f"{argument}: {line}", WIDTH - 6, subsequent_indent="  ")), " " * 6)
+
+    def changed(doc: str) -> str:
+        doc, count = re.subn(rf"^ {{6}}{argument}: .*(?:\n {{8}}.*)*", lambda _: entry, doc, count=1, flags=re.MULTILINE)
+        if not count:
+            raise SystemExit(f"{function}: no line for {argument} under Args")
+        return doc
+
+    return docstring_changed(source, function, changed)
+
+
+def docstring_changed(source: str, function: str, change: Callable[[str], str]) -> str:
+    """The source with the lines of a function's docstring as `change` makes them."""
     nodes = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == function and ast.get_docstring(n)]
     doc, lines = nodes[-1].body[0], source.split("\n")
     before, inside = lines[: doc.lineno - 1], "\n".join(lines[doc.lineno - 1 : doc.end_lineno])
-    entry = textwrap.indent("\n".join(textwrap.wrap(f"{argument}: {line}", WIDTH - 6, subsequent_indent="  ")), " " * 6)
-    inside, count = re.subn(rf"^ {{6}}{argument}: .*(?:\n {{8}}.*)*", lambda _: entry, inside, count=1, flags=re.MULTILINE)
-    if not count:
-        raise SystemExit(f"{function}: no line for {argument} under Args")
-    return "\n".join([*before, inside, *lines[doc.end_lineno :]])
+    return "\n".join([*before, change(inside), *lines[doc.end_lineno :]])
 
 
 if __name__ == "__main__":

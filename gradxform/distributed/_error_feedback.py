@@ -64,6 +64,8 @@ def compressed_mean(g, s, p, c, compressor: Compressor, axis_name: Hashable = No
     State    EmptyState(). Memory: none. Sent: see the compressor.
     Units    those of g.
     Shapes   any, scalars and complex included: real and imaginary parts are compressed separately.
+    Sharded  inside `shard_map` the devices along `axis_name` have gradients of the same leaves; of a leaf that is split over
+             another axis, each part is compressed by itself.
     Source   Bernstein et al. 2018, arXiv:1802.04434, Algorithm 1, with a scale.
     Differs  no.
     Raises   StructureError: compressor is not a compressor.
@@ -125,6 +127,8 @@ def error_feedback(compressor: Compressor, axis_name: Hashable = None) -> Gradie
              float32 or wider. Memory: 1 x params on every device. Sent: see the compressor.
     Units    those of g.
     Shapes   any, scalars and complex included: real and imaginary parts are compressed separately.
+    Sharded  inside `shard_map` the devices along `axis_name` have gradients of the same leaves; of a leaf that is split over
+             another axis, each part is compressed by itself.
     Source   Karimireddy et al. 2019, arXiv:1901.09847, Algorithm 1; MXNet's KVStore; Seide et al. 2014.
     Differs  the paper's residual is that of rate times gradient: put a schedule of the rate before this one to have that.
     Raises   StructureError: compressor is not a compressor.

@@ -148,6 +148,8 @@ def scale_by_backtracking_linesearch(
              Numbers are float32 or wider. Memory: with store_grad 1 x params.
     Units    those of u: scaling the objective by k > 0 does not change a (atol aside).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` a device searches along its own parts, by what `value_fn` returns for these, and takes a step of its
+             own; under `jit` there is one search.
     Source   Armijo 1966; Nocedal & Wright 1999, Algorithm 3.1; the growing step Vaswani et al. 2019, arXiv:1905.09997.
     Differs  Optax takes `grad` of complex parameters unconjugated here, unlike in its zoom line search; compiles the search anew in
              each un-jitted update; stays at a step of 0 once a search has found none, and then keeps the value that is not finite; raises

@@ -236,6 +236,8 @@ def scale_by_zoom_linesearch(
              `value_and_grad_from_state`. Numbers are float32 or wider. Memory: 1 x params.
     Units    those of u: scaling f by k > 0 does not change a (approx_dec_rtol and tol aside).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` a device searches along its own parts, by what `value_fn` returns for these, and takes a step of its
+             own; under `jit` there is one search.
     Source   Nocedal & Wright 1999, Algorithms 3.5 and 3.6; Hager & Zhang 2006, Algorithm 851.
     Differs  Optax traces `value_fn` twice, and compiles the search anew in each un-jitted update; stays at a step of 0 once a search has
              found none; raises on extra arguments that `value_fn` does not take. Here they pass.

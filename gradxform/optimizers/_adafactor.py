@@ -97,6 +97,8 @@ def scale_by_factored_rms(
     State    count; v_row, v_col, v: real, float32 or wider, of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (epsilon -> 0).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it
+             is factored; under `jit` those of the whole leaf.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 4.
     Differs  a step_offset > 0 on a fresh state does not give NaN; params are not needed.
     Raises   HyperparameterError: decay_rate < 0, epsilon < 0, min_dim_size_to_factor < 0.
@@ -167,6 +169,8 @@ def adafactor(
              1 x with momentum.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its root mean square.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it
+             is factored; under `jit` those of the whole leaf.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, Algorithm 5.
     Differs  as `scale_by_factored_rms`.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range.

@@ -99,6 +99,8 @@ def dadapt_adamw(
     State    exp_avg m, exp_avg_sq v, grad_sum S: like p, float32 or wider; estim_lr d, numerator_weighted r; count. Memory: 3 x params.
     Units    learning_rate is dimensionless, 1 or a schedule that peaks at 1: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Defazio & Mishchenko 2023, arXiv:2301.07733, Algorithm 5, with the bias correction of the authors' code.
     Differs  zero gradients at the start leave d as it is, where Optax divides 0 by 0; d and r of narrow parameters are float32.
     Raises   MissingArgumentError: no params. HyperparameterError: a beta outside [0, 1), estim_lr0 <= 0, eps < 0.
@@ -168,6 +170,8 @@ def prodigy(
              count. Memory: 4 x params.
     Units    learning_rate is dimensionless, 1 or a schedule that peaks at 1: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Mishchenko & Defazio 2023, arXiv:2306.06101, Algorithm 4, with the bias correction of the authors' code.
     Differs  zero gradients at the start leave d as it is, where Optax divides 0 by 0; d and r of narrow parameters are float32; the
              state can be donated together with the parameters.

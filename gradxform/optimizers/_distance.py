@@ -59,6 +59,7 @@ def scale_by_distance_over_gradients(
              param_dtype, if another, literally. Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Ivgi et al. 2023, arXiv:2302.12022, L-DoG: DoG for each leaf of its own.
     Differs  init_params is a copy, so that the parameters can be donated; float64 ones are not rounded to float32.
     Raises   MissingArgumentError: no params. HyperparameterError: reps_rel < 0, eps < 0, global_scale is not a finite number.

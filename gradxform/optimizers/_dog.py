@@ -81,6 +81,8 @@ def scale_by_dog(
     State    DoGState(is_init_step, init_params p0, max_dist r, sum_sq_norm_grads G). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Ivgi et al. 2023, arXiv:2302.12022, equation 1 and section 4.1.
     Differs  r and G of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: an init_step of another kind, eps < 0.
@@ -123,6 +125,8 @@ def scale_by_dowg(g, s, p, c, init_estim_sq_dist: NonNegative | None = None, eps
     State    DoWGState(init_params p0, weighted_sq_norm_grads V, estim_sq_dist R). Memory: 1 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Khaled et al. 2023, arXiv:2305.16284, Algorithm 1.
     Differs  R and V of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: init_estim_sq_dist < 0, eps <= 0.
@@ -169,6 +173,8 @@ def dog(
     State    (EmptyState(), DoGState(is_init_step, init_params, max_dist, sum_sq_norm_grads), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Masks    weight_decay is left out where the mask is False; see `masked`.
     Source   Ivgi et al. 2023, arXiv:2302.12022, equation 1 and section 4.1.
     Differs  as `scale_by_dog`.
@@ -209,6 +215,8 @@ def dowg(
     State    (EmptyState(), DoWGState(init_params, weighted_sq_norm_grads, estim_sq_dist), EmptyState()). Memory: 1 x params.
     Units    learning_rate is dimensionless, 1 by default: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Masks    weight_decay is left out where the mask is False; see `masked`.
     Source   Khaled et al. 2023, arXiv:2305.16284, Algorithm 1.
     Differs  as `scale_by_dowg`.

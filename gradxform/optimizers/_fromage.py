@@ -54,6 +54,7 @@ def fromage(learning_rate: Real[Hyper], min_norm: NonNegative[Hyper] = 1e-6):
     State    (EmptyState(), EmptyState(), EmptyState()), the last two with a count where learning_rate is a schedule. Memory: none.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Bernstein et al. 2020, arXiv:2002.03432, Algorithm 1.
     Differs  no.
     Raises   MissingArgumentError: no params. HyperparameterError: min_norm < 0.

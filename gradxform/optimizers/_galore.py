@@ -190,6 +190,7 @@ def scale_by_galore(
              for min(m, n) x rank; for other leaves the whole inner state.
     Units    those of base_optimizer's updates.
     Shapes   any, scalars and complex included; only matrices are projected. Axes that are neither rows nor columns are a batch.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Zhao et al. 2024, arXiv:2403.03507, Algorithm 2.
     Differs  extra arguments reach base_optimizer. Projection and inner state of narrow parameters are float32. Complex matrices are
              projected by adjoints; Optax drops their imaginary part. Batches of matrices are allowed. scale may be a schedule.
@@ -237,6 +238,7 @@ def galore(
     State    (GaLoreState(count, base_optimizer_state, projector), EmptyState(), EmptyState()). Memory: as `scale_by_galore`.
     Units    learning_rate has those of p, if base_optimizer is Adam; weight_decay those of 1 / p.
     Shapes   any, scalars and complex included; only matrices are projected.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Zhao et al. 2024, arXiv:2403.03507, Algorithm 2.
     Differs  as `scale_by_galore`.
     Raises   MissingArgumentError: no params. HyperparameterError: rank < 1, update_proj_gap < 1.

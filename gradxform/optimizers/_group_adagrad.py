@@ -49,6 +49,8 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
     State    sum_of_squares: real, float32 or wider, of shape (n, 1, ...) for n rows. Memory: 1 number per row.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps, initial value -> 0).
     Shapes   any, complex included; vectors and scalars have rows of one element.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   MXNet 2, GroupAdaGrad; the accumulator of Duchi et al. 2011, JMLR 12, shared by a row.
     Differs  Optax has no such transformation.
     Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0.
@@ -80,6 +82,8 @@ def group_adagrad(learning_rate: Real[Hyper], initial_accumulator_value: NonNega
     State    (ScaleByRowRssState(sum_of_squares), EmptyState()). Memory: 1 number per row.
     Units    learning_rate has those of p.
     Shapes   any, complex included; vectors and scalars have rows of one element, and get AdaGrad.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   MXNet 2, GroupAdaGrad.
     Differs  Optax has no such optimizer.
     Raises   HyperparameterError: initial_accumulator_value < 0, eps < 0.

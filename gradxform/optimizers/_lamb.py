@@ -52,6 +52,7 @@ def lamb(
     State    (ScaleByAdamState(count, mu, nu), EmptyState(), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   You et al. 2020, arXiv:1904.00962, Algorithm 2, with the identity for the scaling function.
     Differs  as `scale_by_adam`; the last three arguments, MXNet's, are new.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, a bound < 0.

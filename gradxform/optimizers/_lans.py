@@ -72,6 +72,7 @@ def scale_by_lans(
     State    count; mu: like p, float32 or wider; nu: like p but real. Memory: 2 x params.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2.
     Differs  Optax has no such transformation.
@@ -125,6 +126,7 @@ def lans(
     State    (ScaleByLansState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Zheng et al. 2020, arXiv:2006.13484, Algorithm 2; the bounds are MXNet's, on ||p||.
     Differs  Optax has no such optimizer. MXNet decays the second part by the parameters that the first has moved.

@@ -48,6 +48,7 @@ def lars(
     State    (MaskedState(EmptyState()), MaskedState(EmptyState()), EmptyState(), TraceState(trace)). Memory: 1 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate trust_coefficient times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Masks    the decay and the ratio are left out where their mask is False; see `masked`. Usually for biases and norms.
     Source   You et al. 2017, arXiv:1708.03888, Algorithm 1, with ||g + weight_decay p|| for ||g|| + weight_decay ||p||.
     Differs  the momentum of narrow parameters is float32.

@@ -103,6 +103,8 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
              first axis of length memory_size. All float32 or wider. Memory: (2 memory_size + 2) x params.
     Units    those of p: u is Newton's step. The first u has those of g, or norm 1 if g is longer than that.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Nocedal & Wright 1999, Algorithm 7.4; Liu & Nocedal 1989, doi:10.1007/BF01589116.
     Differs  Optax stores pairs of negative curvature too, and then goes to a maximum. It sets gamma = 0 where the parameters have not
              moved but the gradient has changed, and then u is 0 for ever; here gamma is that of the last pair, and 1 if there is none.
@@ -164,6 +166,8 @@ def lbfgs(
     State    (ScaleByLBFGSState, EmptyState(), ScaleByZoomLinesearchState). Memory: (2 memory_size + 3) x params.
     Units    those of p.
     Shapes   any, scalars and complex included; complex gradients are the conjugates of `jax.grad`.
+    Sharded  inside `shard_map` a device searches along its own parts, by what `value_fn` returns for these, and takes a step of its
+             own; under `jit` there is one search.
     Source   Liu & Nocedal 1989; Nocedal & Wright 1999, Algorithm 7.5.
     Differs  as `scale_by_lbfgs` and `scale_by_zoom_linesearch`.
     Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate is not a finite number.

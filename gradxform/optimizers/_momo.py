@@ -123,6 +123,8 @@ def momo(
     State    exp_avg d: like p, float32 or wider; barf, gamma, lb; count. Memory: 1 x params.
     Units    learning_rate has those of p^2 / loss, as for gradient descent; lower_bound those of the loss.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 1, Lemma 3.1 and section 4.
     Differs  weight decay divides the whole step, as in the paper and in its authors' code (Optax: p alone). A step is taken however
              small ||d|| is, if it is not 0. The means of narrow parameters are float32.
@@ -191,6 +193,8 @@ def momo_adam(
     State    exp_avg d, exp_avg_sq v: like p, float32 or wider; barf, gamma, lb; count. Memory: 2 x params.
     Units    learning_rate has those of p, as for Adam; lower_bound those of the loss.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Schaipp et al. 2023, arXiv:2305.07583, Algorithm 2, Lemma 3.1 and section 4.
     Differs  as `momo`.
     Raises   MissingArgumentError: no params, no value. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0.

@@ -175,6 +175,7 @@ def scale_by_muon(
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
              function of the updates that returns one. Leaves of one shape are iterated on as one batch.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
@@ -208,6 +209,7 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, 
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   as `scale_by_muon`.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982.
     Differs  Optax has it inside `muon` only.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0.
@@ -305,6 +307,7 @@ def muon(
     Units    learning_rate has those of a spectral norm: each matrix moves by about learning_rate in its largest singular value.
     Shapes   matrices (inputs, outputs) get Muon; with muon_weight_dimension_numbers the leaves that have some. Do not use it for
              embeddings and the last layer: label those for Adam.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
     Differs  leaves of one shape are iterated on as one batch; presets of ns_coeffs are "standard" and "dion".
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown preset.

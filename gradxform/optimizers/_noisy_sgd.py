@@ -38,6 +38,8 @@ def noisy_sgd(
     State    (AddNoiseState(count, rng_key), EmptyState()). Memory: none.
     Units    learning_rate has those of p / g; eta those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
+    Sharded  inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the
+             noise is that of the whole leaf.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
     Differs  as `add_noise`.
     Raises   HyperparameterError: eta < 0, gamma is not a finite number, both key and seed.

@@ -50,6 +50,7 @@ def scale_by_novograd(
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: one number per leaf. Memory: 1 x params.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Ginsburg et al. 2019, arXiv:1905.11286, Algorithm 1.
     Differs  without params it says so. Float32 averages for narrow parameters, so that a zero float16 gradient gives 0.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.
@@ -93,6 +94,7 @@ def novograd(
     State    (ScaleByNovogradState(count, mu, nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: a leaf's step has about the norm learning_rate / (1 - b1).
     Shapes   any, scalars and complex included; the norm is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Ginsburg et al. 2019, arXiv:1905.11286, Algorithm 1.
     Differs  as `scale_by_novograd`.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside [-1, 1], b2 outside [0, 1], eps < 0.

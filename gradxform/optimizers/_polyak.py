@@ -40,6 +40,8 @@ def scale_by_polyak(
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    u has those of p if value has those of g p.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Polyak 1987, "Introduction to Optimization"; Loizou et al. 2021, arXiv:2002.10542, SPS_max; "sps+": Garrigos et al. 2023,
              arXiv:2307.14528.
     Differs  ||g||^2 is summed in float32 or wider. Optax stops where ||g||^2 + eps <= 2.2e-16; here only at 0.
@@ -86,6 +88,8 @@ def polyak_sgd(
     State    ((EmptyState(), EmptyState()), EmptyState()). Memory: none.
     Units    max_learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Polyak 1987, "Introduction to Optimization"; Loizou et al. 2021, arXiv:2002.10542, SPS_max.
     Differs  as `scale_by_polyak`; max_learning_rate may be a schedule.
     Raises   MissingArgumentError: no value. HyperparameterError: max_learning_rate or eps < 0, an unknown variant.

@@ -69,6 +69,8 @@ def sgld(
     Units    learning_rate has those of p / g; temperature those of f.
     Shapes   any, scalars and complex included (n has real and imaginary parts of variance 1). The noise does not depend on how leaves
              are sharded.
+    Sharded  inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the
+             noise is that of the whole leaf.
     Source   Welling & Teh 2011, equation 4; the preconditioner: Li et al. 2016, arXiv:1512.07666, Algorithm 1, without its curvature
              term, which is small for a decay near 1.
     Differs  Optax's noisy_sgd multiplies the noise by the rate, not by its root. `key`, a random key or an integer seed, is in the

@@ -58,6 +58,8 @@ def scale_by_sm3(g, s, p, c, b1: Momentum = 0.9, b2: Unit = 1.0, eps: NonNegativ
              Memory: 1 x params, and m + n for an m x n matrix.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II; the decay b2 is Optax's.
     Differs  scalars, at which Optax 0.2.8 raises an IndexError, and complex leaves, which it refuses. The accumulators of narrow
              parameters are float32 (in bfloat16 they stop growing).
@@ -91,6 +93,8 @@ def sm3(learning_rate: Real[Hyper], momentum: Momentum[Hyper] = 0.9):
     State    (ScaleBySM3State(mu, nu), EmptyState()). Memory: 1 x params, and m + n for an m x n matrix.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   Anil et al. 2019, arXiv:1901.11150, Algorithm SM3-II.
     Differs  as `scale_by_sm3`; learning_rate may be a schedule.
     Raises   HyperparameterError: momentum outside [-1, 1].

@@ -116,6 +116,8 @@ def scale_by_sophia(
              real, float32 or wider. Memory: 2 x params.
     Units    u is a number in [-clip_threshold, clip_threshold].
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` `obj_fn` is given the device's own parts, and where the key is the same on every device parts of one
+             shape are probed along the same directions; under `jit` the whole is.
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3; there nu is used at once.
     Differs  float32 averages for narrow parameters; nu is real; complex updates, which Optax cannot clip. Optax shows this under `sophia`
              only.
@@ -182,6 +184,8 @@ def sophia(
     State    (SophiaState(count, mu, nu, hessian_fn_state), EmptyState(), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p: the step is at most learning_rate clip_threshold per element. weight_decay has those of 1 / p.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` `obj_fn` is given the device's own parts, and where the key is the same on every device parts of one
+             shape are probed along the same directions; under `jit` the whole is.
     Source   Liu et al. 2023, arXiv:2305.14342, Algorithm 3.
     Differs  as `scale_by_sophia`.
     Raises   MissingArgumentError: no params, no obj_fn. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps, gamma or

@@ -41,6 +41,8 @@ class Codec(Protocol):
       partner: whether the values are stored relative to those of the field that bounds them; `decode` and `encode` get these.
       nonnegative: whether it has no negative numbers.
       biased: whether the mean of what is read back differs from what was written, as when rounded to nearest. Slow averages of it drift.
+      seed: of one that rounds at random, a field of this name: a uint32, to which `encode` adds 0x9E3779B9. It moves with the device's
+        part where `store` is told an `axis_name`.
       shape: of the array that it stands for: that of the first field, unless the class says otherwise.
       dtype: that of the array that `decode` returns: float32.
     """

@@ -7,7 +7,7 @@ the bfloat16 is the nearest, and not the next towards zero.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Annotated, Literal, NamedTuple
 
 import jax
@@ -72,11 +72,11 @@ def _join_jvp(primals, tangents):
 _joined = jax.jit(join)
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _step(p: Array, m: Array, u: Array, bits: int, key: Array | None) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnums=(3, 5))
+def _step(p: Array, m: Array, u: Array, bits: int, key: Array | None, axis_name: Hashable | None) -> tuple[Array, Array]:
     """The update that takes p to the high part of the new master copy, and the low part."""
     m = (m + u).astype(m.dtype)
-    target, low = split(m, bits, None if key is None else noise_like(m, jnp.uint32, key))
+    target, low = split(m, bits, None if key is None else noise_like(m, jnp.uint32, key, axis_name))
     old = p.astype(m.dtype)
     w = target.astype(m.dtype) - old
     pattern = lambda x: jax.lax.bitcast_convert_type(x, jnp.uint16)
@@ -117,7 +117,7 @@ def _copy(p: Tree, low: Tree, master: Tree) -> Tree:
 
 
 @wrapper(LowBitsState, scope="elementwise", needs=("params",), evaluate=_evaluated, widens=True)
-def master_weights(g, s, p, c, inner: GradientTransformation, *, bits: Literal[16, 8], key: Array | int | None = None):
+def master_weights(g, s, p, c, inner: GradientTransformation, *, bits: Literal[16, 8], key: Array | int | None = None, axis_name: Hashable | None = None):
     """The copy is the parameter and the bits below it; `gradxform.precision.master_weights` is the whole."""
     trees = c.trees
     ps, lows, masters = trees.like("`params`", p), *(trees.take(f"the state's `{f}`", getattr(s, f)) for f in ("low", "master"))
@@ -133,8 +133,8 @@ def master_weights(g, s, p, c, inner: GradientTransformation, *, bits: Literal[1
     for i in trees.present:
         k = None if sample is None else at(sample, i)
         if not is_gap(lows[i]):
-            us[i], lows[i] = _step(ps[i], copies[i], us[i], bits, k)
+            us[i], lows[i] = _step(ps[i], copies[i], us[i], bits, k, axis_name)
         elif not is_gap(masters[i]):
-            us[i], masters[i] = step(ps[i], masters[i], us[i], k)
+            us[i], masters[i] = step(ps[i], masters[i], us[i], k, axis_name)
     new = {"low": trees.together(lows), "master": trees.together(masters)}
     return trees.together(us), s._replace(**new, inner_state=inner_state, rng_key=carried)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -30,7 +31,8 @@ def _evaluated(params, s, inside):
 
 @wrapper(MasterWeightsState, scope="elementwise", needs=("params",), evaluate=_evaluated, widens=True)
 def _master_weights(
-    g, s, p, c, inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None
+    g, s, p, c, inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None,
+    axis_name: Hashable | None = None,
 ):  # fmt: skip
     """The copy is an array of its own; `master_weights` is the whole."""
     trees = c.trees
@@ -40,7 +42,7 @@ def _master_weights(
     for i in trees.present:
         if not is_gap(masters[i]):
             k = None if sample is None else at(sample, i)
-            us[i], masters[i] = step(jnp.asarray(ps[i]), masters[i], us[i], k)
+            us[i], masters[i] = step(jnp.asarray(ps[i]), masters[i], us[i], k, axis_name)
     return trees.together(us), s._replace(master=trees.together(masters), inner_state=inner_state, rng_key=carried)
 
 
@@ -52,7 +54,11 @@ def _master_weights(
     identities=[("master_weights(adam(0.1))", "adam(0.1)"), ("master_weights(adam(0.1), bits=16)", "adam(0.1)")],
 )
 def master_weights(
-    inner: GradientTransformation, dtype: DType = jnp.float32, key: Array | int | None = None, bits: Literal[32, 16, 8] = 32
+    inner: GradientTransformation,
+    dtype: DType = jnp.float32,
+    key: Array | int | None = None,
+    bits: Literal[32, 16, 8] = 32,
+    axis_name: Hashable | None = None,
 ) -> GradientTransformationExtraArgs:
     """Update a wide copy of narrow parameters, and make the parameters that copy, rounded.
 
@@ -88,6 +94,8 @@ def master_weights(
         depend on how leaves are sharded. A seed, whose bits are a hash of the element's index, costs next to nothing. With `bits=8` it is
         the copy that is rounded so, and its mean is exact.
       bits: that the state keeps for each number: 32 (or what `dtype` has) for a copy of its own, 16 or 8 for the bits below the parameter.
+      axis_name: with a key, inside `shard_map` or `pmap`: the axis, or a tuple of axes, over which every leaf is split, so that parts are
+        rounded by bits of their own.
 
     >>> tx = gx.precision.master_weights(gx.adamw(1e-3))  # for bfloat16 parameters
     >>> tx = gx.precision.master_weights(gx.adamw(1e-3), bits=16)  # the same numbers, 2 bytes less for each
@@ -112,7 +120,7 @@ def master_weights(
     if not (jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32):
         raise HyperparameterError(f"{owner}: `dtype` must be float32 or wider, but got {dtype!r}.")
     if bits == 32:
-        return _master_weights(inner, dtype, key)
+        return _master_weights(inner, dtype, key, axis_name)
     if jnp.dtype(dtype) != jnp.float32:
         raise HyperparameterError(
             f"{owner}: with bits={bits} the copy is a float32, of which the parameter is the first half, but `dtype` is {dtype!r}. Use "
@@ -123,4 +131,4 @@ def master_weights(
             f"{owner}: with bits=16 nothing is left to round at random: the copy keeps all its bits, and the parameter, its first half, is "
             "the nearest. Leave `key` out, or use bits=32 for parameters that are rounded at random, or bits=8 for a copy that is."
         )
-    return _low_bits.master_weights(inner, bits=bits, key=key)
+    return _low_bits.master_weights(inner, bits=bits, key=key, axis_name=axis_name)

@@ -8,7 +8,8 @@ significand with its leading bit, shifted to the fixed spacing of the subnormal 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,11 +28,12 @@ def loses_bits(x: Array, dtype: DType) -> bool:
     return jnp.finfo(dtype).nmant < jnp.finfo(widen(x.dtype)).nmant
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 3))
+def narrow_at_random(x: Array, dtype: DType, key: Array, axis_name: Hashable | None = None) -> Array:
     """x in a narrower dtype, rounded up or down so that the average is x, by a random key or a seed.
 
-    The random bits do not depend on how x is sharded. The derivative is that of x: rounding passes it through.
+    The random bits do not depend on how x is sharded; those of a device's own part are of its index along `axis_name`. The derivative is
+    that of x: rounding passes it through.
     """
     if not loses_bits(x, dtype):
         return x.astype(dtype)
@@ -39,8 +41,8 @@ def narrow_at_random(x: Array, dtype: DType, key: Array) -> Array:
         raise StructureError(f"Rounding at random is for dtypes of at least 16 bits, but got {jnp.dtype(dtype)}. Round to nearest.")
     if jnp.iscomplexobj(x):
         part, keys = jnp.finfo(dtype).dtype, halves(key)
-        return jax.lax.complex(narrow_at_random(x.real, part, keys[0]), narrow_at_random(x.imag, part, keys[1]))
-    return narrow(x, dtype, noise_like(x, _UNSIGNED[jnp.finfo(widen(x.dtype)).bits], key))
+        return jax.lax.complex(*(narrow_at_random(y, part, k, axis_name) for y, k in zip((x.real, x.imag), keys, strict=True)))
+    return narrow(x, dtype, noise_like(x, _UNSIGNED[jnp.finfo(widen(x.dtype)).bits], key, axis_name))
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
@@ -70,7 +72,13 @@ def narrow(x: Array, dtype: DType, noise: Array | None = None) -> Array:
 
 
 def _passed_through(f: Callable[..., Array]) -> Callable[..., tuple[Array, Array]]:
-    return lambda dtype, primals, tangents: (f(primals[0], dtype, primals[1]), tangents[0].astype(dtype))
+    """The rule: f(x, static, by what to round, further static ones), and the derivative of x."""
+
+    def rule(dtype: DType, *rest: Any) -> tuple[Array, Array]:
+        *static, primals, tangents = rest
+        return f(primals[0], dtype, primals[1], *static), tangents[0].astype(dtype)
+
+    return rule
 
 
 narrow_at_random.defjvp(_passed_through(narrow_at_random))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,11 +42,15 @@ def at(key: Array, position: int) -> Array:
     return folded(key, position) if is_seed(key) else jax.random.fold_in(key, position)
 
 
-def noise_like(x: Array, dtype: DType, key: Array) -> Array:
-    """Random bits in the shape of x, in whole numbers of that unsigned dtype. They do not depend on how x is sharded."""
+def noise_like(x: Array, dtype: DType, key: Array, axis_name: Hashable | None = None) -> Array:
+    """Random bits in the shape of x, in whole numbers of that unsigned dtype. They do not depend on how x is sharded.
+
+    Where x is a device's own part of an array that is split over a mapped axis, they are those of this part.
+    """
     if not is_seed(key):
+        key = key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name))
         return jax.random.bits(key, x.shape, dtype, out_sharding=jax.typeof(x).sharding)
-    bits = counter_bits(x.shape, folded(key, 0))  # a hash, as the seeds of two steps may follow one another
+    counted = lambda i: counter_bits(x.shape, folded(key, i), axis_name=axis_name)
     if jnp.dtype(dtype).itemsize == 4:
-        return bits
-    return bits.astype(dtype) << jnp.dtype(dtype).type(32) | counter_bits(x.shape, folded(key, 1)).astype(dtype)
+        return counted(0)  # by a hash, as the seeds of two steps may follow one another
+    return counted(0).astype(dtype) << jnp.dtype(dtype).type(32) | counted(1).astype(dtype)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import jax
 import jax.numpy as jnp
 
@@ -12,16 +14,18 @@ from gradxform.core._apply import add_leaves, add_update
 from gradxform.precision._narrow import narrow_at_random
 from gradxform.precision._randomness import at, given
 
-_round = jax.jit(narrow_at_random, static_argnums=1)
+_round = jax.jit(narrow_at_random, static_argnums=(1, 3))
 
 
-@jax.jit
-def _add(p: Array, u: Array, key: Array) -> Array:
+def _sum(p: Array, u: Array, key: Array, axis_name: Hashable | None) -> Array:
     wide = promote(widen(p.dtype), u.dtype)
-    return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key)
+    return narrow_at_random(p.astype(wide) + u.astype(wide), p.dtype, key, axis_name)
 
 
-def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike) -> Array:
+_add = jax.jit(_sum, static_argnums=3)
+
+
+def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike, *, axis_name: Hashable | None = None) -> Array:
     """Round to one of the two nearest numbers of `dtype` at random, so that the average is x.
 
         P(up) = (x - down) / (up - down)
@@ -37,7 +41,9 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike) -> Array:
       dtype: bfloat16, float16, float32, or complex64 for complex x.
       key: a random key, or a seed: a whole number, also as an array without axes. Bits from a seed (`counter_bits`) cost next to
         nothing, those from a key a hundred operations each. The same one rounds the same way, however x is sharded over a mesh by `jit`.
-        Inside `shard_map`, where each device sees its own part only, each needs its own: fold the device's index into the key.
+      axis_name: inside `shard_map` or `pmap`, where each device sees its own part only: the axis, or a tuple of axes, over which x is
+        split, so that each part gets bits of its own. With a seed, an x that is split along its first axis gets those that it has in
+        one piece.
 
     >>> gx.precision.stochastic_round(jnp.array([1.5]), jnp.bfloat16, jax.random.key(0))
     Array([1.5], dtype=bfloat16)
@@ -54,10 +60,10 @@ def stochastic_round(x: ArrayLike, dtype: DType, key: ArrayLike) -> Array:
             f"stochastic_round: `dtype` must be bfloat16, float16 or wider, complex if x is, but got {jnp.dtype(dtype).name} "
             f"for an x of {x.dtype.name}."
         )
-    return _round(x, jnp.dtype(dtype), given(key))
+    return _round(x, jnp.dtype(dtype), given(key), axis_name)
 
 
-def apply_updates_stochastically(params: Model, updates: Updates, key: ArrayLike) -> Model:
+def apply_updates_stochastically(params: Model, updates: Updates, key: ArrayLike, *, axis_name: Hashable | None = None) -> Model:
     """Add updates to parameters, and round narrow parameters stochastically.
 
         p <- round(p + u)           float32 or wider: p + u, as `apply_updates`
@@ -66,13 +72,11 @@ def apply_updates_stochastically(params: Model, updates: Updates, key: ArrayLike
     random it takes each in the mean. Use another key at every step, `fold_in(key, step)`, or another seed, which may be the step itself.
 
     Args:
-      params, updates: trees of the same structure.
-      key: a random key or a seed, as for `stochastic_round`. With a seed the sum costs what it costs rounded to nearest.
-
-    Args:
       params: the parameters; narrow ones are rounded.
-      updates: the updates.
-      key: a random key; the same key rounds the same way.
+      updates: the updates, a tree of the same structure.
+      key: a random key or a seed, as for `stochastic_round`. With a seed the sum costs what it costs rounded to nearest.
+      axis_name: inside `shard_map` or `pmap`: the axis, or a tuple of axes, over which every leaf is split, as for `stochastic_round`. Add
+        the updates of leaves that are whole on every device by themselves, without it.
 
     >>> narrow = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
     >>> narrow = gx.apply_updates_stochastically(narrow, grads, 0)  # the number of the step
@@ -91,6 +95,6 @@ def apply_updates_stochastically(params: Model, updates: Updates, key: ArrayLike
     def add(i: int, p: Array, u: Array) -> Array:
         if not jnp.issubdtype(p.dtype, jnp.inexact) or widen(p.dtype) == p.dtype:
             return add_update(p, u)
-        return _add(p, u, at(random, i))
+        return _add(p, u, at(random, i), axis_name)
 
     return add_leaves("apply_updates_stochastically", params, updates, add)

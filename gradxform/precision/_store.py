@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import jax
@@ -27,6 +27,7 @@ from gradxform.core._transformation import Spec, check_transformation
 from gradxform.core._trees import numbers_may_go
 from gradxform.precision._codec import STORAGES, Storage
 from gradxform.precision._counter import counter_bits, folded, uint32
+from gradxform.precision._part import split, whole
 from gradxform.precision._storage import Given, facts_of, storage_named, storage_of
 from gradxform.tree._params import is_stand_in
 
@@ -37,9 +38,17 @@ class Plan:
     """How the fields of one state begin: asked by the stages that make it (`gradxform.core._first.storing`)."""
 
     def __init__(
-        self, tx: GradientTransformation, storage: Given, where: MaskOrFn, seed: ArrayLike, params: Params, state: OptState = None
+        self,
+        tx: GradientTransformation,
+        storage: Given,
+        where: MaskOrFn,
+        seed: ArrayLike,
+        params: Params,
+        state: OptState = None,
+        axis_name: Hashable | None = None,
     ):
         self.tx, self.storage, self.where, self.params, self.state = tx, storage, where, params, state
+        self.axis_name = axis_name
         self.known: dict[str, None] = {}
         self.stored: dict[str, None] = {}
         self._seeds: Iterator[ArrayLike] = _seeds(seed)
@@ -87,8 +96,8 @@ class Plan:
             return x
         start = storage.zeros(x, next(self._seeds))
         if start is None or zero:
-            return x if start is None else start
-        return start.encode(x) if is_encoded(start) else round_to(x, start.dtype)
+            return x if start is None else split(start, self.axis_name)
+        return split(start, self.axis_name).encode(x) if is_encoded(start) else round_to(x, start.dtype)
 
     def _chosen(self, params: Params) -> Sequence[bool]:
         """Which leaves of what a stage sees are to be stored."""
@@ -161,14 +170,17 @@ def _first(params: Params, tx: GradientTransformation, storage: Given, where: Ma
 
 
 @wrapper(Annotated[Inner, Field(first=_first)], scope="per_leaf")
-def _store(g, s, p, c, tx: GradientTransformation, storage: Given, where: MaskOrFn = None, seed: ArrayLike = 0):
+def _store(
+    g, s, p, c, tx: GradientTransformation, storage: Given, where: MaskOrFn = None, seed: ArrayLike = 0,
+    axis_name: Hashable | None = None,
+):  # fmt: skip
     """The update of the transformation inside. What a state holds says how it is stored, so only `init` differs."""
     inside, entries = c.stage.args["tx"], []
-    state = _at_others(inside, s, lambda f, x: _decoded(x, entries))
-    with _planned(Plan(inside, storage, where, seed, p, s)):
+    state = _at_others(inside, split(s, axis_name), lambda f, x: _decoded(x, entries))
+    with _planned(Plan(inside, storage, where, seed, p, s, axis_name)):
         u, new = tx.update(g, state, p)
     left = iter(entries)
-    return u, _at_others(inside, new, lambda f, x: _encoded(x, left))
+    return u, whole(_at_others(inside, new, lambda f, x: _encoded(x, left)), axis_name)
 
 
 # ---- transformations of other libraries, which know nothing of entries: what they hold is decoded before and encoded after them
@@ -240,7 +252,12 @@ def _stored_twice(tx: GradientTransformation) -> StructureError:
 
 
 def store(
-    tx: GradientTransformation, storage: Given = "8bit", where: MaskOrFn = None, seed: ArrayLike = 0
+    tx: GradientTransformation,
+    storage: Given = "8bit",
+    where: MaskOrFn = None,
+    seed: ArrayLike = 0,
+    *,
+    axis_name: Hashable | None = None,
 ) -> GradientTransformationExtraArgs:
     """Keep an optimizer's state in fewer bits: the same optimizer, the same classes of states, other entries in their fields.
 
@@ -273,6 +290,9 @@ def store(
         dictionary of such by names of fields.
       where: leaves to store so, as masks are given (`gradxform.core._labels`).
       seed: a whole number, from which every array gets its own bits to round with; it may be traced, as under `vmap` over seeds.
+      axis_name: for updates inside `shard_map` or `pmap`, where each device sees its own part only: the axis, or a tuple of axes, over
+        which every leaf is split, so that the parts are rounded by bits of their own. Leaves that are whole on every device want a
+        `store` without it, beside this one in a `partition`.
 
     >>> tx = gx.store(gx.adamw(1e-3), where=gx.by_ndim(2))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -282,6 +302,8 @@ def store(
              goes through codes of 8 bits: what is learned through several updates sees such a state as constant.
     Units    those of tx.
     Shapes   any; codes have the shape of the leaf, and are laid out over devices as it is.
+    Sharded  inside `shard_map` parts of one shape are rounded by the same bits; with `axis_name` each by its own, those that it has in the
+             whole where that is split along its first axis.
     Masks    `where`: as in `masked`.
     Source   the rounding: Gupta et al. 2015, arXiv:1502.02551. States of 8 bits: Dettmers et al. 2022, arXiv:2110.02861, which has blocks
              with a scale each.
@@ -300,7 +322,7 @@ def store(
     if not isinstance(seed, jax.Array) and not isinstance(seed, (int, np.integer)):
         raise HyperparameterError(f"store: `seed` must be a whole number, but got {brief(seed)}.")
     given = {field: _by_name(x) for field, x in storage.items()} if isinstance(storage, Mapping) else _by_name(storage)
-    return _store(tx, given, where, seed)
+    return _store(tx, given, where, seed, axis_name)
 
 
 def _by_name(storage: Any) -> Any:

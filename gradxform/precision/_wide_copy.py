@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Hashable
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +35,11 @@ def first_inside(inner: GradientTransformation, params: Params, dtype: DType) ->
     return inner.init(jax.tree.map(lambda p: widened(p, dtype), params, is_leaf=is_gap))
 
 
-@jax.jit
-def step(p: Array, m: Array, u: Array, key: Array | None) -> tuple[Array, Array]:
+@functools.partial(jax.jit, static_argnums=4)
+def step(p: Array, m: Array, u: Array, key: Array | None, axis_name: Hashable | None = None) -> tuple[Array, Array]:
     """The update that takes p to the rounded new master copy, and the new master copy."""
     m = (m + u).astype(m.dtype)
-    target = narrow(m, p.dtype) if key is None else narrow_at_random(m, p.dtype, key)
+    target = narrow(m, p.dtype) if key is None else narrow_at_random(m, p.dtype, key, axis_name)
     old = p.astype(m.dtype)
     w = target.astype(m.dtype) - old
     reached = narrow(old + w, p.dtype)

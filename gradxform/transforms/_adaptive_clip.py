@@ -87,6 +87,8 @@ def adaptive_grad_clip(
     State    EmptyState(). Memory: none.
     Units    those of g; clipping has those of g / p.
     Shapes   up to 5 axes, any with `axis`; complex included.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   Brock et al. 2021, arXiv:2102.06171, equation 3.
     Differs  norms are in float32 or wider.
     Raises   MissingArgumentError: no params. StructureError: more than 5 axes, and no `axis`. HyperparameterError: clipping < 0, eps < 0.

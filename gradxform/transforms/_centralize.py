@@ -20,6 +20,8 @@ def centralize(g, s, p, c):
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any; the first axis counts what is kept apart, as output features do in weights of shape (outputs, inputs).
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   Yong et al. 2020, arXiv:2004.01461, equation 1.
     Differs  no, from Optax. For weights of shape (inputs, outputs) the paper's mean runs over the other axis: transpose around it.
     """

@@ -51,6 +51,7 @@ def clip_by_norm(g, s, p, c, max_norm: Bound):
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included; the norm is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1, leaf by leaf as Keras's `clipnorm`.
     Differs  Optax has no such transformation.
     Raises   HyperparameterError: max_norm < 0.
@@ -75,6 +76,7 @@ def clip_by_block_rms(g, s, p, c, threshold: Bound):
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included; the mean is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, section 6.
     Differs  no.
     Raises   HyperparameterError: threshold < 0.
@@ -99,6 +101,8 @@ def clip_by_global_norm(g, s, p, c, max_norm: Bound):
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Pascanu et al. 2013, arXiv:1211.5063, Algorithm 1.
     Differs  the norm is summed in float32 or wider: float16 gradients do not overflow to an update of zero.
     Raises   HyperparameterError: max_norm < 0.

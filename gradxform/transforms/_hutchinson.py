@@ -73,6 +73,8 @@ def hutchinson_estimator_diag_hessian(g, s, p, c, random_seed: Array | int | Non
     State    key, split once per update, and then once per leaf. Memory: none; about two more gradients while it runs.
     Units    those of obj_fn / p^2.
     Shapes   any, scalars and complex included: there the mean of the two second derivatives, along the real and the imaginary axis.
+    Sharded  inside `shard_map` `obj_fn` is given the device's own parts, and where the key is the same on every device parts of one
+             shape are probed along the same directions; under `jit` the whole is.
     Source   Hutchinson 1989; the diagonal: Bekas, Kokiopoulou & Saad 2007.
     Differs  an integer seed is allowed, and the key is a buffer of the state's own. Complex parameters.
     Raises   MissingArgumentError: no params, no obj_fn.

@@ -77,6 +77,8 @@ def snapshot(g, s, p, c, measure_name: str, measure: Callable[[Updates], Tree]):
     State    SnapshotState(measurement). Memory: that of the measurement.
     Units    those of g.
     Shapes   any. The measurement has the shapes and dtypes that it would have of the parameters.
+    Sharded  inside `shard_map` as unsharded, where functions of leaves return for the device's own part what they return for the
+             whole.
     Source   Optax.
     Differs  before the first update the measurement is zero, where Optax has that of the parameters.
     Raises   StructureError: the shape of the measurement changes.

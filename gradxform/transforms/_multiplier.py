@@ -24,6 +24,8 @@ def scale_by_multiplier(g, s, p, c, multipliers: LeafNumbers):
     State    EmptyState(). Memory: none.
     Units    those of g.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` as unsharded, where functions of leaves return for the device's own part what they return for the
+             whole.
     Labels   patterns on paths, of which the first that matches counts; a predicate of (path, leaf); a tree of numbers, or a prefix of
              one; one number for all. A leaf that no pattern matches, or whose number is None, has 1. The numbers may be traced.
     Source   MXNet, lr_mult.

@@ -47,6 +47,8 @@ def add_noise(eta: NonNegative[Hyper], gamma: Real[Hyper], key: Array | int | No
     State    count; rng_key, split once per update, and then once per leaf. Memory: none.
     Units    eta has those of g^2.
     Shapes   any, scalars and complex included. The noise does not depend on how leaves are sharded.
+    Sharded  inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the
+             noise is that of the whole leaf.
     Source   Neelakantan et al. 2015, arXiv:1511.06807, equation 1.
     Differs  noise for narrow updates is drawn in float32.
     Raises   HyperparameterError: eta < 0, gamma is not a finite number, both key and seed.

@@ -29,6 +29,7 @@ def zero_nans(g, s, p, c):
     State    found_nan: one flag per leaf. Memory: none.
     Units    those of g.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` as unsharded; what the state says of a leaf, it says of the device's own part.
     Source   Optax.
     Differs  no.
     """

@@ -29,6 +29,8 @@ def normalize_by_update_norm(g, s, p, c, scale_factor: Real = 1.0, eps: NonNegat
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    those of scale_factor: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   normalized gradient descent, Nesterov 1984.
     Differs  from Optax: the norm is summed in float32 or wider, so that float16 gradients do not overflow to an update of zero.
     Raises   HyperparameterError: eps < 0, scale_factor is not a finite number.
@@ -51,6 +53,8 @@ def normalize(g, s, p, c):
     State    EmptyState(). Memory: none.
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Foret et al. 2021, arXiv:2010.01412, equation 2.
     Differs  zero stays zero, where Optax divides 0 by 0; the norm is summed in float32 or wider.
     """

@@ -104,6 +104,8 @@ def add_regularizer(penalty: Callable[[Any], Any], weight: Real[Hyper], *, whole
     State    EmptyState(); with a schedule ScaleByScheduleState(count). Memory: none.
     Units    weight has those of the loss over the penalty.
     Shapes   any that penalty takes. A leaf-wise penalty sees float32 or wider.
+    Sharded  inside `shard_map` as unsharded, where functions of leaves return for the device's own part what they return for the
+             whole.
     Source   Tikhonov 1943.
     Differs  Optax has only the L2 penalty, `add_decayed_weights`.
     Raises   MissingArgumentError: no params. StructureError: penalty does not return one real number.

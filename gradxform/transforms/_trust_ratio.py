@@ -36,6 +36,7 @@ def scale_by_trust_ratio(
     State    EmptyState(). Memory: none.
     Units    those of p: scaling every gradient by k > 0 leaves u unchanged (eps, min_norm -> 0).
     Shapes   any, complex included; the norm is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   You et al. 2017, arXiv:1708.03888; You et al. 2020, arXiv:1904.00962, with bounds for its function phi.
     Differs  the bounds are new.
     Raises   MissingArgumentError: no params. HyperparameterError: min_norm < 0, eps < 0, a bound < 0.
@@ -61,6 +62,7 @@ def scale_by_param_block_rms(g, s, p, c, min_scale: NonNegative = 1e-3):
     State    EmptyState(). Memory: none.
     Units    those of p times g.
     Shapes   any, complex included; the mean is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Shazeer & Stern 2018, arXiv:1804.04235, section 8.
     Differs  no.
     Raises   MissingArgumentError: no params. HyperparameterError: min_scale < 0.
@@ -83,6 +85,7 @@ def scale_by_param_block_norm(g, s, p, c, min_scale: NonNegative = 1e-3):
     State    EmptyState(). Memory: none.
     Units    those of p times g.
     Shapes   any, complex included; the norm is over the whole leaf.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Optax.
     Differs  no.
     Raises   MissingArgumentError: no params. HyperparameterError: min_scale < 0.

@@ -47,6 +47,7 @@ def apply_if_finite(g, s, p, c, inner: GradientTransformation, max_consecutive_e
     State    ApplyIfFiniteState(notfinite_count, last_finite, total_notfinite, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.
+    Sharded  inside `shard_map` a device looks at its own parts only, and may skip an update that others take; under `jit` at all.
     Source   Optax.
     Differs  masked and absent leaves are allowed. The count after giving up is that of Optax 0.2.8; a proposal there (#1746) would begin
              again at 0, and reject the next updates though the parameters are lost.

@@ -63,6 +63,7 @@ def loss_scale(
     State    LossScaleState(loss_scale, finite_count, inner_state). Memory: that of inner.
     Units    those of inner.
     Shapes   any.
+    Sharded  inside `shard_map` a device looks at its own parts only, and may skip an update that others take; under `jit` at all.
     Source   Micikevicius et al. 2018, arXiv:1710.03740, section 3.2; PyTorch's `torch.amp.GradScaler`.
     Differs  from PyTorch: one factor grows and falls; the scale stays above 0. Under `jit` arrays on several devices are judged as a whole;
              where each device has gradients of its own, as under `shard_map`, put `mean_over` before it, so that all judge the same.

@@ -103,6 +103,8 @@ def mechanize(
              Memory: 1 x params, and that of base_optimizer.
     Units    those of base_optimizer.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   Cutkosky et al. 2023, arXiv:2306.00144, Algorithm 1; the bound on h is the authors', after the paper.
     Differs  r, m, v and s of narrow parameters are float32; the state can be donated together with the parameters.
     Raises   MissingArgumentError: no params. StructureError: base_optimizer is not a transformation. HyperparameterError: s_init <= 0,

@@ -42,7 +42,7 @@ ROOMS = {
     "race": "Racing",
     "": "Types, errors, the registry",
 }
-HEADINGS = "State|Units|Shapes|Masks|Labels|Keys|Holes|Sent|Source|Differs|Raises|Memory|where|axis|Limits"
+HEADINGS = "State|Units|Shapes|Sharded|Masks|Labels|Keys|Holes|Sent|Source|Differs|Raises|Memory|where|axis|Limits"
 Names = dict[str, str]
 
 

@@ -89,6 +89,8 @@ def adafactor(
              Memory: (m + n) / (m n) x params for m x n; Keras stores v as well.
     Units    learning_rate is dimensionless: each leaf moves by at most learning_rate times its root mean square.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it
+             is factored; under `jit` those of the whole leaf.
     Source   Keras 3.15, `keras.optimizers.Adafactor`.
     Differs  relative_step changes nothing, as in Keras 3.15: min(learning_rate, 1 / sqrt(t)) is taken either way.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one

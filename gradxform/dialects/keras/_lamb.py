@@ -68,6 +68,7 @@ def lamb(
     State    a chain's; ScaleByAdamState(count, mu, nu), with use_ema ParamsEmaState(count, average). Memory: 2 or 3 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   Keras 3.15, `keras.optimizers.Lamb`.
     Differs  the decay is not part of d, as it is in the paper and in `gradxform.lamb`: Keras applies it before the step.
     Raises   MissingArgumentError: no params, with weight_decay or use_ema. HyperparameterError: an argument out of range; more than one

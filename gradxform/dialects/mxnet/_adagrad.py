@@ -67,6 +67,8 @@ def group_adagrad(learning_rate: Real[Hyper] = 0.01, epsilon: NonNegative[Hyper]
     State    a chain's; ScaleByRowRssState(sum_of_squares). Memory: 1 number per row.
     Units    learning_rate has those of p.
     Shapes   any, complex included; vectors and scalars have rows of one element.
+    Sharded  inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole
+             axis.
     Source   MXNet 2, `GroupAdaGrad`.
     Differs  MXNet refuses wd, and takes matrices only.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.

@@ -49,6 +49,7 @@ def lamb(
     State    a chain's; ScaleByAdamState(count, mu, nu). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   MXNet 2, `LAMB`; You et al. 2020, arXiv:1904.00962, Algorithm 2.
     Differs  no.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or wd_mult.

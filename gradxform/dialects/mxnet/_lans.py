@@ -78,6 +78,7 @@ def lans(
     State    a chain's; ScaleByLansState(count, mu, nu). Memory: 2 x params.
     Units    learning_rate is dimensionless: each leaf moves by learning_rate times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   MXNet 2, `LANS`; Zheng et al. 2020, arXiv:2006.13484, Algorithm 2.
     Differs  from `gradxform.lans` and the paper, which decay both parts by p.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or wd_mult.

@@ -62,6 +62,7 @@ def lars(
     State    a chain's; with momentum TraceState(trace). Memory: 1 x params with momentum.
     Units    learning_rate is dimensionless: each leaf moves by about learning_rate eta times its norm.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
+    Sharded  inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
     Source   MXNet 2, `LARS`; You et al. 2017, arXiv:1708.03888, Algorithm 1.
     Differs  MXNet has r = 1 for names that end in gamma, beta or bias; here a `partition` with `sgd` says so. `momentum_correction` of
              MXNet 1 is absent: the rate stands inside the momentum.

@@ -42,6 +42,8 @@ def adagrad(
     State    a chain's; ScaleByRssState(sum_of_squares), with stochastic_round in a RoundedState. Memory: 1 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
+             `jit` over all.
     Source   neon's documentation and code, `Adagrad`.
     Differs  erratum E16: k is what the code has.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.

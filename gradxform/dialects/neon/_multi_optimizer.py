@@ -62,6 +62,8 @@ def multi_optimizer(mapping: Mapping[str, GradientTransformation]):
     State    PartitionState(inner_states), a MaskedState for each key. Memory: that of the optimizers.
     Units    those of the optimizers.
     Shapes   those of the optimizers.
+    Sharded  inside `shard_map` as unsharded, where functions of leaves return for the device's own part what they return for the
+             whole.
     Source   neon's documentation, `MultiOptimizer`.
     Differs  a key that is in no path raises. To map anew during training make another transformation, and `init` its state.
     Raises   HyperparameterError: no default. StructureError: a value is not a transformation. LabelError: a key is in no path.

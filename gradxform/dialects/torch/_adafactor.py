@@ -82,6 +82,8 @@ def adafactor(
     State    a chain's; FactoredState(count, v_row, v_col, v), of shape (1,) where unused. Memory: (m + n) / (m n) x params for m x n.
     Units    lr is dimensionless: each leaf moves by at most lr times its root mean square.
     Shapes   any, scalars and complex included.
+    Sharded  inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it
+             is factored; under `jit` those of the whole leaf.
     Source   PyTorch 2.13, `torch.optim.Adafactor`; Shazeer & Stern 2018, arXiv:1804.04235.
     Differs  eps1=None is float32's for narrower parameters, because the step is computed in float32.
     Raises   MissingArgumentError: no params. HyperparameterError: beta2_decay > 0, d < 1, another argument < 0.

@@ -112,6 +112,7 @@ def muon(
     State    a chain's; OrthogonalState(mu). Memory: 1 x params.
     Units    lr has those of a spectral norm.
     Shapes   matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.
+    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   PyTorch 2.13, `torch.optim.Muon`; Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     Differs  momentum < 1. Every product is rounded to bfloat16 as there: `gradxform.muon` iterates in float32. Complex matrices are
              allowed, which PyTorch refuses.

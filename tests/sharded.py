@@ -1,0 +1,95 @@
+"""What a transformation computes of parameters that are split over devices: one sentence for each kind, in the source of all of that kind.
+
+    python -m tests.sharded    writes the sentences into the docstrings, as the part `Sharded`
+
+An elementwise one computes the same, and says nothing. `tests/test_shard_map.py` computes what the sentences say.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+import re
+import textwrap
+from collections.abc import Iterator
+
+import gradxform as gx
+from gradxform._docs import section
+from tests.arguments import WIDTH, docstring_changed
+
+PART = "Sharded"
+
+KINDS = """
+inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
+  | clip_by_block_rms clip_by_norm fromage lamb lans lars novograd scale_by_distance_over_gradients scale_by_lans scale_by_novograd
+  | scale_by_param_block_norm scale_by_param_block_rms scale_by_trust_ratio keras.lamb mxnet.lamb mxnet.lans mxnet.lars
+inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole axis.
+  | adaptive_grad_clip centralize group_adagrad scale_by_row_rss scale_by_sm3 sm3 mxnet.group_adagrad
+inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it is factored; under
+    `jit` those of the whole leaf.
+  | adafactor scale_by_factored_rms keras.adafactor torch.adafactor
+inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
+  | galore muon scale_by_galore scale_by_muon scale_by_shape torch.muon
+inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
+  | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
+  | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak neon.adagrad neon.adam neon.rmsprop
+inside `shard_map` a device searches along its own parts, by what `value_fn` returns for these, and takes a step of its own; under `jit`
+    there is one search.
+  | lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch
+inside `shard_map` a device looks at its own parts only, and may skip an update that others take; under `jit` at all.
+  | apply_if_finite loss_scale
+inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the noise is that of the
+    whole leaf.
+  | add_noise noisy_sgd sgld mxnet.sgld
+inside `shard_map` `obj_fn` is given the device's own parts, and where the key is the same on every device parts of one shape are probed
+    along the same directions; under `jit` the whole is.
+  | hutchinson_estimator_diag_hessian scale_by_sophia sophia
+inside `shard_map` the devices along `axis_name` have gradients of the same leaves; of a leaf that is split over another axis, each part is
+    compressed by itself.
+  | compressed_mean error_feedback
+inside `shard_map` as unsharded, where functions of leaves return for the device's own part what they return for the whole.
+  | add_regularizer scale_by_multiplier snapshot neon.multi_optimizer
+inside `shard_map` as unsharded; what the state says of a leaf, it says of the device's own part.
+  | zero_nans
+"""
+
+
+def kinds() -> dict[str, list[str]]:
+    """The sentences, each with the full names of its entries."""
+    rows = re.findall(r"^(\w.*(?:\n    .*)*)((?:\n  \| .*)+)", KINDS, re.MULTILINE)
+    return {" ".join(text.split()): names.replace("|", " ").split() for text, names in rows}
+
+
+def sentences() -> Iterator[tuple[str, str]]:
+    """(full name of an entry, its sentence)."""
+    for text, names in kinds().items():
+        for name in names:
+            yield name, text
+
+
+def write() -> None:
+    """Put the sentences into the docstrings that say something else, below `Shapes`."""
+    for name, text in sentences():
+        make = gx.entry(name).make
+        if section(make, PART) != text:
+            path = pathlib.Path(importlib.import_module(make.__module__).__file__ or "")
+            lines = textwrap.wrap(f"{PART}  {text}", WIDTH - 4, subsequent_indent=" " * 9)
+            part = textwrap.indent("\n".join(lines), " " * 4)
+            changed = docstring_changed(path.read_text(encoding="utf-8"), make.__name__, lambda doc, part=part: _with(doc, part))
+            path.write_text(changed, encoding="utf-8")
+            print(name)
+
+
+def _with(doc: str, part: str) -> str:
+    """The lines of a docstring with this part."""
+    old = rf"^ {{4}}{PART} .*(?:\n {{13}}.*)*"
+    if re.search(old, doc, re.MULTILINE):
+        return re.sub(old, lambda _: part, doc, count=1, flags=re.MULTILINE)
+    changed, count = re.subn(r"^ {4}Shapes .*(?:\n {13}.*)*", lambda m: f"{m[0]}\n{part}", doc, count=1, flags=re.MULTILINE)
+    if not count:
+        raise SystemExit(f"there is no `Shapes` above which to write:\n{part}")
+    return changed
+
+
+if __name__ == "__main__":
+    write()
