@@ -7,6 +7,7 @@ rank and waits for all. A process that dies is no error of the launcher: how it 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import signal
 import socket
@@ -39,6 +40,7 @@ def join(**options) -> int:
     """In a process that `launch` started: become one of its mesh; the rank. Options are those of `jax.distributed.initialize`."""
     import jax
 
+    faulthandler.register(signal.SIGUSR1)  # says where it hangs
     port, processes, rank = map(int, os.environ[PLACE].split())
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, rank, **{"initialization_timeout": 60, **options})
@@ -112,9 +114,11 @@ def wait(started: Sequence[tuple[subprocess.Popen, Path]], timeout: float, patie
             if rank not in after and child.poll() is not None:
                 after[rank] = time.monotonic() - begin
                 end = min(end, after[rank] + patience) if child.returncode else end
-    for child, _ in started:
-        child.kill()
     seconds = time.monotonic() - begin
+    hanging = [child for rank, (child, _) in enumerate(started) if rank not in after]
+    for stop in (lambda child: child.send_signal(signal.SIGUSR1), lambda _: time.sleep(1), subprocess.Popen.kill):
+        for child in hanging:
+            stop(child)
     return [
         Ended(child.wait(), log.read_text(errors="replace"), after.get(rank, seconds)) for rank, (child, log) in enumerate(started)
     ]

@@ -1,0 +1,201 @@
+"""What is trained alike by one process and by several: a small network, its batch spread over a mesh of eight devices."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+import gradxform as gx
+from gradxform import registry
+
+AXIS, STEPS = "data", 3
+Specs = Mapping[str, PartitionSpec]
+SHAPES = {"b": (8,), "s": (), "v": (8, 24), "w": (16, 8)}
+SHARDED: Specs = {"b": PartitionSpec(AXIS), "s": PartitionSpec(), "v": PartitionSpec(None, AXIS), "w": PartitionSpec(AXIS)}
+WHOLE: Specs = dict.fromkeys(SHAPES, PartitionSpec())
+ROWS = PartitionSpec(AXIS)
+
+
+class Trained(NamedTuple):
+    """What comes out of a run.
+
+    `error` is how far sums in another order may move a number, relative to the largest of its array; `stored` says that codes were rounded
+    at random, where a last digit may tip the scales.
+    """
+
+    params: Any
+    state: Any
+    losses: Any = ()
+    error: float = 1e-6
+    stored: bool = False
+
+
+def mesh_of(kind: AxisType = AxisType.Auto) -> Mesh:
+    return jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(kind,))
+
+
+def placed(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
+    """An array that lies on all processes, of which each has the whole in its memory."""
+    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+
+
+def network(mesh: Mesh, specs: Specs = SHARDED) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(0)
+    return {name: placed(mesh, rng.normal(size=shape).astype(np.float32), specs[name]) for name, shape in SHAPES.items()}
+
+
+def batches(mesh: Mesh) -> list[tuple[jax.Array, jax.Array]]:
+    """Sixty-four examples for each step, some on each device."""
+    rng = np.random.default_rng(1)
+    draw = lambda width: placed(mesh, rng.normal(size=(64, width)).astype(np.float32), ROWS)
+    return [(draw(16), draw(24)) for _ in range(STEPS)]
+
+
+def loss(params, x, y):
+    params = {name: x.astype(jnp.float32) for name, x in params.items()}
+    hidden = jnp.tanh(x @ params["w"] + params["b"][None])
+    return jnp.mean((params["s"] * hidden @ params["v"] - y) ** 2)
+
+
+def mean_gradient(params, x, y):
+    return jax.value_and_grad(loss)(params, x, y)
+
+
+def gradient_of_each(params, x, y):
+    """The gradients of single examples, as differential privacy wants them."""
+    one = lambda x, y: jax.grad(loss)(params, x[None], y[None])
+    return loss(params, x, y), jax.vmap(one)(x, y)
+
+
+def spoiled_gradient(params, x, y):
+    """One device of one process overflows at one step or two: where its last example starts with a negative number."""
+    value, grads = mean_gradient(params, x, y)
+    return value, {**grads, "w": grads["w"].at[0, 0].multiply(jnp.where(x[-1, 0] < 0, jnp.inf, 1.0))}
+
+
+def stepper(tx, gradient=mean_gradient, apply=gx.apply_updates):
+    tx = gx.with_extra_args_support(tx)
+
+    def step(params, state, x, y):
+        value, grads = gradient(params, x, y)
+        of = functools.partial(loss, x=x, y=y)
+        updates, state = tx.update(grads, state, params, value=value, grad=grads, value_fn=of, obj_fn=of)
+        return apply(params, updates), state, value
+
+    return step
+
+
+def walk(step, params, state, mesh: Mesh, **options) -> Trained:
+    losses = []
+    for x, y in batches(mesh):
+        params, state, value = step(params, state, x, y)
+        losses.append(value)
+    return Trained(params, state, losses, **options)
+
+
+def trained(tx, gradient=mean_gradient, specs: Specs = SHARDED, jit: Callable = jax.jit, dtype=None, **options) -> Trained:
+    """Some steps from a state that is made where the parameters are."""
+    mesh = mesh_of()
+    params = network(mesh, specs)
+    if dtype is not None:
+        params = jax.jit(lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree), out_shardings=shardings(mesh, specs))(params)
+    return walk(jit(stepper(tx, gradient)), params, tx.init(params), mesh, **options)
+
+
+def shardings(mesh: Mesh, specs: Specs) -> dict[str, NamedSharding]:
+    return {name: NamedSharding(mesh, spec) for name, spec in specs.items()}
+
+
+def explicit(tx) -> Trained:
+    """Where each array's type says how it is sharded; the parameters are the gradient, since they are sharded as one."""
+    params = network(mesh_of(AxisType.Explicit))
+    state = tx.init(params)
+    step = jax.jit(lambda p, s: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(p, s, p)))
+    for _ in range(STEPS):
+        params, state = step(params, state)
+    return Trained(params, state)
+
+
+def compressed(tx) -> Trained:
+    """Each device has a gradient of its own, and hands on what is left of it."""
+    mesh = mesh_of()
+    params, everywhere = network(mesh, WHOLE), PartitionSpec()
+    specs = gx.per_device_specs(jax.eval_shape(tx.init, params), AXIS)
+    state = jax.jit(jax.shard_map(tx.init, mesh=mesh, in_specs=everywhere, out_specs=specs))(params)
+
+    def step(params, state, x, y):
+        value, grads = mean_gradient(jax.lax.pcast(params, AXIS, to="varying"), x, y)
+        updates, state = tx.update(grads, state, params)
+        return gx.apply_updates(params, updates), state, jax.lax.pmean(value, AXIS)
+
+    into, out = (everywhere, specs, ROWS, ROWS), (everywhere, specs, everywhere)
+    return walk(jax.jit(jax.shard_map(step, mesh=mesh, in_specs=into, out_specs=out)), params, state, mesh)
+
+
+def keyed(seed: int):
+    return jax.random.key(seed, impl="rbg")
+
+
+CASES: dict[str, Callable[[], Trained]] = {
+    "adamw": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(gx.cosine_decay_schedule(0.1, 10)))),
+    "adamw, whole": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), specs=WHOLE),
+    "adamw, explicit axes": lambda: explicit(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))),
+    "adamw, not compiled": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), jit=lambda step: step),
+    "lamb": lambda: trained(gx.lamb(0.1)),
+    "adafactor": lambda: trained(gx.adafactor(0.1, min_dim_size_to_factor=4)),
+    "muon": lambda: trained(gx.muon(0.01)),
+    "noisy_sgd": lambda: trained(gx.noisy_sgd(0.1, key=0)),
+    "sgld": lambda: trained(gx.sgld(1e-3, 0.1, preconditioner_decay=0.9, key=1)),
+    "dpsgd": lambda: trained(gx.contrib.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=0.5, key=2, momentum=0.9), gradient_of_each),
+    "add_noise, rbg": lambda: trained(gx.chain(gx.add_noise(0.1, 0.5, key=keyed(3)), gx.sgd(0.1))),
+    "sophia": lambda: trained(gx.contrib.sophia(0.1, update_interval=2)),
+    "polyak_sgd": lambda: trained(gx.polyak_sgd(0.5)),
+    "backtracking": lambda: trained(gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(15))),
+    "lbfgs": lambda: trained(gx.lbfgs(memory_size=3), error=5e-5),  # interpolates: divides by differences of losses
+    "accumulate": lambda: trained(gx.accumulate(gx.adamw(0.1), 2)),
+    "MultiSteps": lambda: trained(gx.MultiSteps(gx.adamw(0.1), 2)),
+    "apply_if_finite": lambda: trained(gx.apply_if_finite(gx.adam(0.1), 3), spoiled_gradient),
+    "partition": lambda: trained(gx.partition({1: gx.adam(0.1), 2: gx.lion(0.01)}, lambda p: {k: 1 + (k == "w") for k in p})),
+    "schedule_free": lambda: trained(gx.contrib.schedule_free_adamw(0.1)),
+    "master_weights": lambda: trained(gx.master_weights(gx.adamw(0.01), key=4, bits=8), dtype=jnp.bfloat16, stored=True),
+    "store": lambda: trained(gx.store(gx.adamw(0.01), "8bit", seed=5), stored=True),
+    "mean_over": lambda: compressed(gx.chain(gx.mean_over(AXIS), gx.adam(0.1))),
+    "compressed_mean": lambda: compressed(gx.chain(gx.compressed_mean(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9))),
+    "error_feedback, two_bit": lambda: compressed(gx.chain(gx.error_feedback(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9))),
+    "error_feedback, scaled_sign": lambda: compressed(gx.chain(gx.error_feedback(gx.scaled_sign(), AXIS), gx.adam(0.1))),
+    "majority_vote": lambda: compressed(
+        gx.chain(gx.per_device(gx.ema(0.9, debias=False), AXIS), gx.majority_vote(AXIS), gx.scale(-0.1))
+    ),
+}
+
+
+def registered(name: str) -> Trained:
+    """An optimizer of the registry with its arguments there."""
+    return trained(registry.entry(name).make(**registry.entry(name).example))
+
+
+def case(name: str) -> Trained:
+    return CASES[name]() if name in CASES else registered(name)
+
+
+def values(run: Trained) -> dict[str, np.ndarray]:
+    """What came out, gathered from all processes: keys as their data, narrow floats as the whole numbers that stand for them."""
+    place = jax.tree.leaves(run.params)[0].sharding
+    everywhere = NamedSharding(place.mesh, PartitionSpec())
+    bare = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    whole = jax.jit(lambda tree: jax.tree.map(lambda x: code(bare(x)), tree), out_shardings=everywhere)
+    parts = {"params": run.params, "state": run.state, "losses": list(run.losses)}
+    leaves = jax.tree_util.tree_leaves_with_path(whole(parts))
+    return {jax.tree_util.keystr(path): np.asarray(x.addressable_data(0)) for path, x in leaves}
+
+
+def code(x: jax.Array) -> jax.Array:
+    if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4:
+        return jax.lax.bitcast_convert_type(x, jnp.dtype(f"int{8 * x.dtype.itemsize}"))
+    return x
