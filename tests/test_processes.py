@@ -1,6 +1,9 @@
 """Processes that train together give what one process gives, and one that dies costs no more than the steps since the last checkpoint."""
 
 import pathlib
+import re
+import shutil
+import signal
 
 import jax
 import numpy as np
@@ -99,3 +102,27 @@ def test_two_processes_give_what_one_gives(name, two):
 def test_all_processes_skip_the_step_at_which_one_overflows(two):
     skipped = {key: int(x) for key, x in two[0].items() if key.startswith("apply_if_finite") and key.endswith("total_notfinite")}
     assert list(skipped.values()) in ([1], [2])
+
+
+def test_a_dead_process_ends_the_others_and_all_go_on_from_the_last_checkpoint(tmp_path):
+    pytest.importorskip("orbax.checkpoint")
+    train = lambda folder, file, *arguments: (HERE / "dies.py", tmp_path / folder, tmp_path / file, *arguments)
+    survivor, dead = launch.launch(*train("some", "died", 6, 3))
+    assert dead.status == -signal.SIGKILL
+    assert survivor.status == -signal.SIGABRT, survivor
+    assert re.search(r"Terminating process .* another task died", survivor.said), survivor
+    assert survivor.seconds - dead.seconds < 40  # the heartbeat's ten, and a slow machine
+    assert not list(tmp_path.glob("died*"))
+
+    shutil.copytree(tmp_path / "some", tmp_path / "moved")
+    assert all("from step 2\n" in said for said in launch.run(*train("some", "again", 6)))
+    launch.run(*train("never", "straight", 6))
+    again, straight = ([dict(np.load(tmp_path / f"{file}.{rank}.npz")) for rank in (0, 1)] for file in ("again", "straight"))
+    for path, x in straight[0].items():
+        assert all(x.tobytes() == other[path].tobytes() for other in (straight[1], *again)), path
+
+    from tests.processes import dies
+
+    run = dies.train(str(tmp_path / "moved"), 6, None)  # in one process, which adds in another order
+    for path, x in cases.values(run).items():
+        compare("one process goes on", path, x, again[0][path], run)
