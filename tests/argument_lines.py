@@ -140,6 +140,9 @@ scores: scores of the classes along the last axis.
   | multiclass_hinge_loss multiclass_perceptron_loss multiclass_sparsemax_loss
 seed: the older name of key.
   | add_noise dpsgd noisy_sgd
+shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
+    of the tree.
+  | init_sharded state_shardings
 smooth: added above and below the fraction, so that empty regions have no loss.
   | binary_dice_loss dice_loss multiclass_generalized_dice_loss
 source: where the equation comes from.
@@ -173,6 +176,8 @@ tree_x: a tree of arrays.
   | tree.add tree.add_scale tree.div tree.mul tree.sub tree.vdot tree.where
 tree_y: a tree like the first.
   | tree.add tree.add_scale tree.div tree.mul tree.sub tree.vdot tree.where
+tx: the optimizer, ours or of another library.
+  | init_sharded state_shardings
 updates: the gradients, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 upper_bound: the largest norm of a parameter that counts; None: no bound.
@@ -189,6 +194,8 @@ weight_decay: the part of the parameters that is added to the direction before i
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
   | adadelta adafactor lars muon sophia
+zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+  | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
   | galore scale_by_muon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.

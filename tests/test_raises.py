@@ -64,6 +64,17 @@ def without(modules, call):
         call()
 
 
+ALONE = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+OTHER = jax.sharding.AbstractMesh((7,), ("model",))
+WHOLE_EVERYWHERE = jax.NamedSharding(ALONE, jax.P())
+SEVEN = jax.NamedSharding(OTHER, jax.P("model"))
+
+
+def sharded(*args, tx=None, **given):
+    """Where a state is to be, and the state made there."""
+    return [lambda f=f: f(tx or gx.adam(0.1), *(args or (P,)), **given) for f in (gx.state_shardings, gx.init_sharded)]
+
+
 def broken_codec():
     """A codec that does not read what it wrote."""
 
@@ -125,6 +136,21 @@ CALLS = {
     "check_restored: the digest is of another tree": lambda: gx.check_restored(gx.adam(0.1), P, gx.adam(0.1).init(P), gx.digest(P)),
     "digest: a leaf is no array": [lambda: gx.digest({"a": "text"}), lambda: gx.digest(jax.eval_shape(lambda: P))],
     "digest: is traced": lambda: jax.jit(lambda x: gx.digest(x) and x)(X),
+    "*_shard*: nothing says where a parameter is": [
+        *sharded(P), *sharded({"a": jax.device_put(jnp.ones(2), WHOLE_EVERYWHERE), "b": jnp.ones(2)}),
+    ],
+    "*_shard*: parameters are on several meshes": sharded(P, {"w": WHOLE_EVERYWHERE, "b": jax.NamedSharding(OTHER, jax.P())}),
+    "*_shard*: shardings is not laid out like the parameters": [
+        *sharded(P, {"w": WHOLE_EVERYWHERE}), *sharded(P, {"w": WHOLE_EVERYWHERE, "b": 3}),
+        *sharded(P, {"w": WHOLE_EVERYWHERE, "b": WHOLE_EVERYWHERE, "c": WHOLE_EVERYWHERE}),
+    ],
+    "*_shard*: a sharding does not divide its parameter": [*sharded(P, SEVEN), *sharded(P, jax.NamedSharding(ALONE, jax.P(*[None] * 3)))],
+    "*_shard*: the mesh has no axis of that name": [
+        *sharded(P, WHOLE_EVERYWHERE, zero="model"), *sharded(P, WHOLE_EVERYWHERE, zero=("data", "model")),
+        *sharded({"w": jax.device_put(jnp.ones(2), WHOLE_EVERYWHERE)}, jax.P("model")),
+        *sharded(P, WHOLE_EVERYWHERE, tx=gx.per_device(gx.trace(0.9), "model")),
+    ],
+    "init_sharded: the mesh has no devices": lambda: gx.init_sharded(gx.adam(0.1), P, jax.NamedSharding(OTHER, jax.P())),
     "decode_state: an entry is relative to another field, and stands in a state that does not declare which": lambda: gx.decode_state(
         gx.store(gx.adam(0.1)).init(P)[0].mu
     ),

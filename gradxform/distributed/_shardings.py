@@ -158,8 +158,8 @@ def state_shardings(
     Args:
       tx: the optimizer, ours or of another library.
       params: the parameters, or their shapes and dtypes, with shardings.
-      shardings: where the parameters are to be, if not where they say: a `NamedSharding` for each, or one for a part of the tree; or a
-        `PartitionSpec`, of the parameters' mesh or that of `jax.set_mesh`.
+      shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
+        of the tree.
       zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
 
     >>> mesh = jax.sharding.AbstractMesh((2,), ("data",))
@@ -216,8 +216,8 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
     Args:
       tx: the optimizer, ours or of another library.
       params: the parameters; what is not where `shardings` says is sent there.
-      shardings: where the parameters are to be, if not where they say: a `NamedSharding` for each, or one for a part of the tree; or a
-        `PartitionSpec`, of the parameters' mesh or that of `jax.set_mesh`.
+      shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
+        of the tree.
       zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
 
     >>> mesh = jax.make_mesh((1,), ("data",))

@@ -117,7 +117,17 @@ def _copy(p: Tree, low: Tree, master: Tree) -> Tree:
 
 
 @wrapper(LowBitsState, scope="elementwise", needs=("params",), evaluate=_evaluated, widens=True)
-def master_weights(g, s, p, c, inner: GradientTransformation, *, bits: Literal[16, 8], key: Array | int | None = None, axis_name: Hashable | None = None):
+def master_weights(
+    g,
+    s,
+    p,
+    c,
+    inner: GradientTransformation,
+    *,
+    bits: Literal[16, 8],
+    key: Array | int | None = None,
+    axis_name: Hashable | None = None,
+):
     """The copy is the parameter and the bits below it; `gradxform.precision.master_weights` is the whole."""
     trees = c.trees
     ps, lows, masters = trees.like("`params`", p), *(trees.take(f"the state's `{f}`", getattr(s, f)) for f in ("low", "master"))

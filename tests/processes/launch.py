@@ -43,9 +43,7 @@ def join(**options) -> int:
     faulthandler.register(signal.SIGUSR1)  # says where it hangs
     port, processes, rank = map(int, os.environ[PLACE].split())
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update(
-        "jax_cpu_enable_async_dispatch", False
-    )  # programs in flight may wait for each other
+    jax.config.update("jax_cpu_enable_async_dispatch", False)  # programs in flight may wait for each other
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, rank, **{"initialization_timeout": 60, **options})
     assert jax.process_count() == processes
     return rank
