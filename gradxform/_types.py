@@ -133,7 +133,6 @@ class Field:
       nonnegative: of a `leaf` field, that it has no negative numbers, as a mean of squares.
       partner: of a running mean of some x that began at 0, the field that is a running mean of |x|^2 and began at 0 too, by name, so that
         by the inequality of Cauchy and Schwarz its root bounds this one; "" for none.
-      placement: the kind of memory where they live; None: the device's own.
       constant: that updates may leave it as it began: a copy of the first parameters, a count of what seldom happens.
     """
 
@@ -154,7 +153,6 @@ class Field:
     lasting: bool | None = None
     nonnegative: bool | None = None
     partner: str | None = None
-    placement: str | None = None
     constant: bool | None = None
 
     def but(self, later: Field) -> Field:

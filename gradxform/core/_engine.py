@@ -30,6 +30,7 @@ from gradxform.core._encoded import any_encoded, decoded, encoded, is_encoded
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
+from gradxform.core._placement import in_turn, on_device, placed
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
@@ -181,8 +182,9 @@ class Program:
         leaf = functools.partial(self.leaf, shape)
         if engine == "plain":
             return leaf
-        whole = lambda rows, tail: [leaf(*row, *tail) for row in rows]
-        return self._made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": functools.partial(_batched, leaf)}[engine])
+        whole = lambda rows, tail: in_turn(lambda row: leaf(*row, *tail), rows)
+        stacked = functools.partial(self._batched, shape)
+        return self._made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": stacked}[engine])
 
     def _made(self, what: str, shape: Shape | None, f: Callable[..., Any]) -> Callable[..., Any]:
         """f, compiled: kept by name where nothing in it can change, else for one update."""
@@ -230,8 +232,8 @@ class Program:
 
     def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Array, Array | None, list[Reading], Array, Sequence[Common]]:
         left = iter(args)
-        g = jnp.asarray(next(left))
-        p = jnp.asarray(next(left)) if self.wants_params else None
+        g = on_device(jnp.asarray(next(left)))
+        p = on_device(jnp.asarray(next(left))) if self.wants_params else None
         read = [_read(left, slot, names) for slot, names in zip(self.slots, shape.extras, strict=True)]
         return g, p, read, next(left), shape.common.unflatten(left)
 
@@ -239,7 +241,7 @@ class Program:
         self, i: int, g: Array, p: Array | None, read: Reading, numbers: Array, common: Common
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
-        slot, (fields, extras, key) = self.slots[i], read
+        slot, (fields, extras, key) = self.slots[i], on_device(read)
         p = p if "params" in slot.kernel.needs else None
         dtype = real_part(widen(g.dtype if p is None else promote(g.dtype, p.dtype)))
         if any_encoded(fields):
@@ -253,6 +255,14 @@ class Program:
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
+
+    def _batched(self, shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
+        """`leaf` of rows of one kind, all in one."""
+        stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *map(on_device, rows))
+        out = jax.vmap(lambda row: self.leaf(shape, *row, *tail))(stacked)
+        old = lambda row: [x for fields, *_ in self._unpack(shape, (*row, *tail))[2] for x in fields]
+        parts = [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(rows))]
+        return [(u, *placed(new, old(row))) for (u, *new), row in zip(parts, rows, strict=True)]
 
     def _accumulate(self, total: Array, gs: Sequence[Array]) -> Array:
         measure: Any = self.slots[0].kernel.total
@@ -319,12 +329,6 @@ def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:
     return fields, {name: next(left) for name in names}, next(left) if slot.layout.key else None
 
 
-def _batched(leaf: Callable[..., Row], rows: Sequence[Row], tail: Row) -> list[Row]:
-    stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *rows)
-    out = jax.vmap(lambda row: leaf(*row, *tail))(stacked)
-    return [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(rows))]
-
-
 def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
     """One call for all leaves of a program; on the engine `stacked`, one batched call for those of one shape and dtype."""
     groups: dict[Any, list[int]] = {}
@@ -333,8 +337,9 @@ def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequ
         kind = (treedef, *((jnp.shape(x), jnp.result_type(x)) for x in arrays)) if engine == "stacked" else ()
         groups.setdefault((program, kind), []).append(i)
     out: list[Any] = [None] * len(rows)
-    for (program, _), members in groups.items():
-        results = program.compiled(engine, shape)([rows[i] for i in members], tail)
+    kinds = [(program, members) for (program, _), members in groups.items()]
+    call = lambda kind: kind[0].compiled(engine, shape)(kind[1], tail)
+    for (_, members), results in zip(kinds, in_turn(call, [(p, [rows[i] for i in some]) for p, some in kinds]), strict=True):
         for i, result in zip(members, results, strict=True):
             out[i] = result
     return out
@@ -360,10 +365,10 @@ def wide_leaf(x: Tree, real: DType) -> Tree:
 
 
 def _stored(layout: Layout, new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
-    """The next values of a stage's fields at one leaf, as the old ones are stored: rounded to their dtypes, or encoded."""
+    """The next values of a stage's fields at one leaf, as the old ones are stored: rounded to their dtypes, or encoded, and where."""
     to = lambda n, o: round_to(jnp.asarray(n), o.dtype)
     rounded = [jnp.asarray(n) if is_encoded(o) else jax.tree.map(to, n, o) for n, o in zip(new, old, strict=True)]
-    return encoded(rounded, old, layout.leaf, layout.partners) if any_encoded(old) else rounded
+    return placed(encoded(rounded, old, layout.leaf, layout.partners) if any_encoded(old) else rounded, list(old))
 
 
 def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> OptState:

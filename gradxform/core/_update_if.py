@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Updates
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._placement import chosen
 from gradxform.core._transformation import GradientTransformation
 from gradxform.core._whole import as_before
 
@@ -68,7 +69,7 @@ def update_if(
     if branch_free:
         us, new = make(s)
         us = [jnp.where(wanted, u, jnp.zeros_like(u)) for u in us]
-        s = jax.tree.map(lambda n, o: jnp.where(wanted, n, o), new, s)
+        s = chosen(wanted, new, s)
     elif isinstance(wanted, jax.core.Tracer):
         us, s = jax.lax.cond(wanted, make, leave, s)
     else:

@@ -27,6 +27,7 @@ from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._hyper import as_number
 from gradxform.core._kernel import Lifted, missing, named
+from gradxform.core._placement import on_device, placed
 from gradxform.core._run import check_fit, hypers
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import GradientTransformation, extra_args_for
@@ -35,6 +36,7 @@ from gradxform.core._views import View
 
 if TYPE_CHECKING:
     from gradxform.core._stage import Stage
+    from gradxform.core._state import Layout
 
 Extras = Mapping[str, Any]
 
@@ -164,7 +166,8 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     trees.settle(params, *(getattr(record, f) for f in layout.like_params))
     clock = getattr(state, layout.clock) if layout.clock else None
     entries = trees.entries if layout.like_params else None
-    seen = opened(layout, record, entries) if entries else record
+    near = fetched(layout, record)
+    seen = opened(layout, near, entries) if entries else near
     t = None if clock is None else advance([clock])[0]
     k = layout.completed(state)
     number = t - layout.start if t is not None and layout.start else t
@@ -177,14 +180,19 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     u, new = returned(kernel, kernel.function(trees.updates, seen, params, c, **args))
     if layout.cls is None:
         return u, new
-    if seen is not record:
-        new = closed(layout, new, record, leaf_as_before, trees.entries)
+    if seen is not near:
+        new = closed(layout, new, near, leaf_as_before, trees.entries)
     fields: dict[str, Any] = {}
     for name, field in layout.fields.items():
         before, after = getattr(record, name), getattr(new, name)
         if field.kind != "clock" and after is not before:
-            fields[name] = after if field.kind in ("inner", "key") else as_before(after, before)
+            fields[name] = after if field.kind in ("inner", "key") else placed(as_before(after, before), before)
     return u, layout.write(state, fields, t)
+
+
+def fetched(layout: Layout, record: OptState) -> OptState:
+    """A record with what it keeps for each leaf on the device. The states inside fetch their own."""
+    return record._replace(**{name: on_device(getattr(record, name)) for name in layout.leaf}) if layout.leaf else record
 
 
 def needed(stage: Stage, params: Params, extra: Extras) -> dict[str, Any]:
@@ -234,7 +242,11 @@ def evaluate(stage: Stage, record: OptState, params: Params, after: After) -> Pa
     declared = stage.kernel.evaluate
     if declared is None:
         return inside(params)
-    return declared(params, opened(stage.layout, record), **named(declared, {**stage.args, "after": after, "inside": inside}))
+    return declared(
+        params,
+        opened(stage.layout, fetched(stage.layout, record)),
+        **named(declared, {**stage.args, "after": after, "inside": inside}),
+    )
 
 
 def of_lists(kernel: Callable[..., Any]) -> Callable[..., Any]:

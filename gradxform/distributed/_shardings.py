@@ -18,6 +18,7 @@ from gradxform.core._holes import dtype_of, is_gap, with_path
 from gradxform.core._transformation import check_transformation
 from gradxform.distributed._derived import Derivation, Shaped, spec_of
 from gradxform.distributed._per_device import on_all_devices
+from gradxform.distributed._placement import Placement, in_memory
 from gradxform.distributed._zero import AnyMesh, AxisNames, axes_in, check_axes, names_of, ways, zero_spec
 
 Where = Sharding | PartitionSpec | None
@@ -132,7 +133,12 @@ def _spec(owner: str, path: str, x: Tree, where: Where, mesh: AnyMesh) -> Partit
 
 
 def state_shardings(
-    tx: GradientTransformation, params: Params, shardings: Tree = None, *, zero: AxisNames | None = None
+    tx: GradientTransformation,
+    params: Params,
+    shardings: Tree = None,
+    *,
+    zero: AxisNames | None = None,
+    placement: Placement | None = None,
 ) -> OptState:
     """Where each array of a state is to be, as it follows from where the parameters are.
 
@@ -155,12 +161,19 @@ def state_shardings(
     explicit, XLA decides nothing: there the step says itself, by `jax.sharding.reshard`, that the gradients and parameters become split
     as the state is, and the updates as the parameters are.
 
+    `placement="pinned_host"` leaves the fields that have something for each parameter, or those that are named, in the memory of the
+    host. An array says where it lies, so `update` needs not be told: it fetches what it reads of one leaf, and puts the new back before it
+    fetches the next, so that the device has room for a leaf or two. Give the step these shardings as above. What wrappers keep themselves
+    is fetched as a whole, and so are all matrices of one shape.
+
     Args:
       tx: the optimizer, ours or of another library.
       params: the parameters, or their shapes and dtypes, with shardings.
       shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
         of the tree.
       zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+      placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are
+        numbers, seeds and what is inside `per_device` in any case.
 
     >>> mesh = jax.sharding.AbstractMesh((2,), ("data",))
     >>> shape = jax.ShapeDtypeStruct((4, 3), jnp.float32, sharding=jax.NamedSharding(mesh, jax.P()))
@@ -173,11 +186,12 @@ def state_shardings(
     Source   Rajbhandari et al. 2020, arXiv:1910.02054, of ZeRO-1.
     Differs  Optax has none; there `tree_map_params` gives what has the parameters' tree their shardings, whatever its axes are.
     Raises   StructureError: tx is not a transformation; nothing says where a parameter is; parameters are on several meshes; shardings
-             is not laid out like the parameters; a sharding does not divide its parameter; the mesh has no axis of that name.
+             is not laid out like the parameters; a sharding does not divide its parameter; the mesh has no axis of that name; no
+             field has the name that placement gives, or the devices cannot keep it there.
     """
     check_transformation(tx, "state_shardings")
     mesh, leaves = located("state_shardings", params, shardings)
-    return _derived("state_shardings", tx, params, mesh, leaves, zero)
+    return _derived("state_shardings", tx, params, mesh, leaves, zero, placement)
 
 
 def leaves_left_whole(params: Params, shardings: Tree = None, *, zero: AxisNames) -> list[str]:
@@ -189,7 +203,13 @@ def leaves_left_whole(params: Params, shardings: Tree = None, *, zero: AxisNames
 
 
 def _derived(
-    owner: str, tx: GradientTransformation, params: Params, mesh: AnyMesh, leaves: Sequence[Leaf], zero: AxisNames | None
+    owner: str,
+    tx: GradientTransformation,
+    params: Params,
+    mesh: AnyMesh,
+    leaves: Sequence[Leaf],
+    zero: AxisNames | None,
+    placement: Placement | None,
 ) -> OptState:
     if zero is not None:
         check_axes(owner, "zero", zero, mesh)
@@ -201,11 +221,20 @@ def _derived(
     state = derivation.state(tx, jax.tree.structure(params).unflatten(typed))
     if zero is not None:
         state = jax.tree.map(lambda x: derivation.further(x, zero), state)
+    state = state if placement is None else in_memory(owner, tx, state, placement, mesh)
     written = {(x.ndim, spec_of(x)): leaf.spec for leaf, x in zip(leaves, typed, strict=True) if leaf.spec is not None}
-    return jax.tree.map(lambda x: NamedSharding(mesh, written.get((x.ndim, spec_of(x)), spec_of(x))), state)
+    spec = lambda x: written.get((x.ndim, spec_of(x)), spec_of(x))
+    return jax.tree.map(lambda x: NamedSharding(mesh, spec(x), memory_kind=getattr(x.sharding, "memory_kind", None)), state)
 
 
-def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = None, *, zero: AxisNames | None = None) -> OptState:
+def init_sharded(
+    tx: GradientTransformation,
+    params: Params,
+    shardings: Tree = None,
+    *,
+    zero: AxisNames | None = None,
+    placement: Placement | None = None,
+) -> OptState:
     """Make the first state where it is to be, so that no device ever holds the whole of it.
 
         init_sharded(tx, params) = jit(tx.init, out_shardings=state_shardings(tx, params))(params)
@@ -219,6 +248,8 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
       shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
         of the tree.
       zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+      placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are
+        numbers, seeds and what is inside `per_device` in any case.
 
     >>> mesh = jax.make_mesh((1,), ("data",))
     >>> where = jax.NamedSharding(mesh, jax.P())
@@ -237,7 +268,7 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
         raise StructureError(
             "init_sharded: the mesh has no devices. Give `shardings` on a mesh of devices, or enter `jax.set_mesh(mesh)`."
         )
-    final = _derived("init_sharded", tx, params, mesh, leaves, zero)
+    final = _derived("init_sharded", tx, params, mesh, leaves, zero, placement)
     automatic = (AxisType.Auto,) * len(mesh.axis_names)  # JAX cannot type every `init`
     free = mesh if mesh.axis_types == automatic else Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
     put = lambda x, spec: jax.device_put(x, NamedSharding(free, spec))
@@ -248,5 +279,6 @@ def init_sharded(tx: GradientTransformation, params: Params, shardings: Tree = N
             return tx.init(jax.tree.structure(params).unflatten([arrays.get(i, leaf.x) for i, leaf in enumerate(leaves)]))
 
     with jax.sharding.use_abstract_mesh(free.abstract_mesh):
-        state = jax.jit(init, out_shardings=jax.tree.map(lambda s: NamedSharding(free, s.spec), final))(arrays)
+        out = jax.tree.map(lambda s: NamedSharding(free, s.spec, memory_kind=s.memory_kind), final)
+        state = jax.jit(init, out_shardings=out)(arrays)
     return state if free is mesh else jax.device_put(state, final)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
 from gradxform._types import Array, Count, Field, Inner, OptState, Params, Real, Shared
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._hyper import at_rank
-from gradxform.core._whole import leaf_as_before
+from gradxform.core._placement import chosen
+from gradxform.core._whole import as_before
 
 
 class LookaheadParams(NamedTuple):
@@ -92,9 +92,7 @@ def lookahead(
     u, fast_state = fast_optimizer.update(g, s.fast_state, p.fast)
     sync = s.steps_since_sync >= sync_period - 1
     if reset_state:
-        xs, treedef = jax.tree.flatten(fast_state)
-        fresh = zip(jax.tree.leaves(fast_optimizer.init(p.fast)), xs, strict=True)
-        fast_state = treedef.unflatten([jnp.where(sync, leaf_as_before(new, old), old) for new, old in fresh])
+        fast_state = chosen(sync, as_before(fast_optimizer.init(p.fast), fast_state), fast_state)
     fast, slow = c.map(_synced, u, p.fast, p.slow, like=(u, u), sync=sync, step=slow_step_size)
     steps = jnp.where(sync, 0, s.steps_since_sync + 1)
     return p._replace(fast=fast, slow=slow), s._replace(fast_state=fast_state, steps_since_sync=steps)

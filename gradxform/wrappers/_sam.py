@@ -14,6 +14,7 @@ from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, ParamsCopy, Shared, Updates
 from gradxform.core import GradientTransformation, apply_updates, wrapper
 from gradxform.core._holes import dtype_of, is_array, is_gap
+from gradxform.core._placement import placed
 from gradxform.core._transformation import widens
 from gradxform.core._whole import TreeContext
 from gradxform.registry import transform
@@ -67,7 +68,7 @@ def _transparent(
         u, opt_state = optimizer.update(g, opt_state, start)
         us = trees.pick(trees.take("an update", c.map(_from_above, u, p, start)))
         us = us if wide else [round_to(x, g.dtype) for x, g in zip(us, trees.arrays, strict=True)]
-        return us, opt_state, adv_optimizer.init(p) if reset_state else adv_state
+        return us, opt_state, placed(adv_optimizer.init(p), adv_state) if reset_state else adv_state
 
     def climb(opt_state: OptState, adv_state: OptState) -> tuple[list[Array], OptState, OptState]:
         u, adv_state = adv_optimizer.update(g, adv_state, p)

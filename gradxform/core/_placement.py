@@ -1,0 +1,66 @@
+"""Where arrays live. What a state keeps in the host's memory is on the device for the update of its leaf only.
+
+An array says itself where it lies, under `jit` by its type. So nothing but the state is asked: it is moved where a leaf is decoded and
+widened, and back where it is rounded and encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import jax
+import jax.core
+import jax.numpy as jnp
+
+from gradxform._types import ArrayLike, Tree
+
+R = TypeVar("R")
+Space = jax.memory.Space
+
+
+def is_on_host(x: Tree) -> bool:
+    return isinstance(x, jax.Array) and jax.typeof(x).memory_space == Space.Host  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def on_device(tree: Tree) -> Tree:
+    """The tree, with what lies in the host's memory fetched to the device."""
+    return jax.tree.map(lambda x: jax.device_put(x, Space.Device) if is_on_host(x) else x, tree)
+
+
+def placed(new: Tree, old: Tree) -> Tree:
+    """A tree with its arrays where those of an old one lie; as it is where they have not the same structure."""
+    if not any(map(is_on_host, jax.tree.leaves(old))) or jax.tree.structure(new) != jax.tree.structure(old):
+        return new
+    return jax.tree.map(lambda n, o: jax.device_put(n, Space.Host) if is_on_host(o) and not is_on_host(n) else n, new, old)
+
+
+def chosen(flag: ArrayLike, new: Tree, old: Tree) -> Tree:
+    """Of two trees of one structure the new one where the flag, which may be traced, says so; where the old one lies."""
+    return placed(jax.tree.map(lambda n, o: jnp.where(flag, n, o), on_device(new), on_device(old)), old)
+
+
+def in_turn(call: Callable[[Tree], R], rows: Sequence[Tree]) -> list[R]:
+    """call(row) for each row. What the next one reads from the host is not fetched before what the last one keeps there is back.
+
+    So a step has room for a leaf or two on the device, and not for all: unpaced, a compiler begins all transfers at once.
+    """
+    out: list[R] = []
+    last: int | None = None
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(rows[:1]))
+    for i, row in enumerate(rows):
+        if traced and any(map(is_on_host, jax.tree.leaves(row))):
+            if last is not None:
+                row, out[last] = _after(row, out[last])
+            last = i
+        out.append(call(row))
+    return out
+
+
+def _after(row: Tree, last: R) -> tuple[Tree, R]:
+    """Both as they are, but what is on the host only together."""
+    leaves, treedef = jax.tree.flatten((row, last))
+    there = [i for i, x in enumerate(leaves) if is_on_host(x)]
+    for i, x in zip(there, jax.lax.optimization_barrier([leaves[i] for i in there]), strict=True):
+        leaves[i] = x
+    return treedef.unflatten(leaves)

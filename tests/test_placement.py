@@ -1,0 +1,202 @@
+"""State in the host's memory: the same numbers, found there again after every step, and fetched a leaf at a time."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import gradxform as gx
+from gradxform.core._engine import ENGINES
+
+HOST = "pinned_host"
+SAYS_WHERE = jax.__version_info__ >= (
+    0,
+    9,
+)  # before, what a compiled step on the CPU leaves in the host's memory is called the device's
+SHAPES = {"b": (8,), "s": (), "v": (16, 6), "w": (16, 6)}
+
+TXS = {
+    "adamw": gx.adamw(1e-2),
+    "one array per axis": gx.sm3(1e-2),
+    "muon": gx.muon(1e-2),
+    "8 bit": gx.store(gx.adamw(1e-2)),
+    "16 bit": gx.store(gx.lion(1e-2), "16bit"),
+    "sums over the tree": gx.chain(gx.clip_by_global_norm(0.1), gx.adamw(1e-2)),
+    "lists": gx.dog(),
+    "memories": gx.scale_by_lbfgs(),
+    "partition": gx.partition({"a": gx.adam(1e-2), "b": gx.sgd(0.1, 0.9)}, lambda p: dict(zip(p, "abab", strict=False))),
+    "accumulate": gx.accumulate(gx.adam(1e-2), 2),
+    "branch-free": gx.MultiSteps(gx.adam(1e-2), 2),
+    "condition": gx.apply_if_finite(gx.adam(1e-2), 3),
+    "schedule-free": gx.schedule_free_adamw(1e-2),
+    "sam": gx.contrib.sam(gx.sgd(0.1, 0.9), gx.adam(0.05)),
+    "flatten": gx.flatten(gx.adam(1e-2)),
+    "vectors for all": gx.contrib.mechanize(gx.adam(1e-2)),
+    "master weights": gx.precision.master_weights(gx.adamw(1e-2)),
+    "keys": gx.chain(gx.add_noise(0.1, 0.5, key=0), gx.trace(0.9)),
+}
+
+
+def parameters(axis_type=AxisType.Auto, dtype=jnp.float32):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(axis_type,), devices=jax.devices()[:2])
+    rng = np.random.default_rng(0)
+    spec = lambda shape: P("d") if shape else P()
+    return {k: jax.device_put(jnp.asarray(rng.normal(size=n), dtype), NamedSharding(mesh, spec(n))) for k, n in SHAPES.items()}
+
+
+def kinds(state):
+    return [x.sharding.memory_kind for x in jax.tree.leaves(state)]
+
+
+def wanted(tx, params, placement=HOST):
+    return [x.memory_kind for x in jax.tree.leaves(gx.state_shardings(tx, params, placement=placement))]
+
+
+def steps(update, state, params):
+    for k in range(3):
+        u, state = update(jax.tree.map(lambda p, k=k: p * (k - 0.5), params), state, params)
+        params = gx.apply_updates(params, u)
+        yield params, state
+
+
+def same(ours, theirs):
+    plain = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(plain(x), plain(y)), ours, theirs)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "un-jitted"])
+@pytest.mark.parametrize("name", TXS)
+def test_the_numbers_are_those_of_a_state_on_the_device(name, compiled):
+    tx, params = TXS[name], parameters(dtype=jnp.bfloat16 if name == "master weights" else jnp.float32)
+    where = wanted(tx, params)
+    assert HOST in where
+    there = gx.init_sharded(tx, params, placement=HOST)
+    assert [kind == HOST for kind in kinds(there)] == [kind == HOST for kind in where]
+    update = jax.jit(tx.update) if compiled else tx.update
+    for here, far in zip(steps(update, gx.init_sharded(tx, params), params), steps(update, there, params), strict=True):
+        same(far, here)
+        assert kinds(far[1]) == kinds(there) or not SAYS_WHERE
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("engine", ENGINES)
+def test_on_every_engine(engine):
+    tx, params = gx.adamw(1e-2), parameters()
+    with gx.kernels.engine(engine):
+        step = tx.update if engine == "plain" else jax.jit(lambda *args: tx.update(*args))
+        u, state = step(params, gx.init_sharded(tx, params, placement=HOST), params)
+    v, expected = jax.jit(tx.update)(params, tx.init(params), params)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), (u, state), (v, expected))
+    assert kinds(state) == kinds(gx.init_sharded(tx, params, placement=HOST)) or not SAYS_WHERE
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda a: a.name)
+def test_a_field_by_name_and_no_numbers(axis_type):
+    tx, params = gx.store(gx.adamw(lambda count: 1e-2)), parameters(axis_type)
+    where = gx.state_shardings(tx, params, zero="d", placement={"mu": HOST})
+    adam = where[0]
+    assert {k: x.codes.memory_kind for k, x in adam.mu.items() if k != "s"} == dict.fromkeys("bvw", HOST)
+    assert adam.mu["w"].codes.spec == P("d")
+    on_device = [
+        adam.count,
+        adam.mu["s"],
+        adam.mu["w"].seed,
+        adam.mu["w"].limit,
+        *jax.tree.leaves(adam.nu),
+        *jax.tree.leaves(where[1:]),
+    ]
+    assert HOST not in kinds_of(on_device)
+    state = gx.init_sharded(tx, params, placement={"mu": HOST, "nu": "device"})
+    u, new = jax.jit(tx.update)(params, state, params)
+    same((u, new), jax.jit(tx.update)(params, gx.init_sharded(tx, params), params))
+
+
+def kinds_of(shardings):
+    return [x.memory_kind for x in shardings]
+
+
+@pytest.mark.fast
+def test_leaves_wait_for_one_another_where_they_come_from_the_host():
+    """A barrier between each two leaves, in a traced step only; none where the state is on the device."""
+    tx, params = gx.adamw(1e-2), parameters()
+    barriers = lambda state: str(jax.make_jaxpr(tx.update)(params, state, params)).count("optimization_barrier")
+    there = gx.init_sharded(tx, params, placement=HOST)
+    assert barriers(there) == len(SHAPES) - 2  # the number is on the device, and waits for none
+    assert barriers(gx.init_sharded(tx, params)) == 0
+
+
+@pytest.mark.fast
+def test_what_cannot_be_there_is_refused():
+    params, adam = parameters(), gx.adam(1e-2)
+    asked = lambda tx, placement, params=params: gx.state_shardings(tx, params, placement=placement)
+    with pytest.raises(gx.StructureError, match=r"must be 'pinned_host', or a dictionary .* got 'unpinned_host'"):
+        asked(adam, "unpinned_host")
+    with pytest.raises(gx.StructureError, match=r"names 'muu', .* There are mu, nu\. Did you mean 'mu'"):
+        asked(adam, {"muu": HOST})
+    with pytest.raises(gx.StructureError, match=r"names 'mu', .* There are none"):
+        asked(gx.sgd(0.1), {"mu": HOST})
+
+    by_hand = gx.GradientTransformation(lambda p: gx.TraceState(p), lambda u, s, p=None: (u, s))
+    with pytest.raises(
+        gx.StructureError, match=r"`trace` of TraceState, whose transformation is of another library, or written by hand"
+    ):
+        asked(gx.chain(adam, by_hand), HOST)
+    assert HOST in wanted(gx.chain(adam, by_hand), params, {"mu": HOST})
+    abstract = NamedSharding(AbstractMesh((2,), ("d",)), P())
+    shapes = {"w": jax.ShapeDtypeStruct((4, 6), jnp.float32, sharding=abstract)}
+    assert wanted(adam, shapes).count(HOST) == 2
+
+
+@pytest.mark.fast
+def test_what_differs_from_device_to_device_stays_there():
+    tx = gx.chain(gx.error_feedback(gx.scaled_sign(), "d"), gx.adam(1e-2))
+    where = gx.state_shardings(tx, parameters(), placement=HOST)
+    assert HOST not in kinds_of(jax.tree.leaves(where[0]))
+    assert HOST in kinds_of(jax.tree.leaves(where[1]))
+
+
+# ---- ahead of time, for accelerators: 24 leaves of 2^20 parameters, these and the gradients in bfloat16
+
+MIB = 2**20
+ROOM = {"h100": 24, "v5e": 40}  # what the transfers and the updates of a leaf or two take on the way
+STATES = {  # MiB on the host
+    "float32": (gx.adamw(1e-3), HOST, 192),
+    "mu only": (gx.adamw(1e-3), {"mu": HOST}, 96),
+    "16 bit": (gx.store(gx.adamw(1e-3), "16bit"), HOST, 96),
+    "8 bit": (gx.store(gx.adamw(1e-3), {"mu": "bfloat16", "nu": "float8"}), HOST, 72),
+}
+
+
+@pytest.mark.aot
+@pytest.mark.parametrize("target", ROOM)
+@pytest.mark.parametrize("name", STATES)
+def test_bytes_on_accelerators(name, target):
+    pytest.importorskip("libtpu" if target == "v5e" else "jax_cuda12_plugin")
+    import aot
+
+    tx, placement, host = STATES[name]
+    on = NamedSharding(Mesh(np.array(getattr(aot, target)()[:1]), ("d",)), P())
+    params = {f"w{i}": jax.ShapeDtypeStruct((1024, 1024), jnp.bfloat16, sharding=on) for i in range(24)}
+    if (name, target) == ("8 bit", "v5e"):
+        with pytest.raises(gx.StructureError, match="`nu` is stored in 8 bits, which a TPU lays out otherwise than its host"):
+            gx.state_shardings(tx, params, placement=placement)
+        return
+    where = gx.state_shardings(tx, params, placement=placement)
+    shaped = lambda x, h: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=h)
+    state = jax.tree.map(shaped, jax.eval_shape(tx.init, params), where)
+
+    def step(params, state, grads):
+        u, state = tx.update(grads, state, params)
+        return gx.apply_updates(params, u), state
+
+    out = jax.tree.map(lambda _: on, params), where
+    memory = jax.jit(step, donate_argnums=(0, 1), out_shardings=out).lower(params, state, params).compile().memory_analysis()
+    wide = 192 - 96 if name == "mu only" else 0
+    assert round(memory.argument_size_in_bytes / MIB) == 96 + wide
+    assert round(memory.host_argument_size_in_bytes / MIB) == host == round(memory.host_alias_size_in_bytes / MIB)
+    assert memory.temp_size_in_bytes <= ROOM[target] * MIB
