@@ -2,6 +2,7 @@
 
 import functools
 
+import aot
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -160,7 +161,7 @@ def test_what_differs_from_device_to_device_stays_there():
     assert HOST in kinds_of(jax.tree.leaves(where[1]))
 
 
-# ---- ahead of time, for accelerators: 24 leaves of 2^20 parameters, these and the gradients in bfloat16
+# ---- ahead of time, for accelerators: 24 leaves of 2^20 parameters, these and the gradients in 16 bits
 
 MIB = 2**20
 ROOM = {"h100": 24, "v5e": 40}  # what the transfers and the updates of a leaf or two take on the way
@@ -172,31 +173,47 @@ STATES = {  # MiB on the host
 }
 
 
+class OnHost(NamedSharding):
+    """What a `NamedSharding` is of a GPU that is there: of one that is only described, JAX drops the kind of memory."""
+
+    memory_kind = HOST
+
+    def __eq__(self, other):
+        return isinstance(other, OnHost) and super().__eq__(other)
+
+    def __hash__(self):
+        return hash((HOST, super().__hash__()))
+
+
 @pytest.mark.aot
 @pytest.mark.parametrize("target", ROOM)
 @pytest.mark.parametrize("name", STATES)
 def test_bytes_on_accelerators(name, target):
+    """Without `placement` it is 288 MiB on the device and none on the host; unpaced, v5e takes 211 MiB on the way."""
     pytest.importorskip("libtpu" if target == "v5e" else "jax_cuda12_plugin")
-    import aot
-
     tx, placement, host = STATES[name]
-    on = NamedSharding(Mesh(np.array(getattr(aot, target)()[:1]), ("d",)), P())
-    params = {f"w{i}": jax.ShapeDtypeStruct((1024, 1024), jnp.bfloat16, sharding=on) for i in range(24)}
+    mesh = Mesh(np.array(getattr(aot, target)()[:1]), ("d",))
+    narrow = lambda mesh: jax.ShapeDtypeStruct((1024, 1024), jnp.float16, sharding=NamedSharding(mesh, P()))
+    on = lambda mesh: {f"w{i}": narrow(mesh) for i in range(24)}
     if (name, target) == ("8 bit", "v5e"):
         with pytest.raises(gx.StructureError, match="`nu` is stored in 8 bits, which a TPU lays out otherwise than its host"):
-            gx.state_shardings(tx, params, placement=placement)
+            gx.state_shardings(tx, on(mesh), placement=placement)
         return
-    where = gx.state_shardings(tx, params, placement=placement)
-    shaped = lambda x, h: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=h)
+    where = gx.state_shardings(tx, on(mesh.abstract_mesh), placement=placement)
+    cls = lambda s: OnHost if s.memory_kind == HOST else NamedSharding
+    shaped = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=cls(s)(mesh, s.spec))
+    if target == "v5e":
+        shaped = lambda x, s: jax.ShapeDtypeStruct(
+            x.shape, x.dtype, sharding=NamedSharding(mesh, s.spec, memory_kind=s.memory_kind)
+        )
+    params = on(mesh)
     state = jax.tree.map(shaped, jax.eval_shape(tx.init, params), where)
 
     def step(params, state, grads):
         u, state = tx.update(grads, state, params)
         return gx.apply_updates(params, u), state
 
-    out = jax.tree.map(lambda _: on, params), where
-    memory = jax.jit(step, donate_argnums=(0, 1), out_shardings=out).lower(params, state, params).compile().memory_analysis()
-    wide = 192 - 96 if name == "mu only" else 0
-    assert round(memory.argument_size_in_bytes / MIB) == 96 + wide
+    memory = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile().memory_analysis()
+    assert round(memory.argument_size_in_bytes / MIB) == 96 + (96 if name == "mu only" else 0)
     assert round(memory.host_argument_size_in_bytes / MIB) == host == round(memory.host_alias_size_in_bytes / MIB)
     assert memory.temp_size_in_bytes <= ROOM[target] * MIB

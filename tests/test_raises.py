@@ -23,6 +23,9 @@ X, Y = jnp.ones((2, 3)), jnp.ones((2, 3))
 WHOLE, ODD = jnp.ones((2, 3), int), jnp.ones((5, 7))
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 six = jnp.ones((2,) * 6)
+HOST = "pinned_host"
+SHAPE = jax.ShapeDtypeStruct((4, 2), jnp.float32, sharding=jax.NamedSharding(jax.sharding.AbstractMesh((2,), ("d",)), jax.P("d")))
+ONE = jax.NamedSharding(jax.make_mesh((1,), ("d",)), jax.P())
 NOT_A_TREE = {"w": P["w"], "c": P["b"]}
 
 
@@ -176,6 +179,10 @@ CALLS = {
     "stats: the groups do not fit": lambda: gx.stats(
         gx.sgd(0.1), gx.sgd(0.1).init(P), grads=P, updates=P, params=P, groups={"nothing": "a"}
     ),
+    "state_shardings: no field has the name that placement gives": lambda: gx.state_shardings(gx.adam(0.1), SHAPE, placement={"m": HOST}),
+    "state_shardings: the devices cannot keep it there": lambda: gx.state_shardings(gx.adam(0.1), SHAPE, placement="unpinned_host"),
+    "init_sharded: no field has the name that placement gives": lambda: gx.init_sharded(gx.adam(0.1), P, ONE, placement={"m": HOST}),
+    "init_sharded: the devices cannot keep it there": lambda: gx.init_sharded(gx.adam(0.1), P, ONE, placement="unpinned_host"),
     "store: a field that does not suit its codec": lambda: gx.store(gx.sgd(0.1, 0.9), {"trace": "float8"}).init(P),
     "store: is stored already": lambda: gx.store(gx.store(gx.adam(0.1))),
     "store: nothing to store": lambda: gx.store(gx.adagrad(0.1)).init(P),

@@ -182,8 +182,7 @@ class Program:
         leaf = functools.partial(self.leaf, shape)
         if engine == "plain":
             return leaf
-        whole = lambda rows, tail: in_turn(lambda row: leaf(*row, *tail), rows)
-        stacked = functools.partial(self._batched, shape)
+        whole, stacked = functools.partial(_one_by_one, leaf), functools.partial(self._batched, shape)
         return self._made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": stacked}[engine])
 
     def _made(self, what: str, shape: Shape | None, f: Callable[..., Any]) -> Callable[..., Any]:
@@ -329,6 +328,13 @@ def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:
     return fields, {name: next(left) for name in names}, next(left) if slot.layout.key else None
 
 
+def _one_by_one(leaf: Callable[..., Row], rows: Sequence[Row], tail: Row) -> list[Row]:
+    out: list[Row] = []
+    for row in in_turn(rows, out):
+        out.append(leaf(*row, *tail))
+    return out
+
+
 def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
     """One call for all leaves of a program; on the engine `stacked`, one batched call for those of one shape and dtype."""
     groups: dict[Any, list[int]] = {}
@@ -337,9 +343,11 @@ def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequ
         kind = (treedef, *((jnp.shape(x), jnp.result_type(x)) for x in arrays)) if engine == "stacked" else ()
         groups.setdefault((program, kind), []).append(i)
     out: list[Any] = [None] * len(rows)
-    kinds = [(program, members) for (program, _), members in groups.items()]
-    call = lambda kind: kind[0].compiled(engine, shape)(kind[1], tail)
-    for (_, members), results in zip(kinds, in_turn(call, [(p, [rows[i] for i in some]) for p, some in kinds]), strict=True):
+    together = [[rows[i] for i in members] for members in groups.values()]
+    made: list[Any] = []
+    for (program, _), some in zip(groups, in_turn(together, made), strict=True):
+        made.append(program.compiled(engine, shape)(some, tail))
+    for members, results in zip(groups.values(), made, strict=True):
         for i, result in zip(members, results, strict=True):
             out[i] = result
     return out

@@ -6,7 +6,7 @@ widened, and back where it is rounded and encoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import jax
@@ -40,24 +40,25 @@ def chosen(flag: ArrayLike, new: Tree, old: Tree) -> Tree:
     return placed(jax.tree.map(lambda n, o: jnp.where(flag, n, o), on_device(new), on_device(old)), old)
 
 
-def in_turn(call: Callable[[Tree], R], rows: Sequence[Tree]) -> list[R]:
-    """call(row) for each row. What the next one reads from the host is not fetched before what the last one keeps there is back.
+def in_turn(rows: Sequence[R], out: list[Tree]) -> Iterator[R]:
+    """The rows, of each of which the result is to be added to `out` before the next is taken.
 
-    So a step has room for a leaf or two on the device, and not for all: unpaced, a compiler begins all transfers at once.
+    What a row reads from the host is not fetched before what the last one keeps there is back. So a step has room for a leaf or two on the
+    device, and not for all: unpaced, a compiler begins all transfers at once.
     """
-    out: list[R] = []
     last: int | None = None
-    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(rows[:1]))
+    if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(rows[:1])):  # executed as it is written
+        yield from rows
+        return
     for i, row in enumerate(rows):
-        if traced and any(map(is_on_host, jax.tree.leaves(row))):
+        if any(map(is_on_host, jax.tree.leaves(row))):
             if last is not None:
                 row, out[last] = _after(row, out[last])
             last = i
-        out.append(call(row))
-    return out
+        yield row
 
 
-def _after(row: Tree, last: R) -> tuple[Tree, R]:
+def _after(row: R, last: Tree) -> tuple[R, Tree]:
     """Both as they are, but what is on the host only together."""
     leaves, treedef = jax.tree.flatten((row, last))
     there = [i for i, x in enumerate(leaves) if is_on_host(x)]

@@ -229,7 +229,7 @@ def run_leaves(
     ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
     rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))
     numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
-    programs, name = _programs(program, columns, trees), chosen_engine.get() or program.default
+    programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
     for c in columns:
         if c.stage.kernel.total is None:
             c.advance()
@@ -242,16 +242,12 @@ def run_leaves(
         out = in_groups(name, programs, shape, rows, tail)
     else:
         calls = {one: one.compiled(name, shape) for one in dict.fromkeys(programs)}
-
-        def call(turn: tuple[int, Program, Row]) -> Row:
-            i, one, row = turn
+        for one, row in zip(programs, in_turn(rows, out), strict=True):
             try:
-                return calls[one](*row, *tail)
+                out.append(calls[one](*row, *tail))
             except Exception as e:
-                _add_note(e, trees, i)
+                _add_note(e, trees, len(out))
                 raise
-
-        out = in_turn(call, list(zip(itertools.count(), programs, rows, strict=False)))
     new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
     leaves = trees.put(trees.leaves, next(new))
     return trees.together(leaves), [c.finish(trees, new) for c in columns]

@@ -82,11 +82,12 @@ def _moved(stage: str, field: str, x: Shaped, kind: str | None, mesh: AnyMesh) -
 
 
 def _check_memory(stage: str, field: str, x: Shaped, kind: str, device: jax.Device) -> None:
-    """Refuses what a device cannot have in that kind of memory. One that is only described, to compile for, may not say what it has."""
+    """Refuses what a device cannot have in that kind of memory."""
     has = [memory.kind for memory in device.addressable_memories()]
-    if has and kind not in has:
+    if kind not in has:
         raise StructureError(
-            f"{stage}: `{field}` cannot lie in {kind}: {device.device_kind} has {', '.join(has)}. Leave `placement` out on this machine."
+            f"{stage}: `{field}` cannot lie in {kind}: of {device.device_kind} JAX knows {', '.join(has) or 'no kind of memory'}. Leave "
+            "`placement` out here; to compile for what is not there, derive on an `AbstractMesh`."
         )
     if device.platform == "tpu" and np.dtype(x.dtype).itemsize == 1:
         raise StructureError(
