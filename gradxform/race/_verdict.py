@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from collections.abc import Iterable, Sequence
@@ -33,7 +34,7 @@ def show(results: Results, screen: Console) -> None:
 
 def text(results: Results, width: int | None = None) -> str:
     """What `show` prints, as a string; as wide as the terminal."""
-    console = extra("rich.console").Console
+    console = functools.partial(extra("rich.console").Console, force_jupyter=False)  # which would show it, and return nothing
     screen = console(file=io.StringIO(), width=max(NARROWEST, width or console().width), highlight=False)
     show(results, screen)
     return "\n".join(line.rstrip() for line in screen.file.getvalue().rstrip().splitlines())

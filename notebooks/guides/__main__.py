@@ -1,8 +1,9 @@
 """Make notebooks of the guides: `python -m notebooks.guides [NAME ...]`.
 
 Each script's cells are executed in a kernel of their own, in a copy of the folder of the guides; the notebook with its outputs, a
-thumbnail, and the animation that the script saves under its own name, if any, are written beside it. It needs `pip install -e '.[guides]'`. A guide has a minute on two cores: one that takes two minutes of a
-processor's time fails, as does one that raises.
+thumbnail, and the animation that the script saves under its own name, if any, are written beside it. It needs
+`pip install -e '.[guides]'`. A guide has a minute on two cores: one that takes two minutes of a processor's time fails, as does one
+that raises.
 """
 
 from __future__ import annotations

@@ -8,7 +8,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent
-ORDER = ["start_here", "from_pytorch", "from_optax", "own_optimizer", "schedule_gallery", "low_memory", "noise", "surfaces"]
+ORDER = [
+    "start_here",
+    "transformer",
+    "from_pytorch",
+    "from_optax",
+    "own_optimizer",
+    "schedule_gallery",
+    "full_batch",
+    "fine_tuning",
+    "low_memory",
+    "many_runs",
+    "noise",
+    "claims",
+    "surfaces",
+    "delayed_workers",
+]
 MARK = re.compile(r'^# %%(?P<kind> \[markdown\])?(?: tags=\["(?P<tag>\w+)"\])?$', re.MULTILINE)
 THUMBNAIL = "thumbnail"
 
