@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gradxform import microbatching as microbatching
     from gradxform import numerics as numerics
     from gradxform import optimizers as optimizers
+    from gradxform import planning as planning
     from gradxform import precision as precision
     from gradxform import projections as projections
     from gradxform import race as race
@@ -84,6 +85,8 @@ if TYPE_CHECKING:
     from gradxform.microbatching import microbatch as microbatch
     from gradxform.numerics import *
     from gradxform.optimizers import *
+    from gradxform.planning import Plan as Plan
+    from gradxform.planning import plan as plan
     from gradxform.precision import *
     from gradxform.registry import create as create
     from gradxform.registry import names as names
@@ -99,7 +102,7 @@ if TYPE_CHECKING:
 else:
     TABLE = {
         ".": (
-            "assignment contrib dialects distributed kernels losses microbatching numerics precision projections race "
+            "assignment contrib dialects distributed kernels losses microbatching numerics planning precision projections race "
             "schedules testing transforms tree tree_utils"
         ),
         "._errors": (
@@ -111,6 +114,7 @@ else:
         ),
         ".dialects.torch": "load_torch_state",
         ".microbatching": "microbatch",
+        ".planning": "Plan plan",
         ".registry": "create names",
         ".tree": "bias_correction update_infinity_moment update_moment update_moment_per_elem_norm",
         ".tree_utils": "tree_map_params",

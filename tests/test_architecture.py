@@ -31,7 +31,7 @@ LAYERS = [
     ["optimizers"],
     ["wrappers", "precision", "distributed", "losses", "projections", "assignment", "microbatching"],
     ["surgery"],
-    ["contrib", "dialects", "kernels", "testing"],
+    ["contrib", "dialects", "kernels", "planning", "testing"],
     ["race"],
     ["_optax_alias"],
     ["as_optax"],

@@ -1,4 +1,4 @@
-"""The command line: `gradxform race | names | show`, which is `python -m gradxform` too. What is heavy is imported by the commands."""
+"""The command line: `gradxform race | plan | names | show`, which is `python -m gradxform` too. The commands import what is heavy."""
 
 from __future__ import annotations
 
@@ -60,8 +60,10 @@ def _parser() -> argparse.ArgumentParser:
     program = "gradxform" if Path(sys.argv[0]).stem == "gradxform" else "python -m gradxform"
     parser = _Parser(prog=program, description="Composable gradient transformations for JAX.")
     parser.add_argument("--version", action="version", version=f"gradxform {gradxform.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="race | names | show", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, metavar="race | plan | names | show", parser_class=_Parser)
     _add_race(commands.add_parser("race", help="train optimizers on a problem with equal budgets, and say which differ"))
+
+    _add_plan(commands.add_parser("plan", help="what training takes of each device of a mesh: bytes, what travels, what binds"))
 
     names = commands.add_parser("names", help="list what is registered, a line each")
     names.set_defaults(command=_names)
@@ -107,6 +109,32 @@ def _add_race(race: argparse.ArgumentParser) -> None:
     add("--no-figure", action="store_true", help="write results.json and results.csv alone")
 
 
+def _add_plan(plan: argparse.ArgumentParser) -> None:
+    plan.set_defaults(command=_plan)
+    add = plan.add_argument
+    add(
+        "--model", required=True, help="gpt2, llama-8b, llama-70b, llama-405b, mixtral-8x7b, or module:function that returns shapes"
+    )
+    add("--optimizer", required=True, help="a name or a call, as in the race: adamw, 'store(adamw, \"8bit\")', mine:my_opt")
+    add("--mesh", required=True, metavar="AXES", help="sizes by name, neighbouring devices last: data=128,fsdp=8")
+    add("--zero", metavar="AXIS", help="an axis, or several with commas, over which the state is split further")
+    add(
+        "--axes",
+        metavar="ROLES",
+        default="",
+        help="what axes of other names are for: dp=data,tp=tensor; data, fsdp, tensor or expert",
+    )
+    add("--hardware", default="H100", help="A100, H100 (default), H200, B200, v5e, v5p, v6e, or module:record")
+    add("--dtype", default="bfloat16", help="of the parameters of a model by name (default: bfloat16)")
+    add(
+        "--gathers",
+        type=_at_least(1),
+        default=2,
+        help="how often a step gathers a split parameter (default: 2, forward and backward)",
+    )
+    add("--json", action="store_true", help="the numbers as JSON")
+
+
 def _at_least(least: int) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
@@ -122,6 +150,12 @@ def _race(args: argparse.Namespace) -> int:
     from gradxform.race import _command
 
     return _command.race(problems, args)
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from gradxform.race import _planned
+
+    return _planned.show(args)
 
 
 def _names(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ def report(s: Summary) -> str:
     return "\n".join([*_head(s), *_state(s), *_rates(s.hyperparams)])
 
 
-def _size(n: float) -> str:
+def size_text(n: float) -> str:
     """Bytes in the unit in which they are below 1024, exactly or to four digits."""
     power = 0
     while n >= 1024 and power < len(UNITS) - 1:
@@ -55,7 +55,7 @@ def _names(names: Sequence[str], most: int = 6) -> str:
 
 def _head(s: Summary) -> list[str]:
     one = "leaf" if len(s.leaves) == 1 else "leaves"
-    return [f"{s.parameters:,} parameters in {len(s.leaves)} {one}, {_size(s.parameter_bytes)}", ""]
+    return [f"{s.parameters:,} parameters in {len(s.leaves)} {one}, {size_text(s.parameter_bytes)}", ""]
 
 
 def _row(name: str, stored: str, leaves: str, size: str, share: str) -> str:
@@ -70,7 +70,7 @@ def _state(s: Summary) -> Iterator[str]:
         yield from _stage(stage, above[: stage.depth], s)
         above[stage.depth :] = [stage]
     yield "-" * WIDTH
-    yield _row("state", "", "", _size(s.bytes), f"{s.bytes_per_parameter:.2f}")
+    yield _row("state", "", "", size_text(s.bytes), f"{s.bytes_per_parameter:.2f}")
 
 
 def _stage(stage: StageSummary, above: Sequence[StageSummary], s: Summary) -> Iterator[str]:
@@ -95,7 +95,7 @@ def _field(field: FieldSummary, indent: int, s: Summary) -> Iterator[str]:
     if len(name) > 34:
         yield name
         name = ""
-    yield _row(name, first, leaves, _size(field.bytes), share)
+    yield _row(name, first, leaves, size_text(field.bytes), share)
     yield from (_row("", other, "", "", "") for other in others)
     is_stored = any(" " in stored for stored in field.stored)
     if is_stored and field.wide:

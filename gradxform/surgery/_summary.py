@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.core
@@ -178,32 +179,69 @@ def _saturated(entries: Sequence[Tree]) -> int | None:
     return sum(int(x.saturated()) for x in counted) if counted and known else None
 
 
-def _field(name: str, field: Field | None, tree: Tree, params: Params) -> FieldSummary:
+def _field(name: str, field: Field | None, tree: Tree, params: Params, size: Callable[[Tree], int]) -> FieldSummary:
     entries, alike = _entries(tree, params)
     kind = field.kind if field is not None and field.kind is not None else "leaf" if alike else "shared"
     trees = [x for _, x in entries]
     return FieldSummary(
         name, kind, tuple(dict.fromkeys(s for x in trees for s in _stored(x))), len(entries),
-        sum(_bytes(x) for x in jax.tree.leaves(tree)), tuple(path for path, x in entries if kind == "leaf" and _is_wide(x)),
+        sum(map(size, jax.tree.leaves(tree))), tuple(path for path, x in entries if kind == "leaf" and _is_wide(x)),
         _saturated(trees),
     )  # fmt: skip
 
 
-def _stages(
+class Visited(NamedTuple):
+    """A transformation on the way through those that it stands in.
+
+    Attributes:
+      tx: itself; None where it is not known.
+      state: its own.
+      seen: the parameters as it sees them, as shapes.
+      labels: as those of a `StageSummary`.
+      depth: as that of a `StageSummary`.
+      around: the function that made what it stands in.
+    """
+
+    tx: Known
+    state: OptState
+    seen: Params
+    labels: Labels = ()
+    depth: int = 0
+    around: str | None = None
+
+    def summary(self) -> StageSummary:
+        """What there is to say of it."""
+        sees = tuple(path for path, p in zip(paths(self.seen), flatten(self.seen)[0], strict=True) if is_array(p))
+        return StageSummary(self.title, self.labels, self.depth, sees, self.fields())
+
+    @property
+    def title(self) -> str:
+        return _title(self.tx, self.state, self.around)
+
+    def fields(self, size: Callable[[Tree], int] = _bytes) -> tuple[FieldSummary, ...]:
+        """Those of its own state; `size` gives the bytes of an array."""
+        piece = piece_of(self.labels, self.tx, self.state)
+        declared = {} if piece.layout is None else piece.layout.fields
+        return tuple(_field(name, declared.get(name), x, self.seen, size) for name, x in piece.fields.items())
+
+    def kept(self) -> set[str]:
+        """Paths of the leaves that its own state has something of."""
+        fields = piece_of(self.labels, self.tx, self.state).fields.values()
+        return {path for entries, alike in (_entries(x, self.seen) for x in fields) if alike for path, _ in entries}
+
+
+def visits(
     tx: Known, state: OptState, params: Params, labels: Labels = (), depth: int = 0, around: str | None = None
-) -> Iterator[StageSummary]:
-    piece = piece_of(labels, tx, state)
-    declared = {} if piece.layout is None else piece.layout.fields
-    fields = tuple(_field(name, declared.get(name), x, params) for name, x in piece.fields.items())
-    sees = tuple(path for path, p in zip(paths(params), flatten(params)[0], strict=True) if is_array(p))
-    yield StageSummary(_title(tx, state, around), labels, depth, sees, fields)
+) -> Iterator[Visited]:
+    """A transformation and all that are inside it, outer ones first."""
+    yield Visited(tx, state, params, labels, depth, around)
     parts, spec = parts_of(tx, state), getattr(tx, "update", None)
     around = spec.maker if isinstance(spec, Spec) else None
     views = [params] * len(parts)
     if parts and isinstance(spec, Spec):
         views = jax.eval_shape(lambda p: list(spec.seen(p, len(parts))), params)
     for part, seen in zip(parts, views, strict=True):
-        yield from _stages(part.tx, part.state, seen, (*labels, part.label) if part.label else labels, depth + 1, around)
+        yield from visits(part.tx, part.state, seen, (*labels, part.label) if part.label else labels, depth + 1, around)
 
 
 def _values(tx: GradientTransformation, params: Params, steps: int | None) -> list[list[Found]]:
@@ -275,6 +313,6 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
     arrays = [(path, p) for path, p in zip(paths(shapes), flatten(shapes)[0], strict=True) if is_array(p)]
     known = None if any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(state)) else state
     return Summary(
-        tuple(_stages(tx, found, shapes)), tuple(_hyperparams(tx, known, shapes, steps)),
+        tuple(one.summary() for one in visits(tx, found, shapes)), tuple(_hyperparams(tx, known, shapes, steps)),
         tuple(path for path, _ in arrays), sum(math.prod(p.shape) for _, p in arrays), sum(_bytes(p) for _, p in arrays),
     )  # fmt: skip

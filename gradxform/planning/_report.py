@@ -1,0 +1,112 @@
+"""A plan as tables: what lies on a device, what travels, and what a step takes at least."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gradxform.surgery._report import WIDTH, size_text
+
+if TYPE_CHECKING:
+    from gradxform.planning._record import Plan
+
+MOST = 6  # leaves that are named
+SHARE = 0.05  # of the parameters' bytes, from which leaves that stay whole are worth a line each
+
+
+class Table(NamedTuple):
+    """A table: the first column has names, the others are aligned to the right.
+
+    Attributes:
+      headings: of the columns.
+      rows: their texts.
+      total: the last row, below a line.
+    """
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: Sequence[str]
+
+
+def heading(plan: Plan) -> str:
+    mesh = " x ".join(f"{name} {n}" for name, n in plan.mesh.items())
+    zero = f", state split over {' x '.join(plan.zero)} too" if plan.zero else ""
+    return f"{plan.parameters:,} parameters on {plan.devices:,} {plan.hardware.name}: {mesh}{zero}"
+
+
+def tables(plan: Plan) -> list[Table]:
+    return [_bytes(plan), *([_travels(plan)] if plan.collectives else []), _seconds(plan)]
+
+
+def notes(plan: Plan) -> list[str]:
+    """Sentences below the tables."""
+    binds = f"A step takes at least {duration(plan.step_seconds)}: {plan.binds} {_verb(plan.binds)}."
+    return [binds, *_whole(plan), *([plan.advice] if plan.advice else []), f"Not counted: {plan.left_out}."]
+
+
+def report(plan: Plan) -> str:
+    lines = textwrap.wrap(heading(plan), WIDTH, subsequent_indent="  ")
+    for table in tables(plan):
+        lines += ["", *_text(table)]
+    lines += ["", *(line for note in notes(plan) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  "))]
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Three digits, in the unit in which they are below 1000."""
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.3g} {unit}"
+    return f"{seconds / 1e-9:.3g} ns" if seconds else "0 s"
+
+
+def _verb(resource: str) -> str:
+    return "binds" if resource == "memory traffic" else "bind"
+
+
+def _bytes(plan: Plan) -> Table:
+    rows = [("parameters", "", size_text(plan.parameter_bytes)), ("gradients", "", size_text(plan.gradient_bytes))]
+    rows += [(f"{f.stage}: {f.name}", f.stored[0] if f.stored else "", size_text(f.bytes)) for f in plan.fields]
+    share = f"{plan.bytes / plan.hardware.memory:.0%} of {size_text(plan.hardware.memory)}"
+    return Table(("on one device", "stored as", "bytes"), rows, ("all", share, size_text(plan.bytes)))
+
+
+def _travels(plan: Plan) -> Table:
+    rows = [
+        (f"{c.part}: {c.kind} over {' x '.join(c.axes)}", c.link.removeprefix("links "), size_text(c.bytes), duration(c.seconds))
+        for c in plan.collectives
+    ]
+    total = ("all", "", size_text(plan.collective_bytes), duration(sum(c.seconds for c in plan.collectives)))
+    return Table(("what travels in a step", "slower link", "bytes", "at least"), rows, total)
+
+
+def _seconds(plan: Plan) -> Table:
+    rows = [(resource, duration(seconds)) for resource, seconds in plan.seconds.items() if seconds]
+    return Table(("what a step needs", "at least"), rows, ("the longest", duration(plan.step_seconds)))
+
+
+def _whole(plan: Plan) -> list[str]:
+    """Which leaves stay whole, where they are more than a small part."""
+    nbytes = sum(n for _, n in plan.whole)
+    if not nbytes:
+        return []
+    paths = [path for path, _ in sorted(plan.whole, key=lambda one: -one[1])]
+    named = ", ".join(paths[:MOST]) + (f" and {len(paths) - MOST} more" if len(paths) > MOST else "")
+    those = f": {named}" if nbytes > SHARE * plan.parameter_bytes else ""
+    share = nbytes / plan.parameter_bytes
+    return [
+        f"{len(paths)} leaves, {share:.2g} of the bytes, stay whole, since {' x '.join(plan.zero)} divides none of their axes{those}."
+    ]
+
+
+def _text(table: Table) -> Iterator[str]:
+    rows = [table.headings, *table.rows, table.total]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.headings))]
+    room = WIDTH - sum(w + 2 for w in widths[1:])
+    for i, row in enumerate(rows):
+        if i in (1, len(rows) - 1):
+            yield "-" * WIDTH
+        *above, name = textwrap.wrap(row[0], room, subsequent_indent="  ", break_on_hyphens=False)
+        yield from above
+        yield (name.ljust(room) + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], widths[1:], strict=True))).rstrip()
