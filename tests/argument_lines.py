@@ -132,6 +132,9 @@ peak_value: the largest value, at the end of the rise.
   | warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule wsd_schedule
 preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
   | muon orthogonalize_via_newton_schulz scale_by_muon
+placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are numbers,
+    seeds and what is inside `per_device` in any case.
+  | init_sharded state_shardings
 predictions: what the model says, an array of floats.
   | cosine_distance cosine_similarity huber_loss l2_loss log_cosh squared_error
 predictions: scores, or probabilities, of shape (batch, ..., classes).

@@ -14,11 +14,10 @@ import gradxform as gx
 from gradxform.core._engine import ENGINES
 
 HOST = "pinned_host"
-SAYS_WHERE = jax.__version_info__ >= (
-    0,
-    9,
-)  # before, what a compiled step on the CPU leaves in the host's memory is called the device's
+OLD = jax.__version_info__ < (0, 10)
 SHAPES = {"b": (8,), "s": (), "v": (16, 6), "w": (16, 6)}
+
+pytestmark = pytest.mark.skipif(OLD, reason="this JAX compiles no step whose state lies on the host")
 
 TXS = {
     "adamw": gx.adamw(1e-2),
@@ -80,7 +79,7 @@ def test_the_numbers_are_those_of_a_state_on_the_device(name, compiled):
     update = jax.jit(tx.update) if compiled else tx.update
     for here, far in zip(steps(update, gx.init_sharded(tx, params), params), steps(update, there, params), strict=True):
         same(far, here)
-        assert kinds(far[1]) == kinds(there) or not SAYS_WHERE
+        assert kinds(far[1]) == kinds(there)
 
 
 @pytest.mark.fast
@@ -92,7 +91,7 @@ def test_on_every_engine(engine):
         u, state = step(params, gx.init_sharded(tx, params, placement=HOST), params)
     v, expected = jax.jit(tx.update)(params, tx.init(params), params)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), (u, state), (v, expected))
-    assert kinds(state) == kinds(gx.init_sharded(tx, params, placement=HOST)) or not SAYS_WHERE
+    assert kinds(state) == kinds(gx.init_sharded(tx, params, placement=HOST))
 
 
 @pytest.mark.fast

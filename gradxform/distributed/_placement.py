@@ -59,6 +59,10 @@ def in_memory(owner: str, tx: GradientTransformation, state: Typed, placement: P
 
 
 def _check_kinds(owner: str, placement: Placement) -> None:
+    if jax.__version_info__ < (0, 10):
+        raise StructureError(
+            f"{owner}: JAX {jax.__version__} compiles no step whose state lies on the host. `placement` needs JAX 0.10."
+        )
     given = placement.values() if isinstance(placement, Mapping) else [placement]
     for kind in given:
         if kind not in KINDS:
