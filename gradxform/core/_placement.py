@@ -20,7 +20,7 @@ Space = jax.memory.Space
 
 
 def is_on_host(x: Tree) -> bool:
-    return isinstance(x, jax.Array) and jax.typeof(x).memory_space == Space.Host  # pyright: ignore[reportAttributeAccessIssue]
+    return isinstance(x, jax.Array) and jax.typeof(x).memory_space == Space.Host
 
 
 def on_device(tree: Tree) -> Tree:

@@ -81,12 +81,13 @@ def _moved(stage: str, field: str, x: Shaped, kind: str | None, mesh: AnyMesh) -
     if kind is None or not x.shape:
         return x
     if isinstance(mesh, Mesh):
-        _check_memory(stage, field, x, kind, mesh.devices.flat[0])
+        _check_memory(stage, field, x, kind, mesh)
     return Shaped(x.shape, x.dtype, sharding=NamedSharding(x.sharding.mesh, x.sharding.spec, memory_kind=kind))
 
 
-def _check_memory(stage: str, field: str, x: Shaped, kind: str, device: jax.Device) -> None:
+def _check_memory(stage: str, field: str, x: Shaped, kind: str, mesh: Mesh) -> None:
     """Refuses what a device cannot have in that kind of memory."""
+    device = next((d for d in mesh.devices.flat if d.process_index == jax.process_index()), mesh.devices.flat[0])
     has = [memory.kind for memory in device.addressable_memories()]
     if kind not in has:
         raise StructureError(

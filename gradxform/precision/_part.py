@@ -21,7 +21,7 @@ class Part(NamedTuple):
     """
 
     entry: Any
-    index: Array
+    place: Array
 
     @property
     def partner(self) -> bool:
@@ -50,7 +50,7 @@ class Part(NamedTuple):
         if "seed" not in self.entry._fields:
             return self._replace(entry=self.entry.encode(x, partner))
         seed = self.entry.seed
-        here = self.entry._replace(seed=seed + self.index * jnp.uint32(math.prod(x.shape) % 2**32))
+        here = self.entry._replace(seed=seed + self.place * jnp.uint32(math.prod(x.shape) % 2**32))
         return self._replace(entry=here.encode(x, partner)._replace(seed=advanced(seed)))
 
 
@@ -61,8 +61,8 @@ def split(state: Tree, axis_name: Hashable | None) -> Tree:
     """A state's entries as parts of what is split over a mapped axis, or over several; as they are without one."""
     if axis_name is None:
         return state
-    index = uint32(jax.lax.axis_index(axis_name))
-    part = lambda x: Part(x, index) if is_encoded(x) else x
+    place = uint32(jax.lax.axis_index(axis_name))
+    part = lambda x: Part(x, place) if is_encoded(x) else x
     return jax.tree.map(lambda x: part(as_encoded(x)), state, is_leaf=is_entry)
 
 
