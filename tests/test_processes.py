@@ -1,21 +1,25 @@
 """Processes that train together give what one process gives, and one that dies costs no more than the steps since the last checkpoint."""
 
+import json
 import pathlib
 import re
 import shutil
 import signal
+import sys
 
+import children
 import jax
 import numpy as np
 import pytest
 
-from tests.processes import cases, launch
+from tests.processes import agree, cases, launch
 
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU"),
 ]
 HERE = pathlib.Path(launch.__file__).parent
+CLUSTER = launch.ROOT / "benchmarks" / "cluster.py"
 
 SUM = """
 import os, sys
@@ -49,54 +53,23 @@ def test_a_process_that_fails_is_named_and_one_that_hangs_says_where(script):
         launch.run(script, "fail", patience=1)
 
 
-def ran(folder, names, processes):
-    """What each process has after each case."""
-    launch.run(HERE / "worker.py", folder, *names, processes=processes, devices=8 // processes, timeout=900)
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(processes)]
-
-
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """One pair for all cases, since starting takes longer than most of them."""
-    return ran(tmp_path_factory.mktemp("two"), cases.CASES, 2)
-
-
-def steps_apart(x, y):
-    """How many codes lie between two, in a number of so many bits."""
-    width = 8 * x.dtype.itemsize
-    apart = (x.astype(np.int64) - y.astype(np.int64)) % 2**width
-    return np.minimum(apart, 2**width - apart)
-
-
-def compare(name, path, one, several, run):
-    assert (several.dtype, several.shape) == (one.dtype, one.shape), (name, path)
-    codes = np.issubdtype(one.dtype, np.integer) and one.dtype.itemsize <= 2
-    if run.stored and codes:
-        apart = steps_apart(one, several)
-        assert apart.max(initial=0) <= 1, (name, path)
-        assert (apart > 0).mean() <= 0.02, (name, path)
-    elif np.issubdtype(one.dtype, np.floating):
-        error = 1e-3 if run.stored else run.error
-        largest = np.max(np.abs(one), where=np.isfinite(one), initial=0.0)
-        np.testing.assert_allclose(several, one, rtol=error, atol=error * largest, err_msg=f"{name}: {path}")
-    else:
-        np.testing.assert_array_equal(several, one, err_msg=f"{name}: {path}")
-
-
-def agree(name, ranks):
-    """All processes hold the same bits, and what one process holds that has all eight devices."""
-    run = cases.case(name)
-    expected = cases.values(run)
-    for path, one in expected.items():
-        first, *others = (rank[name + path] for rank in ranks)
-        assert all(first.tobytes() == other.tobytes() for other in others), (name, path)
-        compare(name, path, one, first, run)
-    return expected
+    return agree.ran(tmp_path_factory.mktemp("two"), cases.CASES, 2)
 
 
 @pytest.mark.parametrize("name", cases.CASES)
 def test_two_processes_give_what_one_gives(name, two):
-    agree(name, two)
+    agree.check(name, two)
+
+
+@pytest.mark.nightly
+def test_four_processes_give_what_one_gives_for_every_optimizer(tmp_path):
+    names = agree.everything()
+    ranks = agree.ran(tmp_path, names, 4)
+    for name in names:
+        agree.check(name, ranks)
 
 
 def test_all_processes_skip_the_step_at_which_one_overflows(two):
@@ -125,4 +98,24 @@ def test_a_dead_process_ends_the_others_and_all_go_on_from_the_last_checkpoint(t
 
     run = dies.train(str(tmp_path / "moved"), 6, None)  # in one process, which adds in another order
     for path, x in cases.values(run).items():
-        compare("one process goes on", path, x, again[0][path], run)
+        agree.compare("one process goes on", path, x, again[0][path], run)
+
+
+def test_the_cluster_script_runs_here(tmp_path):
+    small = ["--width", 32, "--layers", 2, "--batch", 32, "--steps", 2, "--samples", 2]
+    layouts = ["--layouts", "zero", "store"]
+    out = tmp_path / "cluster.json"
+    said = children.run(sys.executable, CLUSTER, "--processes", 2, "--devices", 1, *layouts, *small, "--out", out, timeout=400)
+    assert "Weak scaling" in said
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["processes"], found["devices"], found["dry_run"]) == (2, 2, True)
+    assert found["versions"]["jax"] == jax.__version__
+    rows = {(row["layout"], row["devices"]): row for row in found["rows"]}
+    assert set(rows) == {(layout, devices) for layout in ("zero", "store") for devices in (1, 2)}
+    for (layout, devices), row in rows.items():
+        assert row["parameters"] == 2 * devices * 32**2
+        assert row["parameter_bytes_per_device"] == 4 * 2 * 32**2 * (devices if layout == "zero" else 1)
+        assert row["state_bytes_per_device"] == pytest.approx((8 if layout == "zero" else 2) * 2 * 32**2, abs=64)
+        assert row["processes"] == devices
+        assert all(len(row[kind]) == 2 and min(row[kind]) > 0 for kind in ("step_seconds", "optimizer_seconds"))
+        assert (row["step_ratio"], row["optimizer_ratio"]) == (1.0, 1.0) or devices == 2

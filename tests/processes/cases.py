@@ -122,6 +122,20 @@ def explicit(tx) -> Trained:
     return Trained(params, state)
 
 
+def zero(tx, **options) -> Trained:
+    """ZeRO-1: every device has all parameters, and a part of the state."""
+    mesh = mesh_of()
+    params, rows = network(mesh, WHOLE), NamedSharding(mesh, ROWS)
+    places, parts = shardings(mesh, WHOLE), gx.state_shardings(tx, params, zero=AXIS)
+    assert not all(place.is_fully_replicated for place in jax.tree.leaves(parts))
+    step = jax.jit(
+        stepper(tx), in_shardings=(places, parts, rows, rows), out_shardings=(places, parts, None), donate_argnums=(0, 1)
+    )
+    run = walk(step, params, gx.init_sharded(tx, params, zero=AXIS), mesh, **options)
+    assert jax.tree.map(lambda x: x.sharding, run.state) == parts
+    return run
+
+
 def compressed(tx) -> Trained:
     """Each device has a gradient of its own, and hands on what is left of it."""
     mesh = mesh_of()
@@ -147,6 +161,8 @@ CASES: dict[str, Callable[[], Trained]] = {
     "adamw, whole": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), specs=WHOLE),
     "adamw, explicit axes": lambda: explicit(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))),
     "adamw, not compiled": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), jit=lambda step: step),
+    "adamw, ZeRO-1": lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))),
+    "store, ZeRO-1": lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.store(gx.adamw(0.01), "8bit", seed=6)), stored=True),
     "lamb": lambda: trained(gx.lamb(0.1)),
     "adafactor": lambda: trained(gx.adafactor(0.1, min_dim_size_to_factor=4)),
     "muon": lambda: trained(gx.muon(0.01)),

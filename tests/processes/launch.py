@@ -43,24 +43,25 @@ def join(**options) -> int:
     faulthandler.register(signal.SIGUSR1)  # says where it hangs
     port, processes, rank = map(int, os.environ[PLACE].split())
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_cpu_enable_async_dispatch", False)  # programs in flight may wait for each other
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, rank, **{"initialization_timeout": 60, **options})
     assert jax.process_count() == processes
     return rank
 
 
 def launch(
-    script: str | Path, *arguments: object, processes: int = 2, devices: int = 4, timeout: float = 240, patience: float = 60
-) -> list[Ended]:
+    script: str | Path, *arguments: object, processes: int = 2, devices: int = 4, timeout: float = 240, patience: float = 60,
+    show: bool = False,
+) -> list[Ended]:  # fmt: skip
     """Run a script in so many processes, of so many CPU devices each; how they ended, by rank.
 
-    Once one has ended badly the others have `patience` seconds to notice; what then still runs, or runs at `timeout`, is killed.
+    Process 0 may `show` what it says on the standard output of this one, instead of leaving it to the end. Once one has ended badly the
+    others have `patience` seconds to notice; what then still runs, or runs at `timeout`, is killed.
     """
     command = [sys.executable, str(script), *map(str, arguments)]
     for last in (False, True):
         with contextlib.ExitStack() as stack:
             port = free_port()
-            started = [stack.enter_context(process(command, (port, processes, rank), devices)) for rank in range(processes)]
+            started = [stack.enter_context(process(command, (port, processes, rank), devices, show)) for rank in range(processes)]
             ended = wait(started, timeout, patience)
         if last or not any(end.status and "address already in use" in end.said.lower() for end in ended):
             break  # between the moment when a port is found and that when it is taken, another process may take it
@@ -81,23 +82,29 @@ def free_port() -> int:
 
 
 def environment(place: Sequence[int], devices: int) -> dict[str, str]:
-    """That of a rank: no proxies, which stand between processes of one machine too; the last of XLA's flags wins."""
+    """That of a rank: no proxies, which stand between processes of one machine too; the last of XLA's flags wins.
+
+    NPROC is how many threads XLA takes for programs. A device that waits for another process keeps one: of as many as a small machine has
+    cores, programs in flight take all, and wait for ever.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     return kept | {
         PLACE: " ".join(map(str, place)),
         "JAX_PLATFORMS": "cpu",
+        "NPROC": "32",
         "XLA_FLAGS": f"{kept.get('XLA_FLAGS', '')} {DEVICES}={devices}".strip(),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), str(ROOT / "tests"), kept.get("PYTHONPATH", "")])),
     }
 
 
 @contextlib.contextmanager
-def process(command: Sequence[str], place: Sequence[int], devices: int) -> Iterator[tuple[subprocess.Popen, Path]]:
+def process(command: Sequence[str], place: Sequence[int], devices: int, show: bool) -> Iterator[tuple[subprocess.Popen, Path]]:
     """A rank and the file of what it says: a pipe that nobody reads would stop it. It does not outlive the block."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         with log.open("wb") as file:
-            started = subprocess.Popen(command, env=environment(place, devices), stdout=file, stderr=subprocess.STDOUT)
+            out = None if show and place[-1] == 0 else file
+            started = subprocess.Popen(command, env=environment(place, devices), stdout=out, stderr=file)
         try:
             yield started, log
         finally:
