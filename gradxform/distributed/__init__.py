@@ -8,7 +8,7 @@ All of them run inside `jax.shard_map` or `jax.pmap` over an axis of that name, 
 `axis_name=None` they run on one device, as if there were no other. Under `shard_map` the gradient with respect to replicated
 parameters is already the sum over the devices: take it with respect to `jax.lax.pcast(params, axis_name, to="varying")`. The updates
 are the same on every device. A state that differs from device to device has a leading axis for them: see `per_device`. A digit cannot
-say NaN: to leave out what is not finite, put `zero_nans()` first.
+say NaN, and what is infinite is never all sent: put `zero_nans()` and `clip` first, so that neither stays in a residual for ever.
 """
 
 from typing import TYPE_CHECKING

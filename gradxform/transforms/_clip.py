@@ -57,7 +57,7 @@ def clip_by_norm(g, s, p, c, max_norm: Bound):
     Raises   HyperparameterError: max_norm < 0.
     """
     norm = jnp.sqrt(sum_sq(g))
-    return g * jnp.where(norm > max_norm, max_norm / norm, 1), s
+    return g * jnp.where(norm <= max_norm, 1, max_norm / norm), s  # a norm that is no number makes the update none
 
 
 @transform(source="Shazeer & Stern 2018, arXiv:1804.04235", example={"threshold": 1.0})
@@ -108,4 +108,4 @@ def clip_by_global_norm(g, s, p, c, max_norm: Bound):
     Raises   HyperparameterError: max_norm < 0.
     """
     norm = jnp.sqrt(c.total)
-    return g * jnp.where(norm > max_norm, max_norm / norm, 1), s
+    return g * jnp.where(norm <= max_norm, 1, max_norm / norm), s  # a norm that is no number makes the update none

@@ -54,14 +54,15 @@ def per_example_global_norm_clip(grads: Updates, l2_norm_clip: float | Array) ->
       The sum, without the first axis, and how many examples were clipped.
 
     Source   Abadi et al. 2016, arXiv:1607.00133, Algorithm 1.
-    Differs  norms and the sum are in float32 or wider.
+    Differs  norms and the sum are in float32 or wider. An example with a NaN makes all of the sum NaN; in Optax its other leaves are summed
+             unclipped.
     Raises   StructureError: a leaf has no first axis, or one of another length.
     """
     _check_batch("per_example_global_norm_clip", grads)
     leaves = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
     squares = [jnp.sum(abs_sq(_wide(g)), axis=tuple(range(1, g.ndim))) for g in leaves]
     norms = jnp.sqrt(sum(squares))
-    factors = jnp.where(norms > l2_norm_clip, l2_norm_clip / jnp.where(norms > 0, norms, 1), 1)
+    factors = jnp.where(norms <= l2_norm_clip, 1, l2_norm_clip / jnp.where(norms == 0, 1, norms))
     clipped = [_summed(factors, g) for g in leaves]
     return jax.tree.unflatten(jax.tree.structure(grads), clipped), jnp.sum(norms > l2_norm_clip)
 

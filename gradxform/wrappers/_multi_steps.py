@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
-from gradxform._numerics import abs_sq, real_part
+from gradxform._numerics import abs_sq, result_dtype
 from gradxform._types import Array, ArrayLike, DType, Field, Inner, OptState, Params, Shared, ShouldSkipUpdateFunction, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import flatten, is_array
@@ -178,9 +178,8 @@ def skip_large_updates(
     Differs  squares of narrow dtypes are added in float32 or wider, those of complex elements are real.
     """
     del gradient_step, params
-    total = jnp.zeros([], jnp.float32)
-    for x in filter(is_array, flatten(updates)[0]):
-        square = jnp.sum(abs_sq(wide(x)))
-        total = total + square.astype(real_part(square.dtype))
+    squares = [jnp.sum(abs_sq(wide(x))) for x in filter(is_array, flatten(updates)[0])]
+    dtype = result_dtype(jnp.zeros([], jnp.float32), *squares)
+    total = sum((x.astype(dtype) for x in squares), jnp.zeros([], dtype))
     skip = ~(total < max_squared_norm)
     return skip, {"should_skip": skip, "norm_squared": total}
