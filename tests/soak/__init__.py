@@ -1,0 +1,1 @@
+"""Randomly composed programs: `python -m tests.soak --help`."""
