@@ -329,6 +329,13 @@ def test_results_are_a_mapping_that_prints(many):
     assert '<div class="race">' in many._repr_html_()
 
 
+def test_a_string_is_a_string_in_notebooks_too(many, monkeypatch):
+    shown = str(many)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert str(many) == shown
+
+
 @pytest.mark.parametrize("path", sorted(KEPT.glob("race-*.json")), ids=lambda path: path.stem)
 def test_races_that_are_kept_can_be_read_again(path):
     kept = gradxform.race.load(path)

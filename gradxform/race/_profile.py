@@ -93,7 +93,7 @@ class Profile:
             screen.print(f"Left out, since there is no target or nobody reached it: {', '.join(self.left_out)}.", markup=False)
 
     def __str__(self) -> str:
-        screen = extra("rich.console").Console(file=io.StringIO(), highlight=False, force_jupyter=False)
+        screen = extra("rich.console").Console(file=io.StringIO(), highlight=False, force_jupyter=False, color_system=None)
         self.show(screen)
         return screen.file.getvalue().rstrip("\n")
 

@@ -34,7 +34,7 @@ def show(results: Results, screen: Console) -> None:
 
 def text(results: Results, width: int | None = None) -> str:
     """What `show` prints, as a string; as wide as the terminal."""
-    console = functools.partial(extra("rich.console").Console, force_jupyter=False)  # which would show it, and return nothing
+    console = functools.partial(extra("rich.console").Console, force_jupyter=False, color_system=None)
     screen = console(file=io.StringIO(), width=max(NARROWEST, width or console().width), highlight=False)
     show(results, screen)
     return "\n".join(line.rstrip() for line in screen.file.getvalue().rstrip().splitlines())
