@@ -38,12 +38,17 @@ def _races() -> str:
     return importlib.import_module("benchmarks.races").render()
 
 
+def _plans() -> str:
+    return importlib.import_module("benchmarks.plans").render()
+
+
 PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "catalogue": ("gradxform/optimizers/README.md", _catalogue),
     "compatibility": ("tests/optax_suite/README.md", _compatibility),
     "benchmarks": ("benchmarks/README.md", _benchmarks),
     "traffic": ("benchmarks/README.md", _traffic),
     "guides": ("notebooks/README.md", _guides),
+    "plans": ("benchmarks/README.md", _plans),
     "races": ("benchmarks/README.md", _races),
 }
 

@@ -36,7 +36,7 @@ GIVEN = {  # arguments that a function cannot do without, by name
     "opt": gx.sgd(0.1), "every_k_schedule": 2, "measure": gx.tree.norm, "fun": jnp.sum, "params": jnp.ones(2),
     "predictions": jnp.ones((2, 3)),
     "targets": jnp.ones((2, 3)), "max_linesearch_steps": 5, "learning_rates": 0.1, "momentum_coef": 0.9, "factor": 0.5,
-    "tree": jnp.full(3, 0.5), "lower": 0.0, "upper": 1.0,
+    "tree": jnp.full(3, 0.5), "lower": 0.0, "upper": 1.0, "mesh": {"data": 2},
     "boundaries_and_scales": {5: 0.5}, "interpolate_type": "linear", "base_lr": 0.1, "max_update": 20, "step": 5, "lr": 0.1,
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 from raises import clauses, make, rule_for
 
 import gradxform as gx
@@ -365,6 +366,15 @@ CALLS = {
     "scale_by_multiplier: a pattern matches no leaf": lambda: update(gx.scale_by_multiplier({"c": 2.0})),
     "scale_by_multiplier: a tree does not fit": lambda: update(gx.scale_by_multiplier({"w": {"x": 1.0}, "b": 2.0})),
     "scale_by_multiplier: a multiplier is not a number": lambda: update(gx.scale_by_multiplier({"w": "a", "b": 2.0})),
+    "plan: `shardings` is not like params": lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, {"w": PartitionSpec()}),
+    "plan: a leaf is split over an axis that the mesh lacks or that does not divide it": [
+        lambda axis=axis: gx.plan(gx.sgd(0.1), X, {"data": 2, "tensor": 4}, PartitionSpec(axis)) for axis in ("fsdp", "tensor")
+    ],
+    "plan: hardware of no known name": lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, hardware="H1000"),
+    "plan: an axis of the mesh with none of the four names that `axes` does not explain": lambda: gx.plan(gx.sgd(0.1), P, {"dp": 2}),
+    "plan: an axis in `axes` or `zero` that the mesh lacks": [
+        lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, axes={"dp": "data"}), lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, zero="fsdp"),
+    ],
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
     ],

@@ -55,10 +55,9 @@ class Asked:
         leaves = self._changed(visited) if self.zero else self.leaves
         work = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes)
         moved: collections.Counter[Key] = collections.Counter()
-        for leaf in leaves:
-            for key, nbytes in of_leaf(leaf, axes, self.gathers):
-                moved[key] += nbytes
-        moved.update({("update", *key): nbytes for key, nbytes in work.moved.items()})
+        needed = [one for leaf in leaves for one in of_leaf(leaf, axes, self.gathers)]
+        for (part, kind, names), nbytes in [*needed, *((("update", *key), nbytes) for key, nbytes in work.moved.items())]:
+            moved[part, kind, tuple(a for a in axes.sizes if a in names)] += nbytes
         changed = sum(leaf.bytes(leaf.state_split, axes) for leaf in leaves)
         fields = tuple(field for one in visited for field in self._fields(one))
         parameter_bytes = sum(leaf.bytes(leaf.split, axes) for leaf in leaves)

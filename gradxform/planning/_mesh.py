@@ -41,7 +41,7 @@ class Axes:
     def neighbours(self, names: Sequence[str], node: int) -> int:
         """How many of those are in one node of so many devices."""
         found, stride = 1, 1
-        for name, size in reversed(self.sizes.items()):
+        for name, size in reversed(list(self.sizes.items())):
             if name in names:
                 found *= min(size, max(1, node // stride))
             stride *= size

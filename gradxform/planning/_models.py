@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -70,7 +70,7 @@ class Model:
         """
         return self._each(lambda w: PartitionSpec(*(_split(n, name, mesh) for n, name in zip(*w, strict=True))))
 
-    def _each(self, f: object) -> Tree:
+    def _each(self, f: Callable[[Weight], Tree]) -> Tree:
         return jax.tree.map(f, self.weights, is_leaf=lambda x: isinstance(x, Weight))
 
 

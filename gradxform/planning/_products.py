@@ -50,9 +50,10 @@ class Work:
     moved: collections.Counter[tuple[str, tuple[str, ...]]] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, other: Work, times: int = 1) -> None:
-        for mine, theirs in ((self.flops, other.flops), (self.moved, other.moved)):
-            for key, value in theirs.items():
-                mine[key] += value * times
+        for dtype, flops in other.flops.items():
+            self.flops[dtype] += flops * times
+        for key, nbytes in other.moved.items():
+            self.moved[key] += nbytes * times
 
 
 def size(shape: Shape, split: Split, mesh: Mapping[str, int]) -> int:

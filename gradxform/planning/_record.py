@@ -116,7 +116,7 @@ class Plan:
     @property
     def seconds(self) -> Mapping[str, float]:
         """What a step needs of each resource at least: the parts that wait for it, one after another."""
-        found = dict.fromkeys(RESOURCES, 0.0)
+        found: dict[str, float] = dict.fromkeys(RESOURCES, 0.0)
         for part in self.parts:
             found[part.resource] += part.seconds
         return found
@@ -129,7 +129,7 @@ class Plan:
     @property
     def binds(self) -> str:
         """The resource that a step needs longest."""
-        return max(self.seconds, key=self.seconds.__getitem__)
+        return max(self.seconds.items(), key=lambda one: one[1])[0]
 
     def to_json(self) -> str:
         """All of it as JSON, with what follows from it."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MOST = 6  # leaves that are named
 SHARE = 0.05  # of the parameters' bytes, from which leaves that stay whole are worth a line each
 
+FEW = 1e-4  # of all bytes that travel, below which a line is not worth it
+
 
 class Table(NamedTuple):
     """A table: the first column has names, the others are aligned to the right.
@@ -73,10 +75,14 @@ def _bytes(plan: Plan) -> Table:
 
 
 def _travels(plan: Plan) -> Table:
+    least = FEW * plan.collective_bytes
     rows = [
         (f"{c.part}: {c.kind} over {' x '.join(c.axes)}", c.link.removeprefix("links "), size_text(c.bytes), duration(c.seconds))
         for c in plan.collectives
+        if c.bytes >= least
     ]
+    if few := [c for c in plan.collectives if c.bytes < least]:
+        rows.append((f"{len(few)} smaller", "", size_text(sum(c.bytes for c in few)), duration(sum(c.seconds for c in few))))
     total = ("all", "", size_text(plan.collective_bytes), duration(sum(c.seconds for c in plan.collectives)))
     return Table(("what travels in a step", "slower link", "bytes", "at least"), rows, total)
 
