@@ -20,7 +20,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._messages import brief
-from gradxform._types import READS_CLOCK, PerLeaf, Range
+from gradxform._types import READS_CLOCK, ForEngine, PerLeaf, Range
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -52,6 +52,7 @@ class Parameter:
     per_leaf: PerLeaf | None = None
     reads_clock: bool = False
     functions: bool = False
+    engine: str = ""
 
     @property
     def required(self) -> bool:
@@ -65,6 +66,8 @@ class Parameter:
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {brief(value)}."
             )
+        if self.engine:
+            self._check_engine(owner, value)
         if self.parts and not (value is None and self.nullable):
             self._check_parts(owner, value)
         if self.range is None or isinstance(value, jax.core.Tracer) or value is self.default or (value is None and self.nullable):
@@ -79,6 +82,17 @@ class Parameter:
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {brief(value)} ({problem}).{hint}"
             )
 
+    def _check_engine(self, owner: str, value: object) -> None:
+        names = value if isinstance(value, tuple) else (value,)
+        if self.engine == "spread" and value is not None and not (names and all(isinstance(x, str) for x in names)):
+            raise HyperparameterError(
+                f"{owner}: `{self.name}` must be the name of a mesh's axis, a tuple of such names or None, but got {brief(value)}."
+            )
+        if self.engine == "wire" and value is not None and not _is_real_dtype(value):
+            raise HyperparameterError(
+                f"{owner}: `{self.name}` must be a real dtype such as jnp.bfloat16, or None, but got {brief(value)}."
+            )
+
     def _check_parts(self, owner: str, value: object) -> None:
         if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
             raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {brief(value)}.")
@@ -86,6 +100,13 @@ class Parameter:
             if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)
+
+
+def _is_real_dtype(value: object) -> bool:
+    try:
+        return bool(jnp.issubdtype(jnp.dtype(value), jnp.floating))  # type: ignore[arg-type]
+    except TypeError:
+        return False
 
 
 FOR_INIT = "The parameters are for `init`: `state = tx.init(params)`."
@@ -170,9 +191,10 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
     marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
+    engine = next((mark.what for mark in marks if isinstance(mark, ForEngine)), "")
     functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
     return Parameter(
-        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions
+        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions, engine
     )
 
 

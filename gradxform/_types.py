@@ -218,6 +218,21 @@ READS_CLOCK = object()
 
 
 @dataclasses.dataclass(frozen=True)
+class ForEngine:
+    """Marks an argument that says how a kernel is called, of which the kernel itself makes nothing.
+
+    Attributes:
+      what: `spread`, the axes of a mesh over whose devices whole matrices are dealt out; `wire`, the dtype in which they travel.
+    """
+
+    what: str
+
+
+SpreadOver = Annotated[str | tuple[str, ...] | None, ForEngine("spread")]
+Wire = Annotated[DTypeLike | None, ForEngine("wire")]
+
+
+@dataclasses.dataclass(frozen=True)
 class Range:
     """An interval in the usual notation, such as `[0, 1)`. It validates, documents and generates tests."""
 

@@ -27,7 +27,8 @@ The kernel    `kernel(g, s, p, c, <hyperparameters>) -> (u, s')`: `g` is the inc
               without `needs=("params",)`), `c` the context, `u` the outgoing update. All are float32 or wider, present (holes are
               stepped over), and hyperparameters are numbers: a schedule has been evaluated.
 The context   `c.t`, the number of this update from 1; `c.debias(x, b)` = x / (1 - b^t); `c.key`, this leaf's random key; the next value
-              of every shared field and every extra argument that `needs=` declares, by their names.
+              of every shared field and every extra argument that `needs=` declares, by their names; `c.whole(f, x, *args)` = f(x, *args) of
+              whole matrices.
 Decorators    say how far information flows, which the laws check and the engines rely on: `elementwise` (commutes with reshape and
               permutation), `per_leaf` (one leaf at a time), `per_tree` (all leaves: lists for g, p and the fields of s; with `total=` one
               leaf and sums over all). `help(elementwise)` has their options; `schedule` makes a schedule from an equation likewise.
@@ -38,7 +39,8 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
               it for one kernel of several that share a class. `Field(mean="b2", nonnegative=True)` says what is there, by which `store`
               knows how it may be kept in fewer bits; without `mean`, the decay of a running mean, it stays wide.
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
-              `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`.
+              `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`. Arguments
+              annotated `SpreadOver` and `Wire` are for the engine that computes `c.whole` on other devices; the kernel leaves them alone.
 Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Average` (-1, 1),
               `Momentum` [-1, 1], `Positive`, `NonNegative`, `Real`, `Bound` [0, inf], `Floor` [-inf, inf), `Extended` [-inf, inf];
               `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static whole number from 1 or 0. Without a range
@@ -102,11 +104,13 @@ from gradxform._types import Real as Real
 from gradxform._types import RealUpdates as RealUpdates
 from gradxform._types import Shared as Shared
 from gradxform._types import SharedLaw as SharedLaw
+from gradxform._types import SpreadOver as SpreadOver
 from gradxform._types import Tree as Tree
 from gradxform._types import Unit as Unit
 from gradxform._types import Updates as Updates
 from gradxform._types import Value as Value
 from gradxform._types import Whole as Whole
+from gradxform._types import Wire as Wire
 from gradxform.core._engine import Context as Context
 from gradxform.core._engine import engine as engine
 from gradxform.core._holes import is_array as is_array

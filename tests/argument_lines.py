@@ -150,6 +150,8 @@ smooth: added above and below the fraction, so that empty regions have no loss.
   | binary_dice_loss dice_loss multiclass_generalized_dice_loss
 source: where the equation comes from.
   | kernels.optimizer kernels.register kernels.transform
+spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where it lives.
+  | muon scale_by_muon
 state: its state.
   | get_hyperparams reset_group set_hyperparams tree_map_params
 state_dtype: the dtype of z; None: the parameter's, float32 or wider.
@@ -203,6 +205,8 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for al
   | galore scale_by_muon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
+wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
+  | muon scale_by_muon
 where: the elements that count; None: all.
   | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence
   | kl_divergence_with_log_targets smooth_labels

@@ -30,6 +30,11 @@ ONE = jax.NamedSharding(jax.make_mesh((1,), ("d",)), jax.P())
 NOT_A_TREE = {"w": P["w"], "c": P["b"]}
 
 
+def on_a_mesh(tree):
+    place = jax.sharding.NamedSharding(jax.make_mesh((1,), ("d",)), jax.sharding.PartitionSpec())
+    return jax.tree.map(lambda x: jax.device_put(x, place), tree)
+
+
 def update(tx, g=P, state=None, p=P, **extra):
     return tx.update(g, tx.init(p) if state is None else state, p, **extra)
 
@@ -378,6 +383,19 @@ CALLS = {
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
     ],
+    "*: no mesh for spread": [
+        lambda: update(gx.scale_by_muon(spread="d"), {"w": X}, p={"w": X}), lambda: update(gx.muon(0.1, spread="d"), {"w": X}, p={"w": X}),
+    ],
+    "*: spread names no axis of it": [
+        lambda: update(gx.scale_by_muon(spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})),
+        lambda: update(gx.muon(0.1, spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})),
+    ],
+    "scale_by_muon: spread names an axis of shard_map": lambda: jax.shard_map(
+        lambda x: update(gx.scale_by_muon(spread="d"), {"w": x}, p={"w": x})[0],
+        mesh=jax.make_mesh((1,), ("d",)), in_specs=jax.sharding.PartitionSpec(), out_specs=jax.sharding.PartitionSpec(),
+    )(X),
+    "scale_by_muon: spread is no name": [lambda: gx.scale_by_muon(spread=1), lambda: gx.scale_by_muon(spread=())],
+    "scale_by_muon: wire is not a real dtype": [lambda x=x: gx.scale_by_muon(wire=x) for x in (jnp.int8, "half a byte", jnp.complex64)],
     "scale_by_muon: ns_coeffs of another shape": lambda: gx.scale_by_muon(ns_coeffs=(1.0,)).init({"w": X}),
     "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
     "scale_by_zoom_linesearch: a number is negative or NaN": [

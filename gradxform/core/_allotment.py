@@ -25,7 +25,7 @@ class Kind(NamedTuple):
     A matrix may come with others: a factor with the basis that it is to refresh.
     """
 
-    count: int
+    number: int
     there: tuple[Matrix, ...]
     back: tuple[Matrix, ...]
 
@@ -82,13 +82,13 @@ class Allotment:
     @property
     def padding(self) -> int:
         """How many of them, on all devices together, are padding."""
-        real = sum(kind.count * sum(map(math.prod, (*kind.there, *kind.back))) for kind in self.kinds)
+        real = sum(kind.number * sum(map(math.prod, (*kind.there, *kind.back))) for kind in self.kinds)
         return self.devices * self.travelling - real
 
     @functools.cached_property
     def costs(self) -> tuple[float, ...]:
         """The part of all work that a device of each group has; 1 / devices would be even."""
-        total = sum(kind.count * kind.cost for kind in self.kinds)
+        total = sum(kind.number * kind.cost for kind in self.kinds)
         has = lambda group: sum((q + k) * kind.cost for q, k, kind in zip(self.every, group.takes, self.kinds, strict=True))
         return tuple(has(group) / total if total else 0.0 for group in self.groups)
 
@@ -100,8 +100,8 @@ class Allotment:
 
 def allot(kinds: Sequence[Kind], devices: int) -> Allotment:
     """Deal out matrices to devices."""
-    every = tuple(kind.count // devices for kind in kinds)
-    left = [kind.count % devices for kind in kinds]
+    every = tuple(kind.number // devices for kind in kinds)
+    left = [kind.number % devices for kind in kinds]
     takes = [[0] * len(kinds) for _ in range(devices)]
     idle = [(0, i) for i in range(devices)]
     for i in sorted(range(len(kinds)), key=lambda i: -kinds[i].cost):
@@ -115,5 +115,5 @@ def allot(kinds: Sequence[Kind], devices: int) -> Allotment:
 
 def of_shapes(shapes: Sequence[Matrix], devices: int) -> Allotment:
     """The allotment of matrices that are sent and come back as they are."""
-    counted = collections.Counter(map(tuple, shapes))
+    counted = collections.Counter((rows, columns) for rows, columns in shapes)
     return allot([Kind(n, (shape,), (shape,)) for shape, n in counted.items()], devices)

@@ -135,7 +135,11 @@ def _is_leafwise(update: object) -> bool:
 def _joins(run: Sequence[Any], update: Stage) -> bool:
     """Whether a stage can be executed in one call per leaf with the run before it."""
     both = _is_leafwise(run[0]) and _is_leafwise(update)
-    return both and update.kernel.total is None and update.kernel.stack == run[0].kernel.stack
+    return (
+        both
+        and update.kernel.total is None
+        and (update.kernel.stack, update.slot.spread) == (run[0].kernel.stack, run[0].slot.spread)
+    )
 
 
 def chain(*args: GradientTransformation) -> GradientTransformationExtraArgs:

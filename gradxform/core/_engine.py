@@ -5,6 +5,7 @@
     leaf      compiled once per shape and dtype, called once per leaf; the default
     stacked   leaves of one shape and dtype in one batched call; the default of kernels that multiply matrices
     tree      one compiled function for all leaves: little tracing, a long first compilation
+    spread    whole matrices dealt out over devices (`_spread`), where an argument asks for it
     plain     not compiled, for debugging
 
 Where a kernel, or a function among its arguments, is the user's, `compiled` means: traced in this update, compiled if its trace is new.
@@ -16,24 +17,26 @@ import contextlib
 import contextvars
 import functools
 import operator
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._errors import MissingArgumentError, StructureError, UnknownNameError
+from gradxform._errors import MissingArgumentError, UnknownNameError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._parameters import Parameter
-from gradxform._types import Array, DType, OptState, Tree, TreeDef, Updates
+from gradxform._types import Array, DType, OptState, Tree, TreeDef
 from gradxform.core._encoded import any_encoded, decoded, encoded, is_encoded
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._placement import in_turn, on_device, placed
+from gradxform.core._returned import Undeclared, returned, shaped
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
+from gradxform.core._travel import Spread, Whole, at_once
 from gradxform.tree._leafwise import alike
 
 CHUNK = 8  # leaves per call when summing over the tree
@@ -65,15 +68,21 @@ class Context:
 
     `c.t` is the 1-based number of the update being computed; `c.debias`; `c.key`, this leaf's random key; and by name every shared field
     (its next value) and extra argument that the decorator declared.
+
+    `c.whole(f, x, *args)` is f(x, *args) of whole matrices, the last two axes of x, or of a tuple whose first is like the result. Axes
+    before them are a batch, of which f may be called for one. With `spread` other devices compute it.
     """
 
-    __slots__ = ("_named", "_owner", "dtype", "key", "t")
+    __slots__ = ("_named", "_owner", "dtype", "key", "t", "whole")
     t: Array | None
     key: Array | None
     dtype: DType
+    whole: Whole
 
-    def __init__(self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType):
-        self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
+    def __init__(
+        self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType, whole: Whole = at_once
+    ):
+        self._owner, self.t, self._named, self.key, self.dtype, self.whole = owner, t, named, key, dtype, whole
 
     def debias(self, x: Array, b: Any, ahead: int = 0) -> Array:
         """x / (1 - b^t): the average behind an EMA that started at zero; that which has never left it, for b = 1, as it is.
@@ -107,6 +116,7 @@ class Slot:
         self.static.update(dict.fromkeys(kernel.leaf_data))  # and this leaf's numbers as `c.<name>`
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
+        self.spread = _spread_of(kernel, args)
         self.is_constant = is_constant(kernel.function) and all(map(is_constant, self.static.values()))
 
     def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType, rank: int) -> dict[str, Any]:
@@ -132,6 +142,12 @@ class Slot:
             if p.range and p.range.is_fraction:
                 packed.append(1.0 - float(args[p.name]))
         return packed
+
+
+def _spread_of(kernel: Kernel, args: Arguments) -> Spread | None:
+    """What the arguments for the engine `spread` say, if there are any."""
+    said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
+    return Spread(kernel.name, said["spread"], said.get("wire")) if said.get("spread") is not None else None
 
 
 class Common(NamedTuple):
@@ -172,7 +188,8 @@ class Program:
     def __init__(self, slots: tuple[Slot, ...]):
         self.slots = slots
         self.wants_params = any("params" in s.kernel.needs for s in slots)
-        self.default = "stacked" if any(s.kernel.stack for s in slots) else "leaf"
+        self.spread = slots[0].spread
+        self.default = "spread" if self.spread else "stacked" if any(s.kernel.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.is_constant = all(s.is_constant for s in slots)
         self._compiled: dict[Any, Callable[..., Any]] = {}
@@ -183,24 +200,24 @@ class Program:
         if engine == "plain":
             return leaf
         whole, stacked = functools.partial(_one_by_one, leaf), functools.partial(self._batched, shape)
-        return self._made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": stacked}[engine])
+        return self.made(engine, shape, {"leaf": leaf, "tree": whole, "stacked": stacked}[engine])
 
-    def _made(self, what: str, shape: Shape | None, f: Callable[..., Any]) -> Callable[..., Any]:
+    def made(self, what: Hashable, shape: Shape | None, f: Callable[..., Any]) -> Callable[..., Any]:
         """f, compiled: kept by name where nothing in it can change, else for one update."""
         if not self.is_constant:
             return Traced(f, compiled_leaf)
         found = self._compiled.get((what, shape))
         return self._compiled.setdefault((what, shape), jax.jit(f)) if found is None else found
 
-    def leaf(self, shape: Shape, *args: Tree) -> Row:
+    def leaf(self, shape: Shape, *args: Tree, whole: Whole = at_once) -> Row:
         """All stages for one leaf: (*row, numbers, *common) -> (u, *new state fields).
 
-        `numbers` packs the stages' constant hyperparameters; `common` is flat.
+        `numbers` packs the stages' constant hyperparameters; `common` is flat; `whole` is the kernels' `c.whole`.
         """
         g, p, read, numbers, common = self._unpack(shape, args)
         new_fields = []
         for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
-            seen, hyper = self._seen(i, g, p, read[i], numbers, common[i])
+            seen, hyper = self._seen(i, g, p, read[i], numbers, common[i], whole)
             with jax.named_scope(slot.kernel.name), mixing(g, p, read[i], common[i]):
                 try:
                     u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
@@ -208,10 +225,8 @@ class Program:
                     if Undeclared.__name__ in str(e):  # JAX's functions ask it nothing, but say what it is
                         seen[2].refuse()
                     raise
-                g = round_to(jnp.asarray(_shaped(slot.kernel, "the update", u, g)), g.dtype)
-                new = [
-                    _shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf
-                ]
+                g = round_to(jnp.asarray(shaped(slot.kernel, "the update", u, g)), g.dtype)
+                new = [shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf]
                 new_fields += _stored(slot.layout, new, fields)
         return (g, *new_fields)
 
@@ -227,7 +242,7 @@ class Program:
     def measured(self, engine: str, shape: Shape) -> Callable[..., Tree]:
         """`measure`, compiled unless the engine is `plain`."""
         measure = functools.partial(self.measure, shape)
-        return measure if engine == "plain" else self._made("measure", shape, measure)
+        return measure if engine == "plain" else self.made("measure", shape, measure)
 
     def _unpack(self, shape: Shape, args: Sequence[Any]) -> tuple[Array, Array | None, list[Reading], Array, Sequence[Common]]:
         left = iter(args)
@@ -237,7 +252,14 @@ class Program:
         return g, p, read, next(left), shape.common.unflatten(left)
 
     def _seen(
-        self, i: int, g: Array, p: Array | None, read: Reading, numbers: Array, common: Common
+        self,
+        i: int,
+        g: Array,
+        p: Array | None,
+        read: Reading,
+        numbers: Array,
+        common: Common,
+        whole: Whole = at_once,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
         slot, (fields, extras, key) = self.slots[i], on_device(read)
@@ -250,7 +272,7 @@ class Program:
         if slot.kernel.scope == "elementwise" and (common.shared or common.named):
             common = common.at_rank(g.ndim, slot.kernel.needs)
         named = {n: wide_leaf(x, jnp.float32) if n in slot.layout.shared else x for n, x in common.named.items()}
-        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype)
+        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype, whole)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
@@ -275,51 +297,12 @@ class Program:
         for g in map(as_array, gs):
             groups.setdefault((g.shape, g.dtype), []).append(g)
         dtype = promote(jnp.float32, *(real_part(d) for _, d in groups))
-        total, accumulate = jnp.zeros((), dtype), self._made("accumulate", None, self._accumulate)
+        total, accumulate = jnp.zeros((), dtype), self.made("accumulate", None, self._accumulate)
         for some in groups.values():
             whole = len(some) - len(some) % CHUNK
             for chunk in [some[i : i + CHUNK] for i in range(0, whole, CHUNK)] + [[g] for g in some[whole:]]:
                 total = accumulate(total, chunk)
         return total
-
-
-class Undeclared:
-    """Stands for the parameter in a kernel that did not ask for it."""
-
-    def __init__(self, owner: str):
-        self._owner = owner
-
-    def refuse(self, *_: Tree) -> NoReturn:
-        raise MissingArgumentError(
-            f'{self._owner}: the kernel reads `p`, which its decorator does not declare; add it: `needs=("params",)`.'
-        )
-
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = refuse
-    __matmul__ = __rmatmul__ = __neg__ = __abs__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = refuse
-
-    def __getattr__(self, name: str) -> NoReturn:
-        self.refuse()
-
-
-def returned(kernel: Kernel, out: Tree) -> tuple[Updates, OptState]:
-    """What a kernel returned, checked to be an update and a state."""
-    fields = kernel.layout.cls._fields if kernel.layout.cls else ()
-    if isinstance(out, tuple) and len(out) == 2 and all(hasattr(out[1], name) for name in fields):
-        return out
-    came = f"a {type(out).__name__}" if not isinstance(out, tuple) else f"{len(out)} values"
-    came = came if not isinstance(out, tuple) or len(out) != 2 else f"a {type(out[1]).__name__} for the state"
-    raise StructureError(
-        f"{kernel.name}: a kernel returns the update and the state, `return u, s` or `return u, s._replace(...)`, but this returned {came}."
-    )
-
-
-def _shaped(kernel: Kernel, what: str, new: Tree, old: Tree) -> Tree:
-    """What a kernel made, checked to have the structure and the shapes of what was there."""
-    (xs, made), (ys, had) = jax.tree.flatten(new), jax.tree.flatten(old)
-    if made == had and list(map(jnp.shape, xs)) == list(map(jnp.shape, ys)):
-        return new
-    came, wanted = (jax.tree.map(jnp.shape, tree) for tree in (new, old))
-    raise StructureError(f"{kernel.name}: {what} must keep the shape {wanted}, but the kernel returns it with {came}.")
 
 
 def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:

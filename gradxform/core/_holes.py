@@ -10,7 +10,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec, SingleDeviceSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, SingleDeviceSharding
 from jax.tree_util import GetAttrKey
 
 from gradxform._numerics import is_inexact, is_whole
@@ -66,9 +66,10 @@ def on_the_mesh_of(params: Params, state: OptState) -> OptState:
     meshes = [sharding.mesh for sharding in committed if isinstance(sharding, NamedSharding)]
     if not meshes or len({frozenset(sharding.device_set) for sharding in committed}) > 1:
         return state
-    everywhere = NamedSharding(meshes[0], PartitionSpec())
+    axes = lambda x: [None] * x.ndim if AxisType.Explicit in meshes[0].axis_types else []  # as the types of updated ones say it
+    everywhere = lambda x: NamedSharding(meshes[0], PartitionSpec(*axes(x)))
     alone = lambda x: concrete(x) and isinstance(x.sharding, SingleDeviceSharding)
-    return jax.tree.map(lambda x: _put(x, everywhere) if alone(x) else x, state)
+    return jax.tree.map(lambda x: _put(x, everywhere(x)) if alone(x) else x, state)
 
 
 def _put(x: Array, sharding: NamedSharding) -> Array:

@@ -32,6 +32,7 @@ from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, 
 from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
 from gradxform.core._placement import in_turn
+from gradxform.core._spread import in_spread
 from gradxform.core._transformation import owner_of
 from gradxform.core._trees import Trees, advance
 
@@ -238,7 +239,9 @@ def run_leaves(
     elif stages[0].kernel.total is not None:
         columns[0].advance(total=program.total(gs))
     shape, tail = _tail(columns, numbers)
-    if name in ("stacked", "tree"):
+    if name == "spread":
+        out = in_spread(programs, shape, rows, tail)
+    elif name in ("stacked", "tree"):
         out = in_groups(name, programs, shape, rows, tail)
     else:
         calls = {one: one.compiled(name, shape) for one in dict.fromkeys(programs)}

@@ -21,13 +21,14 @@ from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._encoded import closed, opened
-from gradxform.core._engine import Context, Undeclared, returned, wide_leaf
+from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._hyper import as_number
 from gradxform.core._kernel import Lifted, missing, named
 from gradxform.core._placement import on_device, placed
+from gradxform.core._returned import Undeclared, returned
 from gradxform.core._run import check_fit, hypers
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import GradientTransformation, extra_args_for

@@ -53,7 +53,7 @@ def axes_of(owner: str, shape: Sequence[int], dims: Sequence[Sequence[int] | int
     return Axes(tuple(a for a in range(len(shape)) if a not in rows + columns), rows, columns)
 
 
-def spread(spec: Tree | Callable[[Tree], Tree], kind: type[Dims], tree: Tree) -> list[Dims | None]:
+def of_leaves(spec: Tree | Callable[[Tree], Tree], kind: type[Dims], tree: Tree) -> list[Dims | None]:
     """Dimension numbers, or None, for each leaf: from one for all, a tree, a prefix of it, or a function that returns one."""
     spec = spec(tree) if is_function(spec, tree) else spec
     tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or isinstance(x, kind))

@@ -18,7 +18,7 @@ from gradxform.core._hyper import at_rank, evaluate
 from gradxform.linear_algebra._factorizations import svd
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
-from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
+from gradxform.optimizers._dimension_numbers import Axes, axes_of, of_leaves
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.tree._params import is_stand_in
@@ -67,7 +67,7 @@ def _axes(tree: Tree, weight_dimension_numbers: Dimensions) -> list[Axes | None]
         fits = (lambda n: n == 2) if spec is None else (lambda n: n >= 2)
         dims = [(spec or GaLoreDimensionNumbers()) if fits(getattr(x, "ndim", 0)) else None for x in leaves]
     else:
-        dims = spread(spec, GaLoreDimensionNumbers, tree)
+        dims = of_leaves(spec, GaLoreDimensionNumbers, tree)
     return [
         None if d is None or not is_array(x) else axes_of("scale_by_galore", x.shape, d) for d, x in zip(dims, leaves, strict=True)
     ]

@@ -27,14 +27,16 @@ from gradxform._types import (
     PerLeaf,
     Real,
     Shared,
+    SpreadOver,
     Tree,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, partition, per_leaf
 from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
 from gradxform.optimizers._adam import adamw
-from gradxform.optimizers._dimension_numbers import Axes, axes_of, spread
+from gradxform.optimizers._dimension_numbers import Axes, axes_of, of_leaves
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.tree._leafwise import is_gap
@@ -90,11 +92,6 @@ def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:
     return axes_of("muon", shape, dims)
 
 
-def _orthogonalize(m: Array, dims: MuonDimensionNumbers | None, iterate: Callable[[Array], Array]) -> Array:
-    axes = _axes(m.shape, dims)
-    return axes.array(iterate(axes.matrix(m)), m.shape)
-
-
 def orthogonalize_via_newton_schulz(
     x: Array,
     ns_coeffs: Coefficients,
@@ -128,8 +125,9 @@ def orthogonalize_via_newton_schulz(
     Raises   StructureError: not a matrix, and no dimension numbers.
     """
     coeffs, dtype = _checked("orthogonalize_via_newton_schulz", ns_coeffs), widen(x.dtype)
-    iterate = lambda m: newton_schulz(m, coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps)
-    return round_to(_orthogonalize(x.astype(dtype), dimension_numbers, iterate), x.dtype)
+    axes = _axes(x.shape, dimension_numbers)
+    u = newton_schulz(axes.matrix(x.astype(dtype)), coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps)
+    return round_to(axes.array(u, x.shape), x.dtype)
 
 
 def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Array:
@@ -149,7 +147,7 @@ def scale_by_muon(
     g, s, p, c,
     ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
-    weight_dimension_numbers: LeafDimensions = None,
+    weight_dimension_numbers: LeafDimensions = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
@@ -168,23 +166,32 @@ def scale_by_muon(
       adaptive: multiply the result by its inner product with the momentum.
       preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
       weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
+        it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> tx = gx.chain(gx.masked(gx.contrib.scale_by_muon(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.02))
 
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
-             function of the updates that returns one. Leaves of one shape are iterated on as one batch.
+             function of the updates that returns one. Leaves of one shape are iterated on as one batch. With spread, m of every leaf
+             travels to one device and u back, once in each step; mu stays with the parameter. Name all axes that shard a matrix: if
+             the mesh is explicit, 2 + 2 bytes per element travel in bfloat16, as many as half of the float32 parameters for each way;
+             if it is automatic, for two axes twice as many. Matrices that the devices do not divide are dealt out by cost, and padded.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
-    Differs  float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
+    Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the
+             order in which XLA computes m. float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
-             another shape, an unknown preconditioning.
+             another shape, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread names an axis of
+             shard_map, spread is no name, wire is not a real dtype.
     """
     mu = beta * s.mu + (1 - beta) * g
     m = beta * c.debias(mu, beta, ahead=1) + (1 - beta) * c.debias(g, beta) if nesterov else c.debias(mu, beta)
     coeffs = s.ns_coeffs.astype(c.dtype)[-ns_steps:] if s.ns_coeffs.ndim == 2 else s.ns_coeffs.astype(c.dtype)
-    u = _orthogonalize(m, weight_dimension_numbers, lambda x: newton_schulz(x, coeffs, ns_steps, preconditioning, eps))
+    axes = _axes(m.shape, weight_dimension_numbers)
+    u = axes.array(c.whole(newton_schulz, axes.matrix(m), coeffs, ns_steps, preconditioning, eps), m.shape)
     u = jnp.sum(m.conj() * u) * u if adaptive else u
     return u, s._replace(mu=mu)
 
@@ -230,7 +237,7 @@ class MuonDimensions:
         leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
         if self.spec is None:
             return treedef.unflatten([MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves])
-        dims = spread(self.spec, MuonDimensionNumbers, tree)
+        dims = of_leaves(self.spec, MuonDimensionNumbers, tree)
         return treedef.unflatten([x if is_gap(x) else d for x, d in zip(leaves, dims, strict=True)])
 
 
@@ -272,6 +279,8 @@ def muon(
     adam_learning_rate: Real[Hyper] | None = None,
     muon_weight_dimension_numbers: Dimensions = None,
     consistent_rms: NonNegative[Hyper] | None = None,
+    spread: SpreadOver = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """Muon: orthogonalized momentum for matrices, AdamW for everything else.
 
@@ -298,6 +307,9 @@ def muon(
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
       muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
+        it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> tx = gx.contrib.muon(0.02, adam_learning_rate=1e-3)  # matrices by Muon, the rest by AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -309,8 +321,9 @@ def muon(
              embeddings and the last layer: label those for Adam.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  leaves of one shape are iterated on as one batch; presets of ns_coeffs are "standard" and "dion".
-    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown preset.
+    Differs  spread and wire; leaves of one shape are iterated on as one batch; presets of ns_coeffs are "standard" and "dion".
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown preset, no mesh for spread,
+             spread names no axis of it.
     """
     if isinstance(ns_coeffs, str) and ns_coeffs not in PRESETS:
         raise HyperparameterError(f"muon: `ns_coeffs` must be coefficients or one of {', '.join(PRESETS)}, but got {ns_coeffs!r}.")
@@ -319,6 +332,7 @@ def muon(
         scale_by_muon(
             PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs, ns_steps, beta, eps, mu_dtype,
             nesterov=nesterov, adaptive=adaptive, preconditioning=preconditioning, weight_dimension_numbers=dims,
+            spread=spread, wire=wire,
         ),
         scale_by_shape(dims, consistent_rms),
         add_decayed_weights(weight_decay, weight_decay_mask),

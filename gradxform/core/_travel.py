@@ -1,0 +1,342 @@
+"""How stacks of matrices travel: each device has its part of every matrix, then some whole matrices, then parts again.
+
+If the mesh is explicit, a leaf's type says which axes shard its rows and columns: it is cut in one part for each device (`Form`). If it
+is automatic, JAX does not say it: with `P(None, UNCONSTRAINED, ...)` a stack stays where XLA finds its leaves, with `P(axes)` it is whole
+matrices, and from one to the other it goes by one axis of the mesh at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AbstractMesh, AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from gradxform._errors import StructureError
+from gradxform._numerics import parts, real_part
+from gradxform._types import Array, DType, Tree
+from gradxform.core._allotment import Allotment, Group, Kind, Matrix, allot
+from gradxform.core._hyper import Fraction
+from gradxform.core._transformation import frozen
+
+Function = Callable[..., Array]
+Whole = Callable[..., Array]
+"""`c.whole`: of a function, a matrix or a tuple of them, and what else the function takes."""
+
+
+def at_once(f: Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
+    """`c.whole` on the engines on which each leaf is computed where it is."""
+    return f(x, *args)
+
+
+class Spread(NamedTuple):
+    """Over which axes of the mesh matrices are dealt out, and the dtype in which they travel; None: their own."""
+
+    owner: str
+    over: str | tuple[str, ...]
+    wire: DType | None
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        return (self.over,) if isinstance(self.over, str) else self.over
+
+
+class Form(NamedTuple):
+    """How matrices of a shape are cut in parts, of which each device has one.
+
+    Where it is known what shards them, in one part for each device; otherwise rows and columns are both cut for all devices, and padded.
+
+    Attributes:
+      sizes: of the axes of the mesh, in their order on the devices.
+      rows: the axes that shard the rows; None: not known.
+      columns: the others, that shard the columns.
+    """
+
+    shape: Matrix
+    sizes: tuple[tuple[str, int], ...]
+    rows: tuple[str, ...] | None = None
+    columns: tuple[str, ...] = ()
+
+    @property
+    def lead(self) -> tuple[int, ...]:
+        n = math.prod(size for _, size in self.sizes)
+        return (n, n) if self.rows is None else (n,)
+
+    @property
+    def _cuts(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Into how many parts rows and columns are cut, axis by axis, and the order of the parts."""
+        if self.rows is None:
+            return self.lead[:1], self.lead[1:], (1, 3, 2, 4)
+        r, names = len(self.rows), (*self.rows, None, *self.columns)
+        cuts = lambda axes: tuple(dict(self.sizes)[a] for a in axes)
+        return cuts(self.rows), cuts(self.columns), (*(names.index(axis) + 1 for axis, _ in self.sizes), r + 1, len(names) + 1)
+
+    @property
+    def part(self) -> Matrix:
+        """Rows and columns of a part."""
+        rows, columns, _ = self._cuts
+        return -(-self.shape[0] // math.prod(rows)), -(-self.shape[1] // math.prod(columns))
+
+    def cut(self, x: Array) -> Array:
+        """A stack of matrices as (matrices, *lead, elements)."""
+        (rows, columns, order), (tall, wide) = self._cuts, self.part
+        x = jnp.pad(x, ((0, 0), (0, math.prod(rows) * tall - x.shape[1]), (0, math.prod(columns) * wide - x.shape[2])))
+        return x.reshape(-1, *rows, tall, *columns, wide).transpose(0, *order).reshape(-1, *self.lead, tall * wide)
+
+    def uncut(self, x: Array) -> Array:
+        """The inverse."""
+        (rows, columns, order), (tall, wide) = self._cuts, self.part
+        before = (x.shape[0], *rows, tall, *columns, wide)
+        x = x.reshape([before[i] for i in (0, *order)]).transpose(np.argsort((0, *order)))
+        x = x.reshape(-1, math.prod(rows) * tall, math.prod(columns) * wide)
+        return x[:, : self.shape[0], : self.shape[1]]
+
+
+class Asked(BaseException):
+    """Raised by a kernel on its way to something that needs whole matrices: f of them, and of what is no matrix."""
+
+    def __init__(self, f: Function, matrices: tuple[Array, ...], args: tuple[Tree, ...]):
+        self.f, self.matrices = f, matrices
+        self.forms: tuple[Form, ...] = ()
+        leaves, self.structure = jax.tree.flatten(args)
+        leaves = [jnp.asarray(x) if isinstance(x, (Fraction, np.ndarray)) else x for x in leaves]
+        self.is_array = [isinstance(x, jax.Array) for x in leaves]
+        self.arrays = [x for x, is_array in zip(leaves, self.is_array, strict=True) if is_array]
+        self.static = [x for x, is_array in zip(leaves, self.is_array, strict=True) if not is_array]
+
+    @property
+    def batch(self) -> int:
+        return math.prod(self.matrices[0].shape[:-2])
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The real dtype of what is asked."""
+        return real_part(self.matrices[0].dtype)
+
+    @property
+    def kind(self) -> Hashable:
+        """What is equal where one call will do for the matrices of both."""
+        about = lambda x: (x.shape, x.dtype)
+        shapes = tuple((x.shape[-2:], x.dtype) for x in self.matrices)
+        return (
+            self.f,
+            shapes,
+            self.forms,
+            self.structure,
+            tuple(self.is_array),
+            frozen(self.static),
+            tuple(map(about, self.arrays)),
+        )
+
+    def call(self, pieces: Sequence[Array], arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """f of one matrix, in real parts, as it will travel back."""
+        left, given, static = iter(pieces), iter(arrays), iter(self.static)
+        complete = lambda x: jax.lax.complex(next(left), next(left)) if jnp.iscomplexobj(x) else next(left)
+        x = tuple(complete(like) for like in self.matrices)
+        args = self.structure.unflatten([next(given) if is_array else next(static) for is_array in self.is_array])
+        out = jnp.asarray(self.f(x if len(x) > 1 else x[0], *args))
+        if out.shape != x[0].shape:
+            raise StructureError(
+                f"c.whole: {self.f!r:.100} of a matrix of shape {x[0].shape} must have that shape, but has {out.shape}. It is called for "
+                "one matrix, with the arguments that stand in the kernel."
+            )
+        return parts(out.astype(x[0].dtype))
+
+
+def types_of(mesh: AbstractMesh) -> dict[str, AxisType]:
+    return dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+
+
+class Road(NamedTuple):
+    """How stacks travel."""
+
+    mesh: AbstractMesh
+    spread: Spread
+    dtype: np.dtype
+    is_known: bool
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The last first: where several shard one axis of a leaf, that is the one that can leave it alone."""
+        return self.spread.axes[::-1]
+
+    @property
+    def devices(self) -> int:
+        return math.prod(self.mesh.shape[a] for a in self.spread.axes)
+
+    @property
+    def wire(self) -> np.dtype:
+        wire = self.dtype if self.spread.wire is None else jnp.dtype(self.spread.wire)
+        return wire if wire.itemsize < self.dtype.itemsize else self.dtype
+
+    def packed(self, x: Array) -> Array:
+        if self.wire == self.dtype:
+            return x
+        return jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
+
+    def unpacked(self, x: Array) -> Array:
+        return x if self.wire == self.dtype else jax.lax.bitcast_convert_type(x, self.wire).astype(self.dtype)
+
+    def at_home(self, x: Array, *, leaving: bool) -> Array:
+        """A stack whose parts are where they are: each device has its part of every matrix.
+
+        From there to whole matrices, or back, it goes by one axis of the mesh after another, as XLA finds no way for several at once.
+        """
+        at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
+        if self.is_known:
+            return at(x, P(None, self.axes))
+        stops = [P(self.axes[:i] or None, *[P.UNCONSTRAINED] * (x.ndim - 1)) for i in range(len(self.axes))]
+        return functools.reduce(at, stops if leaving else stops[::-1], x)
+
+    def over(self, f: Callable[..., Sequence[Array]], beside: Tree, stacks: Sequence[Array]) -> list[Array]:
+        """f(number of the device, beside, *its part of the stacks) on each device, there and back."""
+        whole, free = P(self.axes), {a for a, t in types_of(self.mesh).items() if t != AxisType.Manual}
+        local = lambda i, beside, *xs: tuple(map(self.packed, f(i[0], beside, *map(self.unpacked, xs))))
+        specs = (whole, P(), *[whole] * len(stacks))
+        call = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=whole, axis_names=free, check_vma=False)
+        out = call(jnp.arange(self.devices), beside, *(self.at_home(self.packed(x), leaving=True) for x in stacks))
+        return [self.unpacked(self.at_home(y, leaving=False)) for y in out]
+
+
+class Batch(NamedTuple):
+    """All matrices of one kind."""
+
+    asked: Sequence[Asked]
+    stacks: list[Array]
+    arrays: list[Array]
+
+    @property
+    def size(self) -> int:
+        return sum(one.batch for one in self.asked)
+
+    @property
+    def there(self) -> tuple[Form, ...]:
+        return self.asked[0].forms
+
+    @property
+    def back(self) -> tuple[Form, ...]:
+        return self.there[: len(parts(self.asked[0].matrices[0]))]
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.size, *(tuple(form.shape for form in forms) for forms in (self.there, self.back)))
+
+    def call(self, first: Array, arrays: Sequence[Array], pieces: Sequence[Array]) -> tuple[Array, ...]:
+        """The answers for some of the matrices, beginning with that of this number; `arrays` as they are on this device."""
+        leaf = np.repeat(np.arange(len(self.asked)), [one.batch for one in self.asked])
+        those = jnp.asarray(leaf)[first + jnp.arange(pieces[0].shape[0])]
+        pieces = jax.lax.optimization_barrier(pieces)  # as they came, so that XLA makes of them what it makes of them elsewhere
+        return jax.lax.optimization_barrier(jax.vmap(self.asked[0].call)(pieces, [x[those] for x in arrays]))
+
+
+def computed(road: Road, batches: Sequence[Batch]) -> list[list[Array]]:
+    """The answers for each batch, stacked."""
+    allotment = allot([batch.kind for batch in batches], road.devices)
+    out: list[list[list[Array]]] = []
+    for batch, q in zip(batches, allotment.every, strict=True):
+        evenly = [x[: q * road.devices] for x in batch.stacks]
+        out.append([_evenly(road, batch, q, evenly)] if q else [])
+    for found, left in zip(out, _left_over(road, allotment, batches), strict=True):
+        found += left
+    return [[jnp.concatenate(xs) for xs in zip(*pieces, strict=True)] for pieces in out]
+
+
+def _evenly(road: Road, batch: Batch, q: int, stacks: Sequence[Array]) -> list[Array]:
+    """The answers for q matrices on every device."""
+    if not road.is_known:
+        return road.over(lambda device, arrays, *xs: batch.call(device * q, arrays, xs), batch.arrays, stacks)
+    each = lambda name, forms, xs: [getattr(form, name)(x) for form, x in zip(forms, xs, strict=True)]
+    work = lambda device, arrays, *xs: each("cut", batch.back, batch.call(device * q, arrays, each("uncut", batch.there, xs)))
+    return each("uncut", batch.back, road.over(work, batch.arrays, each("cut", batch.there, stacks)))
+
+
+class Portion(NamedTuple):
+    """What a group gets of one kind: so many for each of its devices, beginning with that of this number."""
+
+    batch: Batch
+    first: int
+    each: int
+
+    def forms(self, way: str) -> tuple[Form, ...]:
+        return getattr(self.batch, way) if self.each else ()
+
+    def elements(self, way: str) -> int:
+        """How many numbers there are of it in each part."""
+        return self.each * sum(math.prod(form.part) for form in self.forms(way))
+
+
+def _portions(allotment: Allotment, batches: Sequence[Batch]) -> list[tuple[int, Group, list[Portion]]]:
+    """For each group: the number of its first device, itself, and what it gets."""
+    firsts, device, found = [q * allotment.devices for q in allotment.every], 0, []
+    for group in allotment.groups:
+        found.append((device, group, [Portion(b, i, k) for b, i, k in zip(batches, firsts, group.takes, strict=True)]))
+        firsts = [i + group.devices * k for i, k in zip(firsts, group.takes, strict=True)]
+        device += group.devices
+    return found
+
+
+def _left_over(road: Road, allotment: Allotment, batches: Sequence[Batch]) -> list[list[list[Array]]]:
+    """The answers for what every device does not get alike: one stack, in which each device's part is cut in blocks and padded."""
+    portions = _portions(allotment, batches)
+    if not any(any(group.takes) for group in allotment.groups):
+        return [[] for _ in batches]
+    lead = batches[0].there[0].lead
+    size = lambda way: max(sum(p.elements(way) for p in given) for _, _, given in portions)
+
+    def work(device: Array, beside: Sequence[Sequence[Array]], blocks: Array) -> tuple[Array]:
+        def of(first: int, given: Sequence[Portion]) -> Callable[[Array], Array]:
+            def branch(blocks: Array) -> Array:
+                pieces = _unjoined(blocks, given, "there")
+                start = lambda p: p.first + (device - first) * p.each
+                each = zip(given, beside, pieces, strict=True)
+                done = [p.batch.call(start(p), arrays, mine) if p.each else () for p, arrays, mine in each]
+                return _joined(done, given, "back", (1, *lead, size("back")), road.dtype)
+
+            return branch
+
+        group_of = np.repeat(np.arange(len(portions)), [group.devices for _, group, _ in portions])
+        branches = [of(first, given) for first, _, given in portions]
+        return (jax.lax.switch(jnp.asarray(group_of)[device], branches, blocks),)
+
+    taken = lambda p, devices: [x[p.first : p.first + devices * p.each] for x in p.batch.stacks] if p.each else []
+    blocks = [
+        _joined([taken(p, g.devices) for p in given], given, "there", (g.devices, *lead, size("there")), road.dtype)
+        for _, g, given in portions
+    ]
+    (done,) = road.over(work, [b.arrays for b in batches], [jnp.concatenate(blocks)])
+    found: list[list[list[Array]]] = [[] for _ in batches]
+    for first, group, given in portions:
+        for results, piece in zip(found, _unjoined(done[first : first + group.devices], given, "back"), strict=True):
+            results += [piece] if piece else []
+    return found
+
+
+def _joined(pieces: Sequence[Sequence[Array]], given: Sequence[Portion], way: str, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Stacks of matrices, of each as many for every device, as one array (devices, *lead, elements)."""
+    rows = []
+    for p, stacks in zip(given, pieces, strict=True):
+        for form, x in zip(p.forms(way), stacks, strict=True):
+            x = form.cut(x)
+            x = jnp.moveaxis(x.reshape(shape[0], p.each, *x.shape[1:]), 1, -2)
+            rows.append(x.reshape(*shape[:-1], -1))
+    padding = shape[-1] - sum(x.shape[-1] for x in rows)
+    return jnp.concatenate([*rows, jnp.zeros((*shape[:-1], padding), dtype)], -1)
+
+
+def _unjoined(rows: Array, given: Sequence[Portion], way: str) -> list[list[Array]]:
+    """The inverse: for each portion its stacks, none where a device has none of it."""
+    at, found = 0, []
+    for p in given:
+        found.append([])
+        for form in p.forms(way):
+            x = rows[..., at : at + p.each * math.prod(form.part)]
+            x = jnp.moveaxis(x.reshape(*x.shape[:-1], p.each, -1), -2, 1)
+            found[-1].append(form.uncut(x.reshape(-1, *x.shape[2:])))
+            at += p.each * math.prod(form.part)
+    return found
