@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import cast
 
 import jax
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
@@ -99,7 +100,9 @@ class Derivation:
         if not parts:
             return state
         views = self._seen(lambda p: list(spec.seen(p, len(parts))), params)
-        inside = [self.state(part.tx, view, part.state) for part, view in zip(parts, views, strict=True)]
+        inside = [
+            self.state(cast(GradientTransformation, part.tx), view, part.state) for part, view in zip(parts, views, strict=True)
+        ]
         join = lambda s, new: spec.joined(s, [p._replace(state=x) for p, x in zip(parts, new, strict=True)])[1]
         return self.typed(join, state, inside)
 

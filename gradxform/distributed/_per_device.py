@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections.abc import Hashable, Iterator
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -60,8 +60,9 @@ def _first(inner: GradientTransformation, axis_name: Hashable, params: Params) -
     mesh, state = _mesh.get(), inner.init(params)
     if mesh is None or axis_name is None:
         return _stacked(state, axis_name)
-    check_axes("per_device", "axis_name", axis_name, mesh)
-    return jax.tree.map(lambda x: _repeated(x, axis_name, mesh), state)
+    names = cast(AxisNames, axis_name)
+    check_axes("per_device", "axis_name", names, mesh)
+    return jax.tree.map(lambda x: _repeated(x, names, mesh), state)
 
 
 def _repeated(x: Array, axis_name: AxisNames, mesh: AnyMesh) -> Array:

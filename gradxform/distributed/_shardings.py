@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, Sharding
 
 from gradxform._errors import StructureError
 from gradxform._messages import brief
-from gradxform._types import Array, OptState, Params, Tree
+from gradxform._types import Array, DType, OptState, Params, Tree
 from gradxform.core import GradientTransformation
 from gradxform.core._holes import dtype_of, is_gap, with_path
 from gradxform.core._transformation import check_transformation
@@ -34,6 +34,12 @@ class Leaf(NamedTuple):
     @property
     def shape(self) -> tuple[int, ...]:
         return np.shape(self.x)
+
+    @property
+    def dtype(self) -> DType:
+        """As JAX takes it: of NumPy's numbers of 64 bits, those of 32 where it has no others."""
+        dtype = dtype_of(self.x)
+        return dtype if isinstance(self.x, (jax.Array, Shaped)) else jax.dtypes.canonicalize_dtype(dtype)
 
 
 def located(owner: str, params: Params, shardings: Tree) -> tuple[AnyMesh, list[Leaf]]:
@@ -148,7 +154,7 @@ def state_shardings(
     an axis the others are; what has axes of its own is whole along them; counts, keys and seeds are whole everywhere; a state inside
     `per_device` is split along its first axis. So it is whatever the types of the mesh's axes are, for transformations of Optax too:
     `init` is traced with JAX's types that tell shardings, and what these cannot tell is split as the state's fields are declared to be,
-    as far as the devices divide it.
+    as far as the devices divide it. What another library makes without looking at a parameter, as Optax the memory of L-BFGS, is whole.
 
     `zero="data"` is ZeRO-1: the state alone is split further along that axis, of devices that hold the same parameters. Give it to the
     step, where XLA finds out what is to be sent: each device gets its part of the gradients, and the parameters are gathered.
@@ -217,7 +223,7 @@ def _derived(
             leaf._replace(spec=None if leaf.spec is None else zero_spec(leaf.spec, leaf.shape, mesh, zero)) for leaf in leaves
         ]
     derivation = Derivation(mesh, zero)
-    typed = [leaf.x if leaf.spec is None else derivation.split(Shaped(leaf.shape, dtype_of(leaf.x)), leaf.spec) for leaf in leaves]
+    typed = [leaf.x if leaf.spec is None else derivation.split(Shaped(leaf.shape, leaf.dtype), leaf.spec) for leaf in leaves]
     state = derivation.state(tx, jax.tree.structure(params).unflatten(typed))
     if zero is not None:
         state = jax.tree.map(lambda x: derivation.further(x, zero), state)
