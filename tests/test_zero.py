@@ -85,7 +85,7 @@ CASES = {  # an optimizer, and how far rounding may carry two runs apart
     "adamw": (gx.adamw(0.1), 1e-6),
     "clip, adamw": (gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), 2e-6),
     "muon": (gx.muon(0.1), 5e-5),  # Newton-Schulz multiplies a last digit by up to 3.44^5
-    "lamb": (gx.lamb(0.1), 2e-6),
+    "lamb": (gx.lamb(0.1), 2e-5),
     "adafactor": (gx.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.9), 2e-6),
     "8bit": (gx.store(gx.adamw(0.1), "8bit"), 9e-4),  # where a last digit differs, a stochastic rounding may fall otherwise
     "16bit": (gx.store(gx.adamw(0.1), "16bit"), 9e-4),
