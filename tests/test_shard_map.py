@@ -141,8 +141,12 @@ def drawn(seed, shapes=SHAPES):
 
 
 def specs_of(state, shapes=SHAPES, specs=SPECS):
-    """What has a parameter's shape is split as it is, and all else is whole; no two parameters have one shape."""
+    """What has a parameter's shape is split as it is, and all else is whole; no two parameters have one shape.
+
+    What `per_device` keeps has an axis more.
+    """
     by_shape = {shapes[name]: spec for name, spec in specs.items()}
+    by_shape |= {(1, *shapes[name]): P(None, *spec) for name, spec in specs.items()}
     return jax.tree.map(lambda x: by_shape.get(x.shape, P()), state)
 
 
