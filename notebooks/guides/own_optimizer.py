@@ -177,4 +177,4 @@ broken(spectral(0.01), params=shapes)
 
 # %% [markdown]
 # With `@gx.register` above it, an optimizer is in `gx.names()`, and `python -m gradxform race digits --optimizers 'adam, ./mine.py:spectral'`
-# races it. [Contributing](../../.github/CONTRIBUTING.md) says what the library asks of an optimizer of its own.
+# races it. `.github/CONTRIBUTING.md` says what the library asks of an optimizer of its own.
