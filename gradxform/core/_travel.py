@@ -138,9 +138,9 @@ class Asked(BaseException):
         """f of one matrix, in real parts, as it will travel back."""
         left, given, static = iter(pieces), iter(arrays), iter(self.static)
         complete = lambda x: jax.lax.complex(next(left), next(left)) if jnp.iscomplexobj(x) else next(left)
-        x = tuple(complete(like) for like in self.matrices)
+        x = [complete(like) for like in self.matrices]
         args = self.structure.unflatten([next(given) if is_array else next(static) for is_array in self.is_array])
-        out = jnp.asarray(self.f(x if len(x) > 1 else x[0], *args))
+        out = jnp.asarray(self.f(tuple(x) if len(x) > 1 else x[0], *args))
         if out.shape != x[0].shape:
             raise StructureError(
                 f"c.whole: {self.f!r:.100} of a matrix of shape {x[0].shape} must have that shape, but has {out.shape}. It is called for "
