@@ -20,7 +20,7 @@ from gradxform.surgery._digest import fingerprint, named_leaves
 from gradxform.surgery._summary import abstract
 
 ENCODE = "`gradxform.encode_state(state, like=tx.init(params))`"
-TARGET = "restore into `jax.eval_shape(tx.init, params)`, with a sharding for each leaf"
+TARGET = "restore into `jax.eval_shape(tx.init, params)`, where `gradxform.state_shardings(tx, params)` says"
 BARE = "Restore it into `jax.eval_shape(old_tx.init, params)`, of the transformation that saved it. Then: "
 FRESH = (
     "Where that is meant, the stage begins afresh with "
@@ -123,7 +123,7 @@ def _check_kind(like: OptState, state: OptState) -> None:
         raise wrong_state("check_restored", outline(like), state)
 
 
-def _devices(x: Tree) -> frozenset[jax.Device] | None:
+def _devices(x: Tree) -> frozenset[object] | None:
     """Where an array has to be; None where JAX may move it."""
     sharding = getattr(x, "sharding", None)
     return frozenset(sharding.device_set) if sharding is not None and getattr(x, "committed", True) else None

@@ -63,7 +63,7 @@ def fingerprint(path: str, x: Tree) -> str:
     return f"{name}[{','.join(map(str, np.shape(x)))}] {sums[0]:08x}{sums[1]:08x}"
 
 
-def _computed(x: Array) -> list[int]:
+def _computed(x: Tree) -> list[int]:
     """The sums of one leaf, computed where it lies; what lies in another memory goes to its device first, one leaf at a time."""
     if isinstance(x, jax.Array):
         kind = next(iter(x.sharding.device_set)).default_memory().kind
