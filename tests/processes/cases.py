@@ -191,9 +191,12 @@ CASES: dict[str, Callable[[], Trained]] = {
 }
 
 
+ERRORS = {"adopt": 1e-5, "galore": 1e-4}  # a quotient of neighbouring gradients, and singular vectors, magnify what rounds
+
+
 def registered(name: str) -> Trained:
     """An optimizer of the registry with its arguments there."""
-    return trained(registry.entry(name).make(**registry.entry(name).example))
+    return trained(registry.entry(name).make(**registry.entry(name).example), error=ERRORS.get(name, 1e-6))
 
 
 def case(name: str) -> Trained:
