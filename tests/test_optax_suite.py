@@ -17,6 +17,7 @@ def suite(monkeypatch):
     return importlib.import_module("tests.optax_suite.__main__")
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("share", range(SHARES))
 def test_part(suite, share):
     found = suite.run([], ["-n", "0"], EVERY, share)
