@@ -265,6 +265,7 @@ OTHERWISE_IN_OPTAX = {
 
 NOT_OF_COMPLEX = (
     "clip",
+    "dadapt",
     "ademamix",
     "adopt",
     "inject_hyperparams",
