@@ -260,22 +260,29 @@ OTHERWISE_IN_OPTAX = {
     "adan": "it has 1 - b2 in the place of b2",
     "sm3": "it takes neither scalars nor leaves without elements",
     "selective_transform": "a function is no mask of it",
+    "rprop": "it gives the last update in the place of this one",
 }
 """Parts whose docstrings say what Optax does otherwise."""
 
 NOT_OF_COMPLEX = (
-    "clip",
-    "dadapt",
+    "adadelta",
     "ademamix",
     "adopt",
+    "clip",
+    "cocob",
+    "dadapt",
     "inject_hyperparams",
+    "lamb",
+    "lars",
+    "madgrad",
+    "mechanize",
+    "momo",
     "MultiSteps",
     "norm",
     "param_block",
+    "prodigy",
+    "sm3",
     "trust",
-    "lamb",
-    "lars",
-    "rprop",
 )
 """What in Optax refuses complex numbers, or takes them for real ones."""
 
