@@ -6,7 +6,7 @@ Each device sums one part of the array for all. It gets that part from the other
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +47,17 @@ def _parts(q: Array, axis_name: Hashable) -> Array:
     return unpack(jax.lax.all_to_all(pack(flat), axis_name, 0, 0))
 
 
+def _gathered(part: Array, axis_name: Hashable) -> Array:
+    """The parts of all devices one after another, of which JAX knows that they are the same on each."""
+    gather: Callable[..., Array] | None = getattr(jax.lax, "all_gather_invariant", None)  # its name before JAX 0.9
+    return (
+        jax.lax.all_gather(part, axis_name, tiled=True, to="invarying") if gather is None else gather(part, axis_name, tiled=True)
+    )
+
+
 def _whole(part: Array, like: Array, axis_name: Hashable) -> Array:
     """The array that the parts make up, the same on every device."""
-    flat = jax.lax.all_gather(part, axis_name, tiled=True, to="invarying")
-    return flat[: like.size].reshape(like.shape)
+    return _gathered(part, axis_name)[: like.size].reshape(like.shape)
 
 
 def sum_of(q: Array, axis_name: Hashable) -> Array:
@@ -63,8 +70,7 @@ def majority_of(q: Array, axis_name: Hashable) -> Array:
     """sign(sum_i q_i): what most devices say, 0 for a tie; two bits per element both ways."""
     parts = _parts(q, axis_name)
     vote = jnp.sign(jnp.sum(parts, axis=0, dtype=counting(parts.shape[0]))).astype(jnp.int8)
-    flat = unpack(jax.lax.all_gather(pack(vote), axis_name, tiled=True, to="invarying"))
-    return flat[: q.size].reshape(q.shape)
+    return unpack(_gathered(pack(vote), axis_name))[: q.size].reshape(q.shape)
 
 
 def mean_of(q: Array, scale: Array, axis_name: Hashable) -> Array:

@@ -81,8 +81,8 @@ TRANSFORMS = {
     "o.normalize_by_update_norm(2.0, 1e-30)": 0,
     "o.scale(0.5)": 1,
     "o.scale_by_optimistic_gradient()": 1,
-    "o.scale_by_param_block_norm()": 1,
-    "o.scale_by_param_block_rms()": 1,
+    "o.chain(o.scale_by_param_block_norm(), o.scale(1e-4))": 1,  # without a rate they grow in proportion to themselves
+    "o.chain(o.scale_by_param_block_rms(), o.scale(1e-4))": 1,
     "o.scale_by_sign()": 0,
     "o.scale_by_trust_ratio()": 0,
     "o.snapshot('norm', norm)": 1,
@@ -296,8 +296,8 @@ NOT_COMPARED = {
     "Optax's injected rates are as wide as the widest leaf, and widen the others' states": lambda program: (
         len(program.dtypes) > 1 and program.needs("inject_hyperparams")
     ),
-    "Optax's MultiSteps with a function to skip gives its inside no loss": lambda program: (
-        program.needs("should_skip") and program.needs(*VALUED)
+    "Optax's MultiSteps gives conditions and what skips no loss": lambda program: (
+        program.needs("MultiSteps") and program.needs("should_skip", "conditionally") and program.needs(*VALUED)
     ),
     "in narrow dtypes Optax keeps narrow averages, and ours are wide": lambda program: program.dtypes & {"bfloat16", "float16"},
 }
