@@ -102,7 +102,7 @@ def _first(params, rank, base_optimizer, weight_dimension_numbers):
             low.append(jnp.zeros_like(x) if hasattr(x, "shape") else x)
             continue
         m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
-        low.append(_of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, rank))
+        low.append(_of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, min(*m.shape[-2:], rank)))
     return base_optimizer.init(treedef.unflatten(low))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from gradxform._errors import StructureError
@@ -92,7 +93,8 @@ def lookahead(
     u, fast_state = fast_optimizer.update(g, s.fast_state, p.fast)
     sync = s.steps_since_sync >= sync_period - 1
     if reset_state:
-        fast_state = chosen(sync, as_before(fast_optimizer.init(p.fast), fast_state), fast_state)
+        fresh = jax.tree.structure(fast_state).unflatten(jax.tree.leaves(fast_optimizer.init(p.fast)))
+        fast_state = chosen(sync, as_before(fresh, fast_state), fast_state)
     fast, slow = c.map(_synced, u, p.fast, p.slow, like=(u, u), sync=sync, step=slow_step_size)
     steps = jnp.where(sync, 0, s.steps_since_sync + 1)
     return p._replace(fast=fast, slow=slow), s._replace(fast_state=fast_state, steps_since_sync=steps)
