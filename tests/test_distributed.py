@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from varying import varying
 
 import gradxform as gx
 from gradxform.distributed import _wire
@@ -135,7 +136,7 @@ def test_mean_over_takes_the_mean_of_narrow_gradients_in_float32():
 
 @pytest.mark.parametrize("tx", [gx.mean_over("data"), gx.error_feedback(gx.scaled_sign(), "data")])
 def test_a_training_step_inside_shard_map(tx):
-    """Each device has eight examples of its own, and a gradient of its own by `pcast`."""
+    """Each device has eight examples of its own, and a gradient of its own."""
     rng = np.random.default_rng(2)
     x = rng.normal(size=(N * 8, 3)).astype(np.float32)
     y = (x @ np.array([1.0, -2.0, 0.5]) + 3.0).astype(np.float32)
@@ -145,7 +146,7 @@ def test_a_training_step_inside_shard_map(tx):
     make = jax.shard_map(tx.init, mesh=mesh(), in_specs=P(), out_specs=specs)
 
     def step(params, state, x, y):
-        g = jax.grad(loss)(jax.lax.pcast(params, "data", to="varying"), x, y)
+        g = jax.grad(loss)(varying(params, "data"), x, y)
         u, state = tx.update(g, state, params)
         return gx.apply_updates(params, u), state
 

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
 from gradxform import registry
+from tests.varying import varying
 
 AXIS, STEPS = "data", 3
 Specs = Mapping[str, PartitionSpec]
@@ -144,7 +145,7 @@ def compressed(tx) -> Trained:
     state = jax.jit(jax.shard_map(tx.init, mesh=mesh, in_specs=everywhere, out_specs=specs))(params)
 
     def step(params, state, x, y):
-        value, grads = mean_gradient(jax.lax.pcast(params, AXIS, to="varying"), x, y)
+        value, grads = mean_gradient(varying(params, AXIS), x, y)
         updates, state = tx.update(grads, state, params)
         return gx.apply_updates(params, updates), state, jax.lax.pmean(value, AXIS)
 
