@@ -141,6 +141,32 @@ def test_an_update_that_multiplies_a_split_matrix(spec, kind, times):
     assert found.flops["float32"] == (5 * 3 * 2 * 512**3 // 8 if kind == "all-gather" else 5 * 2 * 512**3 * (1 / 8 + 1 + 1 / 8))
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize(("number", "times"), [(1, 8), (8, 1), (12, 4 / 3), (16, 1)])
+def test_whole_matrices_that_are_dealt_out(number, times):
+    """They travel there and back in 16 bits: as many bytes as the float32 parameters have, times what is padded."""
+    w = {f"w{i}": jax.ShapeDtypeStruct((512, 512), jnp.float32) for i in range(number)}
+    found = gx.plan(gx.muon(0.02, spread="fsdp"), w, {"fsdp": 8}, dict.fromkeys(w, P("fsdp")))
+    assert moved(found)["update", "all-to-all", ("fsdp",)] == pytest.approx(times * number * MIB / 8)
+    assert found.flops == {"float32": -(-number // 8) * 5 * 3 * 2 * 512**3}  # of the device that has most
+
+
+@pytest.mark.fast
+def test_a_transformer_s_matrices_dealt_out_over_devices():
+    """Twelve layers on eight devices, of which no shape's number is a multiple."""
+    model, mesh = MODELS["gpt2"], {"fsdp": 8}
+    tx = gx.partition({"muon": gx.muon(0.02, spread="fsdp"), "adamw": gx.adamw(1e-3)}, {"layers/*": "muon", "default": "adamw"})
+    found = gx.plan(tx, model.shapes(), mesh, model.specs(mesh))
+    matrices = sum(math.prod(x.shape) for x in jax.tree.leaves(model.shapes()["layers"]) if len(x.shape) == 2)
+    assert matrices * 4 / 8 <= moved(found)["update", "all-to-all", ("fsdp",)] <= 1.4 * matrices * 4 / 8
+
+
+@pytest.mark.fast
+def test_an_axis_to_spread_over_that_the_mesh_lacks():
+    with pytest.raises(gx.UnknownNameError, match="has `spread` 'fsdp', but the mesh has the axes data"):
+        gx.plan(gx.muon(0.02, spread="fsdp"), {"w": W}, {"data": 8})
+
+
 def test_another_library_s_transformation_is_traced_whole():
     optax = pytest.importorskip("optax")
     w = {"w": jax.ShapeDtypeStruct((512, 512), jnp.float32)}

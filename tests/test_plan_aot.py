@@ -24,6 +24,7 @@ OPTIMIZERS = {
     "lamb": lambda: gx.lamb(1e-3),
     "sgd": lambda: gx.sgd(0.1),
     "muon": lambda: gx.muon(0.02),
+    "muon, spread": lambda: gx.muon(0.02, spread="fsdp"),
 }
 MESHES = {
     "data=8": ({"data": 8}, P(), None),
@@ -82,6 +83,8 @@ def compiled(tx, params, zero, mesh):
 
 EVERY = ("data=8, zero", "fsdp=8", "fsdp=4,tensor=2")
 CASES = [(where, name) for where in MESHES for name in OPTIMIZERS if where in EVERY or name in ("adamw", "muon")]
+CASES = [(where, name) for where, name in CASES if "spread" not in name]
+CASES += [(where, "muon, spread") for where in ("fsdp=8", "data=2,fsdp=4")]
 
 
 @pytest.mark.parametrize(("where", "name"), CASES)

@@ -7,9 +7,11 @@ travels back once (`_travel`); then the kernels run again, and are told. XLA rem
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import jax
@@ -24,6 +26,20 @@ from gradxform.core._travel import Asked, Batch, Form, Function, Road, Spread, c
 
 if TYPE_CHECKING:
     from gradxform.core._engine import Program, Row, Shape
+
+
+_HEARD: ContextVar[list[Asked] | None] = ContextVar("heard", default=None)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[list[Asked]]:
+    """Collects what is asked for meanwhile: each question is answered by the matrix itself, and nothing travels."""
+    asked: list[Asked] = []
+    token = _HEARD.set(asked)
+    try:
+        yield asked
+    finally:
+        _HEARD.reset(token)
 
 
 class Told:
@@ -45,7 +61,10 @@ def in_spread(programs: Sequence[Program], shape: Shape, rows: Sequence[Row], ta
     first = next((one for one in programs if not one.is_constant), programs[0])  # where a function of the user's is in one of them
     assert first.spread is not None
     leaves = [functools.partial(one.leaf, shape) for one in programs]
-    return first.made(("spread", tuple(programs)), shape, functools.partial(_run, leaves, first.spread))(rows, tail)
+    run = functools.partial(_run, leaves, first.spread)
+    if _HEARD.get() is not None:  # as it is: what is compiled is kept for real updates
+        return run(rows, tail)
+    return first.made(("spread", tuple(programs)), shape, run)(rows, tail)
 
 
 def _run(leaves: Sequence[Callable[..., Row]], spread: Spread, rows: Sequence[Row], tail: Row) -> list[Row]:
@@ -68,6 +87,9 @@ def _run(leaves: Sequence[Callable[..., Row]], spread: Spread, rows: Sequence[Ro
 
 def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:
     """The answers to what was asked, all of them together, each where the first of its matrices lives."""
+    if (listening := _HEARD.get()) is not None:
+        listening += asked
+        return [one.matrices[0] for one in asked]
     mesh = _mesh([x for one in asked for x in one.matrices], spread)
     explicit = tuple(a for a, t in types_of(mesh).items() if t == AxisType.Explicit)
     for one in asked:

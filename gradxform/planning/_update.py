@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from gradxform._errors import UnknownNameError
 from gradxform._types import OptState, Tree
+from gradxform.core._allotment import Kind, allot
 from gradxform.core._holes import is_array, with_path
+from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
+from gradxform.core._travel import Asked, Road, Spread
 from gradxform.distributed._derived import Derivation, spec_of
 from gradxform.planning._collectives import Leaf
 from gradxform.planning._mesh import Axes, split_of
@@ -39,9 +44,48 @@ def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Ax
     """The products and the collectives within an update."""
     total = Work()
     for one in visited:
+        asked: list[tuple[Asked, int]] = []
         for stated in _traceable(one, leaves):
-            total.add(_traced(stated, axes), stated.times)
+            with heard() as questions:
+                total.add(_traced(stated, axes), stated.times)
+            asked += [(question, stated.times) for question in questions]
+        if asked:
+            total.add(_dealt(asked, one.tx.update.slot.spread, axes))  # type: ignore[union-attr]
     return total
+
+
+def _dealt(asked: Iterable[tuple[Asked, int]], spread: Spread, axes: Axes) -> Work:
+    """The work on whole matrices that are dealt out over devices: that of the device with most to do, and what each receives."""
+    if missing := [a for a in spread.axes if a not in axes.sizes]:
+        raise UnknownNameError(
+            f"plan: {spread.owner} has `spread` {missing[0]!r}, but the mesh has the axes {', '.join(axes.sizes)}."
+        )
+    work, roads = Work(), {}
+    for one, times in asked:
+        kinds: dict[Hashable, list[Any]] = roads.setdefault(one.dtype, {})
+        kinds.setdefault(one.kind, [one, 0])[1] += times * one.batch
+    for dtype, kinds in roads.items():
+        road = Road(axes.mesh, spread, dtype, False)
+        allotment = allot([_kind(one, n) for one, n in kinds.values()], road.devices)
+        each = [_of_one(one) for one, _ in kinds.values()]
+        most = allotment.groups[allotment.costs.index(max(allotment.costs))]
+        for q, k, flops in zip(allotment.every, most.takes, each, strict=True):
+            work.add(flops, q + k)
+        if road.devices > 1:
+            work.moved["all-to-all", spread.axes] += allotment.travelling * road.wire.itemsize
+    return work
+
+
+def _kind(one: Asked, number: int) -> Kind:
+    shapes = lambda xs: tuple((x.shape[-2], x.shape[-1]) for x in xs for _ in range(2 if jnp.iscomplexobj(x) else 1))
+    return Kind(number, shapes(one.matrices), shapes(one.matrices[:1]))
+
+
+def _of_one(one: Asked) -> Work:
+    """The products for one matrix, on the device that has it."""
+    pieces = [jax.ShapeDtypeStruct(shape, one.dtype) for shape in _kind(one, 1).there]
+    jaxpr = jax.make_jaxpr(one.call)(pieces, [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in one.arrays])
+    return work_of(jaxpr, [whole(v.aval.shape) for v in jaxpr.jaxpr.invars], {})
 
 
 def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
