@@ -6,6 +6,7 @@ from gradxform.planning._report import duration
 
 DEVICES = (64, 256, 1024, 4096, 16384)
 MODEL_NAMES = ("llama-70b", "llama-405b")
+SPREAD = '`muon(spread="fsdp")`'  # on a mesh without "tensor"
 HEAD = (
     "devices", "optimizer", "state", "all", "memory traffic", "products", "links within a node", "links between nodes", "a step at least",
 )  # fmt: skip
@@ -19,12 +20,12 @@ def optimizers() -> dict[str, gx.GradientTransformation]:
         "`adamw`": adamw,
         '`store(adamw, "8bit")`': gx.store(adamw, "8bit"),
         "`adafactor`": gx.adafactor(1e-3),
-        "`muon`": gx.partition({"muon": gx.muon(0.02), "adamw": adamw}, hidden),
+        SPREAD: gx.partition({"muon": gx.muon(0.02, spread="fsdp"), "adamw": adamw}, hidden),
     }
 
 
-def planned(model: str, devices: int, tx: gx.GradientTransformation) -> Plan:
-    mesh = {"data": devices // 64, "fsdp": 8, "tensor": 8}
+def planned(model: str, devices: int, name: str, tx: gx.GradientTransformation) -> Plan:
+    mesh = {"data": devices // 64, **({"fsdp": 64} if name == SPREAD else {"fsdp": 8, "tensor": 8})}
     return gx.plan(tx, MODELS[model].shapes(), mesh, MODELS[model].specs(mesh), zero="data")
 
 
@@ -33,7 +34,7 @@ def render() -> str:
 
 
 def section(model: str) -> str:
-    rows = [row(n, name, planned(model, n, tx)) for n in DEVICES for name, tx in optimizers().items()]
+    rows = [row(n, name, planned(model, n, name, tx)) for n in DEVICES for name, tx in optimizers().items()]
     lines = [f"| {' | '.join(cells)} |" for cells in [HEAD, ["---:", "---", *["---:"] * (len(HEAD) - 2)], *rows]]
     return f"### {model}: {MODELS[model].count / 1e9:.1f} billion parameters\n\n" + "\n".join(lines)
 

@@ -343,3 +343,25 @@ def test_shapes_are_enough_and_it_takes_a_second():
     assert found.state_bytes == pytest.approx(8 * 405.85e9 / 2048, rel=0.01)
     assert math.isclose(found.parameter_bytes, 2 * 405.85e9 / 64, rel_tol=0.01)
     assert not any(isinstance(x, (jax.Array, np.ndarray)) for x in jax.tree.leaves(dataclasses.asdict(found)))
+
+
+def test_matrices_are_assigned_and_their_padding_is_printed():
+    shapes = {name: jax.ShapeDtypeStruct((3, 8, 16), jnp.float32) for name in ("a", "b")} | {
+        "c": jax.ShapeDtypeStruct((16, 16), jnp.float32)
+    }
+    dims = gx.MuonDimensionNumbers(-2, -1)
+    tx = gx.contrib.scale_by_muon(weight_dimension_numbers={"a": dims, "b": dims, "c": dims}, spread="fsdp")
+    found = gx.plan(tx, shapes, {"fsdp": 4}, {"a": P(None, "fsdp"), "b": P(None, "fsdp"), "c": P("fsdp")})
+    (one,) = found.assignments
+    assert (one.stage, one.axes) == ("scale_by_muon", ("fsdp",))
+    dealt = [sum(n * gets[i] for n, gets, _ in one.groups) for i in range(len(one.matrices))]
+    assert dealt == [number for _, _, number in one.matrices]
+    assert {(tall, wide): number for tall, wide, number in one.matrices} == {(8, 16): 6, (16, 16): 1}
+    assert sum(n for n, *_ in one.groups) == 4
+    np.testing.assert_allclose(sum(n * share for n, _, share in one.groups), 1)
+    real = 2 * 2 * (6 * 8 * 16 + 16 * 16) // 4  # there and back, in 16 bits
+    assert one.bytes - one.padded_bytes == real
+    assert one.bytes == sum(c.bytes for c in found.collectives if c.kind == "all-to-all")
+    assert "matrices of scale_by_muon over fsdp" in str(found)
+    assert "padded" in str(found)
+    assert json.loads(found.to_json())["assignments"][0]["stage"] == "scale_by_muon"

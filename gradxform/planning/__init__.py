@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from gradxform.planning._models import Model as Model
     from gradxform.planning._models import Weight as Weight
     from gradxform.planning._plan import plan as plan
+    from gradxform.planning._record import Assignment as Assignment
     from gradxform.planning._record import Plan as Plan
 else:
     TABLE = {
         "._hardware": "HARDWARE Hardware",
         "._models": "MODELS Model Weight",
         "._plan": "plan",
-        "._record": "Plan",
+        "._record": "Assignment Plan",
     }
     __getattr__, __dir__ = attach(__name__, TABLE)

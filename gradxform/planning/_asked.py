@@ -53,7 +53,7 @@ class Asked:
         """The answer, without advice."""
         axes, visited = self.axes, list(visits(self.tx, self.state, abstract(self.params)))
         leaves = self._changed(visited) if self.zero else self.leaves
-        work = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes)
+        work, assignments = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes)
         moved: collections.Counter[Key] = collections.Counter()
         needed = [one for leaf in leaves for one in of_leaf(leaf, axes, self.gathers)]
         for (part, kind, names), nbytes in [*needed, *((("update", *key), nbytes) for key, nbytes in work.moved.items())]:
@@ -71,6 +71,7 @@ class Asked:
             zero=self.zero,
             whole=tuple((x.path, x.bytes(x.split, axes)) for x in self.leaves if self.zero and x.split == x.state_split),
             collectives=tuple(timed(key, n, axes, self.hardware) for key, n in moved.items() if axes.count(key[2]) > 1),
+            assignments=tuple(assignments),
             flops=dict(work.flops),
             traffic_bytes=3 * changed + 2 * sum(field.bytes for field in fields),
         )

@@ -34,6 +34,29 @@ class StateField:
 
 
 @dataclasses.dataclass(frozen=True)
+class Assignment:
+    """Which devices work on how many matrices of a stage with `spread`.
+
+    Attributes:
+      stage: the transformation.
+      axes: of the mesh, over whose devices the matrices are dealt out.
+      matrices: rows, columns and number of each kind.
+      groups: how many devices get the same, of each kind how many, and their share of all work; 1 / devices each would be even.
+      busy: the part of the time that devices work on average until the one with most to do is ready.
+      bytes: that each device receives in a step, there and back.
+      padded_bytes: how many of them, on average, are padding.
+    """
+
+    stage: str
+    axes: tuple[str, ...]
+    matrices: tuple[tuple[int, int, int], ...]
+    groups: tuple[tuple[int, tuple[int, ...], float], ...]
+    busy: float
+    bytes: int
+    padded_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Part:
     """A part of the time of a step, by itself.
 
@@ -62,6 +85,7 @@ class Plan:
       zero: the axes over which the state is split further.
       whole: the paths of leaves that these do not divide, with their bytes; their state stays as it was.
       collectives: what travels.
+      assignments: of matrices to devices, of each stage with `spread`.
       flops: operations of products of matrices in the update, by the dtype of their operands.
       traffic_bytes: what the update reads and writes: gradients, parameters and state.
       advice: what to change where it does not fit, in one sentence; "" where it fits.
@@ -77,6 +101,7 @@ class Plan:
     zero: tuple[str, ...]
     whole: tuple[tuple[str, int], ...]
     collectives: tuple[Collective, ...]
+    assignments: tuple[Assignment, ...]
     flops: Mapping[str, int]
     traffic_bytes: int
     advice: str = ""

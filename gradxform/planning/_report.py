@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gradxform.surgery._report import WIDTH, size_text
 
 if TYPE_CHECKING:
-    from gradxform.planning._record import Plan
+    from gradxform.planning._record import Assignment, Plan
 
 MOST = 6  # leaves that are named
 SHARE = 0.05  # of the parameters' bytes, from which leaves that stay whole are worth a line each
@@ -38,7 +38,7 @@ def heading(plan: Plan) -> str:
 
 
 def tables(plan: Plan) -> list[Table]:
-    return [_bytes(plan), *([_travels(plan)] if plan.collectives else []), _seconds(plan)]
+    return [_bytes(plan), *([_travels(plan)] if plan.collectives else []), *map(_assigned, plan.assignments), _seconds(plan)]
 
 
 def notes(plan: Plan) -> list[str]:
@@ -85,6 +85,20 @@ def _travels(plan: Plan) -> Table:
         rows.append((f"{len(few)} smaller", "", size_text(sum(c.bytes for c in few)), duration(sum(c.seconds for c in few))))
     total = ("all", "", size_text(plan.collective_bytes), duration(sum(c.seconds for c in plan.collectives)))
     return Table(("what travels in a step", "slower link", "bytes", "at least"), rows, total)
+
+
+def _assigned(found: Assignment) -> Table:
+    """Who gets which matrices: on how many devices how many of each kind."""
+    rows = []
+    for i, (tall, wide, number) in enumerate(found.matrices):
+        devices: dict[int, int] = {}
+        for n, gets, _ in found.groups:
+            devices[gets[i]] = devices.get(gets[i], 0) + n
+        each = ", ".join(f"{n} x {k}" for k, n in sorted(devices.items(), reverse=True) if k)
+        rows.append((f"{tall:,} x {wide:,}", f"{number:,}", each))
+    title = f"matrices of {found.stage} over {' x '.join(found.axes)}"
+    padded = f"{size_text(found.padded_bytes)} of {size_text(found.bytes)} padded"
+    return Table((title, "number", "devices x matrices"), rows, (f"devices work {found.busy:.0%} of the time", "", padded))
 
 
 def _seconds(plan: Plan) -> Table:

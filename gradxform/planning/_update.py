@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 
 from gradxform._errors import UnknownNameError
 from gradxform._types import OptState, Tree
-from gradxform.core._allotment import Kind, allot
+from gradxform.core._allotment import Allotment, Kind, allot
 from gradxform.core._holes import is_array, with_path
 from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
@@ -21,6 +21,7 @@ from gradxform.distributed._derived import Derivation, spec_of
 from gradxform.planning._collectives import Leaf
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Split, Work, whole, work_of
+from gradxform.planning._record import Assignment
 from gradxform.surgery._summary import Visited
 
 
@@ -40,9 +41,9 @@ class Stated(NamedTuple):
     times: int = 1
 
 
-def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Axes) -> Work:
-    """The products and the collectives within an update."""
-    total = Work()
+def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Axes) -> tuple[Work, list[Assignment]]:
+    """The products and the collectives within an update, and who gets which matrices."""
+    total, assignments = Work(), []
     for one in visited:
         asked: list[tuple[Asked, int]] = []
         for stated in _traceable(one, leaves):
@@ -50,17 +51,19 @@ def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Ax
                 total.add(_traced(stated, axes), stated.times)
             asked += [(question, stated.times) for question in questions]
         if asked:
-            total.add(_dealt(asked, one.tx.update.slot.spread, axes))  # type: ignore[union-attr]
-    return total
+            work, found = _dealt(asked, one.tx.update.slot.spread, axes)  # type: ignore[union-attr]
+            total.add(work)
+            assignments += found
+    return total, assignments
 
 
-def _dealt(asked: Iterable[tuple[Asked, int]], spread: Spread, axes: Axes) -> Work:
+def _dealt(asked: Iterable[tuple[Asked, int]], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:
     """The work on whole matrices that are dealt out over devices: that of the device with most to do, and what each receives."""
     if missing := [a for a in spread.axes if a not in axes.sizes]:
         raise UnknownNameError(
             f"plan: {spread.owner} has `spread` {missing[0]!r}, but the mesh has the axes {', '.join(axes.sizes)}."
         )
-    work, roads = Work(), {}
+    work, roads, assignments = Work(), {}, []
     for one, times in asked:
         kinds: dict[Hashable, list[Any]] = roads.setdefault(one.dtype, {})
         kinds.setdefault(one.kind, [one, 0])[1] += times * one.batch
@@ -73,7 +76,22 @@ def _dealt(asked: Iterable[tuple[Asked, int]], spread: Spread, axes: Axes) -> Wo
             work.add(flops, q + k)
         if road.devices > 1:
             work.moved["all-to-all", spread.axes] += allotment.travelling * road.wire.itemsize
-    return work
+        assignments.append(_assignment(spread, allotment, road.wire.itemsize))
+    return work, assignments
+
+
+def _assignment(spread: Spread, allotment: Allotment, itemsize: int) -> Assignment:
+    shares = zip(allotment.groups, allotment.costs, strict=True)
+    gets = lambda group: tuple(q + k for q, k in zip(allotment.every, group.takes, strict=True))
+    return Assignment(
+        spread.owner,
+        spread.axes,
+        tuple((*kind.there[0], kind.number) for kind in allotment.kinds),
+        tuple((group.devices, gets(group), share) for group, share in shares),
+        allotment.busy,
+        allotment.travelling * itemsize,
+        allotment.padding * itemsize // allotment.devices,
+    )
 
 
 def _kind(one: Asked, number: int) -> Kind:
