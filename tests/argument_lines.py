@@ -121,9 +121,10 @@ needs: for each extra argument of `update` by name, a function of (params, grads
 nesterov: look ahead by one step of the momentum.
   | adabelief adam adamw adopt dpsgd lars muon nadam nadamw optimistic_adam optimistic_adam_v2 radam rmsprop scale_by_adam
   | scale_by_adopt scale_by_belief scale_by_muon scale_by_radam sgd trace
-ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
+ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
+    "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
   | muon orthogonalize_via_newton_schulz scale_by_muon
-ns_steps: the number of Newton-Schulz steps.
+ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
   | muon orthogonalize_via_newton_schulz scale_by_muon
 params: the parameters, which are not looked at.
   | init_empty_state skip_large_updates skip_not_finite
@@ -205,6 +206,8 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for al
   | galore scale_by_muon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
+gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
+  | muon orthogonalize_via_newton_schulz scale_by_muon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
   | muon scale_by_muon
 where: the elements that count; None: all.

@@ -146,7 +146,7 @@ def test_every_table_brings_singular_values_near_one(name):
 
 
 def test_no_such_table():
-    with pytest.raises(UnknownNameError, match="'polar'; there are standard, dion"):
+    with pytest.raises(HyperparameterError, match="'polar'; there are standard, dion"):
         polynomials("muon", "polar", 5)
 
 

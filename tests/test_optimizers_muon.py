@@ -8,6 +8,7 @@ from oracle import optax
 from steps import MATRIX, run
 
 import gradxform as gx
+from gradxform.linear_algebra._polynomials import polynomials
 
 
 @pytest.mark.parametrize(
@@ -71,8 +72,34 @@ def test_axes_that_make_no_matrix_are_refused(name, dims, shape, message):
         tx.update(params, tx.init(params), params)
 
 
-def test_muon_names_its_presets():
+TABLES = ("standard", "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2")
+
+
+def test_muon_names_its_tables():
     """Optax's docstring says `muon`, its table `standard`."""
-    with pytest.raises(gx.HyperparameterError, match="standard, dion"):
-        gx.muon(0.1, ns_coeffs="muon")
-    assert '"standard" and "dion"' in (gx.muon.__doc__ or "")
+    for make in (lambda name: gx.muon(0.1, ns_coeffs=name), lambda name: gx.orthogonalize_via_newton_schulz(jnp.eye(2), name)):
+        with pytest.raises(gx.HyperparameterError, match="'muon'; there are standard, dion"):
+            make("muon")
+    assert all(f'"{name}"' in (gx.muon.__doc__ or "") for name in TABLES)
+
+
+@pytest.mark.parametrize("gram", [False, True])
+@pytest.mark.parametrize("steps", [2, 5, 11])
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_used_whole(name, steps, gram, x64):
+    """By singular values: each goes through the polynomials of the table, however many steps are asked for; but "polar_express"."""
+    u, s, v = np.linalg.svd(np.random.default_rng(0).normal(size=(3, 7)), full_matrices=False)
+    expected = s / np.linalg.norm(s)
+    rows = np.reshape(polynomials("f", name, steps), (-1, 3))
+    assert len(rows) == {"standard": 1, "polar_express": steps, "deepseek_v4": 10, "turbo": 4}.get(name, 5)
+    for a, b, c in rows if name != "standard" else np.tile(rows, (steps, 1)):
+        expected = a * expected + b * expected**3 + c * expected**5
+    g = {"w": jnp.asarray(u * s @ v)}
+    tx = gx.scale_by_muon(name, steps, eps=0.0, gram=gram)
+    for x in (tx.update(g, tx.init(g))[0]["w"], gx.orthogonalize_via_newton_schulz(g["w"], name, steps, eps=0.0, gram=gram)):
+        np.testing.assert_allclose(x, u * expected @ v, rtol=0, atol=1e-9 * abs(expected).max())
+
+
+def test_the_state_has_the_rows_of_the_table():
+    shapes = {name: gx.scale_by_muon(name).init({"w": jnp.eye(2)}).ns_coeffs.shape for name in TABLES}
+    assert shapes == dict.fromkeys(TABLES, (5, 3)) | {"standard": (3,), "deepseek_v4": (10, 3), "turbo": (4, 3)}

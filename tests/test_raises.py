@@ -396,6 +396,10 @@ CALLS = {
     )(X),
     "scale_by_muon: spread is no name": [lambda: gx.scale_by_muon(spread=1), lambda: gx.scale_by_muon(spread=())],
     "scale_by_muon: wire is not a real dtype": [lambda x=x: gx.scale_by_muon(wire=x) for x in (jnp.int8, "half a byte", jnp.complex64)],
+    "*: no table of that name": [
+        lambda: gx.muon(0.1, ns_coeffs="muon"), lambda: gx.scale_by_muon("muon").init({"w": X}),
+        lambda: gx.orthogonalize_via_newton_schulz(X, "muon"),
+    ],
     "scale_by_muon: ns_coeffs of another shape": lambda: gx.scale_by_muon(ns_coeffs=(1.0,)).init({"w": X}),
     "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
     "scale_by_zoom_linesearch: a number is negative or NaN": [

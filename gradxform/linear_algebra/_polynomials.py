@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from gradxform._errors import UnknownNameError
+from gradxform._errors import HyperparameterError
 
 Row = tuple[float, float, float]
 Polynomials = Literal["standard", "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2"]
@@ -84,7 +84,7 @@ def polynomials(owner: str, name: str, steps: int) -> Sequence[Row] | Row:
         "dion2": [shrunk(DION2[0], 1.02), *DION2[1:]],
     }  # fmt: skip
     if name not in tables:
-        raise UnknownNameError(
+        raise HyperparameterError(
             f"{owner}: no coefficients are called {name!r}; there are {', '.join([*tables, 'polar_express'])}, or give rows of three."
         )
     return tables[name]

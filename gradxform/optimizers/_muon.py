@@ -35,21 +35,13 @@ from gradxform._types import (
 )
 from gradxform.core import chain, partition, per_leaf
 from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
+from gradxform.linear_algebra._polynomials import JORDAN, polynomials
 from gradxform.optimizers._adam import adamw
 from gradxform.optimizers._dimension_numbers import Axes, axes_of, of_leaves
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.tree._leafwise import is_gap
 
-JORDAN = (3.4445, -4.7750, 2.0315)  # Jordan et al. 2024: steepest at 0, so singular values end near 1, not at 1
-DION = (  # Dion's repository: one polynomial per step, each for the interval that the last one left
-    (4.0848, -6.8946, 2.9270),
-    (3.9505, -6.3029, 2.6377),
-    (3.7418, -5.5913, 2.3037),
-    (2.8769, -3.1427, 1.2046),
-    (2.8366, -3.0525, 1.2012),
-)
-PRESETS = {"standard": JORDAN, "dion": DION}
 Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
 
 
@@ -70,7 +62,7 @@ LeafDimensions = Annotated[Tree, PerLeaf(MuonDimensionNumbers)]
 
 
 def _coeffs(ns_coeffs, ns_steps):
-    return _checked("scale_by_muon", ns_coeffs, ns_steps)
+    return _rows("scale_by_muon", ns_coeffs, ns_steps, ns_steps)
 
 
 class MuonState(NamedTuple):
@@ -99,6 +91,8 @@ def orthogonalize_via_newton_schulz(
     preconditioning: Preconditioning = "frobenius",
     eps: float | Array = 1e-8,
     dimension_numbers: MuonDimensionNumbers | None = None,
+    *,
+    gram: bool = False,
 ) -> Array:
     """The nearest semi-orthogonal matrix, roughly: U S V* gives about U V*.
 
@@ -108,11 +102,13 @@ def orthogonalize_via_newton_schulz(
 
     Args:
       x: a matrix, or an array with dimension_numbers.
-      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
-      ns_steps: the number of Newton-Schulz steps.
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
+        "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
+      ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
       preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
       eps: added to the norm by which the matrix is divided first.
       dimension_numbers: which axes are inputs and outputs, the others a batch; None: a matrix (inputs, outputs).
+      gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
 
     >>> q = gx.orthogonalize_via_newton_schulz(jnp.diag(jnp.array([3.0, 1.0])), jnp.array([1.5, -0.5, 0.0]), ns_steps=20)
     >>> jnp.round(jnp.abs(q), 3)
@@ -122,16 +118,18 @@ def orthogonalize_via_newton_schulz(
     Shapes   x: a matrix, or any with dimension_numbers, which may leave a batch; ns_coeffs (3,) or (n, 3).
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     Differs  dimension numbers of a matrix are heeded; eps reaches every preconditioning.
-    Raises   StructureError: not a matrix, and no dimension numbers.
+    Raises   StructureError: not a matrix, and no dimension numbers. HyperparameterError: no table of that name.
     """
-    coeffs, dtype = _checked("orthogonalize_via_newton_schulz", ns_coeffs), widen(x.dtype)
+    coeffs, dtype = _rows("orthogonalize_via_newton_schulz", ns_coeffs, ns_steps), widen(x.dtype)
     axes = _axes(x.shape, dimension_numbers)
-    u = newton_schulz(axes.matrix(x.astype(dtype)), coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps)
+    u = newton_schulz(axes.matrix(x.astype(dtype)), coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps, gram)
     return round_to(axes.array(u, x.shape), x.dtype)
 
 
-def _checked(owner: str, ns_coeffs: Coefficients, most: int | None = None) -> Array:
-    coeffs = jnp.asarray(PRESETS.get(ns_coeffs, ns_coeffs) if isinstance(ns_coeffs, str) else ns_coeffs, float)
+def _rows(owner: str, ns_coeffs: Coefficients, ns_steps: int, most: int | None = None) -> Array:
+    if isinstance(ns_coeffs, str):
+        return jnp.asarray(polynomials(owner, ns_coeffs, ns_steps), float)
+    coeffs = jnp.asarray(ns_coeffs, float)
     if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and most is not None and coeffs.shape[0] > most):
         limit = "" if most is None else f" with n <= ns_steps={most}"
         raise HyperparameterError(f"{owner}: `ns_coeffs` must have shape (3,), or (n, 3){limit}, but has {coeffs.shape}.")
@@ -147,7 +145,7 @@ def scale_by_muon(
     g, s, p, c,
     ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
-    weight_dimension_numbers: LeafDimensions = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16,
+    weight_dimension_numbers: LeafDimensions = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16, gram: bool = False,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
@@ -157,8 +155,9 @@ def scale_by_muon(
         u  = <m, u> u                           if adaptive
 
     Args:
-      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
-      ns_steps: the number of Newton-Schulz steps.
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
+        "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
+      ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
       beta: how much of the running mean of gradients stays at each update.
       eps: added to the norm by which the matrix is divided first.
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
@@ -169,6 +168,7 @@ def scale_by_muon(
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
+      gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
 
     >>> tx = gx.chain(gx.masked(gx.contrib.scale_by_muon(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.02))
 
@@ -184,14 +184,14 @@ def scale_by_muon(
     Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the
              order in which XLA computes m. float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
-             another shape, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread names an axis of
-             shard_map, spread is no name, wire is not a real dtype.
+             another shape, no table of that name, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread
+             names an axis of shard_map, spread is no name, wire is not a real dtype.
     """
     mu = beta * s.mu + (1 - beta) * g
     m = beta * c.debias(mu, beta, ahead=1) + (1 - beta) * c.debias(g, beta) if nesterov else c.debias(mu, beta)
-    coeffs = s.ns_coeffs.astype(c.dtype)[-ns_steps:] if s.ns_coeffs.ndim == 2 else s.ns_coeffs.astype(c.dtype)
+    rows = s.ns_coeffs if s.ns_coeffs.ndim == 1 or isinstance(ns_coeffs, str) else s.ns_coeffs[-ns_steps:]
     axes = _axes(m.shape, weight_dimension_numbers)
-    u = axes.array(c.whole(newton_schulz, axes.matrix(m), coeffs, ns_steps, preconditioning, eps), m.shape)
+    u = axes.array(c.whole(newton_schulz, axes.matrix(m), rows.astype(c.dtype), ns_steps, preconditioning, eps, gram), m.shape)
     u = jnp.sum(m.conj() * u) * u if adaptive else u
     return u, s._replace(mu=mu)
 
@@ -281,6 +281,7 @@ def muon(
     consistent_rms: NonNegative[Hyper] | None = None,
     spread: SpreadOver = None,
     wire: Wire = jnp.bfloat16,
+    gram: bool = False,
 ):
     """Muon: orthogonalized momentum for matrices, AdamW for everything else.
 
@@ -289,8 +290,9 @@ def muon(
 
     Args:
       learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
-      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; "standard", "dion" are presets.
-      ns_steps: the number of Newton-Schulz steps.
+      ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
+        "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
+      ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
       beta: how much of the running mean of gradients stays at each update.
       eps: added to the norm by which the matrix is divided first.
       weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
@@ -310,6 +312,7 @@ def muon(
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
+      gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
 
     >>> tx = gx.contrib.muon(0.02, adam_learning_rate=1e-3)  # matrices by Muon, the rest by AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -321,18 +324,18 @@ def muon(
              embeddings and the last layer: label those for Adam.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  spread and wire; leaves of one shape are iterated on as one batch; presets of ns_coeffs are "standard" and "dion".
-    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown preset, no mesh for spread,
+    Differs  spread, wire and gram; leaves of one shape are iterated on as one batch; Optax's tables are "standard" and "dion" alone.
+    Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, no table of that name, no mesh for spread,
              spread names no axis of it.
     """
-    if isinstance(ns_coeffs, str) and ns_coeffs not in PRESETS:
-        raise HyperparameterError(f"muon: `ns_coeffs` must be coefficients or one of {', '.join(PRESETS)}, but got {ns_coeffs!r}.")
+    if isinstance(ns_coeffs, str):
+        polynomials("muon", ns_coeffs, ns_steps)
     dims = None if muon_weight_dimension_numbers is None else MuonDimensions(muon_weight_dimension_numbers)
     matrices = chain(
         scale_by_muon(
-            PRESETS[ns_coeffs] if isinstance(ns_coeffs, str) else ns_coeffs, ns_steps, beta, eps, mu_dtype,
+            ns_coeffs, ns_steps, beta, eps, mu_dtype,
             nesterov=nesterov, adaptive=adaptive, preconditioning=preconditioning, weight_dimension_numbers=dims,
-            spread=spread, wire=wire,
+            spread=spread, wire=wire, gram=gram,
         ),
         scale_by_shape(dims, consistent_rms),
         add_decayed_weights(weight_decay, weight_decay_mask),
