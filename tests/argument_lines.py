@@ -206,6 +206,13 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for al
   | galore scale_by_muon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
+bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
+  | muon scale_by_muon
+ema: mu is a running mean; False: a decaying sum, of which g is a part with weight 1.
+  | muon scale_by_muon
+shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
+    "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
+  | muon scale_by_shape
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | muon orthogonalize_via_newton_schulz scale_by_muon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.

@@ -161,7 +161,11 @@ def test_the_rate_may_be_traced(entry):
         (torch.rprop, {"etas": (1.2, 0.5)}, "torch.rprop: `etas[0]` must be"),
         (torch.adafactor, {"d": 0.5}, "torch.adafactor: `d` must be a number, an array or a schedule in [1, inf)"),
         (torch.adafactor, {"eps": (1e-3, None)}, "torch.adafactor: `eps[1]` must be"),
-        (torch.muon, {"adjust_lr_fn": "none"}, "`adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', but got 'none'"),
+        (
+            torch.muon,
+            {"adjust_lr_fn": "none"},
+            "`adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', 'spectral_unclamped', but got 'none'",
+        ),
         (torch.muon, {"ns_steps": 0}, "torch.muon: `ns_steps` must be a whole number in [1, inf)"),
         (keras.adam, {"beta_1": 1.5}, "keras.adam: `beta_1` must be a number, an array or a schedule in [0, 1), but got 1.5"),
         (
@@ -208,6 +212,20 @@ def test_a_beta_may_be_a_schedule():
     tx = torch.adam(betas=(lambda k: jnp.full(jnp.shape(k), 0.9), 0.999))
     ours, theirs = tx.update(params, tx.init(params))[0], torch.adam().update(params, torch.adam().init(params))[0]
     np.testing.assert_allclose(ours["b"], theirs["b"], rtol=1e-5)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("shape", [(2, 8), (8, 2), (3, 3)])
+def test_muon_scales_by_the_shape_as_it_is(shape):
+    """Not less than 1 for "original", as it comes for "spectral_unclamped": rows are outputs."""
+    g = {"w": jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)}
+
+    def step(how):
+        tx = torch.muon(lr=1.0, weight_decay=0.0, adjust_lr_fn=how)
+        return tx.update(g, tx.init(g), g)[0]["w"]
+
+    ratio = shape[0] / shape[1]
+    np.testing.assert_allclose(step("spectral_unclamped"), (ratio / max(1.0, ratio)) ** 0.5 * step("original"), rtol=1e-6)
 
 
 @pytest.mark.fast

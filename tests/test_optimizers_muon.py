@@ -72,6 +72,48 @@ def test_axes_that_make_no_matrix_are_refused(name, dims, shape, message):
         tx.update(params, tx.init(params), params)
 
 
+SCALES = {
+    "original": lambda m, n: max(1, n / m) ** 0.5,
+    "spectral": lambda m, n: (n / m) ** 0.5,
+    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,
+    None: lambda m, n: 1.0,
+}
+
+
+@pytest.mark.parametrize("shape", [(2, 8), (8, 2), (3, 3)])
+@pytest.mark.parametrize("scale", SCALES)
+def test_shape_scales(scale, shape, x64):
+    g = {"w": jnp.asarray(np.random.default_rng(0).normal(size=shape))}
+    step = lambda tx: tx.update(g, tx.init(g), g)[0]["w"]
+    u = step(gx.scale_by_muon())
+    np.testing.assert_allclose(step(gx.muon(0.5, shape_scale=scale)), -0.5 * SCALES[scale](*shape) * u, rtol=1e-12)
+    rms = step(gx.muon(0.5, shape_scale=scale, consistent_rms=0.3))
+    np.testing.assert_allclose(rms, -0.5 * 0.3 * max(shape) ** 0.5 * u, rtol=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("correct", [True, False])
+@pytest.mark.parametrize("ema", [True, False])
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4), (1, 6)])
+def test_momenta(nesterov, correct, ema, shape, x64):
+    """Of twelve updates, in NumPy; an eps that is seen, as the momenta differ by their size alone but for the first steps."""
+    rng, beta, eps, mu = np.random.default_rng(1), 0.9, 0.3, np.zeros(shape)
+    tx = gx.scale_by_muon(beta=beta, eps=eps, nesterov=nesterov, bias_correction=correct, ema=ema)
+    state = tx.init({"w": jnp.asarray(mu)})
+    for t in range(1, 13):
+        g = rng.normal(size=shape)
+        u, state = tx.update({"w": jnp.asarray(g)}, state)
+        weight, missing = (1 - beta if ema else 1), lambda t: 1 - beta**t if correct else 1
+        mu = beta * mu + weight * g
+        x = beta * mu / missing(t + 1) + weight * g / missing(t) if nesterov else mu / missing(t)
+        x = x / (np.linalg.norm(x) + eps)
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        np.testing.assert_allclose(u["w"], x, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(state.mu["w"], mu, rtol=1e-9)
+
+
 TABLES = ("standard", "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ class MuonDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
+ShapeScale = Literal["original", "spectral", "match_rms_adamw", None]
 Dimensions = MuonDimensionNumbers | Tree | Callable[[Params], Tree] | None
 """One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
 LeafDimensions = Annotated[Tree, PerLeaf(MuonDimensionNumbers)]
@@ -146,11 +147,13 @@ def scale_by_muon(
     ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
     weight_dimension_numbers: LeafDimensions = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16, gram: bool = False,
+    bias_correction: bool = True, ema: bool = True,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
 
-        mu = beta mu + (1 - beta) g
+        mu = beta mu + (1 - beta) g             ema=False: 1 in the place of every 1 - beta
         m  = mu / (1 - beta^t)                  nesterov: beta mu / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t)
+                                                bias_correction=False: without the denominators
         u  = newton_schulz(m)                   m = U S V* gives about U V*
         u  = <m, u> u                           if adaptive
 
@@ -169,6 +172,8 @@ def scale_by_muon(
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
       gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
+      bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
+      ema: mu is a running mean; False: a decaying sum, of which g is a part with weight 1.
 
     >>> tx = gx.chain(gx.masked(gx.contrib.scale_by_muon(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.02))
 
@@ -187,8 +192,10 @@ def scale_by_muon(
              another shape, no table of that name, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread
              names an axis of shard_map, spread is no name, wire is not a real dtype.
     """
-    mu = beta * s.mu + (1 - beta) * g
-    m = beta * c.debias(mu, beta, ahead=1) + (1 - beta) * c.debias(g, beta) if nesterov else c.debias(mu, beta)
+    weight = 1 - beta if ema else 1
+    mu = beta * s.mu + weight * g
+    mean = c.debias if bias_correction else lambda x, beta, ahead=0: x
+    m = beta * mean(mu, beta, ahead=1) + weight * mean(g, beta) if nesterov else mean(mu, beta)
     rows = s.ns_coeffs if s.ns_coeffs.ndim == 1 or isinstance(ns_coeffs, str) else s.ns_coeffs[-ns_steps:]
     axes = _axes(m.shape, weight_dimension_numbers)
     u = axes.array(c.whole(newton_schulz, axes.matrix(m), rows.astype(c.dtype), ns_steps, preconditioning, eps, gram), m.shape)
@@ -200,15 +207,23 @@ def scale_by_muon(
     source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1, ndim=2
 )
 @per_leaf()
-def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, consistent_rms: NonNegative | None = None):
+def scale_by_shape(
+    g, s, p, c,
+    weight_dimension_numbers: LeafDimensions = None, consistent_rms: NonNegative | None = None, shape_scale: ShapeScale = "original",
+):  # fmt: skip
     """Scale a matrix by its shape, so that one learning rate serves all.
 
         u = sqrt(max(1, outputs / inputs)) g
+        u = sqrt(outputs / inputs) g                                        if shape_scale="spectral"
+        u = 0.2 sqrt(max(inputs, outputs)) g                                if shape_scale="match_rms_adamw"
+        u = g                                                               if shape_scale=None
         u = consistent_rms sqrt(max(inputs, outputs)) g                     with consistent_rms
 
     Args:
       weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
-      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
+      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
+      shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
+        "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
 
     >>> tx = gx.chain(gx.contrib.scale_by_muon(), gx.scale_by_shape(), gx.scale_by_learning_rate(0.02))
     >>> updates, state = tx.update(grads["w"], tx.init(params["w"]), params["w"])
@@ -219,12 +234,13 @@ def scale_by_shape(g, s, p, c, weight_dimension_numbers: LeafDimensions = None, 
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982.
     Differs  Optax has it inside `muon` only.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0, an unknown shape_scale.
     """
     m, n = _axes(g.shape, weight_dimension_numbers).sizes(g.shape)
-    if consistent_rms is not None:
-        return consistent_rms * math.sqrt(max(m, n)) * g, s
-    return math.sqrt(max(1.0, n / max(m, 1))) * g, s
+    if consistent_rms is not None or shape_scale == "match_rms_adamw":
+        return (0.2 if consistent_rms is None else consistent_rms) * math.sqrt(max(m, n)) * g, s
+    ratio = n / max(m, 1) if shape_scale else 1.0
+    return math.sqrt(ratio if shape_scale == "spectral" else max(1.0, ratio)) * g, s
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,6 +298,9 @@ def muon(
     spread: SpreadOver = None,
     wire: Wire = jnp.bfloat16,
     gram: bool = False,
+    shape_scale: ShapeScale = "original",
+    bias_correction: bool = True,
+    ema: bool = True,
 ):
     """Muon: orthogonalized momentum for matrices, AdamW for everything else.
 
@@ -308,11 +327,15 @@ def muon(
       adam_weight_decay: weight_decay of the AdamW that the other leaves get.
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
       muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
-      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: the shape factor of the equation.
+      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
       gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
+      shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
+        "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
+      bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
+      ema: mu is a running mean; False: a decaying sum, of which g is a part with weight 1.
 
     >>> tx = gx.contrib.muon(0.02, adam_learning_rate=1e-3)  # matrices by Muon, the rest by AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -324,7 +347,8 @@ def muon(
              embeddings and the last layer: label those for Adam.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  spread, wire and gram; leaves of one shape are iterated on as one batch; Optax's tables are "standard" and "dion" alone.
+    Differs  spread, wire, gram, shape_scale, bias_correction and ema; leaves of one shape are iterated on as one batch;
+             Optax's tables are "standard" and "dion" alone.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, no table of that name, no mesh for spread,
              spread names no axis of it.
     """
@@ -336,8 +360,9 @@ def muon(
             ns_coeffs, ns_steps, beta, eps, mu_dtype,
             nesterov=nesterov, adaptive=adaptive, preconditioning=preconditioning, weight_dimension_numbers=dims,
             spread=spread, wire=wire, gram=gram,
+            bias_correction=bias_correction, ema=ema,
         ),
-        scale_by_shape(dims, consistent_rms),
+        scale_by_shape(dims, consistent_rms, shape_scale),
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip

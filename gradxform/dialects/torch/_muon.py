@@ -15,8 +15,14 @@ from gradxform.core import per_leaf
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
+from gradxform.optimizers._muon import ShapeScale
 
-ADJUSTMENTS = (None, "original", "match_rms_adamw")
+ADJUSTMENTS: dict[str | None, ShapeScale] = {
+    None: "original",
+    "original": "original",
+    "match_rms_adamw": "match_rms_adamw",
+    "spectral_unclamped": "spectral",
+}
 ROWS_ARE_OUTPUTS = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
 
 
@@ -71,7 +77,7 @@ def orthogonal_momentum(
 def _check(owner: str, arguments: Mapping[str, Any]) -> None:
     if arguments["adjust_lr_fn"] not in ADJUSTMENTS:
         raise HyperparameterError(
-            f"{owner}: `adjust_lr_fn` must be one of None, 'original', 'match_rms_adamw', but got {arguments['adjust_lr_fn']!r}."
+            f"{owner}: `adjust_lr_fn` must be one of {', '.join(map(repr, ADJUSTMENTS))}, but got {arguments['adjust_lr_fn']!r}."
         )
 
 
@@ -84,7 +90,7 @@ def muon(
     ns_coefficients: tuple[Real[Hyper], Real[Hyper], Real[Hyper]] = (3.4445, -4.775, 2.0315),
     eps: NonNegative[Hyper] = 1e-7,
     ns_steps: Count = 5,
-    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
+    adjust_lr_fn: Literal["original", "match_rms_adamw", "spectral_unclamped"] | None = None,
 ):
     """`torch.optim.Muon`: orthogonalized momentum for matrices, iterated in bfloat16, with decoupled weight decay.
 
@@ -93,7 +99,8 @@ def muon(
         x  = m / max(||m||, eps)
         x  = a x + (b A + c A A) x                      A = x x*; ns_steps times; (a, b, c) = ns_coefficients
         u  = -lr (r x + weight_decay p)                 r = sqrt(max(1, rows / columns)); 0.2 sqrt(max(rows, columns)) if
-                                                        adjust_lr_fn="match_rms_adamw"
+                                                        adjust_lr_fn="match_rms_adamw", sqrt(rows / columns) if
+                                                        "spectral_unclamped"
 
     Args:
       lr: the learning rate, or a schedule: a function of the number of completed updates.
@@ -103,7 +110,7 @@ def muon(
       ns_coefficients: the three coefficients of the Newton-Schulz polynomial.
       eps: the least norm by which the matrix is divided first.
       ns_steps: the number of Newton-Schulz steps.
-      adjust_lr_fn: how the rate depends on the shape: "original" or None, "match_rms_adamw".
+      adjust_lr_fn: how the rate depends on the shape: "original" or None, "match_rms_adamw", "spectral_unclamped".
 
     >>> from gradxform.dialects import torch
     >>> tx = torch.muon(lr=0.02)
@@ -113,7 +120,7 @@ def muon(
     Units    lr has those of a spectral norm.
     Shapes   matrices (outputs, inputs), as in `torch.nn.Linear`: r takes the first axis for the outputs.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
-    Source   PyTorch 2.13, `torch.optim.Muon`; Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
+    Source   PyTorch 2.13, `torch.optim.Muon`; spectral_unclamped: 2.14; Jordan et al. 2024, https://kellerjordan.github.io/posts/muon.
     Differs  momentum < 1. Every product is rounded to bfloat16 as there: `gradxform.muon` iterates in float32. Complex matrices are
              allowed, which PyTorch refuses.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: an argument out of range, an unknown adjust_lr_fn.
@@ -122,7 +129,7 @@ def muon(
     a, b, c = ns_coefficients
     return minimizer(
         orthogonal_momentum(momentum, nesterov, a, b, c, eps, ns_steps),
-        scale_by_shape(ROWS_ARE_OUTPUTS, 0.2 if adjust_lr_fn == "match_rms_adamw" else None),
+        scale_by_shape(ROWS_ARE_OUTPUTS, shape_scale=ADJUSTMENTS[adjust_lr_fn]),
         lr=lr,
         weight_decay=weight_decay,
         decoupled=True,
