@@ -483,6 +483,16 @@ def test_a_field_that_stays_is_declared():
 
 
 @pytest.mark.fast
+def test_the_number_of_an_update_that_nothing_counts():
+    @gx.elementwise()
+    def debiases(g, s, p, c):
+        return c.debias(g, 0.9), s
+
+    with pytest.raises(gx.MissingArgumentError, match=r"debiases: the kernel calls `c.debias`.*`count: Clock`"):
+        debiases().update(jnp.ones(3), debiases().init(jnp.ones(3)))
+
+
+@pytest.mark.fast
 def test_lists_of_leaves_have_the_same_messages():
     @gx.per_tree()
     def forgets(g, s, p, c):

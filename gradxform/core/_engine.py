@@ -89,7 +89,11 @@ class Context:
 
         `ahead` counts further updates.
         """
-        assert self.t is not None
+        if self.t is None:
+            raise MissingArgumentError(
+                f"{self._owner}: the kernel calls `c.debias`, which asks for the number of the update, and nothing counts it; declare a "
+                "clock in its state: `count: Clock`."
+            )
         rest = 1 - b ** (self.t + ahead).astype(self.dtype)
         return x / jnp.where(rest > 0, rest, 1)
 

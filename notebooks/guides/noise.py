@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Noise on purpose: a posterior, and privacy
 #
-# Langevin dynamics draw from the posterior of a model's weights, checked against the exact answer; and DP-SGD trains without betraying any single example.
+# Langevin dynamics draw from the posterior of a model's weights, checked against the exact answer; and DP-SGD bounds how much any single example can change what is learned.
 #
 # Both add noise to gradients. The random key is part of the optimizer's state, so a run that is saved and resumed draws the same noise.
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A transformer on text
 #
-# Muon for the matrices and AdamW for the rest, decay groups, clipping, warm-up, accumulation, an average of the weights, Orbax checkpoints, and a run that is killed and resumed to the bit.
+# Muon for the matrices and AdamW for the rest, decay groups, clipping, warm-up, accumulation, an average of the weights, Orbax checkpoints, and a run that is lost and resumed to the bit.
 #
 # The text is Python's own reference, which every CPython carries; the task is its next character. It is a small model and a short run, put together the
 # way large ones are.
@@ -161,8 +161,8 @@ _, _, by_adamw = train_on(trainer(plain), starting(plain), range(2 * updates))
 # %% [markdown]
 # ## Checkpoints
 #
-# The run is a tree of arrays, so Orbax saves it as it is. We save after 200 mini-batches; after 250 the process is killed, that is, here, all that it
-# held in memory is deleted.
+# The run is a tree of arrays, so Orbax saves it as it is. We save after 200 mini-batches; after 250 all that the process
+# holds in memory is deleted, as if it had been killed.
 
 # %%
 folder = Path(tempfile.mkdtemp())
