@@ -380,6 +380,9 @@ CALLS = {
     "plan: an axis in `axes` or `zero` that the mesh lacks": [
         lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, axes={"dp": "data"}), lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, zero="fsdp"),
     ],
+    "plan: `spread` names such an axis": lambda: gx.plan(
+        gx.contrib.scale_by_muon(spread="fsdp"), jax.ShapeDtypeStruct((4, 4), jnp.float32), {"data": 2}
+    ),
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
     ],

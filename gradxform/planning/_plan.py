@@ -62,7 +62,7 @@ def plan(
     Differs  Optax has none.
     Raises   StructureError: tx is not a transformation; `shardings` is not like params; a leaf is split over an axis that the mesh lacks
              or that does not divide it. UnknownNameError: hardware of no known name; an axis of the mesh with none of the four names that
-             `axes` does not explain; an axis in `axes`, in `zero` or of an optimizer's `spread` that the mesh lacks.
+             `axes` does not explain; an axis in `axes` or `zero` that the mesh lacks; `spread` names such an axis.
     """
     check_transformation(tx, "plan")
     asked = Asked(tx, params, axes_of(mesh, axes), shardings, names_of(zero), hardware_of(hardware), gathers)
