@@ -208,7 +208,7 @@ def test_eight_devices(axis_type, wire, atol, on_one):
     )
 
 
-@gx.kernels.per_leaf(stack=True)
+@gx.kernels.per_leaf(stack=True, sees="matrix")
 def orthogonal(
     g, s, p, c, a: gx.kernels.Real = 3.4445, b: gx.kernels.Real = -4.7750, c_: gx.kernels.Real = 2.0315,
     spread: gx.kernels.SpreadOver = None, wire: gx.kernels.Wire = None,
@@ -299,7 +299,7 @@ def test_an_optimizer_says_what_it_was_given():
 # ---- kernels that ask for more
 
 
-@gx.kernels.per_leaf(stack=True)
+@gx.kernels.per_leaf(stack=True, sees="matrix")
 def twice_whole(g, s, p, c, scale: gx.kernels.Real = 2.0, spread: gx.kernels.SpreadOver = None, wire: gx.kernels.Wire = None):
     """Asks twice, for the second time of two matrices."""
     gram = lambda x, k: k * (x @ jnp.swapaxes(x, -1, -2) @ x)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gradxform.core._masking import partition as partition
     from gradxform.core._masking import selective_transform as selective_transform
     from gradxform.core._masking import set_to_zero as set_to_zero
+    from gradxform.core._roles import WeightDimensionNumbers as WeightDimensionNumbers
     from gradxform.core._state import CountedState as CountedState
     from gradxform.core._state import EmptyState as EmptyState
     from gradxform.core._state import ScaleByScheduleState as ScaleByScheduleState
@@ -50,6 +51,7 @@ else:
         ),
         "gradxform.tree._leafwise": "MaskedNode",
         "gradxform.tree._slow_copies": "incremental_update periodic_update",
+        "._roles": "WeightDimensionNumbers",
         "._state": "CountedState EmptyState ScaleByScheduleState layout",
         "._stateless": "init_empty_state stateless stateless_with_tree_map with_extra_args_support",
         "._transformation": "GradientTransformation GradientTransformationExtraArgs",

@@ -138,6 +138,7 @@ def _joins(run: Sequence[Any], update: Stage) -> bool:
     return (
         both
         and update.kernel.total is None
+        and not (run[0].kernel.sees or update.kernel.sees)
         and (update.kernel.stack, update.slot.spread) == (run[0].kernel.stack, run[0].slot.spread)
     )
 

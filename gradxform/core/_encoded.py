@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 
 from gradxform._errors import StructureError
+from gradxform._numerics import round_to
 from gradxform._types import OptState, Tree, TreeDef
+from gradxform.core._placement import placed
 from gradxform.tree._leafwise import CODECS, is_encoded, is_gap
 
 if TYPE_CHECKING:
@@ -74,6 +77,13 @@ def encoded(new: Sequence[Tree], old: Sequence[Tree], names: Sequence[str], part
         partner = found[partners[name]]
         found[name] = was[name].encode(found[name], partner.decode() if is_encoded(partner) else partner)
     return list(found.values())
+
+
+def as_stored(layout: Layout, new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
+    """The next values of a stage's fields at one leaf, as the old ones are stored: rounded to their dtypes, or encoded, and where."""
+    to = lambda n, o: round_to(jnp.asarray(n), o.dtype)
+    rounded = [jnp.asarray(n) if is_encoded(o) else jax.tree.map(to, n, o) for n, o in zip(new, old, strict=True)]
+    return placed(encoded(rounded, old, layout.leaf, layout.partners) if any_encoded(old) else rounded, list(old))
 
 
 @functools.cache

@@ -18,7 +18,7 @@ import contextvars
 import functools
 import operator
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -27,17 +27,21 @@ from gradxform._errors import MissingArgumentError, UnknownNameError
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._parameters import Parameter
 from gradxform._types import Array, DType, OptState, Tree, TreeDef
-from gradxform.core._encoded import any_encoded, decoded, encoded, is_encoded
+from gradxform.core._encoded import any_encoded, as_stored, decoded
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._placement import in_turn, on_device, placed
+from gradxform.core._refresh import Plan
 from gradxform.core._returned import Undeclared, returned, shaped
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
 from gradxform.core._travel import Spread, Whole, at_once
 from gradxform.tree._leafwise import alike
+
+if TYPE_CHECKING:
+    from gradxform.core._blocked import Told
 
 CHUNK = 8  # leaves per call when summing over the tree
 ENGINES = ("leaf", "stacked", "tree", "plain")
@@ -70,19 +74,31 @@ class Context:
     (its next value) and extra argument that the decorator declared.
 
     `c.whole(f, x, *args)` is f(x, *args) of whole matrices, the last two axes of x, or of a tuple whose first is like the result. Axes
-    before them are a batch, of which f may be called for one. With `spread` other devices compute it.
+    before them are a batch, of which f may be called for one; args are alike for all of it. With `spread` other devices compute it.
+
+    `c.refresh(f, old, *args)` is f(old, *args) where a refresh is due, and `old` elsewhere or where the new one is not finite. `at=` is
+    the number of the update by which it is due, `c.t` without one; `instead=(condition, f)` is another function where a condition holds
+    that is alike for all leaves, due or not. It is there for kernels that say what they see (`sees=`).
     """
 
-    __slots__ = ("_named", "_owner", "dtype", "key", "t", "whole")
+    __slots__ = ("_named", "_owner", "dtype", "key", "refresh", "t", "whole")
     t: Array | None
     key: Array | None
     dtype: DType
     whole: Whole
+    refresh: Callable[..., Any]
 
     def __init__(
-        self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType, whole: Whole = at_once
+        self, owner: str, t: Array | None, named: Mapping[str, Any], key: Array | None, dtype: DType, told: Told | None = None
     ):
-        self._owner, self.t, self._named, self.key, self.dtype, self.whole = owner, t, named, key, dtype, whole
+        self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
+        self.whole = at_once if told is None else told.whole
+        self.refresh = self._no_refresh if told is None else functools.partial(told.refresh, t)
+
+    def _no_refresh(self, *_: Tree, **__: Tree) -> NoReturn:
+        raise MissingArgumentError(
+            f'{self._owner}: the kernel calls `c.refresh`, so its decorator says what it sees: `sees="matrix"` or `sees="tensor"`.'
+        )
 
     def debias(self, x: Array, b: Any, ahead: int = 0) -> Array:
         """x / (1 - b^t): the average behind an EMA that started at zero; that which has never left it, for b = 1, as it is.
@@ -118,9 +134,11 @@ class Slot:
         if layout.key:
             self.static["key"] = None  # the kernel gets this leaf's key as `c.key`
         self.static.update(dict.fromkeys(kernel.leaf_data))  # and this leaf's numbers as `c.<name>`
+        self.static.update(dict.fromkeys(kernel.cutting))  # and sees what it is cut into
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
         self.spread = _spread_of(kernel, args)
+        self.plan = _plan_of(kernel, args)
         self.is_constant = is_constant(kernel.function) and all(map(is_constant, self.static.values()))
 
     def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType, rank: int) -> dict[str, Any]:
@@ -152,6 +170,12 @@ def _spread_of(kernel: Kernel, args: Arguments) -> Spread | None:
     """What the arguments for the engine `spread` say, if there are any."""
     said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
     return Spread(kernel.name, said["spread"], said.get("wire")) if said.get("spread") is not None else None
+
+
+def _plan_of(kernel: Kernel, args: Arguments) -> Plan | None:
+    """When refreshes are due, if the arguments say it."""
+    said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
+    return Plan(kernel.name, said["every"], said.get("start"), said.get("phase", "all")) if "every" in said else None
 
 
 class Common(NamedTuple):
@@ -213,15 +237,15 @@ class Program:
         found = self._compiled.get((what, shape))
         return self._compiled.setdefault((what, shape), jax.jit(f)) if found is None else found
 
-    def leaf(self, shape: Shape, *args: Tree, whole: Whole = at_once) -> Row:
+    def leaf(self, shape: Shape, *args: Tree, told: Told | None = None) -> Row:
         """All stages for one leaf: (*row, numbers, *common) -> (u, *new state fields).
 
-        `numbers` packs the stages' constant hyperparameters; `common` is flat; `whole` is the kernels' `c.whole`.
+        `numbers` packs the stages' constant hyperparameters; `common` is flat; `told` answers what the kernels ask.
         """
         g, p, read, numbers, common = self._unpack(shape, args)
         new_fields = []
         for i, (slot, (fields, *_)) in enumerate(zip(self.slots, read, strict=True)):
-            seen, hyper = self._seen(i, g, p, read[i], numbers, common[i], whole)
+            seen, hyper = self._seen(i, g, p, read[i], numbers, common[i], told)
             with jax.named_scope(slot.kernel.name), mixing(g, p, read[i], common[i]):
                 try:
                     u, record = returned(slot.kernel, slot.kernel.function(*seen, **hyper))
@@ -231,8 +255,12 @@ class Program:
                     raise
                 g = round_to(jnp.asarray(shaped(slot.kernel, "the update", u, g)), g.dtype)
                 new = [shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf]
-                new_fields += _stored(slot.layout, new, fields)
+                new_fields += as_stored(slot.layout, new, fields)
         return (g, *new_fields)
+
+    def common(self, shape: Shape, tail: Row) -> Sequence[Common]:
+        """What each stage reads at every leaf alike."""
+        return shape.common.unflatten(tail[1:])
 
     def measure(self, shape: Shape, total: Tree, *args: Tree) -> Tree:
         """What the first stage asks for of one leaf, added to `total` (None at the first leaf)."""
@@ -263,7 +291,7 @@ class Program:
         read: Reading,
         numbers: Array,
         common: Common,
-        whole: Whole = at_once,
+        told: Told | None = None,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What the kernel of the i-th stage is called with: g, s, p, c, all of them wide, and its hyperparameters."""
         slot, (fields, extras, key) = self.slots[i], on_device(read)
@@ -276,7 +304,7 @@ class Program:
         if slot.kernel.scope == "elementwise" and (common.shared or common.named):
             common = common.at_rank(g.ndim, slot.kernel.needs)
         named = {n: wide_leaf(x, jnp.float32) if n in slot.layout.shared else x for n, x in common.named.items()}
-        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype, whole)
+        c = Context(slot.kernel.name, common.t, {**named, **extras}, key, dtype, told)
         wide_p = Undeclared(slot.kernel.name) if p is None else wide_leaf(p, dtype)
         hyper = slot.hyper(numbers, self.starts[i], common.traced, dtype, g.ndim)
         return (wide_leaf(g, dtype), record_for(slot.layout, old, common), wide_p, c), hyper
@@ -357,13 +385,6 @@ def program_for(slots: tuple[Slot, ...]) -> Program:
 
 def wide_leaf(x: Tree, real: DType) -> Tree:
     return x.astype(promote(x.dtype, real)) if is_array(x) else x
-
-
-def _stored(layout: Layout, new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
-    """The next values of a stage's fields at one leaf, as the old ones are stored: rounded to their dtypes, or encoded, and where."""
-    to = lambda n, o: round_to(jnp.asarray(n), o.dtype)
-    rounded = [jnp.asarray(n) if is_encoded(o) else jax.tree.map(to, n, o) for n, o in zip(new, old, strict=True)]
-    return placed(encoded(rounded, old, layout.leaf, layout.partners) if any_encoded(old) else rounded, list(old))
 
 
 def record_for(layout: Layout, leaf_fields: Sequence[Any], common: Common) -> OptState:

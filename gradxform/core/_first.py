@@ -13,6 +13,7 @@ import numpy as np
 
 from gradxform._numerics import mixing, promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
+from gradxform.core._blocks import Blocks, Piece, views_of
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
 from gradxform.core._hyper import as_number, at_rank, fits, misfit
 from gradxform.core._kernel import named, names_of
@@ -35,12 +36,13 @@ def first_state(stage: Stage, params: Params) -> OptState:
     """The state before the first update, on the devices of the parameters."""
     leaves, treedef = flatten(params)
     layout, fields, plan = stage.layout, {}, storing.get()
+    views = views_of(stage, params)
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None
         elif field.kind == "leaf":
             begin = None if plan is None else plan(stage, name, params)
-            first = lambda i, p, field=field: _of_leaf(stage, field, p, lambda: paths(params)[i])
+            first = lambda i, p, field=field: _of_leaf(stage, field, p, lambda: paths(params)[i], views[i])
             entries = ((i, p, first(i, p)) for i, p in enumerate(leaves))
             fields[name] = treedef.unflatten([x if begin is None else begin(i, p, x) for i, p, x in entries])
         elif field.kind == "shared":
@@ -79,9 +81,12 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
 
 
-def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str]) -> Tree:
+def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str], view: Blocks | None) -> Tree:
     if is_gap(p):
         return p
+    if view is not None and is_array(p) and (field.axes is not None or callable(field.first)):
+        pieces = zip(view.pieces, view.take(jnp.zeros_like(p, dtype=_dtype_at(stage, field, p))), strict=True)
+        return view.entry([_of_piece(stage, field, piece, zero) for piece, zero in pieces])
     if callable(field.first) and "leaf" in names_of(field.first):
         return at_start(stage, field.first, leaf=p)
     if not is_array(p):
@@ -103,6 +108,19 @@ def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str]) -> Tr
     return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, _with_arrays(stage, first, at_leaf, **given))
 
 
+def _of_piece(stage: Stage, field: Field, piece: Piece, zero: Array) -> Tree:
+    """A field's first entry at the arrays of one piece of a leaf."""
+    n = len(piece.batch)
+    if not callable(field.first):
+        shifted = lambda a: _along(zero, Axes(*range(n), *(None if i is None else i + n for i in a)))
+        return jax.tree.map(shifted, _axes(stage, field, piece.shape), is_leaf=lambda a: isinstance(a, Axes))
+    first = functools.partial(at_start, stage, field.first)
+    one = lambda zero: jax.tree.map(lambda x: x.astype(zero.dtype), first(zero=zero))
+    for _ in range(n):
+        one = jax.vmap(one)
+    return one(zero)
+
+
 def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:
     dtype = dtype_of(p) if field.dtype == "p" else widen(dtype_of(p))
     if field.stored and stage.args.get(field.stored) is not None:
@@ -112,8 +130,16 @@ def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:
     return real_part(dtype) if field.dtype == "real" else dtype
 
 
-def axes_of(stage: Stage, field: Field, shape: Shape) -> Tree:
-    """The axes of a field at a leaf of that shape; None: those of the leaf."""
+def axes_of(stage: Stage, field: Field, shape: Shape, view: Blocks | None = None) -> Tree:
+    """The axes of a field's entry at a leaf of that shape, which is cut as `view` says; None: those of the leaf."""
+    if view is None or field.axes is None:
+        return _axes(stage, field, shape)
+    mapped = lambda piece: lambda a: view.axes(piece, a)
+    is_axes = lambda a: isinstance(a, Axes)
+    return view.entry([jax.tree.map(mapped(piece), _axes(stage, field, piece.shape), is_leaf=is_axes) for piece in view.pieces])
+
+
+def _axes(stage: Stage, field: Field, shape: Shape) -> Tree:
     return at_start(stage, field.axes, shape=shape) if callable(field.axes) else field.axes
 
 
@@ -123,7 +149,8 @@ def as_declared(stage: Stage, name: str, parts: list[Tree], trees: Trees) -> lis
     if field.axes is None or not any(isinstance(x, Mapping) for x in parts):
         return parts
     shapes = [np.shape(g) if is_array(g) else None for g in trees.leaves]
-    return [x if n is None else _contained(x, axes_of(stage, field, n)) for x, n in zip(parts, shapes, strict=True)]
+    rows = zip(parts, shapes, views_of(stage, trees.updates), strict=True)
+    return [x if n is None else _contained(x, axes_of(stage, field, n, view)) for x, n, view in rows]
 
 
 def _contained(entry: Tree, axes: Tree) -> Tree:
@@ -134,8 +161,11 @@ def _contained(entry: Tree, axes: Tree) -> Tree:
 def _along(zero: Array, axes: Axes) -> Array:
     """Zeros with these axes, laid out over devices as what is computed from the leaf will be."""
     kept = [i for i in axes if i is not None]
-    x = zero.sum([i for i in range(zero.ndim) if i not in kept]).transpose([sorted(kept).index(i) for i in kept])
-    return jnp.expand_dims(x, [i for i, axis in enumerate(axes) if axis is None])
+    once = list(dict.fromkeys(kept))
+    x = zero.sum([i for i in range(zero.ndim) if i not in once]).transpose([sorted(once).index(i) for i in once])
+    again = [i for i, axis in enumerate(axes) if axis is None or axis in axes[:i]]
+    x = jnp.expand_dims(x, again)
+    return jnp.broadcast_to(x, [1 if axis is None else zero.shape[axis] for axis in axes]) if len(kept) > len(once) else x
 
 
 def _of_inside(stage: Stage, name: str, field: Field, params: Params) -> OptState:

@@ -43,6 +43,7 @@ class Kernel:
     whole: bool
     needs: Mapping[str, Extra]
     stack: bool = False
+    sees: str | None = None
     total: Callable[..., Any] | None = None
     advance: Callable[..., Any] | None = None
     evaluate: Callable[..., Any] | None = None
@@ -82,6 +83,11 @@ class Kernel:
     def leaf_args(self) -> Mapping[str, type]:
         """The static arguments that may differ from leaf to leaf, with the type of one value."""
         return {n: p.per_leaf.of for n, p in self.parameters.items() if p.per_leaf is not None and p.per_leaf.of is not None}
+
+    @functools.cached_property
+    def cutting(self) -> Mapping[str, str]:
+        """The arguments that say how a leaf is cut, with what they say."""
+        return {n: p.engine for n, p in self.parameters.items() if p.engine in ("roles", "block_size", "merge_dims")}
 
     @functools.cached_property
     def measures(self) -> bool:

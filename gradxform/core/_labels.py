@@ -125,7 +125,7 @@ def by_leaf(predicate: Callable[[str, Tree], Label]) -> Labels:
     return Labels("by_leaf", predicate)
 
 
-def _is_patterns(spec: Tree, tree: Tree, partial: bool = False) -> TypeGuard[Mapping[str, Label]]:
+def is_patterns(spec: Tree, tree: Tree, partial: bool = False) -> TypeGuard[Mapping[str, Label]]:
     """Whether a mapping is one from patterns. If `partial`, it need not name all leaves, so that plain paths are patterns too."""
     if not isinstance(spec, Mapping) or not all(isinstance(k, str) for k in spec):
         return False
@@ -186,7 +186,7 @@ class Cut(NamedTuple):
 
 def cut_by(owner: str, spec: MaskOrFn, tree: Tree, default: Label = _UNMATCHED) -> Cut:
     """Cut a tree at the places where a specification has its labels."""
-    if _is_patterns(spec, tree, partial=default is not _UNMATCHED):
+    if is_patterns(spec, tree, partial=default is not _UNMATCHED):
         spec = by_path(spec)
     if is_function(spec, tree) and not isinstance(spec, Labels):
         spec = by_leaf(spec) if _takes_path(spec) else _of_tree(owner, spec, tree)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, Literal, ParamSpec, cast
 
 from gradxform._declare import declare
 from gradxform._errors import StructureError
@@ -47,6 +47,9 @@ class Lift:
       state: NamedTuple of the state, its fields annotated with what they are (`gradxform.kernels`), or its `layout`.
       needs: `"params"` and the extra arguments that the kernel reads (`c.value`, ...), by name or as an `Extra` that says more.
       stack: run all leaves of one shape and dtype as one batch; it pays where a `per_leaf` kernel multiplies matrices.
+      sees: of a `per_leaf` kernel, what it is called with: "matrix", one matrix (inputs, outputs) of those that the leaf holds, as its
+        argument marked `Roles` says; "tensor", an array of any number of axes, one matrix where a leaf has such a role, and one block
+        where arguments marked `BlockSize` and `MergeDims` cut it. Fields that are not laid out like the leaf have an entry for each.
       total: (g at one leaf) -> scalar, or (g, s, p, c, named hyperparameters) -> tree of scalars, for a `per_tree` kernel.
       advance: (s, c, named hyperparameters) -> s with the next values of its shared fields, and a dictionary of what else the kernel
         reads as `c.<name>`; for fields that advance together, or by `c.total`. `s` has no per-leaf fields there.
@@ -67,6 +70,7 @@ class Lift:
         *,
         needs: Needs = (),
         stack: bool = False,
+        sees: Literal["matrix", "tensor"] | None = None,
         total: Callable[..., Any] | None = None,
         advance: Callable[..., Any] | None = None,
         evaluate: Callable[..., Any] | None = None,
@@ -77,7 +81,7 @@ class Lift:
         def decorate(kernel: Function[P]) -> Lifted[P]:
             function = of_lists(kernel) if lists else kernel
             return _public(kernel, Kernel(
-                _name(kernel), function, self.scope, layout(state), lists, _extras(needs), stack, total, advance, evaluate,
+                _name(kernel), function, self.scope, layout(state), lists, _extras(needs), stack, sees, total, advance, evaluate,
             ))  # fmt: skip
 
         return decorate

@@ -14,6 +14,7 @@ from gradxform._errors import LabelError, StructureError
 from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
+from gradxform.core._blocked import in_blocks
 from gradxform.core._engine import (
     Common,
     Context,
@@ -32,7 +33,6 @@ from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, 
 from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
 from gradxform.core._placement import in_turn
-from gradxform.core._spread import in_spread
 from gradxform.core._transformation import owner_of
 from gradxform.core._trees import Trees, advance
 
@@ -239,8 +239,8 @@ def run_leaves(
     elif stages[0].kernel.total is not None:
         columns[0].advance(total=program.total(gs))
     shape, tail = _tail(columns, numbers)
-    if name == "spread":
-        out = in_spread(programs, shape, rows, tail)
+    if stages[0].kernel.sees:
+        out = in_blocks(stages[0], name, programs, shape, rows, tail, trees)
     elif name in ("stacked", "tree"):
         out = in_groups(name, programs, shape, rows, tail)
     else:

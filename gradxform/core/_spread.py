@@ -1,8 +1,8 @@
 """The engine `spread`: whole matrices are dealt out over the devices of a mesh; everything else is done where the leaf lives.
 
-A kernel says which part of it needs whole matrices: `u = c.whole(f, m, ...)`. On other engines that is f(m, ...). Here the kernels of all
-leaves run until they ask; what they ask for is stacked, travels once to the devices that `_allotment` chooses, is computed there, and
-travels back once (`_travel`); then the kernels run again, and are told. XLA removes what they have computed twice.
+A kernel says which part of it needs whole matrices: `u = c.whole(f, m, ...)`. On other engines that is f(m, ...). Here what the kernels of
+all leaves ask for (`_blocked`) is stacked, travels once to the devices that `_allotment` chooses, is computed there, and travels back once
+(`_travel`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,8 @@ from jax.sharding import AbstractMesh, AxisType
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import parts
-from gradxform._types import Array, Tree
-from gradxform.core._travel import Asked, Batch, Form, Function, Road, Spread, computed, types_of
-
-if TYPE_CHECKING:
-    from gradxform.core._engine import Program, Row, Shape
-
+from gradxform._types import Array
+from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, types_of
 
 _HEARD: ContextVar[list[Asked] | None] = ContextVar("heard", default=None)
 
@@ -42,47 +37,9 @@ def heard() -> Iterator[list[Asked]]:
         _HEARD.reset(token)
 
 
-class Told:
-    """`c.whole` of one leaf on this engine: the answers that are there, and then the question."""
-
-    def __init__(self, answers: Sequence[Array]):
-        self.left = iter(answers)
-
-    def __call__(self, f: Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
-        for answer in self.left:
-            return answer
-        raise Asked(f, tuple(x) if isinstance(x, (tuple, list)) else (x,), args)
-
-
-def in_spread(programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
-    """One call for all leaves; `programs` has that of each."""
-    if not rows:
-        return []
-    first = next((one for one in programs if not one.is_constant), programs[0])  # where a function of the user's is in one of them
-    assert first.spread is not None
-    leaves = [functools.partial(one.leaf, shape) for one in programs]
-    run = functools.partial(_run, leaves, first.spread)
-    if _HEARD.get() is not None:  # as it is: what is compiled is kept for real updates
-        return run(rows, tail)
-    return first.made(("spread", tuple(programs)), shape, run)(rows, tail)
-
-
-def _run(leaves: Sequence[Callable[..., Row]], spread: Spread, rows: Sequence[Row], tail: Row) -> list[Row]:
-    answers: list[list[Array]] = [[] for _ in rows]
-
-    def at(i: int) -> Row | Asked:
-        try:
-            return leaves[i](*rows[i], *tail, whole=Told(answers[i]))
-        except Asked as asked:
-            return asked
-
-    while True:
-        out = [at(i) for i in range(len(rows))]
-        asking = [i for i, x in enumerate(out) if isinstance(x, Asked)]
-        if not asking:
-            return out  # type: ignore[return-value]
-        for i, answer in zip(asking, whole([out[i] for i in asking], spread), strict=True):  # type: ignore[misc]
-            answers[i].append(answer)
+def is_heard() -> bool:
+    """Whether what is asked for is collected, so that nothing of it is to be compiled and kept."""
+    return _HEARD.get() is not None
 
 
 def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:

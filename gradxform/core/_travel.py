@@ -111,6 +111,16 @@ class Asked(BaseException):
         self.static = [x for x, is_array in zip(leaves, self.is_array, strict=True) if not is_array]
 
     @property
+    def arrays_of_each(self) -> tuple[Array, ...]:
+        """What differs from matrix to matrix."""
+        return self.matrices
+
+    def of(self, matrices: tuple[Array, ...]) -> Asked:
+        """The same of a batch of them."""
+        self.matrices = matrices
+        return self
+
+    @property
     def batch(self) -> int:
         return math.prod(self.matrices[0].shape[:-2])
 

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from gradxform.optimizers._madgrad import MadgradState as MadgradState
     from gradxform.optimizers._madgrad import madgrad as madgrad
     from gradxform.optimizers._madgrad import scale_by_madgrad as scale_by_madgrad
+    from gradxform.optimizers._matrices import scale_by_shape as scale_by_shape
     from gradxform.optimizers._minimize import Minimum as Minimum
     from gradxform.optimizers._minimize import minimize as minimize
     from gradxform.optimizers._momo import MomoAdamState as MomoAdamState
@@ -97,13 +98,10 @@ if TYPE_CHECKING:
     from gradxform.optimizers._momo import momo as momo
     from gradxform.optimizers._momo import momo_adam as momo_adam
     from gradxform.optimizers._muon import MuonDimensionNumbers as MuonDimensionNumbers
-    from gradxform.optimizers._muon import MuonDimensions as MuonDimensions
-    from gradxform.optimizers._muon import MuonLabels as MuonLabels
     from gradxform.optimizers._muon import MuonState as MuonState
     from gradxform.optimizers._muon import muon as muon
     from gradxform.optimizers._muon import orthogonalize_via_newton_schulz as orthogonalize_via_newton_schulz
     from gradxform.optimizers._muon import scale_by_muon as scale_by_muon
-    from gradxform.optimizers._muon import scale_by_shape as scale_by_shape
     from gradxform.optimizers._noisy_sgd import noisy_sgd as noisy_sgd
     from gradxform.optimizers._novograd import ScaleByNovogradState as ScaleByNovogradState
     from gradxform.optimizers._novograd import novograd as novograd
@@ -169,12 +167,10 @@ else:
         "._lbfgs": "ScaleByLBFGSState lbfgs scale_by_lbfgs",
         "._lion": "ScaleByLionState lion scale_by_lion",
         "._madgrad": "MadgradState madgrad scale_by_madgrad",
+        "._matrices": "scale_by_shape",
         "._minimize": "Minimum minimize",
         "._momo": "MomoAdamState MomoState momo momo_adam",
-        "._muon": (
-            "MuonDimensionNumbers MuonDimensions MuonLabels MuonState muon orthogonalize_via_newton_schulz "
-            "scale_by_muon scale_by_shape"
-        ),
+        "._muon": "MuonDimensionNumbers MuonState muon orthogonalize_via_newton_schulz scale_by_muon",
         "._noisy_sgd": "noisy_sgd",
         "._novograd": "ScaleByNovogradState novograd scale_by_novograd",
         "._optimistic": (

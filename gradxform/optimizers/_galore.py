@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
 import jax
@@ -11,14 +11,14 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._numerics import round_to, widen
-from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Params, Real, Shape, Shared, Tree
+from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Real, Shape, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
-from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, paths
 from gradxform.core._hyper import at_rank, evaluate
+from gradxform.core._roles import DimensionNumbers, Role, numbers_of, role_for
 from gradxform.linear_algebra._factorizations import svd
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
-from gradxform.optimizers._dimension_numbers import Axes, axes_of, of_leaves
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 from gradxform.tree._params import is_stand_in
@@ -34,10 +34,6 @@ class GaLoreDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
-Dimensions = GaLoreDimensionNumbers | Tree | Callable[[Params], Tree] | None
-"""One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
-
-
 @functools.partial(jax.jit, static_argnums=1)
 def _basis(m: Array, rank: int) -> Array:
     """The first singular vectors of a matrix, left ones if it is tall or square."""
@@ -51,25 +47,25 @@ def _projected(m: Array, basis: Array) -> Array:
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _lifted(low: Array, basis: Array, scale: float | Array, axes: Axes, shape: Shape) -> Array:
+def _lifted(low: Array, basis: Array, scale: float | Array, axes: Role, shape: Shape) -> Array:
     rows, columns = axes.sizes(shape)
     return at_rank(jnp.asarray(scale, low.dtype), len(shape)) * axes.array(
         basis @ low if rows >= columns else low @ adjoint(basis), shape
     )
 
 
-def _axes(tree: Tree, weight_dimension_numbers: Dimensions) -> list[Axes | None]:
+def _axes(tree: Tree, weight_dimension_numbers: DimensionNumbers) -> list[Role | None]:
     """The axes of each leaf; None where nothing is projected."""
     leaves, spec = flatten(tree)[0], weight_dimension_numbers
     if is_stand_in(tree):
         return [None] * len(leaves)
-    if spec is None or isinstance(spec, GaLoreDimensionNumbers):
-        fits = (lambda n: n == 2) if spec is None else (lambda n: n >= 2)
-        dims = [(spec or GaLoreDimensionNumbers()) if fits(getattr(x, "ndim", 0)) else None for x in leaves]
-    else:
-        dims = of_leaves(spec, GaLoreDimensionNumbers, tree)
+    said = numbers_of("scale_by_galore", spec, tree)
+    if isinstance(spec, GaLoreDimensionNumbers):
+        said = [spec if getattr(x, "ndim", 0) >= 2 else None for x in leaves]
+    names = paths(tree)
     return [
-        None if d is None or not is_array(x) else axes_of("scale_by_galore", x.shape, d) for d, x in zip(dims, leaves, strict=True)
+        None if n is None or is_gap(n) or not is_array(x) else role_for("scale_by_galore", x.shape, n, at)
+        for n, x, at in zip(said, leaves, names, strict=True)
     ]
 
 
@@ -142,7 +138,7 @@ def _evaluated(params, s, after, inside, scale, weight_dimension_numbers):
 def _scale_by_galore(
     g, s, p, c,
     rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0, base_optimizer: GradientTransformation = _ADAM,
-    weight_dimension_numbers: Dimensions = None,
+    weight_dimension_numbers: DimensionNumbers = None,
 ):  # fmt: skip
     """`base_optimizer` in the space that the projectors span."""
     trees, axes = c.trees, _axes(g, weight_dimension_numbers)
@@ -166,7 +162,7 @@ def scale_by_galore(
     update_proj_gap: Count = 200,
     scale: Real[Hyper] = 1.0,
     base_optimizer: GradientTransformation | None = None,
-    weight_dimension_numbers: Dimensions = None,
+    weight_dimension_numbers: DimensionNumbers = None,
 ) -> GradientTransformationExtraArgs:
     """Transform matrix gradients in a space of few dimensions, spanned by the first singular vectors of an earlier one.
 
@@ -215,7 +211,7 @@ def galore(
     base_optimizer: GradientTransformation | None = None,
     weight_decay: Real[Hyper] = 0.0,
     mask: MaskOrFn = None,
-    weight_dimension_numbers: Dimensions = None,
+    weight_dimension_numbers: DimensionNumbers = None,
 ):
     """GaLore: Adam, or another optimizer, whose state for a matrix has few dimensions.
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-from collections.abc import Callable, Sequence
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError, StructureError
@@ -23,43 +20,32 @@ from gradxform._types import (
     Hyper,
     MaskOrFn,
     NonNegative,
-    Params,
-    PerLeaf,
     Real,
     Shared,
     SpreadOver,
-    Tree,
     Updates,
     Whole,
     Wire,
 )
-from gradxform.core import chain, partition, per_leaf
+from gradxform.core import chain, per_leaf
+from gradxform.core._roles import DimensionNumbers, Roles, WeightDimensionNumbers, role_for
 from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
 from gradxform.linear_algebra._polynomials import JORDAN, polynomials
-from gradxform.optimizers._adam import adamw
-from gradxform.optimizers._dimension_numbers import Axes, axes_of, of_leaves
+from gradxform.optimizers._matrices import ShapeScale, scale_by_shape, with_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
-from gradxform.tree._leafwise import is_gap
 
 Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
 
 
 class MuonDimensionNumbers(NamedTuple):
-    """Which axes of a weight are the inputs, and which the outputs, of the matrix to orthogonalize. The others are a batch.
+    """Optax's name for `WeightDimensionNumbers`, of the first two axes where nothing else is said.
 
     An axis counts modulo the number of axes of the weight.
     """
 
     reduction_axis: Sequence[int] | int = 0
     output_axis: Sequence[int] | int = 1
-
-
-ShapeScale = Literal["original", "spectral", "match_rms_adamw", None]
-Dimensions = MuonDimensionNumbers | Tree | Callable[[Params], Tree] | None
-"""One for all leaves, a tree of them, or a function that returns one; None: matrices only."""
-LeafDimensions = Annotated[Tree, PerLeaf(MuonDimensionNumbers)]
-"""The same, of which a kernel gets each leaf's own."""
 
 
 def _coeffs(ns_coeffs, ns_steps):
@@ -74,24 +60,13 @@ class MuonState(NamedTuple):
     ns_coeffs: Annotated[Shared, Field(first=_coeffs, constant=True)]
 
 
-def _axes(shape: tuple[int, ...], dims: MuonDimensionNumbers | None) -> Axes:
-    if dims is None:
-        if len(shape) != 2:
-            raise StructureError(
-                f"muon: expected a matrix, but the leaf has shape {shape}. Give it to another optimizer (`partition`), or say with "
-                "`weight_dimension_numbers=MuonDimensionNumbers(...)` which axes are inputs and outputs."
-            )
-        dims = MuonDimensionNumbers()
-    return axes_of("muon", shape, dims)
-
-
 def orthogonalize_via_newton_schulz(
     x: Array,
     ns_coeffs: Coefficients,
     ns_steps: int = 5,
     preconditioning: Preconditioning = "frobenius",
     eps: float | Array = 1e-8,
-    dimension_numbers: MuonDimensionNumbers | None = None,
+    dimension_numbers: WeightDimensionNumbers | MuonDimensionNumbers | str | None = None,
     *,
     gram: bool = False,
 ) -> Array:
@@ -122,7 +97,14 @@ def orthogonalize_via_newton_schulz(
     Raises   StructureError: not a matrix, and no dimension numbers. HyperparameterError: no table of that name.
     """
     coeffs, dtype = _rows("orthogonalize_via_newton_schulz", ns_coeffs, ns_steps), widen(x.dtype)
-    axes = _axes(x.shape, dimension_numbers)
+    if dimension_numbers is None and x.ndim != 2:
+        raise StructureError(
+            f"orthogonalize_via_newton_schulz: expected a matrix, but `x` has shape {x.shape}. Say with "
+            "`dimension_numbers=WeightDimensionNumbers(...)` which axes are inputs and outputs."
+        )
+    axes = role_for(
+        "orthogonalize_via_newton_schulz", x.shape, WeightDimensionNumbers() if dimension_numbers is None else dimension_numbers
+    )
     u = newton_schulz(axes.matrix(x.astype(dtype)), coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps, gram)
     return round_to(axes.array(u, x.shape), x.dtype)
 
@@ -141,12 +123,13 @@ def _rows(owner: str, ns_coeffs: Coefficients, ns_steps: int, most: int | None =
 @per_leaf(
     MuonState,
     stack=True,
+    sees="matrix",
 )
 def scale_by_muon(
     g, s, p, c,
     ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, nesterov: bool = True, adaptive: bool = False, preconditioning: Preconditioning = "frobenius",
-    weight_dimension_numbers: LeafDimensions = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16, gram: bool = False,
+    weight_dimension_numbers: Roles = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16, gram: bool = False,
     bias_correction: bool = True, ema: bool = True,
 ):  # fmt: skip
     """Orthogonalize the gradient's running mean.
@@ -197,76 +180,9 @@ def scale_by_muon(
     mean = c.debias if bias_correction else lambda x, beta, ahead=0: x
     m = beta * mean(mu, beta, ahead=1) + weight * mean(g, beta) if nesterov else mean(mu, beta)
     rows = s.ns_coeffs if s.ns_coeffs.ndim == 1 or isinstance(ns_coeffs, str) else s.ns_coeffs[-ns_steps:]
-    axes = _axes(m.shape, weight_dimension_numbers)
-    u = axes.array(c.whole(newton_schulz, axes.matrix(m), rows.astype(c.dtype), ns_steps, preconditioning, eps, gram), m.shape)
+    u = c.whole(newton_schulz, m, rows.astype(c.dtype), ns_steps, preconditioning, eps, gram)
     u = jnp.sum(m.conj() * u) * u if adaptive else u
     return u, s._replace(mu=mu)
-
-
-@transform(
-    source="Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982", homogeneity=1, ndim=2
-)
-@per_leaf()
-def scale_by_shape(
-    g, s, p, c,
-    weight_dimension_numbers: LeafDimensions = None, consistent_rms: NonNegative | None = None, shape_scale: ShapeScale = "original",
-):  # fmt: skip
-    """Scale a matrix by its shape, so that one learning rate serves all.
-
-        u = sqrt(max(1, outputs / inputs)) g
-        u = sqrt(outputs / inputs) g                                        if shape_scale="spectral"
-        u = 0.2 sqrt(max(inputs, outputs)) g                                if shape_scale="match_rms_adamw"
-        u = g                                                               if shape_scale=None
-        u = consistent_rms sqrt(max(inputs, outputs)) g                     with consistent_rms
-
-    Args:
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
-      consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
-      shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
-        "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
-
-    >>> tx = gx.chain(gx.contrib.scale_by_muon(), gx.scale_by_shape(), gx.scale_by_learning_rate(0.02))
-    >>> updates, state = tx.update(grads["w"], tx.init(params["w"]), params["w"])
-
-    State    EmptyState(). Memory: none.
-    Units    those of g.
-    Shapes   as `scale_by_muon`.
-    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
-    Source   Bernstein & Newhouse 2024, arXiv:2409.20325; consistent_rms: Liu et al. 2025, arXiv:2502.16982.
-    Differs  Optax has it inside `muon` only.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: consistent_rms < 0, an unknown shape_scale.
-    """
-    m, n = _axes(g.shape, weight_dimension_numbers).sizes(g.shape)
-    if consistent_rms is not None or shape_scale == "match_rms_adamw":
-        return (0.2 if consistent_rms is None else consistent_rms) * math.sqrt(max(m, n)) * g, s
-    ratio = n / max(m, 1) if shape_scale else 1.0
-    return math.sqrt(ratio if shape_scale == "spectral" else max(1.0, ratio)) * g, s
-
-
-@dataclasses.dataclass(frozen=True)
-class MuonDimensions:
-    """Dimension numbers for each leaf: from None (matrices only), one for all, a tree or prefix of a tree, or a function."""
-
-    spec: Dimensions = None
-
-    def __call__(self, tree: Tree) -> Tree:
-        leaves, treedef = jax.tree.flatten(tree, is_leaf=is_gap)
-        if self.spec is None:
-            return treedef.unflatten([MuonDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves])
-        dims = of_leaves(self.spec, MuonDimensionNumbers, tree)
-        return treedef.unflatten([x if is_gap(x) else d for x, d in zip(leaves, dims, strict=True)])
-
-
-@dataclasses.dataclass(frozen=True)
-class MuonLabels:
-    """The label "muon" for leaves with dimension numbers, "adam" for the others."""
-
-    spec: Dimensions = None
-
-    def __call__(self, tree: Tree) -> Tree:
-        is_leaf = lambda x: is_gap(x) or isinstance(x, MuonDimensionNumbers)
-        label = lambda d: "muon" if isinstance(d, MuonDimensionNumbers) else "adam"
-        return jax.tree.map(label, MuonDimensions(self.spec)(tree), is_leaf=is_leaf)
 
 
 @optimizer(
@@ -293,7 +209,7 @@ def muon(
     adam_eps_root: NonNegative[Hyper] = 0.0,
     adam_weight_decay: Real[Hyper] = 0.0,
     adam_learning_rate: Real[Hyper] | None = None,
-    muon_weight_dimension_numbers: Dimensions = None,
+    muon_weight_dimension_numbers: DimensionNumbers = None,
     consistent_rms: NonNegative[Hyper] | None = None,
     spread: SpreadOver = None,
     wire: Wire = jnp.bfloat16,
@@ -354,7 +270,7 @@ def muon(
     """
     if isinstance(ns_coeffs, str):
         polynomials("muon", ns_coeffs, ns_steps)
-    dims = None if muon_weight_dimension_numbers is None else MuonDimensions(muon_weight_dimension_numbers)
+    dims = muon_weight_dimension_numbers
     matrices = chain(
         scale_by_muon(
             ns_coeffs, ns_steps, beta, eps, mu_dtype,
@@ -366,8 +282,7 @@ def muon(
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip
-    others = adamw(
-        learning_rate if adam_learning_rate is None else adam_learning_rate,
-        adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov=nesterov,
+    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+    return with_adam(
+        "muon", matrices, dims, rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov
     )  # fmt: skip
-    return partition({"muon": matrices, "adam": others}, MuonLabels(muon_weight_dimension_numbers))

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from gradxform.optimizers._dimension_numbers import axes_of
+from gradxform.core._roles import role_for
 from gradxform.optimizers._lbfgs import _two_loop
 
 
@@ -23,7 +23,7 @@ def _precondition_by_lbfgs(
 
 def _compute_muon_reshape(x: jax.Array, dim_nums: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Functions from an array to (batch, rows, columns), and back."""
-    axes = axes_of("muon", x.shape, dim_nums)
+    axes = role_for("muon", x.shape, dim_nums)
     batch = tuple(x.shape[a] for a in axes.batch)
     whole = (math.prod(batch), *axes.sizes(x.shape))
     return lambda x: axes.matrix(x).reshape(whole), lambda m: axes.array(m.reshape(*batch, *axes.sizes(x.shape)), x.shape)

@@ -15,7 +15,7 @@ from gradxform.core import per_leaf
 from gradxform.dialects.torch._torch import minimizer, torch_optimizer
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers import MuonDimensionNumbers, scale_by_shape
-from gradxform.optimizers._muon import ShapeScale
+from gradxform.optimizers._matrices import ShapeScale
 
 ADJUSTMENTS: dict[str | None, ShapeScale] = {
     None: "original",

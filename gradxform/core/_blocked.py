@@ -1,0 +1,234 @@
+"""The engine of kernels that see one matrix or one block: leaves are cut, pieces of one shape are computed as one batch.
+
+What a kernel asks for on its way, a refresh or with `spread` what needs whole matrices, is answered for all pieces of a kind in one: the
+kernels run until they ask, and again when there is an answer. XLA removes what they have computed twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from gradxform._types import Array, Tree
+from gradxform._types import Shape as Sizes
+from gradxform.core import _refresh, _travel
+from gradxform.core._blocks import Blocks, views_of
+from gradxform.core._encoded import any_encoded, as_stored, decoded
+from gradxform.core._holes import as_array
+from gradxform.core._placement import on_device
+from gradxform.core._spread import is_heard, whole
+
+if TYPE_CHECKING:
+    from gradxform.core._engine import Program, Row, Shape, Slot
+    from gradxform.core._stage import Stage
+    from gradxform.core._trees import Trees
+
+Question = _refresh.Asked | _travel.Asked
+
+
+class Told:
+    """What answers a kernel: the answers that are there, and then the question."""
+
+    def __init__(self, answers: Sequence[Tree] = (), spread: bool = False):
+        self.left, self.spread = iter(answers), spread
+
+    def whole(self, f: _travel.Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
+        if not self.spread:
+            return _travel.at_once(f, x, *args)
+        for answer in self.left:
+            return answer
+        raise _travel.Asked(f, tuple(x) if isinstance(x, (tuple, list)) else (x,), args)
+
+    def refresh(
+        self, t: Array, f: Callable[..., Tree], old: Tree, *args: Tree, at: Array | None = None,
+        instead: Sequence[tuple[Any, Callable[..., Tree]]] = (),
+    ) -> Tree:  # fmt: skip
+        for answer in self.left:
+            return answer
+        raise _refresh.Asked(f, old, args, t if at is None else at, tuple(instead))
+
+
+class Kind(NamedTuple):
+    """Pieces that are computed as one batch.
+
+    Attributes:
+      batches: the sizes of the axes in front, that count them, of each row.
+      share: which they are of all pieces, where refreshes are dealt out over updates.
+    """
+
+    program: Program
+    batches: tuple[Sizes, ...]
+    share: _refresh.Share
+
+    @property
+    def depth(self) -> int:
+        """How many axes in front count them when they are together."""
+        return len(self.batches[0]) if len(self.batches) == 1 else 1
+
+    def together(self, rows: Sequence[Row]) -> Row:
+        """All rows as one."""
+        if len(rows) == 1:
+            return rows[0]
+        flat = lambda x, n: x[None] if n == 0 else x if n == 1 else x.reshape(-1, *x.shape[n:])
+        depths = [len(batch) for batch in self.batches]
+        return jax.tree.map(lambda *xs: jnp.concatenate([flat(x, n) for x, n in zip(xs, depths, strict=True)]), *rows)
+
+    def apart(self, row: Row) -> list[Row]:
+        """The inverse."""
+        if len(self.batches) == 1:
+            return [row]
+        ends = np.cumsum([math.prod(batch) for batch in self.batches])
+        some = zip(self.batches, [0, *ends], ends, strict=False)
+        return [jax.tree.map(lambda x, b=b, i=i, j=j: x[i:j].reshape(b + x.shape[1:]), row) for b, i, j in some]
+
+
+def in_blocks(
+    stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, trees: Trees
+) -> list[Row]:
+    """The rows of the leaves, by way of their pieces."""
+    views: Any = trees.pick(views_of(stage, trees.updates))
+    cut = [_cut(*each) for each in zip(programs, views, rows, strict=True)]
+    kinds, members, where = _grouped(engine, programs, views, cut)
+    run = lambda these: functools.partial(_computed, these, shape)
+    if not rows or engine == "plain" or (engine == "spread" and is_heard()):
+        made = run(kinds)(members, tail)
+    elif engine == "spread":
+        first = next(
+            (one for one in programs if not one.is_constant), programs[0]
+        )  # where a function of the user's is in one of them
+        made = first.made(("blocks", *kinds), shape, run(kinds))(members, tail)
+    else:
+        made = [
+            kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)[0]
+            for kind, some in zip(kinds, members, strict=True)
+        ]
+    results = iter([made[k][j] for k, j in where])
+    parts = [[next(results) for _ in view.pieces] for view in views]
+    return [_together(*each) for each in zip(programs, views, rows, parts, strict=True)]
+
+
+def _cut(program: Program, view: Blocks, row: Row) -> list[Row]:
+    """A row for each piece of a leaf."""
+    slot, left = program.slots[0], iter(row)
+    layout = slot.layout
+    like = [_taken(view, on_device(as_array(next(left)))) for _ in range(1 + program.wants_params)]
+    fields = _plain(slot, [next(left) for _ in layout.leaf])
+    columns = like + [
+        _taken(view, x) if name in layout.like_params else view.entries(x) for name, x in zip(layout.leaf, fields, strict=True)
+    ]
+    keyed = list(left)
+    keys = [keyed.pop()] if layout.key else []
+    columns += [_taken(view, on_device(x)) if jnp.shape(x) == view.shape else [x] * len(view.pieces) for x in keyed]
+    if keys:
+        columns.append(_keys(view, keys[0]))
+    return [tuple(piece) for piece in zip(*columns, strict=True)]
+
+
+def _plain(slot: Slot, fields: Sequence[Tree]) -> list[Tree]:
+    """A stage's fields at a leaf on the device, with arrays for those that are encoded."""
+    fields = on_device(list(fields))
+    return decoded(fields, slot.layout.leaf, slot.layout.partners) if any_encoded(fields) else fields
+
+
+_take, _put = jax.jit(Blocks.take, static_argnums=0), jax.jit(Blocks.put, static_argnums=0)
+
+
+def _taken(view: Blocks, x: Array) -> Sequence[Array]:
+    return [x] if view.is_leaf else _take(view, x)
+
+
+def _keys(view: Blocks, key: Array) -> list[Array]:
+    """A random key for each array of each piece."""
+    sizes = [math.prod(piece.batch) for piece in view.pieces]
+    if sum(sizes) == 1:
+        return [key.reshape(piece.batch) for piece in view.pieces]
+    keys = jax.random.split(key, sum(sizes))
+    starts = np.cumsum([0, *sizes])
+    return [keys[i : i + n].reshape(piece.batch) for i, n, piece in zip(starts, sizes, view.pieces, strict=False)]
+
+
+def _together(program: Program, view: Blocks, row: Row, parts: Sequence[Row]) -> Row:
+    """The row of a leaf from those of its pieces: (u, *new state fields)."""
+    layout, old = program.slots[0].layout, list(row[1 + program.wants_params :][: len(program.slots[0].layout.leaf)])
+    columns = list(zip(*parts, strict=True))
+    whole = lambda xs: xs[0] if view.is_leaf else _put(view, xs)
+    new = [whole(x) if name in layout.like_params else view.entry(x) for name, x in zip(layout.leaf, columns[1:], strict=True)]
+    return (whole(columns[0]), *as_stored(layout, new, old))
+
+
+def _grouped(
+    engine: str, programs: Sequence[Program], views: Sequence[Blocks], cut: Sequence[Sequence[Row]]
+) -> tuple[list[Kind], list[list[Row]], list[tuple[int, int]]]:
+    """The kinds of pieces, the rows of each kind, and for each piece of each leaf in order which row of which kind it is."""
+    found: dict[Hashable, list[tuple[Row, Sizes]]] = {}
+    owners: list[Program] = []
+    where = []
+    for program, view, rows in zip(programs, views, cut, strict=True):
+        for piece, row in zip(view.pieces, rows, strict=True):
+            n = len(piece.batch)
+            arrays, treedef = jax.tree.flatten(row)
+            alike = (program, treedef, *((x.shape[n:], x.dtype) for x in arrays))
+            key = alike if engine == "stacked" else len(where)
+            if key not in found:
+                owners.append(program)
+            some = found.setdefault(key, [])
+            where.append((list(found).index(key), len(some)))
+            some.append((row, piece.batch))
+    kinds, members, start = [], [], 0
+    counts = [sum(math.prod(batch) for _, batch in some) for some in found.values()]
+    for program, some, count in zip(owners, found.values(), counts, strict=True):
+        plan = program.slots[0].plan
+        dealt = plan is not None and plan.phase == "spread"
+        share = _refresh.Share(start, count, sum(counts)) if dealt else _refresh.Share(0, 0, 1)
+        kinds.append(Kind(program, tuple(batch for _, batch in some), share))
+        members.append([row for row, _ in some])
+        start += count
+    return kinds, members, where
+
+
+def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Row]], tail: Row) -> list[list[Row]]:
+    """All rows of all kinds: the kernels run until none of them asks."""
+    stacks = [kind.together(rows) for kind, rows in zip(kinds, members, strict=True)]
+    answers: list[list[Tree]] = [[] for _ in kinds]
+    while True:
+        out = [_tried(kind, shape, row, told, tail) for kind, row, told in zip(kinds, stacks, answers, strict=True)]
+        asking = [i for i, (question, _) in enumerate(out) if question is not None]
+        if not asking:
+            break
+        far = [i for i in asking if isinstance(out[i][0], _travel.Asked)]
+        if far:
+            found = whole([out[i][0].of(out[i][1]) for i in far], kinds[far[0]].program.spread)
+            for i, answer in zip(far, found, strict=True):
+                answers[i].append(answer)
+        for i in [i for i in asking if i not in far]:
+            answers[i].append(_refreshed(kinds[i], shape, *out[i], tail))
+    return [kind.apart(row) for kind, (_, row) in zip(kinds, out, strict=True)]
+
+
+def _refreshed(kind: Kind, shape: Shape, question: _refresh.Asked, arrays: Tree, tail: Row) -> Tree:
+    program = kind.program
+    since = program.common(shape, tail)[0].shared.get("since")
+    return _refresh.refreshed(question, arrays, program.slots[0].plan, since, kind.depth, kind.share)
+
+
+def _tried(kind: Kind, shape: Shape, row: Row, answers: Sequence[Tree], tail: Row) -> tuple[Question | None, Tree]:
+    """What a batch asks for next, with the arrays of the question; or None and the results."""
+    asked: list[Question] = []
+
+    def one(row: Row, answers: Sequence[Tree]) -> Tree:
+        try:
+            return kind.program.leaf(shape, *row, *tail, told=Told(answers, kind.program.spread is not None))
+        except (_refresh.Asked, _travel.Asked) as question:
+            asked.append(question)
+            return question.arrays_of_each
+
+    for _ in range(kind.depth):
+        one = jax.vmap(one)
+    out = one(row, answers)
+    return (asked[0] if asked else None), out

@@ -1,0 +1,146 @@
+"""Roles of axes: which axes of a leaf are the inputs and which the outputs of a matrix; the others are a batch of matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gradxform._errors import StructureError
+from gradxform._messages import brief
+from gradxform._types import Array, ForEngine, Params, Shape, Tree
+from gradxform.core._holes import flatten, is_array, is_gap, paths
+from gradxform.core._labels import by_path, is_function, is_patterns, resolve
+
+Split = int | tuple[int, ...] | None
+
+
+class WeightDimensionNumbers(NamedTuple):
+    """Which axes of a weight are the inputs, and which the outputs, of a matrix. The others are a batch of matrices.
+
+    Attributes:
+      reduction_axis: the axis of the inputs, or several, flattened in that order.
+      output_axis: the axis of the outputs, or several.
+      reduction_split: into how many equal parts the inputs are cut, or the sizes of the parts; each part is a matrix of its own.
+      output_split: the same for the outputs: attention heads, or the sizes of fused queries, keys and values.
+    """
+
+    reduction_axis: Sequence[int] | int = -2
+    output_axis: Sequence[int] | int = -1
+    reduction_split: Split = None
+    output_split: Split = None
+
+
+PRESETS: dict[str, Callable[[int], WeightDimensionNumbers]] = {
+    "flax": lambda ndim: WeightDimensionNumbers(-2, -1),
+    "equinox": lambda ndim: WeightDimensionNumbers(-1, -2),
+    "conv": lambda ndim: WeightDimensionNumbers(tuple(range(ndim - 1)), -1),
+}
+"""By name, the numbers of a weight of that many axes; a leaf of fewer than two has none."""
+
+Numbers = WeightDimensionNumbers | str | None
+"""What may be said of one leaf; None: it is no matrix."""
+DimensionNumbers = Numbers | Tree | Callable[[Params], Tree]
+"""One for all leaves, patterns of paths, a tree of them or a prefix of one, or a function that returns such a tree."""
+Roles = Annotated[Any, ForEngine("roles")]
+"""Marks the argument that says them, of which a kernel itself makes nothing: it sees one matrix."""
+
+
+class Role(NamedTuple):
+    """The axes of an array that is seen as a batch of matrices, all non-negative, and how its rows and columns are cut."""
+
+    batch: tuple[int, ...]
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    row_split: Split = None
+    column_split: Split = None
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        return self.batch + self.rows + self.columns
+
+    def sizes(self, shape: Sequence[int]) -> tuple[int, int]:
+        """The number of rows and of columns."""
+        return math.prod(shape[a] for a in self.rows), math.prod(shape[a] for a in self.columns)
+
+    def matrix(self, x: Array) -> Array:
+        """x as (batch..., rows, columns), not cut."""
+        return x.transpose(self.order).reshape(*(x.shape[a] for a in self.batch), *self.sizes(x.shape))
+
+    def array(self, matrix: Array, shape: Sequence[int]) -> Array:
+        """The array of this shape, of which `matrix` is the matrix."""
+        return matrix.reshape([shape[a] for a in self.order]).transpose(np.argsort(self.order))
+
+
+def role_for(owner: str, shape: Shape, numbers: Any, at: str = "") -> Role:
+    """The role of a leaf of that shape, by numbers or the name of a preset."""
+    place = f" at {at!r}" if at else ""
+    where = f"{owner}:{place} the leaf has"
+    if isinstance(numbers, str):
+        if numbers not in PRESETS:
+            raise StructureError(f"{owner}: no dimension numbers are called {numbers!r}; there are {', '.join(PRESETS)}.")
+        numbers = PRESETS[numbers](len(shape))
+    if len(shape) < 2:
+        raise StructureError(f"{owner}: expected two axes or more,{place} but the leaf has shape {tuple(shape)}. Give it None.")
+    rows, columns = (tuple(int(a) % len(shape) for a in np.atleast_1d(np.asarray(axes, int))) for axes in numbers[:2])
+    named = [int(a) for axes in numbers[:2] for a in np.atleast_1d(axes)] if isinstance(numbers, WeightDimensionNumbers) else []
+    if outside := [a for a in named if not -len(shape) <= a < len(shape)]:
+        raise StructureError(f"{where} shape {tuple(shape)}, which has no axis {outside[0]}, but {brief(numbers)} names it.")
+    if twice := sorted({a for a in rows + columns if (rows + columns).count(a) > 1}):
+        raise StructureError(
+            f"{where} shape {tuple(shape)}, but {brief(numbers)} names {twice} twice: reduction and output axes must differ."
+        )
+    splits = (*numbers[2:], None, None)[:2]
+    role = Role(tuple(a for a in range(len(shape)) if a not in rows + columns), rows, columns, *map(_whole, splits))
+    for size, split, what in zip(role.sizes(shape), role[3:], ("inputs", "outputs"), strict=True):
+        if split is not None and (size % max(split, 1) if isinstance(split, int) else size - sum(split)):
+            raise StructureError(f"{where} shape {tuple(shape)}, whose {size} {what} cannot be split into {split!r}.")
+    return role
+
+
+def _whole(split: Any) -> Split:
+    return split if split is None else int(split) if np.ndim(split) == 0 else tuple(map(int, split))
+
+
+def is_numbers(x: object) -> bool:
+    """Whether it is what may be said of one leaf: dimension numbers of any class, or the name of a preset."""
+    return isinstance(x, str) or (isinstance(x, tuple) and getattr(x, "_fields", ())[:2] == ("reduction_axis", "output_axis"))
+
+
+def numbers_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Numbers]:
+    """What is said of each leaf. Of a leaf of fewer than two axes the name of a preset says nothing, and of any other spec None does."""
+    leaves = flatten(tree)[0]
+    if spec is None:
+        return [WeightDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
+    if is_patterns(spec, tree, partial=True):
+        found = resolve(owner, by_path({"default": None, **spec}), tree)
+    else:
+        found = _by_tree(spec(tree) if is_function(spec, tree) else spec, tree)
+    return [
+        None if isinstance(n, str) and n in PRESETS and getattr(x, "ndim", 0) < 2 else n for n, x in zip(found, leaves, strict=True)
+    ]
+
+
+def _by_tree(spec: Tree, tree: Tree) -> list[Any]:
+    tops, top = jax.tree.flatten(spec, is_leaf=lambda x: is_gap(x) or is_numbers(x))
+    parts = top.flatten_up_to(tree)
+    return [d for d, part in zip(tops, parts, strict=True) for _ in flatten(part)[0]]
+
+
+def roles_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Role | None]:
+    """The role of each leaf; None: it is no matrix."""
+    names = paths(tree)
+    rows = zip(names, flatten(tree)[0], numbers_of(owner, spec, tree), strict=True)
+    return [
+        None if n is None or is_gap(n) or not (is_array(x) or hasattr(x, "shape")) else role_for(owner, np.shape(x), n, path)
+        for path, x, n in rows
+    ]
+
+
+BlockSize = Annotated[int | None, ForEngine("block_size")]
+"""Marks the argument that says into how long blocks every axis is cut; None: not at all."""
+MergeDims = Annotated[int | None, ForEngine("merge_dims")]
+"""Marks the argument that says how many elements neighbouring axes may have that are joined first; None: they are not."""
