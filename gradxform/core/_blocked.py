@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import MissingArgumentError
 from gradxform._types import Array, Tree
 from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
@@ -132,8 +133,8 @@ def _cut(program: Program, view: Blocks, row: Row) -> list[Row]:
 
 def _plain(slot: Slot, fields: Sequence[Tree]) -> list[Tree]:
     """A stage's fields at a leaf on the device, with arrays for those that are encoded."""
-    fields = on_device(list(fields))
-    return decoded(fields, slot.layout.leaf, slot.layout.partners) if any_encoded(fields) else fields
+    here: list[Tree] = on_device(list(fields))
+    return decoded(here, slot.layout.leaf, slot.layout.partners) if any_encoded(here) else here
 
 
 _take, _put = jax.jit(Blocks.take, static_argnums=0), jax.jit(Blocks.put, static_argnums=0)
@@ -182,13 +183,13 @@ def _grouped(
             some.append((row, piece.batch))
     kinds, members, start = [], [], 0
     counts = [sum(math.prod(batch) for _, batch in some) for some in found.values()]
-    for program, some, count in zip(owners, found.values(), counts, strict=True):
+    for program, some, number in zip(owners, found.values(), counts, strict=True):
         plan = program.slots[0].plan
         dealt = plan is not None and plan.phase == "spread"
-        share = _refresh.Share(start, count, sum(counts)) if dealt else _refresh.Share(0, 0, 1)
+        share = _refresh.Share(start, number, sum(counts)) if dealt else _refresh.Share(0, 0, 1)
         kinds.append(Kind(program, tuple(batch for _, batch in some), share))
         members.append([row for row, _ in some])
-        start += count
+        start += number
     return kinds, members, where
 
 
@@ -198,23 +199,29 @@ def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Ro
     answers: list[list[Tree]] = [[] for _ in kinds]
     while True:
         out = [_tried(kind, shape, row, told, tail) for kind, row, told in zip(kinds, stacks, answers, strict=True)]
-        asking = [i for i, (question, _) in enumerate(out) if question is not None]
-        if not asking:
-            break
-        far = [i for i in asking if isinstance(out[i][0], _travel.Asked)]
+        far: dict[int, _travel.Asked] = {}
+        for i, (question, arrays) in enumerate(out):
+            if isinstance(question, _travel.Asked):
+                far[i] = question.of(arrays)
+            elif question is not None:
+                answers[i].append(_refreshed(kinds[i], shape, question, arrays, tail))
         if far:
-            found = whole([out[i][0].of(out[i][1]) for i in far], kinds[far[0]].program.spread)
-            for i, answer in zip(far, found, strict=True):
+            spread = kinds[0].program.spread
+            assert spread is not None
+            for i, answer in zip(far, whole(list(far.values()), spread), strict=True):
                 answers[i].append(answer)
-        for i in [i for i in asking if i not in far]:
-            answers[i].append(_refreshed(kinds[i], shape, *out[i], tail))
+        if all(question is None for question, _ in out):
+            break
     return [kind.apart(row) for kind, (_, row) in zip(kinds, out, strict=True)]
 
 
 def _refreshed(kind: Kind, shape: Shape, question: _refresh.Asked, arrays: Tree, tail: Row) -> Tree:
-    program = kind.program
-    since = program.common(shape, tail)[0].shared.get("since")
-    return _refresh.refreshed(question, arrays, program.slots[0].plan, since, kind.depth, kind.share)
+    plan, common = kind.program.slots[0].plan, kind.program.common(shape, tail)[0]
+    if plan is None:
+        raise MissingArgumentError(
+            f"{kind.program.slots[0].kernel.name}: the kernel calls `c.refresh`, but no argument says when: declare `every: Every = 10`."
+        )
+    return _refresh.refreshed(question, arrays, plan, common.shared.get("since"), kind.depth, kind.share)
 
 
 def _tried(kind: Kind, shape: Shape, row: Row, answers: Sequence[Tree], tail: Row) -> tuple[Question | None, Tree]:

@@ -25,12 +25,12 @@ class Segment(NamedTuple):
     """A stretch of an axis that is cut into parts of one size."""
 
     start: int
-    count: int
+    number: int
     size: int
 
     @property
     def stop(self) -> int:
-        return self.start + self.count * self.size
+        return self.start + self.number * self.size
 
 
 class Piece(NamedTuple):
@@ -71,7 +71,7 @@ class Blocks:
         whole = tuple(axes[0] if len(axes) == 1 else None for axes in joined)
         self.pieces: list[Piece] = []
         for segments in itertools.product(*cuts):
-            counts = tuple(s.count for s in segments if s.count > 1)
+            counts = tuple(s.number for s in segments if s.number > 1)
             own = (a if s.size == n else None for a, s, n in zip(whole[self.lead :], segments, self.seen[self.lead :], strict=True))
             axes = (*whole[: self.lead], *(None for _ in counts), *own)
             self.pieces.append(Piece(batch + counts, tuple(s.size for s in segments), axes, segments))
@@ -91,13 +91,13 @@ class Blocks:
     def _taken(self, x: Array, piece: Piece) -> Array:
         where = tuple(slice(s.start, s.stop) for s in piece.segments)
         x = x[(slice(None),) * self.lead + where] if len(self.pieces) > 1 else x
-        if all(s.count == 1 for s in piece.segments):
+        if all(s.number == 1 for s in piece.segments):
             return x
         apart, counts, sizes = list(piece.batch[: self.lead]), [], []
         for s in piece.segments:
-            if s.count > 1:
+            if s.number > 1:
                 counts.append(len(apart))
-                apart.append(s.count)
+                apart.append(s.number)
             sizes.append(len(apart))
             apart.append(s.size)
         return x.reshape(apart).transpose([*range(self.lead), *counts, *sizes])
@@ -111,12 +111,12 @@ class Blocks:
         return x if self.order == tuple(range(x.ndim)) else x.transpose([self.order.index(i) for i in range(x.ndim)])
 
     def _put(self, x: Array, piece: Piece) -> Array:
-        if all(s.count == 1 for s in piece.segments):
+        if all(s.number == 1 for s in piece.segments):
             return x
         n, back = len(piece.batch), list(range(self.lead))
         counts = iter(range(self.lead, n))
         for i, s in enumerate(piece.segments):
-            back += [next(counts), n + i] if s.count > 1 else [n + i]
+            back += [next(counts), n + i] if s.number > 1 else [n + i]
         return x.transpose(back).reshape(piece.batch[: self.lead] + tuple(s.stop - s.start for s in piece.segments))
 
     def _joined(self, left: Tree, segments: Sequence[Sequence[Segment]], axis: int) -> Array:
@@ -167,7 +167,7 @@ def _segments(n: int, split: Split, block_size: int | None) -> list[Segment]:
     found: list[Segment] = []
     for part in parts:
         if found and found[-1].size == part.size:
-            found[-1] = Segment(found[-1].start, found[-1].count + part.count, part.size)
+            found[-1] = Segment(found[-1].start, found[-1].number + part.number, part.size)
         else:
             found.append(part)
     return found

@@ -93,7 +93,7 @@ class Context:
     ):
         self._owner, self.t, self._named, self.key, self.dtype = owner, t, named, key, dtype
         self.whole = at_once if told is None else told.whole
-        self.refresh = self._no_refresh if told is None else functools.partial(told.refresh, t)
+        self.refresh = self._no_refresh if told is None else functools.partial(told.refresh, t)  # type: ignore[arg-type]
 
     def _no_refresh(self, *_: Tree, **__: Tree) -> NoReturn:
         raise MissingArgumentError(
@@ -175,7 +175,7 @@ def _spread_of(kernel: Kernel, args: Arguments) -> Spread | None:
 def _plan_of(kernel: Kernel, args: Arguments) -> Plan | None:
     """When refreshes are due, if the arguments say it."""
     said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
-    return Plan(kernel.name, said["every"], said.get("start"), said.get("phase", "all")) if "every" in said else None
+    return Plan(kernel.name, said["every"], said.get("start"), said.get("phase", "all")).checked() if "every" in said else None
 
 
 class Common(NamedTuple):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
@@ -40,15 +41,21 @@ class Plan(NamedTuple):
         if callable(self.every):
             assert since is not None
             return (since + 1 >= self.every(jnp.maximum(t - 1, 0))) & (t >= (self.start or 1))
-        first = self.every if self.start is None else self.start
-        return (t == first) | ((t > first) & (t % self.every == 0))
+        return (t == self.first) | ((t > self.first) & (t % self.every == 0))
 
-    def check(self) -> None:
+    @property
+    def first(self) -> int:
+        """The update at which the first refresh is due, where every is a number."""
+        return self.start if self.start is not None else self.every  # type: ignore[return-value]
+
+    def checked(self) -> Plan:
+        """Itself, or an error where its parts do not fit."""
         if self.phase == "spread" and callable(self.every):
             raise HyperparameterError(
                 f'{self.owner}: phase="spread" deals out refreshes over `every` updates, which must be a whole number there, but '
                 "got a schedule."
             )
+        return self
 
 
 def _is_schedule(every: int | Schedule) -> bool:
@@ -85,7 +92,7 @@ class Share(NamedTuple):
     """Which members of all are here: those from `start` on."""
 
     start: int
-    count: int
+    number: int
     of: int
 
 
@@ -99,13 +106,14 @@ def refreshed(
     which, branches = due.astype(jnp.int32), [lambda old, *args: old, compute]
     if plan.phase == "spread" and share.of > 1:
         branches.append(functools.partial(_some, compute, plan, share, asked.at, depth))
-        first = plan.every if plan.start is None else plan.start
-        which = jnp.where(asked.at == first, 1, jnp.where((asked.at > first) & _any_here(plan, share, asked.at), 2, 0))
+        which = jnp.where(asked.at == plan.first, 1, jnp.where((asked.at > plan.first) & _any_here(plan, share, asked.at), 2, 0))
     for condition, f in asked.instead:
         branches.append(functools.partial(_computed, f, depth))
         which = jnp.where(condition, len(branches) - 1, which)
+    if not isinstance(which, jax.core.Tracer):
+        return branches[int(which)](old, *args)
     if len(branches) == 2:
-        return jax.lax.cond(due, compute, branches[0], old, *args)
+        return jax.lax.cond(which > 0, compute, branches[0], old, *args)
     return jax.lax.switch(which, branches, old, *args)
 
 
@@ -125,15 +133,14 @@ def _computed(f: Callable[..., Tree], depth: int, old: Tree, *args: Tree) -> Tre
 def _turn(plan: Plan, share: Share, t: Array) -> tuple[Array, Array]:
     """Which members have their turn at the t-th update: from the one to before the other."""
     assert isinstance(plan.every, int)
-    first = plan.every if plan.start is None else plan.start
-    tau = (t - first) % plan.every
+    tau = (t - plan.first) % plan.every
     ceil = lambda x: -(-x * share.of // plan.every)
     return ceil(tau), ceil(tau + 1)
 
 
 def _any_here(plan: Plan, share: Share, t: Array) -> Array:
     low, high = _turn(plan, share, t)
-    return (low < share.start + share.count) & (high > share.start) & (low < high)
+    return (low < share.start + share.number) & (high > share.start) & (low < high)
 
 
 def _some(compute: Callable[..., Tree], plan: Plan, share: Share, t: Array, depth: int, old: Tree, *args: Tree) -> Tree:
@@ -142,13 +149,13 @@ def _some(compute: Callable[..., Tree], plan: Plan, share: Share, t: Array, dept
     if not depth:
         return compute(old, *args)
     low, high = _turn(plan, share, t)
-    width = min(-(-share.of // plan.every), share.count)
+    width = min(-(-share.of // plan.every), share.number)
     flat = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[depth:]), tree)
-    start = jnp.clip(low - share.start, 0, share.count - width)
+    start = jnp.clip(low - share.start, 0, share.number - width)
     part = lambda tree: jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, width), flat(tree))
     some = part(old)
     shape = jax.tree.leaves(old)[0].shape[:depth]
-    assert math.prod(shape) == share.count
+    assert math.prod(shape) == share.number
     deep = lambda tree: jax.tree.map(lambda x: x.reshape(width, *(1,) * (depth - 1), *x.shape[1:]), tree)
     new = jax.tree.map(lambda x, o: x.reshape(o.shape), compute(deep(some), *map(deep, map(part, args))), some)
     index = start + share.start + jnp.arange(width)

@@ -116,7 +116,7 @@ def numbers_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Numbers]:
     if spec is None:
         return [WeightDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
     if is_patterns(spec, tree, partial=True):
-        found = resolve(owner, by_path({"default": None, **spec}), tree)
+        found: list[Any] = list(resolve(owner, by_path({"default": None, **spec}), tree))
     else:
         found = _by_tree(spec(tree) if is_function(spec, tree) else spec, tree)
     return [

@@ -111,7 +111,7 @@ def _next_shared(stage: Stage, common: Common, count: Array | None) -> tuple[dic
             record, seen = kernel.advance(record, c, **named(kernel.advance, hyper))
             new = {f: getattr(record, f) for f in old}
         for name, law in laws.items():
-            if law is not None:
+            if law is not None and old[name] is not None:
                 new[name] = law(wide_leaf(old[name], jnp.float32), c, **named(law, hyper))
     if kernel.scope != "elementwise":
         _check_numbers(stage, hyper, [*seen.values(), *(x for f, x in new.items() if np.shape(x) != np.shape(old[f]))])

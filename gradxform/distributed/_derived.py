@@ -16,6 +16,7 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform._types import Axes, Field, OptState, Params, Shape, Tree
 from gradxform.core import GradientTransformation
+from gradxform.core._blocks import Blocks, views_of
 from gradxform.core._encoded import is_encoded
 from gradxform.core._first import axes_of
 from gradxform.core._holes import flatten, is_gap
@@ -133,19 +134,19 @@ class Derivation:
                 continue
             value = getattr(record, name)
             if field.kind == "leaf" and value is not None:
-                entries = zip(leaves, treedef.flatten_up_to(value), strict=True)
-                new[name] = treedef.unflatten([self._entry(stage, field, p, x) for p, x in entries])
+                entries = zip(leaves, treedef.flatten_up_to(value), views_of(stage, params), strict=True)
+                new[name] = treedef.unflatten([self._entry(stage, field, *each) for each in entries])
             elif name != layout.clock or not layout.boxed:
                 new[name] = jax.tree.map(lambda x: self.split(x, PartitionSpec()), value)
         return layout.write(state, new)
 
-    def _entry(self, stage: Stage, field: Field, p: Tree, entry: Tree) -> Typed:
+    def _entry(self, stage: Stage, field: Field, p: Tree, entry: Tree, view: Blocks | None) -> Typed:
         if is_gap(entry) or not _is_shaped(p):
             return entry
         like = Axes(*range(p.ndim))
         if is_encoded(entry):
             return jax.tree.map(lambda x: self._along(x, p, like), entry)
-        axes = axes_of(stage, field, p.shape)
+        axes = axes_of(stage, field, p.shape, view)
         along = lambda a, x: jax.tree.map(lambda y: self._along(y, p, a), x)
         return jax.tree.map(along, like if axes is None else axes, entry, is_leaf=lambda a: isinstance(a, Axes))
 

@@ -1,0 +1,38 @@
+"""Products of a tensor with a matrix for each of its axes, and what a tensor says of each axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._types import Array
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+def along(x: Array, matrices: Sequence[Array | None], transposed: bool = False) -> Array:
+    """x times a matrix along each axis that has one: for two axes q0' x q1, and transposed q0 x q1'.
+
+    Args:
+      x: a tensor.
+      matrices: for each axis a matrix, or None for the identity.
+      transposed: whether the transposes are meant.
+    """
+    for k, q in enumerate(matrices):
+        if q is not None:
+            x = jnp.moveaxis(jnp.tensordot(x, q, (k, int(transposed)), precision=HIGHEST), -1, k)
+    return x
+
+
+def outer(x: Array, axis: int, y: Array | None = None) -> Array:
+    """The product of a tensor, as a matrix whose rows are that axis, with its transpose, or with that of another: square.
+
+    Args:
+      x: a tensor.
+      axis: the axis that stays.
+      y: another tensor of that shape.
+    """
+    others = [i for i in range(x.ndim) if i != axis]
+    return jnp.tensordot(x, x if y is None else y, (others, others), precision=HIGHEST)
