@@ -28,7 +28,7 @@ def test_law(name, law):
 AHEAD = {
     "soap", "scale_by_soap", "shampoo", "scale_by_shampoo", "normuon", "scion", "scale_by_lmo", "psgd_kron",
     "scale_by_psgd_kron", "adamuon", "dion", "dion2", "splus", "asgo", "scale_by_asgo", "kl_shampoo", "scale_by_kl_shampoo",
-    "kl_soap", "scale_by_kl_soap",
+    "kl_soap", "scale_by_kl_soap", "clip_qk",
 }  # fmt: skip
 """Transcriptions that are there before what they transcribe; each leaves this set when its function comes."""
 
