@@ -499,3 +499,20 @@ def test_the_core_is_the_optimizer_without_rate_and_decay(name):
     whole, core = ORACLES[name](lambda k: 0.1 / (k + 1), weight_decay=0.2), ORACLES[f"scale_by_{name}"]()
     for k, g in enumerate(gs):
         close(whole([g], [w])[0], -0.1 / (k + 1) * (core([g], [w])[0] + 0.2 * w))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape_scale"), [("normuon", "original"), ("adamuon", None), ("dion", "spectral"), ("dion2", "spectral")]
+)
+def test_the_cores_of_muons_family_lack_the_scale_of_the_shape_too(name, shape_scale):
+    gs, w = gradients((3, 4)), np.ones((3, 4))  # 4 outputs of 3 inputs
+    whole, core = ORACLES[name](0.1, weight_decay=0.2), ORACLES[f"scale_by_{name}"]()
+    for g in gs:
+        close(whole([g], [w])[0], -0.1 * (matrices.scale_of_shape(4, 3, shape_scale) * core([g], [w])[0] + 0.2 * w))
+
+
+def test_the_core_of_splus_decays():
+    gs, w = gradients((4, 4)), np.ones((4, 4))
+    whole, core = ORACLES["splus"](0.1, weight_decay=0.2), ORACLES["scale_by_splus"](weight_decay=0.2)
+    for g in gs:
+        close(whole([g], [w])[0], -0.1 * core([g], [w])[0])

@@ -10,8 +10,8 @@ Everything runs in float64 on one thread of the CPU. What the references do agai
                         float64 here. SOAP and SPlus decay the stepped parameters: no decay here.
     kron-torch          solves triangular systems in float32; and adds the noise of the fit to the momentum itself, so that it is in the
                         update too: here it gets a copy. Balance is by chance: here every `balance_every`-th update of Q.
-    heavyball           compiles, keeps its state in float32, and adds noise to the gradients of which KL-Shampoo's factors are made:
-                        none of it here.
+    heavyball           compiles, keeps its state in float32, adds noise to the gradients of which KL-Shampoo's factors are made, and
+                        ε of the largest eigenvalue times the old basis before QR: none of it here.
 
 The random numbers of the fit of Q are those of `matrices.normal`. An array is named `oracle/setting/leaf` and holds the parameters
 after the updates in `matrices.KEPT`.
@@ -34,6 +34,8 @@ from pytorch_optimizer.optimizer.utils import matrix
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
 heavyball.utils.compile_mode = None
+turn_bases = heavyball.utils.get_orthogonal_matrix_QR
+heavyball.utils.get_orthogonal_matrix_QR = lambda *args, **kwargs: turn_bases(*args, **{**kwargs, "floor": 0.0})
 
 
 class Wide:
@@ -88,9 +90,9 @@ def of_pytorch_optimizer(name):
 
 def of_heavyball(name):
     def make(p, leaf, given):
-        return getattr(heavyball, name)(
-            [p], lr=LR, weight_decay=0.0, merge_dims=False, storage_dtype="float64", compile_step=False, dampening=0.0, **given
-        )
+        plain = {"weight_decay": 0.0, "merge_dims": False, "storage_dtype": "float64", "compile_step": False}
+        plain = {**plain, "dampening": 0.0} if name == "KLShampoo" else plain
+        return getattr(heavyball, name)([p], lr=LR, **plain, **given)
 
     return make
 

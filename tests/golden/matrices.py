@@ -55,6 +55,11 @@ SETTINGS = [
         "pytorch_optimizer.SOAP", {"precondition_frequency": 4, "normalize_gradient": True},
         {"every": 4, "normalize_grads": True}, SQUARE, 1e-7,
     ),
+    # there the bases are not put in order and v is left as it is: another numbering of the same bases. ε is the least denominator: 0 here
+    (
+        "soap", "refreshed always", "heavyball.SOAP", {"precondition_frequency": 1, "eps": 1e-30, "betas": (0.9, 0.95)},
+        {"every": 1, "eps": 0.0, "b1": 0.9}, SQUARE, 1e-11,
+    ),
     # one sum per side, that begins at ε I
     ("shampoo", "plain", "pytorch_optimizer.Shampoo", {"matrix_eps": 1e-4}, {"b1": 0.0, "eps": 1e-4}, ALL, 1e-12),
     (
@@ -128,15 +133,15 @@ SETTINGS = [
         "clip_qk", "heads", "pytorch_optimizer.MuonClip", {"qk_clip_alpha": 0.3},
         {"head_axes": [0], "power": 0.3}, ("cube",), 1e-12,
     ),
-    # Q is lifted by 64 d 2⁻⁵² of its largest eigenvalue before QR
+    # Q is lifted by 64 d 2⁻⁵² of the largest eigenvalue before QR
     (
         "kl_shampoo", "plain", "heavyball.KLShampoo", {"precondition_frequency": 2, "eps": 1e-30},
         {"every": 2, "eps": 1e-30, "weight_decay": 0.0}, MATRICES, 1e-10,
     ),
     (
         "kl_shampoo", "every fourth", "heavyball.KLShampoo",
-        {"precondition_frequency": 4, "eps": 1e-30, "betas": (0.7, 0.99), "shampoo_beta": 0.8, "init_factor": 0.5},
-        {"every": 4, "eps": 1e-30, "b1": 0.7, "shampoo_beta": 0.8, "init_factor": 0.5, "weight_decay": 0.0}, MATRICES, 1e-10,
+        {"precondition_frequency": 4, "eps": 0.7, "betas": (0.7, 0.99), "shampoo_beta": 0.8, "init_factor": 0.5},
+        {"every": 4, "eps": 0.7, "b1": 0.7, "shampoo_beta": 0.8, "init_factor": 0.5, "weight_decay": 0.0}, MATRICES, 1e-10,
     ),
     # a decay of matrices only; the oracle's k-th gap is 1 / probability(k), theirs too
     ("psgd_kron", "plain", "kron_torch.Kron", {}, {"form": "triangular", "every": 1}, ALL, 1e-11),

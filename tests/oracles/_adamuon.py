@@ -1,10 +1,10 @@
-"""Transcriptions of `adamuon`."""
+"""Transcriptions of `adamuon` and `scale_by_adamuon`."""
 
 import numpy as np
 
 from oracles._arithmetic import norm
 from oracles._collect import array_oracle
-from oracles._matrices import matrices, nesterov_mean, orthogonalized, started
+from oracles._matrices import core, matrices, nesterov_mean, orthogonalized, started
 
 
 @array_oracle
@@ -22,6 +22,16 @@ def adamuon(
     direction = _adamuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, sign, preconditioning, consistent_rms, eps_nu)
     rest = adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate
     return matrices(direction, learning_rate, weight_decay, eps, nesterov, *rest)
+
+
+@array_oracle
+def scale_by_adamuon(
+    ns_coeffs=(3.4445, -4.7750, 2.0315), ns_steps=5, beta=0.95, beta2=None, eps=1e-7, nesterov=True, sign=True,
+    preconditioning="frobenius", consistent_rms=0.2, eps_nu=1e-8,
+):  # fmt: skip
+    """The direction of matrices alone, uphill."""
+    beta2 = beta if beta2 is None else beta2
+    return core(_adamuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, sign, preconditioning, consistent_rms, eps_nu))
 
 
 def _adamuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, sign, preconditioning, consistent_rms, eps_nu):

@@ -1,9 +1,9 @@
-"""Transcriptions of `dion`."""
+"""Transcriptions of `dion` and `scale_by_dion`."""
 
 import numpy as np
 
 from oracles._collect import array_oracle
-from oracles._matrices import matrices, pseudonormal, scale_of_shape
+from oracles._matrices import core, matrices, pseudonormal, scale_of_shape
 
 
 @array_oracle
@@ -21,6 +21,12 @@ def dion(
     direction = _dion(rank_fraction, beta, eps, shape_scale, key, sampler)
     rest = adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate
     return matrices(direction, learning_rate, weight_decay, eps, False, *rest)
+
+
+@array_oracle
+def scale_by_dion(rank_fraction=1.0, beta=0.95, eps=1e-8, orthogonalization="qr", key=0, sampler=pseudonormal):
+    """The direction of matrices alone, uphill, without the scale of the shape."""
+    return core(_dion(rank_fraction, beta, eps, None, key, sampler))
 
 
 def _dion(rank_fraction, beta, eps, shape_scale, key, sampler):

@@ -1,9 +1,9 @@
-"""Transcriptions of `dion2`."""
+"""Transcriptions of `dion2` and `scale_by_dion2`."""
 
 import numpy as np
 
 from oracles._collect import array_oracle
-from oracles._matrices import matrices, orthogonalized, scale_of_shape
+from oracles._matrices import core, matrices, orthogonalized, scale_of_shape
 
 
 @array_oracle
@@ -19,6 +19,12 @@ def dion2(
     direction = _dion2(fraction, beta, ns_coeffs, ns_steps, eps, shape_scale)
     rest = adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate
     return matrices(direction, learning_rate, weight_decay, eps, False, *rest)
+
+
+@array_oracle
+def scale_by_dion2(fraction=0.25, beta=0.95, ns_coeffs="dion2", ns_steps=5, eps=1e-8):
+    """The direction of matrices alone, uphill, without the scale of the shape."""
+    return core(_dion2(fraction, beta, ns_coeffs, ns_steps, eps, None))
 
 
 def _dion2(fraction, beta, ns_coeffs, ns_steps, eps, shape_scale):

@@ -115,6 +115,11 @@ def decoupled(direction, learning_rate, weight_decay=0.0):
         u = -at(learning_rate, k) * (d + decay * w if decay else d)
 
 
+def core(direction):
+    """`direction` of W (outputs, inputs) for leaves (inputs, outputs), uphill."""
+    return decoupled(transposed(direction), -1.0)
+
+
 def matrices(
     direction, learning_rate, weight_decay=0.0, eps=1e-8, nesterov=True, adam_b1=0.9, adam_b2=0.999, adam_eps_root=0.0,
     adam_weight_decay=0.0, adam_learning_rate=None,

@@ -1,10 +1,10 @@
-"""Transcriptions of `normuon`."""
+"""Transcriptions of `normuon` and `scale_by_normuon`."""
 
 import numpy as np
 
 from oracles._arithmetic import norm
 from oracles._collect import array_oracle
-from oracles._matrices import matrices, nesterov_mean, orthogonalized, scale_of_shape, started
+from oracles._matrices import core, matrices, nesterov_mean, orthogonalized, scale_of_shape, started
 
 
 @array_oracle
@@ -22,6 +22,15 @@ def normuon(
     direction = _normuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, preconditioning, shape_scale, consistent_rms, eps_nu)
     rest = adam_b1, adam_b2, adam_eps_root, adam_weight_decay, adam_learning_rate
     return matrices(direction, learning_rate, weight_decay, eps, nesterov, *rest)
+
+
+@array_oracle
+def scale_by_normuon(
+    ns_coeffs=(3.4445, -4.7750, 2.0315), ns_steps=5, beta=0.95, beta2=0.95, eps=1e-7, nesterov=True, preconditioning="frobenius",
+    consistent_rms=None, eps_nu=1e-10,
+):  # fmt: skip
+    """The direction of matrices alone, uphill, without the scale of the shape."""
+    return core(_normuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, preconditioning, None, consistent_rms, eps_nu))
 
 
 def _normuon(ns_coeffs, ns_steps, beta, beta2, eps, nesterov, preconditioning, shape_scale, consistent_rms, eps_nu):

@@ -1,4 +1,4 @@
-"""Transcriptions of `splus`."""
+"""Transcriptions of `splus` and `scale_by_splus`."""
 
 from itertools import count
 
@@ -36,6 +36,12 @@ def splus(
         S = {k: b2 * S[k] + (1 - b2) * gram(G, k) for k in S}
         if due(t, None, every, start):
             Q = {k: np.linalg.eigh(S[k] + eps * np.eye(len(S[k])))[1] for k in S}
+
+
+@array_oracle
+def scale_by_splus(*args, weight_decay=0.0, **kwargs):
+    """The direction, uphill, with its scale of the shape; so the decay is in it too."""
+    return splus.__wrapped__(-1.0, *args, weight_decay=weight_decay, **kwargs)
 
 
 def average(ws, ema_decay=0.999):
