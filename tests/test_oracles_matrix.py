@@ -516,3 +516,60 @@ def test_the_core_of_splus_decays():
     whole, core = ORACLES["splus"](0.1, weight_decay=0.2), ORACLES["scale_by_splus"](weight_decay=0.2)
     for g in gs:
         close(whole([g], [w])[0], -0.1 * core([g], [w])[0])
+
+
+def test_shampoos_momentum_looks_one_step_further():
+    """f has weight 1 − β₃ on g and β₃ on the mean before it; debiased, a constant gradient is its own f."""
+    gs = gradients((3, 2), 6)
+    found = directions("shampoo", gs, b1=0.8, b3=0.6, exponents=(None, None))
+    for t, f in enumerate(found, 1):
+        before = sum(0.2 * 0.8 ** (t - 2 - k) * g for k, g in enumerate(gs[: t - 1]))
+        close(f, (0.4 * gs[t - 1] + 0.6 * before) / (1 - 0.6 * 0.8 ** (t - 1)))
+    for f in directions("shampoo", 4 * gs[:1], b3=0.6, exponents=(None, None)):
+        close(f, gs[0])
+
+
+@pytest.mark.parametrize("bias_correction", [True, False])
+def test_shampoos_means_are_debiased(bias_correction):
+    gs = gradients((3, 5), 6)
+    L = sum(0.2 * 0.8 ** (5 - k) * g @ g.T for k, g in enumerate(gs)) / (1 - 0.8**6 if bias_correction else 1)
+    found = directions("shampoo", gs, b1=0.0, b2=0.8, eps=1e-9, exponents=(0.3, None), bias_correction=bias_correction)[-1]
+    close(found, matrices.power(L + 1e-9 * np.eye(3), -0.3) @ gs[-1])
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (4, 4)])
+def test_asgo_divides_by_the_root_of_a_mean_on_the_shorter_side(shape):
+    gs = gradients(shape, 6)
+    k = int(shape[0] > shape[1])
+    V = sum(0.2 * 0.8 ** (5 - t) * matrices.gram(g, k) for t, g in enumerate(gs))
+    m = sum(0.1 * 0.9 ** (5 - t) * g for t, g in enumerate(gs))
+    for every, at_ in ((1, V), (4, (V - sum(0.2 * 0.8 ** (5 - t) * matrices.gram(gs[t], k) for t in (4, 5))) / 0.8**2)):
+        X = np.linalg.inv(matrices.power(at_, 0.5) + 0.3 * np.eye(len(V)))
+        close(directions("asgo", gs, eps=0.3, consistent_rms=None, every=every)[-1], matrices.along(m, X, k))
+
+
+def test_kl_soap_is_adam_in_the_bases_of_kl_shampoo():
+    """The mean kept in the original coordinates instead: the same, as bases are orthogonal."""
+    gs = gradients((3, 5))
+    factors, m, v = KLFactors((3, 5), 0.95, 1e-8, 0.1, 10, 3, None), 0.0, 0.0
+    for t, (u, g) in enumerate(zip(directions("kl_soap", gs, b1=0.8, b2=0.7, every=3)[1:], gs[1:], strict=True), 2):
+        m = 0.8 * m + 0.2 * g
+        v = 0.7 * v + 0.3 * matrices.turned(g, factors.Q) ** 2
+        x = matrices.turned(m, factors.Q) / (np.sqrt(v) + 1e-8) * np.sqrt(1 - 0.7 ** (t - 1)) / (1 - 0.8 ** (t - 1))
+        close(u, matrices.turned_back(x, factors.Q), 1e-7)
+        factors.update(t, g)
+
+
+def test_psgd_may_whiten_gradients_and_precondition_their_mean():
+    """With Q diagonal and never updated but once, u is the debiased mean times what one update of Q from g alone gives."""
+    gs = gradients((4,), 3)
+    once = {"every": lambda k: 1 if k == 0 else 10**9, "clip_rms": None}
+    for form in ("pro", "triangular"):
+        first, *others = directions("psgd_kron", gs, form=form, whiten="gradient", b1=0.5, **once)
+        P = first / gs[0]
+        m = 0.5 * gs[0]
+        for t, (u, g) in enumerate(zip(others, gs[1:], strict=True), 2):
+            m = 0.5 * m + 0.5 * g
+            close(u, P * m / (1 - 0.5**t))
+    different = [directions("psgd_kron", gs, whiten=whiten)[-1] for whiten in ("gradient", "momentum")]
+    assert norm(different[0] - different[1]) > 1e-3 * norm(different[0])
