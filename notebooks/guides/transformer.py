@@ -1,16 +1,21 @@
 # %% [markdown]
 # # A transformer on text
 #
-# Muon for the matrices and AdamW for the rest, decay groups, clipping, warm-up, accumulation, an average of the weights, Orbax checkpoints, and a run that is lost and resumed to the bit.
+# Muon for the matrices and AdamW for the rest, decay groups, clipping, warm-up, accumulation, an average of the weights, Orbax checkpoints, and a run that is killed and resumed to the bit.
 #
 # The text is Python's own reference, which every CPython carries; the task is its next character. It is a small model and a short run, put together the
 # way large ones are.
 
 # %%
+import functools
+import signal
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from pydoc_data.topics import topics
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -65,7 +70,7 @@ def logits(params, x):
 
 
 # %% [markdown]
-# The loss of a batch of pieces, and the batches: the one of number k is the same whoever asks, so that a resumed run sees what the lost one would have.
+# The loss of a batch of pieces, and the batches: the one of number k is the same whoever asks, so that a resumed run sees what the killed one would have.
 
 
 # %%
@@ -143,62 +148,89 @@ def trainer(tx):
 judge = jax.jit(loss)
 
 
-def train_on(step, run, numbers, save=lambda k, run: None):
-    """Go on with a run over mini-batches of the given numbers; their losses, and held-out losses every 30."""
-    curve, seen = [], []
-    for k in numbers:
-        run, value = step(run, batch(k))
-        curve.append(float(value))
+def train_on(tx):
+    """A run from the start to the end, and held-out losses of the weights and of their average, every 30 mini-batches."""
+    step, run, seen = trainer(tx), starting(tx), []
+    for k in range(2 * updates):
+        run, _ = step(run, batch(k))
         if (k + 1) % 30 == 0:
             seen.append((k + 1, float(judge(run["params"], judged)), float(judge(run["average"], judged))))
-        save(k + 1, run)
-    return run, curve, np.array(seen)
+    return run, np.array(seen)
 
 
-plain = optimizer(gx.adamw(schedule(0.01), b2=0.98, weight_decay=0.01))
-_, _, by_adamw = train_on(trainer(plain), starting(plain), range(2 * updates))
+finished, by_muon = train_on(tx)
+_, by_adamw = train_on(optimizer(gx.adamw(schedule(0.01), b2=0.98, weight_decay=0.01)))
 
 # %% [markdown]
-# ## Checkpoints
+# ## Kill and resume
 #
-# The run is a tree of arrays, so Orbax saves it as it is. We save after 200 mini-batches; after 250 all that the process
-# holds in memory is deleted, as if it had been killed.
+# That run was lucky: nobody stopped it. The same training in a process of its own saves its run every 50 mini-batches. It is a tree of arrays, so Orbax
+# saves it as it is, and `digest` is a fingerprint of every array, to be saved beside it. A process that finds a checkpoint goes on from the last one, after
+# `check_restored` has made sure that it is what was saved. The clocks, the moments, the mean that `accumulate` is collecting: all of it is in the state, so nothing
+# else needs to be set.
+
+
+# %%
+def train_in(folder):
+    step, run, parts = trainer(tx), starting(tx), ocp.args.Composite
+    with ocp.CheckpointManager(folder) as manager:
+        begin = manager.latest_step() or 0
+        if begin:
+            shapes = jax.eval_shape(lambda: run)
+            found = manager.restore(begin, args=parts(run=ocp.args.StandardRestore(shapes), digest=ocp.args.JsonRestore()))
+            run = found.run
+            gx.check_restored(tx, run["params"], run["state"], found.digest)
+        for k in range(begin, 2 * updates):
+            run, value = step(run, batch(k))
+            if (k + 1) % 50 == 0:
+                digest = gx.digest((run["params"], run["state"]))
+                manager.save(k + 1, args=parts(run=ocp.args.StandardSave(run), digest=ocp.args.JsonSave(digest)))
+            print(f"mini-batch {k + 1} of {2 * updates}: loss {value:.3f}", flush=True)
+
+
+# %% [markdown]
+# The process gets this function as a file. When it says that it has come to mini-batch 237 it is killed by SIGKILL, which no process can catch: nothing is
+# tidied up, and what was in its memory is gone.
 
 # %%
 folder = Path(tempfile.mkdtemp())
-checkpointer = ocp.StandardCheckpointer()
+(folder / "job").write_bytes(cloudpickle.dumps(functools.partial(train_in, folder / "checkpoints")))
 
 
-def save(k, run):
-    if k == 200:
-        checkpointer.save(folder / f"run-{k}", run)
-        checkpointer.wait_until_finished()
+def started():
+    code = f"import pickle; pickle.load(open({str(folder / 'job')!r}, 'rb'))()"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
 
 
-step = trainer(tx)
-run, _, first = train_on(step, starting(tx), range(250), save)
-lost = run["params"]["scores"]
-del run
+with started() as process:
+    for line in process.stdout:
+        if line.startswith("mini-batch 237 "):
+            process.kill()
+            break
+print(line.strip())
+print("ended by", signal.Signals(-process.returncode).name)
 
 # %% [markdown]
-# To restore, Orbax wants to know the shapes and types to fill in. A new start has them. The clock, the moments, the mean that `accumulate` is
-# collecting: all of it is in the state, so nothing else needs to be set.
+# The same command again. Is what it ends with equal to what the run has that nobody stopped? The last digest that was saved says so, of every bit of the parameters and
+# of the state.
 
 # %%
-blank = jax.eval_shape(lambda: starting(tx))
-run = checkpointer.restore(folder / "run-200", blank)
-again, _, _ = train_on(step, run, range(200, 250))
-print("after 250 mini-batches, equal to the lost run to the bit:", bool(jnp.array_equal(again["params"]["scores"], lost)))
-finished, _, rest = train_on(step, again, range(250, 2 * updates))
+with started() as process:
+    lines = process.stdout.read().splitlines()
+print(lines[0], lines[-1], f"exit status {process.returncode}", sep="\n")
+
+with ocp.CheckpointManager(folder / "checkpoints") as manager:
+    found = manager.restore(2 * updates, args=ocp.args.Composite(digest=ocp.args.JsonRestore()))
+print("equal to the bit:", found.digest == gx.digest((finished["params"], finished["state"])))
+
+# %% [markdown]
+# ## What Muon and the average do
 
 # %% tags=["thumbnail"]
-by_muon = np.concatenate([first, rest])
 figure, axes = plt.subplots()
 for i, (name, (k, raw, averaged)) in enumerate({"AdamW for all": by_adamw.T, "Muon for matrices": by_muon.T}.items()):
     axes.plot(k, raw, f"C{i}", label=name)
     axes.plot(k, averaged, f"C{i}--", label=f"{name}, average of weights")
-axes.axvline(200, color="#b0b0b0", linestyle=":")
-axes.text(198, axes.get_ylim()[1] * 0.97, "saved", ha="right", color="#808080")
 axes.set(xlabel="mini-batches of 8 pieces", ylabel="held-out loss")
 axes.legend()
 plt.show()
