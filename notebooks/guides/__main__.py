@@ -48,7 +48,9 @@ def execute(guide: Guide, folder: Path) -> tuple[nbformat.NotebookNode, float]:
     made = notebook(guide)
     clock = nbformat.v4.new_code_cell(CLOCK)
     made.cells.append(clock)
-    client = NotebookClient(made, timeout=600, resources={"metadata": {"path": str(folder)}}, record_timing=False)
+    client = NotebookClient(
+        made, timeout=600, resources={"metadata": {"path": str(folder)}}, record_timing=False, extra_arguments=["--log-level=ERROR"]
+    )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error::DeprecationWarning:__main__"}
     client.execute(env=environment)
     made.cells.remove(clock)
@@ -69,8 +71,8 @@ def thumbnail(made: nbformat.NotebookNode) -> Image.Image:
     return white.quantize(64)
 
 
-def make(guide: Guide, keep: bool) -> bool:
-    """Execute a guide, write what came of it if it is to be kept, and say how long it took. Whether all went well."""
+def make(guide: Guide, keep: bool) -> float | None:
+    """Execute a guide, write what came of it if it is to be kept, and say how long it took: the processor's seconds, or None if it failed."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(FOLDER, Path(scratch) / "guides"))
@@ -79,7 +81,7 @@ def make(guide: Guide, keep: bool) -> bool:
             picture = thumbnail(made)
         except (CellExecutionError, ValueError) as e:
             sys.stdout.write(f"{guide.name}: {e}\n")
-            return False
+            return None
         if keep:
             nbformat.write(made, guide.notebook)
             guide.thumbnail.parent.mkdir(exist_ok=True)
@@ -89,7 +91,7 @@ def make(guide: Guide, keep: bool) -> bool:
     late = f", more than the {SECONDS} s that a guide has" if seconds > SECONDS else ""
     sys.stdout.write(f"{guide.name}: {time.monotonic() - start:.0f} s, of a processor {seconds:.0f} s{late}\n")
     sys.stdout.flush()
-    return not late
+    return None if late else seconds
 
 
 def changed(since: str) -> list[Guide]:
@@ -109,7 +111,8 @@ def main() -> int:
         parser.error(f"there is no guide {', '.join(sorted(unknown))}")
     chosen = changed(options.since) if options.since else [g for g in guides() if not options.names or g.name in options.names]
     ended = [make(guide, keep=not options.check) for guide in chosen]
-    return 1 - all(ended)
+    sys.stdout.write(f"{len(ended)} guides, {ended.count(None)} failed, of a processor {sum(filter(None, ended)):.0f} s\n")
+    return int(None in ended)
 
 
 if __name__ == "__main__":

@@ -231,7 +231,7 @@ right.set_xticks(range(3), ["left to the\ncompiler", "spread", "spread in\nbfloa
 plt.show()
 
 # %% [markdown]
-# Spread, the update sends a hundredth of the bytes, and the losses are the same but for last digits where float32 travels. bfloat16 halves the bytes once more and
+# Spread, the update sends a sixtieth of the bytes, and the losses are the same but for last digits where float32 travels. bfloat16 halves the bytes once more and
 # rounds what travels, which shows in the second decimal of a loss.
 #
 # What would that be for a model of a billion parameters on eight GPUs? A plan needs shapes only.

@@ -77,17 +77,26 @@ def _list_below(page: Path, below: list[tuple[str, str]]) -> None:
         written.write(f"\n```{{toctree}}\n:hidden:\n\n{tree}\n```\n")
 
 
+def _one_branch_open(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """In the navigation only the page's own branch is open: every name on every page would be most of the site, and of its making."""
+    whole = context["toctree"]
+    context["toctree"] = lambda **options: whole(**{**options, "collapse": True})
+
+
 def build(out: Path) -> int:
     """Build the site, and return the exit status: 1 where there was a warning."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source"
+        source, html = Path(folder) / "source", Path(folder) / "html"
         source.mkdir()
         gather(source)
         app = Sphinx(
-            str(source), None, str(out), str(Path(folder) / "doctrees"), "html",
-            confoverrides=SETTINGS, warning=sys.stderr, warningiserror=True, freshenv=True,
+            str(source), None, str(html), str(Path(folder) / "doctrees"), "html",
+            confoverrides=SETTINGS, status=None, warning=sys.stderr, warningiserror=True, freshenv=True,
         )  # fmt: skip
+        app.connect("html-page-context", _one_branch_open, priority=400)  # before the theme's, which asks for the tree
         app.build()
+        shutil.copytree(html, out, dirs_exist_ok=True)
+        sys.stdout.write(f"{len(app.env.found_docs)} pages: {out / 'index.html'}\n")
         return int(app.statuscode)
 
 
