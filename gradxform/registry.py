@@ -52,7 +52,6 @@ class Entry:
       rates: centre of the learning-rate grid per race task, `default` for all others.
       identities: pairs of expressions that must give the same updates.
       ndim: the number of axes that its leaves must have, if not any.
-      seeds: the founding documents that describe it: MXNet's guide, neon's, a blog, a slide deck, the FTML page.
       system: the dialect, such as `torch`; none for the library's own.
       core: of a dialect's, the library's own optimizer that it corresponds to, if there is one.
     """
@@ -67,7 +66,6 @@ class Entry:
     rates: Mapping[str, float]
     identities: tuple[tuple[str, str], ...]
     ndim: int | None = None
-    seeds: str = ""
     system: str = ""
     core: str | None = None
 
@@ -122,9 +120,9 @@ def _load_rooms() -> None:
     load(*(f"gradxform.{room}" for room in ROOMS))
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, seeds="", name=None) -> None:
+def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, name=None) -> None:
     name = name or make.__name__
-    add(Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, seeds))
+    add(Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim))
 
 
 def _origin(make: Callable[..., Any]) -> str:
@@ -230,7 +228,6 @@ def optimizer(
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
     identities: Sequence[tuple[str, str]] = (),
-    seeds: str = "",
 ) -> Registers:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name.
 
@@ -241,7 +238,6 @@ def optimizer(
       homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
       rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
       identities: pairs of calls that must give the same updates.
-      seeds: the founding documents that describe it.
 
     >>> @gx.kernels.optimizer(source="Cauchy 1847", example={"learning_rate": 0.1})
     ... def descent(learning_rate: gx.Real):
@@ -252,7 +248,7 @@ def optimizer(
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
-        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities, seeds=seeds)
+        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities)
         return make
 
     return decorate
@@ -266,7 +262,6 @@ def transform(
     homogeneity: float | None = None,
     identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
-    seeds: str = "",
 ) -> Registers:
     """Register a primitive: a lifted kernel, or a function that makes a transformation.
 
@@ -277,7 +272,6 @@ def transform(
       homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
       identities: pairs of calls that must give the same updates.
       ndim: the number of axes of the leaves that it takes; None: any.
-      seeds: the founding documents that describe it.
 
     >>> @gx.kernels.transform(source="arithmetic")
     ... def twice():
@@ -288,7 +282,7 @@ def transform(
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
-        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim, seeds)
+        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim)
         return make
 
     return decorate

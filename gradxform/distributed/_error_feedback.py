@@ -100,7 +100,6 @@ def _on_each_device(g, s, p, c, inner: GradientTransformation, axis_name: Hashab
 
 @transform(
     source="Karimireddy et al. 2019, arXiv:1901.09847, Algorithm 1",
-    seeds="MXNet",
     example={"compressor": scaled_sign()},
     homogeneity=1,
     identities=[("error_feedback(two_bit(0.25), None)", "error_feedback(two_bit(0.25))")],

@@ -13,7 +13,7 @@ from gradxform.distributed import _wire
 from gradxform.registry import transform
 
 
-@transform(source="MXNet's Trainer and KVStore", seeds="MXNet", example={"axis_name": None}, homogeneity=1)
+@transform(source="MXNet's Trainer and KVStore", example={"axis_name": None}, homogeneity=1)
 @elementwise()
 def mean_over(g, s, p, c, axis_name: Hashable):
     """Replace each device's gradients by their mean over the devices.
@@ -37,7 +37,7 @@ def mean_over(g, s, p, c, axis_name: Hashable):
     return (g if axis_name is None else jax.lax.pmean(g, axis_name)), s
 
 
-@transform(source="Bernstein et al. 2018, arXiv:1802.04434", seeds="MXNet", example={"axis_name": None}, homogeneity=0)
+@transform(source="Bernstein et al. 2018, arXiv:1802.04434", example={"axis_name": None}, homogeneity=0)
 @elementwise()
 def majority_vote(g, s, p, c, axis_name: Hashable):
     """Let the devices vote on the sign of each element.

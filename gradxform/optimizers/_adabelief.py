@@ -60,7 +60,6 @@ def scale_by_belief(
 
 @optimizer(
     source="Zhuang et al. 2020, arXiv:2010.07468",
-    seeds="MXNet",
     example={"learning_rate": 1e-3, "eps": 1e-30, "eps_root": 0.0},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-3},

@@ -52,7 +52,6 @@ def scale_by_adadelta(g, s, p, c, rho: Unit = 0.9, eps: NonNegative = 1e-6):
 
 @optimizer(
     source="Zeiler 2012, arXiv:1212.5701",
-    seeds="MXNet, neon, slides",
     example={},
     rates={"default": 1.0, "digits": 10.0},
 )

@@ -12,7 +12,6 @@ from gradxform.transforms import scale_by_learning_rate, scale_by_rss
 
 @optimizer(
     source="Duchi et al. 2011, JMLR 12",
-    seeds="MXNet, neon, blog, slides",
     example={"learning_rate": 0.1, "initial_accumulator_value": 0.0, "eps": 0.0},
     homogeneity=0,
     rates={"default": 0.1, "digits": 0.1},

@@ -133,7 +133,6 @@ def scale_by_nadam(
 
 @optimizer(
     source="Kingma & Ba 2015, arXiv:1412.6980",
-    seeds="MXNet, neon, blog, slides",
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},
@@ -172,7 +171,6 @@ def adam(
 
 @optimizer(
     source="Loshchilov & Hutter 2019, arXiv:1711.05101",
-    seeds="MXNet",
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},
@@ -226,7 +224,6 @@ def adamw(
 
 @optimizer(
     source="Dozat 2016, ICLR workshop",
-    seeds="MXNet, slides",
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},

@@ -41,7 +41,6 @@ def scale_by_adamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNeg
 
 @optimizer(
     source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1",
-    seeds="MXNet, slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
@@ -142,7 +141,6 @@ def scale_by_nadamax(g, s, p, c, b1: Average = 0.9, b2: Unit = 0.999, eps: NonNe
 
 @optimizer(
     source="Adamax and NAdam, by analogy",
-    seeds="slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
@@ -166,7 +164,7 @@ def nadamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper
     State    (ScaleByAdamState(count, mu, nu), EmptyState()). Memory: 2 x params.
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
-    Source   the founding slides name it, "L-infinity norm rather than L2", without an equation, and no other definition was found.
+    Source   lecture slides name it, "L-infinity norm rather than L2", without an equation; no other definition was found.
              It is read by analogy: NAdam's numerator (Dozat 2016) over Adamax's denominator (Kingma & Ba 2015, section 7.1).
     Differs  Optax has no such optimizer.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1], eps < 0.
@@ -176,7 +174,6 @@ def nadamax(learning_rate: Real[Hyper], b1: Average[Hyper] = 0.9, b2: Unit[Hyper
 
 @optimizer(
     source="RMSProp and Adamax, by analogy",
-    seeds="slides",
     example={"learning_rate": 2e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2e-3, "digits": 1e-2},
@@ -201,7 +198,7 @@ def maxaprop(learning_rate: Real[Hyper], decay: Decay[Hyper] = 0.9, eps: NonNega
     State    (ScaleByInfinityNormState(nu), EmptyState()). Memory: 1 x params.
     Units    learning_rate has those of p: no element moves by more.
     Shapes   any, scalars and complex included.
-    Source   the founding slides name it, "L-infinity norm rather than L2", without an equation, and no other definition was found.
+    Source   lecture slides name it, "L-infinity norm rather than L2", without an equation; no other definition was found.
              It is read by analogy: RMSProp (Tieleman & Hinton 2012) with Adamax's denominator (Kingma & Ba 2015, section 7.1).
     Differs  Optax has no such optimizer.
     Raises   HyperparameterError: decay outside [0, 1), eps < 0.

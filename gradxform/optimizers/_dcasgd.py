@@ -55,7 +55,6 @@ def compensate_delay(g, s, p, c, lamda: NonNegative = 0.04, limit: Bound | None 
 
 @optimizer(
     source="Zheng et al. 2017, arXiv:1609.08326",
-    seeds="MXNet",
     example={"learning_rate": 0.1, "momentum": 0.9},
     rates={"default": 0.1, "digits": 0.1},
     identities=[("dcasgd(0.1, lamda=0.0)", "sgd(0.1)"), ("dcasgd(0.1, 0.9, lamda=0.0)", "sgd(0.1, 0.9)")],

@@ -15,7 +15,6 @@ from gradxform.transforms import ScaleByRmsWithCountState
 # has b1 = 0.6.
 @optimizer(
     source="Zheng & Kwok 2017, ICML",
-    seeds="MXNet, FTML",
     example={"learning_rate": 2.5e-3, "b1": 0.0, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 2.5e-3, "digits": 1e-2},

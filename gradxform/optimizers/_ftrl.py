@@ -32,7 +32,6 @@ class FtrlState(NamedTuple):
 
 @optimizer(
     source="McMahan et al. 2013, KDD, Algorithm 1",
-    seeds="MXNet, slides",
     example={"learning_rate": 0.1, "l1": 0.01, "l2": 0.01},
     rates={"default": 0.1, "digits": 0.1},
 )
@@ -70,7 +69,7 @@ def ftrl(
     Units    learning_rate has those of p; l1 and beta those of g; l2 those of g / p.
     Shapes   any, scalars and complex included (sign(z) = z / |z|).
     Source   McMahan et al. 2013, "Ad click prediction: a view from the trenches", Algorithm 1.
-    Differs  Optax has no such optimizer. In one of the founding documents z lacks + g and has the other sign (erratum E3).
+    Differs  Optax has no such optimizer. Some descriptions lack the + g in z, and have its other sign.
              p + (0 - p) is 0 exactly: zeros are zeros. With a schedule the paper's sum of d - d_before is kept; MXNet and TensorFlow
              take both at the new rate, and so shrink all weights as the rate falls. A rate below 1e-6 counts as 1e-6.
     Raises   MissingArgumentError: no params. HyperparameterError: learning_rate <= 0, another argument < 0.

@@ -61,7 +61,6 @@ def scale_by_row_rss(g, s, p, c, initial_accumulator_value: NonNegative = 0.0, e
 
 @optimizer(
     source="MXNet 2, GroupAdaGrad",
-    seeds="MXNet",
     example={"learning_rate": 0.1, "eps": 0.0},
     homogeneity=0,
     rates={"default": 0.1, "digits": 0.1},

@@ -11,7 +11,6 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
 
 @optimizer(
     source="You et al. 2020, arXiv:1904.00962",
-    seeds="MXNet",
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-2, "digits": 3e-2},

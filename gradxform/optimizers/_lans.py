@@ -90,7 +90,6 @@ def scale_by_lans(
 
 @optimizer(
     source="Zheng et al. 2020, arXiv:2006.13484",
-    seeds="MXNet",
     example={"learning_rate": 1e-3, "weight_decay": 0.01},
     homogeneity=0,
     rates={"default": 1e-2, "digits": 3e-2},

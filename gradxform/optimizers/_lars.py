@@ -10,7 +10,6 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate, sc
 
 @optimizer(
     source="You et al. 2017, arXiv:1708.03888",
-    seeds="MXNet",
     example={"learning_rate": 1.0},
     homogeneity=0,
     rates={"default": 1.0, "digits": 10.0},

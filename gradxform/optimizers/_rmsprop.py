@@ -12,7 +12,6 @@ from gradxform.transforms import identity, scale_by_learning_rate, scale_by_rms,
 
 @optimizer(
     source="Tieleman & Hinton 2012; Graves 2013",
-    seeds="MXNet, neon, blog, slides",
     example={"learning_rate": 1e-3, "eps": 1e-30},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-2},

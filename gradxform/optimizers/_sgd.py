@@ -10,7 +10,6 @@ from gradxform.transforms import identity, scale_by_learning_rate, trace
 
 @optimizer(
     source="Robbins & Monro 1951; Sutskever et al. 2013",
-    seeds="MXNet, neon, blog, slides",
     example={"learning_rate": 0.1, "momentum": 0.9},
     homogeneity=1,
     rates={"default": 0.1, "digits": 0.1},

@@ -34,7 +34,6 @@ def _normal(key, like):
 # The transcription has no noise of its own, hence the temperature; tests/test_optimizers_sgld.py has others.
 @optimizer(
     source="Welling & Teh 2011, ICML",
-    seeds="MXNet",
     example={"learning_rate": 0.2, "temperature": 0.0},
     rates={"default": 0.2, "digits": 0.2},
     identities=[("sgld(0.2, 0.0)", "sgd(0.1)"), ("sgld(0.2, 0.0, 0.9)", "rmsprop(0.1, 0.9, 1e-5, eps_in_sqrt=False)")],

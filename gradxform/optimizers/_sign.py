@@ -11,7 +11,6 @@ from gradxform.transforms._momentum import EmaDecay
 
 @optimizer(
     source="Bernstein et al. 2018, arXiv:1802.04434",
-    seeds="MXNet",
     example={"learning_rate": 1e-3},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-3},
@@ -39,7 +38,6 @@ def sign_sgd(learning_rate: Real[Hyper]):
 
 @optimizer(
     source="Bernstein et al. 2018, arXiv:1802.04434",
-    seeds="MXNet",
     example={"learning_rate": 1e-3},
     homogeneity=0,
     rates={"default": 1e-3, "digits": 1e-3},

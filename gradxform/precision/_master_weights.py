@@ -48,7 +48,6 @@ def _master_weights(
 
 @transform(
     source="Micikevicius et al. 2018, arXiv:1710.03740",
-    seeds="MXNet",
     example={"inner": chain()},
     homogeneity=1,
     identities=[("master_weights(adam(0.1))", "adam(0.1)"), ("master_weights(adam(0.1), bits=16)", "adam(0.1)")],

@@ -45,11 +45,11 @@ def names(pattern: str, kind: str = "optimizer", as_markdown: bool = False) -> i
 
 
 def markdown(kind: str = "*") -> str:
-    """The registry as a table: name, equation, memory in units of the parameters, source, founding documents, dialects."""
+    """The registry as a table: name, equation, memory in units of the parameters, source, dialects."""
     served: dict[str | None, list[str]] = {}
     for e in dialects.entries():
         served.setdefault(e.core, []).append(f"`{e.full_name}`")
-    lines = ["| name | equation | memory | source | described by | dialects |", "|---|---|---|---|---|---|"]
+    lines = ["| name | equation | memory | source | dialects |", "|---|---|---|---|---|"]
     found = sorted(registry.names(kind=kind), key=lambda n: (registry.entry(n).kind, n))
     for entry in map(registry.entry, found):
         equation = "<br>".join(_cell(line) for line in entry.equation().split("\n") if line.strip())
@@ -59,7 +59,6 @@ def markdown(kind: str = "*") -> str:
             equation.replace("|", "\\|"),
             memory,
             entry.source,
-            entry.seeds,
             ", ".join(served.get(entry.name, [])),
         ]
         lines.append(f"| {' | '.join(cells)} |")

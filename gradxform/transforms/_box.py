@@ -20,7 +20,7 @@ def _keep_params_in_box(g, s, p, c, low: Extended | None = None, high: Extended 
     return jnp.where(new_p == p + g, g, new_p - p), s
 
 
-@transform(source="projected gradient descent, Goldstein 1964", seeds="MXNet, neon", example={"low": -1.0, "high": 1.0})
+@transform(source="projected gradient descent, Goldstein 1964", example={"low": -1.0, "high": 1.0})
 def keep_params_in_box(low: Extended[Hyper] | None = None, high: Extended[Hyper] | None = None):
     """Change updates so that they leave the parameters in [low, high].
 

@@ -10,7 +10,7 @@ from gradxform.core import elementwise, per_leaf, per_tree
 from gradxform.registry import transform
 
 
-@transform(source="Optax", seeds="MXNet, neon, slides", example={"max_delta": 1.0})
+@transform(source="Optax", example={"max_delta": 1.0})
 @elementwise()
 def clip(g, s, p, c, max_delta: Bound):
     """Clip every element to [-max_delta, max_delta].
@@ -35,7 +35,7 @@ def clip(g, s, p, c, max_delta: Bound):
     return clip_elements(g, max_delta), s
 
 
-@transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", seeds="slides", example={"max_norm": 1.0})
+@transform(source="Pascanu et al. 2013, arXiv:1211.5063, per leaf", example={"max_norm": 1.0})
 @per_leaf()
 def clip_by_norm(g, s, p, c, max_norm: Bound):
     """Clip the norm of each leaf's update to max_norm.
@@ -84,7 +84,7 @@ def clip_by_block_rms(g, s, p, c, threshold: Bound):
     return g / jnp.maximum(1, jnp.sqrt(jnp.mean(abs_sq(g))) / threshold), s
 
 
-@transform(source="Pascanu et al. 2013, arXiv:1211.5063", seeds="neon", example={"max_norm": 1.0})
+@transform(source="Pascanu et al. 2013, arXiv:1211.5063", example={"max_norm": 1.0})
 @per_tree(total=sum_sq)
 def clip_by_global_norm(g, s, p, c, max_norm: Bound):
     """Clip the norm of the whole tree of updates to max_norm.

@@ -21,7 +21,7 @@ def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
     return g + weight_decay * p, s
 
 
-@transform(source="Krogh & Hertz 1991", seeds="MXNet, neon", example={"weight_decay": 0.1})
+@transform(source="Krogh & Hertz 1991", example={"weight_decay": 0.1})
 def add_decayed_weights(weight_decay: Real[Hyper] = 0.0, mask: MaskOrFn = None):
     """Add the parameters, times weight_decay, to the updates.
 

@@ -17,7 +17,7 @@ class ScaleByInfinityNormState(NamedTuple):
     nu: Annotated[RealUpdates, Field(mean="decay", nonnegative=True, lasting=True)]
 
 
-@transform(source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1", seeds="slides", homogeneity=0, example={"eps": 1e-30})
+@transform(source="Kingma & Ba 2015, arXiv:1412.6980, section 7.1", homogeneity=0, example={"eps": 1e-30})
 @elementwise(ScaleByInfinityNormState)
 def scale_by_infinity_norm(g, s, p, c, decay: Unit = 0.999, eps: NonNegative = 1e-8):
     """Divide updates by their exponentially weighted infinity norm.

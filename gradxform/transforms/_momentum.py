@@ -32,7 +32,7 @@ def _behind(p, s, after, decay, nesterov=True):
     return sub(p, after(scale(decay, s.trace))) if nesterov else p
 
 
-@transform(source="Polyak 1964; Sutskever et al. 2013", seeds="MXNet, neon, blog, slides", example={"decay": 0.9}, homogeneity=1)
+@transform(source="Polyak 1964; Sutskever et al. 2013", example={"decay": 0.9}, homogeneity=1)
 @elementwise(TraceState, evaluate=_behind)
 def trace(
     g, s, p, c,
@@ -66,9 +66,7 @@ def trace(
     return (g + decay * trace if nesterov else trace), s._replace(trace=trace)
 
 
-@transform(
-    source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", seeds="MXNet, blog, slides", example={"decay": 0.9}, homogeneity=1
-)
+@transform(source="Nesterov 1983; Bengio et al. 2013, arXiv:1212.0901", example={"decay": 0.9}, homogeneity=1)
 @elementwise(TraceState, evaluate=_behind)
 def nesterov(g, s, p, c, decay: Momentum, accumulator_dtype: DType | None = None):
     """Nesterov's accelerated gradient, with the look-ahead point as the parameter.

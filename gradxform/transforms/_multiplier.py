@@ -7,7 +7,7 @@ from gradxform.core import elementwise
 from gradxform.registry import transform
 
 
-@transform(source="MXNet, lr_mult", seeds="MXNet", example={"multipliers": {"*": 0.5}}, homogeneity=1)
+@transform(source="MXNet, lr_mult", example={"multipliers": {"*": 0.5}}, homogeneity=1)
 @elementwise()
 def scale_by_multiplier(g, s, p, c, multipliers: LeafNumbers):
     """Multiply the update of each leaf by a number of its own.

@@ -79,7 +79,6 @@ def _add_tree_regularizer(g, s, p, c, penalty: Callable[[Params], Array], weight
 
 @transform(
     source="Tikhonov 1943",
-    seeds="blog",
     example={"penalty": l2_penalty, "weight": 0.1},
     identities=[
         ("add_regularizer(l2_penalty, 0.1)", "add_decayed_weights(0.1)"),

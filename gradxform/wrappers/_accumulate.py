@@ -114,7 +114,6 @@ def mean_with(g: Array, mean: Array, n: Array, skip: Array | None) -> Array:
 
 @transform(
     source="Goyal et al. 2017, arXiv:1706.02677",
-    seeds="MXNet",
     example={"inner": adam(1e-3), "every_k": 2},
     homogeneity=0,
     identities=[("accumulate(adam(0.1), 1)", "adam(0.1)"), ("accumulate(adam(0.1), 2, True)", "accumulate(adam(0.1), 2)")],

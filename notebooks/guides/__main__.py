@@ -72,7 +72,7 @@ def thumbnail(made: nbformat.NotebookNode) -> Image.Image:
 
 
 def make(guide: Guide, keep: bool) -> float | None:
-    """Execute a guide, write what came of it if it is to be kept, and say how long it took: the processor's seconds, or None if it failed."""
+    """Execute a guide, write what came of it if it is to be kept, and return the seconds of a processor, None if it failed."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(shutil.copytree(FOLDER, Path(scratch) / "guides"))
