@@ -40,3 +40,17 @@ def test_equations_arguments_and_examples_are_blocks(pages):
     assert "```python\n>>> tx = gx.adamw(" in page
     assert "[`by_ndim(2)`](by_ndim.md)" in page
     assert "**State**\n: (ScaleByAdamState" in page
+
+
+def test_links_prefer_ours_to_a_dialects(pages):
+    assert "the state of [`adamw`](adamw.md)" in pages["muon.md"]
+    assert "[`dialects.torch.adamw`](dialects/torch/adamw.md)" in pages["room-dialects-torch.md"]
+
+
+def test_what_stands_far_to_the_right_of_an_equation_stands_below_it(pages):
+    assert "weight_decay p)\n    x^ = x / (1 - b^t)\n```" in pages["adamw.md"]
+
+
+def test_functions_come_before_their_states(pages):
+    page = pages["room-optimizers.md"]
+    assert page.index("](yogi.md)") < page.index("](COCOBState.md)")

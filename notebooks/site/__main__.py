@@ -6,6 +6,7 @@ It needs `pip install -e '.[docs]'`. Warnings are errors. All that the pages use
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -40,11 +41,15 @@ SETTINGS: dict[str, Any] = {
     "html_theme": "furo",
     "html_title": f"gradxform {gradxform.__version__}",
     "html_copy_source": False,
+    "html_show_copyright": False,
     "html_show_sphinx": False,
     "nb_execution_mode": "off",
     "myst_heading_anchors": 3,
     "myst_enable_extensions": ["deflist"],
-    "pygments_style": "sas",
+    "html_static_path": [str(Path(__file__).parent / "site.css")],
+    "html_css_files": ["site.css"],
+    "pygments_style": "default",
+    "pygments_dark_style": "github-dark",
 }
 
 
@@ -65,9 +70,21 @@ def gather(source: Path) -> None:
     for name in [name for name in files if name.startswith(("benchmarks/results/", "notebooks/")) and name.endswith(BESIDE)]:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
-    reference.write(source / "reference")
+    names = reference.write(source / "reference")
+    _link_names(source / "gradxform/optimizers/README.md", "../../reference", names)
     _list_below(source / "index.md", [*PAGES, ("Reference", "reference/index")])
-    _list_below(source / "notebooks/README.md", [(summary(guide)[0], f"guides/{guide.name}") for guide in guides()])
+    _list_below(source / "notebooks/README.md", [(_plain(summary(guide)[0]), f"guides/{guide.name}") for guide in guides()])
+
+
+def _link_names(page: Path, folder: str, names: reference.Names) -> None:
+    """Link what stands first in the rows of a table to its page in the reference."""
+    link = lambda row: f"| [`{row[1]}`]({folder}/{names[row[1]]}.md) |" if row[1] in names else row[0]
+    page.write_text(re.sub(r"^\| `([\w.]+)` \|", link, page.read_text(encoding="utf-8"), flags=re.MULTILINE), encoding="utf-8")
+
+
+def _plain(title: str) -> str:
+    """A title as the navigation can show it, which knows no marks."""
+    return title.replace("`", "")
 
 
 def _list_below(page: Path, below: list[tuple[str, str]]) -> None:
@@ -89,9 +106,11 @@ def build(out: Path) -> int:
         source, html = Path(folder) / "source", Path(folder) / "html"
         source.mkdir()
         gather(source)
+        settings = "".join(f"{name} = {value!r}\n" for name, value in SETTINGS.items())
+        (source / "conf.py").write_text(settings, encoding="utf-8")  # the theme has settings that can only be given here
         app = Sphinx(
-            str(source), None, str(html), str(Path(folder) / "doctrees"), "html",
-            confoverrides=SETTINGS, status=None, warning=sys.stderr, warningiserror=True, freshenv=True,
+            str(source), str(source), str(html), str(Path(folder) / "doctrees"), "html",
+            status=None, warning=sys.stderr, warningiserror=True, freshenv=True,
         )  # fmt: skip
         app.connect("html-page-context", _one_branch_open, priority=400)  # before the theme's, which asks for the tree
         app.build()

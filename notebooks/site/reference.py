@@ -31,17 +31,18 @@ ROOMS = {
     "linear_algebra": "Linear algebra",
     "numerics": "Numerics",
     "tree": "Trees",
-    "dialects.keras": "Keras",
-    "dialects.keras.schedules": "Keras's schedules",
-    "dialects.mxnet": "MXNet",
-    "dialects.neon": "neon",
-    "dialects.torch": "PyTorch",
-    "dialects.torch.lr_scheduler": "PyTorch's schedules",
+    "dialects.keras": "As in Keras",
+    "dialects.keras.schedules": "Schedules, as in Keras",
+    "dialects.mxnet": "As in MXNet",
+    "dialects.neon": "As in neon",
+    "dialects.torch": "As in PyTorch",
+    "dialects.torch.lr_scheduler": "Schedules, as in PyTorch",
     "kernels": "For authors",
     "testing": "Testing",
     "race": "Racing",
     "": "Types, errors, the registry",
 }
+WIDE = 88  # columns
 HEADINGS = "State|Units|Shapes|Sharded|Masks|Labels|Keys|Holes|Sent|Source|Differs|Raises|Memory|where|axis|Limits"
 Names = dict[str, str]
 
@@ -113,21 +114,23 @@ def _room(value: Any, asked: str) -> str:
     return max(inside, key=len, default=asked)
 
 
-def write(folder: Path) -> None:
-    """Write the reference into a folder: an index, a page for each room, a page for each name."""
+def write(folder: Path) -> Names:
+    """Write the reference into a folder: an index, a page for each room, a page for each name. Returns the pages by the names."""
     every = things()
-    names = {thing.name: thing.page for thing in every}
-    names |= {other.rpartition(".")[2]: thing.page for thing in every for other in [thing.name, *thing.others]}
+    names = {other.rpartition(".")[2]: thing.page for thing in every for other in [thing.name, *thing.others]}
+    names |= {thing.name: thing.page for thing in every}  # these last: `adam` is ours, not a dialect's
     for thing in every:
         path = folder / f"{thing.page}.md"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_page(thing, names), encoding="utf-8")
-    rooms = {room: [thing for thing in every if thing.room == room] for room in ROOMS}
+    functions_first = sorted(every, key=lambda thing: isinstance(thing.value, type))
+    rooms = {room: [thing for thing in functions_first if thing.room == room] for room in ROOMS}
     for room, inside in rooms.items():
         if inside:
             (folder / f"{_file(room)}.md").write_text(_room_page(room, inside, names), encoding="utf-8")
     tree = "\n".join(_file(room) for room, inside in rooms.items() if inside)
     (folder / "index.md").write_text(f"# Reference\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n", encoding="utf-8")
+    return names
 
 
 def _file(room: str) -> str:
@@ -163,7 +166,7 @@ def _signature(thing: Thing) -> str:
         return f"{name} = {_shown(thing.value)}" if not isinstance(thing.value, type) else f"class {name}"
     plain = [p.replace(annotation=p.empty, default=_default(p.default)) for p in signature.parameters.values()]
     short = f"{name}{signature.replace(parameters=plain, return_annotation=inspect.Signature.empty)}"
-    if len(short) <= 88:
+    if len(short) <= WIDE:
         return short
     return f"{name}(\n" + "".join(f"    {p},\n" for p in plain) + ")"
 
@@ -201,7 +204,7 @@ def _markdown(lines: list[str], names: Names, up: str) -> list[str]:
         line = lines[i]
         if line.startswith("    "):
             block, i = _taken(lines, i, lambda x: x.startswith("    ") or not x.strip())
-            made += ["", "```text", *(x[4:] for x in block), "```", ""]
+            made += ["", "```text", *(x for line in block for x in _narrow(line[4:])), "```", ""]
         elif line.startswith(">>>"):
             block, i = _taken(lines, i, lambda x: bool(x.strip()))
             made += ["", "```python", *block, "```", ""]
@@ -216,6 +219,12 @@ def _markdown(lines: list[str], names: Names, up: str) -> list[str]:
             made.append(_prose(line, names, up))
             i += 1
     return made
+
+
+def _narrow(line: str) -> list[str]:
+    """A line of an equation, and below it what stands far to its right where the line is too wide for a page."""
+    beside = re.match(r"(.*\S) {8,}(\S.*)", line) if len(line) > WIDE else None
+    return [beside[1], f"    {beside[2]}"] if beside else [line]
 
 
 def _taken(lines: list[str], i: int, inside: Callable[[str], bool]) -> tuple[list[str], int]:
