@@ -307,7 +307,7 @@ clipvalue: the size above which an element of a gradient is cut; None: none.
   | dialects.keras.*
 global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
   | dialects.keras.*
-use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+use_ema: keep a running mean of the parameters in the state; `eval_params` and `ema_params` read it.
   | dialects.keras.*
 ema_momentum: how much of that running mean stays at each update.
   | dialects.keras.*

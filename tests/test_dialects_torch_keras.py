@@ -247,6 +247,29 @@ def test_ema_params_needs_one_average():
 
 
 @pytest.mark.fast
+@pytest.mark.parametrize("entry", [e for e in ENTRIES if e.system == "keras"], ids=lambda e: e.name)
+def test_eval_params_is_the_average_of_use_ema(entry):
+    """Whatever stands ahead of an iterate: Keras averages what is stored, and begins with a copy of the parameters."""
+    params = {name: jnp.ones(shape, jnp.bfloat16) for name, shape in shapes_for(entry.name).items()}
+    nesterov = {"nesterov": True} if "nesterov" in entry.parameters else {}
+    for around in (
+        lambda tx: tx,
+        lambda tx: gx.chain(gx.clip(1.0), tx),
+        lambda tx: gx.masked(tx, True),
+        lambda tx: gx.accumulate(tx, 1),
+    ):
+        tx = around(entry(use_ema=True, ema_momentum=0.5, **nesterov))
+        state, p = tx.init(params), params
+        jax.tree.map(np.testing.assert_array_equal, gx.eval_params(tx, state, p), p)
+        for _ in range(2):
+            u, state = tx.update(jax.tree.map(lambda x: 0.5 * x, p), state, p)
+            p = gx.apply_updates(p, u)
+        found = gx.eval_params(tx, state, p)
+        assert all(x.dtype == jnp.bfloat16 for x in found.values())
+        jax.tree.map(lambda x, y: np.testing.assert_array_equal(x, y.astype(x.dtype)), found, keras.ema_params(state))
+
+
+@pytest.mark.fast
 def test_ftrl_keeps_exact_zeros():
     tx = keras.ftrl(learning_rate=0.1, l1_regularization_strength=1.0)
     params = {"w": jnp.zeros(4)}

@@ -51,6 +51,7 @@ class Kernel:
     view: Callable[..., Any] | None = None
     call: Callable[..., tuple[str, Mapping[str, Any]]] | None = None
     widens: bool = False
+    averages: bool = False
     public: list[Lifted[...]] = dataclasses.field(default_factory=list)
 
     def __reduce__(self) -> tuple[object, ...]:

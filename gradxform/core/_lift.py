@@ -55,6 +55,7 @@ class Lift:
         reads as `c.<name>`; for fields that advance together, or by `c.total`. `s` has no per-leaf fields there.
       evaluate: (params, state, after, named hyperparameters) -> the parameters to evaluate with, all of them wide trees; `after` is
         explained in `gradxform.core._evaluate`. Without it, and where it returns `params` itself, they are the stored ones.
+      averages: what it evaluates with is an average of the stored parameters, so that in a chain what stands before is not asked.
 
     Returns:
       A decorator; the decorated name becomes a function of the hyperparameters that returns a `GradientTransformation`. A kernel
@@ -74,6 +75,7 @@ class Lift:
         total: Callable[..., Any] | None = None,
         advance: Callable[..., Any] | None = None,
         evaluate: Callable[..., Any] | None = None,
+        averages: bool = False,
     ) -> Callable[[Function[P]], Lifted[P]]:
         _check_use(self.scope, state)
         lists = self.scope == "per_tree" and total is None
@@ -82,6 +84,7 @@ class Lift:
             function = of_lists(kernel) if lists else kernel
             return _public(kernel, Kernel(
                 _name(kernel), function, self.scope, layout(state), lists, _extras(needs), stack, sees, total, advance, evaluate,
+                averages=averages,
             ))  # fmt: skip
 
         return decorate

@@ -20,6 +20,8 @@ def eval_params(tx: GradientTransformation, state: OptState, params: Model) -> M
     (w, v) is Nesterov's own sequence v' = decay v - a grad(w + decay v), w' = w + v'. With a scheduled rate after the momentum w is
     where the last gradient step led from the look-ahead point, w' = p - a grad(p).
 
+    The average, where an optimizer keeps one of the parameters: `average_params`, `schedule_free`, Keras's `use_ema`.
+
     Nested chains, masks, partitions and wrappers are looked through. A transformation declares its own by the option `evaluate=` of its
     kernel's decorator, or by a method `eval_params(state, params, after)` of its `update` (`gradxform.core._evaluate`).
 

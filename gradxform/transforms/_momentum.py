@@ -102,7 +102,8 @@ def ema(g, s, p, c, decay: EmaDecay, debias: bool = True, accumulator_dtype: DTy
         ema = decay ema + (1 - decay) g
         u   = ema / (1 - decay^t)              debias=False: ema
 
-    With decay = 1 the average stays 0, and there is nothing to correct: u = 0.
+    With decay = 1 the average stays 0, and there is nothing to correct: u = 0. It is an average of updates, a momentum. What PyTorch,
+    Keras and diffusion models call EMA is one of the parameters, to evaluate with: `average_params`.
 
     Args:
       decay: how much of the average stays at each update.

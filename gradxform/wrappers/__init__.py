@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gradxform.wrappers._accumulate import accumulate as accumulate
     from gradxform.wrappers._apply_if_finite import ApplyIfFiniteState as ApplyIfFiniteState
     from gradxform.wrappers._apply_if_finite import apply_if_finite as apply_if_finite
+    from gradxform.wrappers._average_params import AverageParamsState as AverageParamsState
+    from gradxform.wrappers._average_params import average_params as average_params
     from gradxform.wrappers._conditionally import ConditionallyMaskState as ConditionallyMaskState
     from gradxform.wrappers._conditionally import ConditionallyTransformState as ConditionallyTransformState
     from gradxform.wrappers._conditionally import conditionally_mask as conditionally_mask
@@ -49,6 +51,7 @@ else:
     TABLE = {
         "._accumulate": "AccumulateState accumulate",
         "._apply_if_finite": "ApplyIfFiniteState apply_if_finite",
+        "._average_params": "AverageParamsState average_params",
         "._conditionally": "ConditionallyMaskState ConditionallyTransformState conditionally_mask conditionally_transform",
         "._flatten": "flatten",
         "._lookahead": "LookaheadParams LookaheadState lookahead",

@@ -143,3 +143,13 @@ KERAS = [
 
 def shapes_for(name: str) -> dict[str, tuple[int, ...]]:
     return MATRICES if name == "muon" else SHAPES
+
+
+# (system, name of the setting, the arguments of `average_params` that are its average); Adam trains at the rate 0.02.
+AVERAGES = [
+    ("torch", "ema", {"decay": 0.9, "debias": False}),
+    ("torch", "ema of every third from 10 on", {"decay": 0.8, "debias": False, "start": 10, "every": 3}),
+    ("torch", "swa", {"decay": None}),
+    ("torch", "swa of every fourth from 10 on", {"decay": None, "start": 10, "every": 4}),
+    ("keras", "use_ema", {"decay": 0.9, "debias": False}),
+]

@@ -1,8 +1,8 @@
 """Keras's optimizers: the arguments and the numbers of Keras 3.15.
 
 Every function takes what the class of that name takes; its updates are ready for `apply_updates`. `learning_rate` may be a schedule: a
-function of the number of completed updates, as Keras calls its own, which are in `schedules`. `ema_params(state)` is the average that
-`use_ema` keeps.
+function of the number of completed updates, as Keras calls its own, which are in `schedules`. `eval_params(tx, state, params)` is the
+average that `use_ema` keeps; `ema_params(state)` finds it without the optimizer.
 
 Not taken are `loss_scale_factor` (divide the gradients), `gradient_accumulation_steps` (accumulate around the transformation), `name`,
 and `jit_compile` (compile the step with `jax.jit`). For `exclude_from_weight_decay` use `gradxform.partition` with two of a kind. Keras

@@ -30,7 +30,7 @@ def adagrad(
       clipnorm: the norm above which a leaf's gradient is scaled down; None: none.
       clipvalue: the size above which an element of a gradient is cut; None: none.
       global_clipnorm: the norm of all leaves together above which they are scaled down; None: none.
-      use_ema: keep a running mean of the parameters in the state; `ema_params` reads it.
+      use_ema: keep a running mean of the parameters in the state; `eval_params` and `ema_params` read it.
       ema_momentum: how much of that running mean stays at each update.
       ema_overwrite_frequency: after how many updates the parameters are set to it; None: never.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._types import Clock, Count, Field, OptState, Params, Unit, Updates
 from gradxform.core import elementwise
+from gradxform.core._holes import is_array, is_gap
 
 
 class ParamsEmaState(NamedTuple):
@@ -19,7 +20,12 @@ class ParamsEmaState(NamedTuple):
     average: Annotated[Updates, Field(mean="momentum")]
 
 
-@elementwise(ParamsEmaState, needs=("params",))
+def _average(p, s, after):
+    """Keras's average begins as a copy of the parameters."""
+    return jax.tree.map(lambda p, x: jnp.where(s.count > 0, x, p) if is_array(p) else p, p, s.average, is_leaf=is_gap)
+
+
+@elementwise(ParamsEmaState, needs=("params",), evaluate=_average, averages=True)
 def track_params(g, s, p, c, momentum: Unit = 0.99, overwrite_frequency: Count | None = None):
     """Average the updated parameters, and now and then put them at their average.
 
@@ -45,7 +51,8 @@ def track_params(g, s, p, c, momentum: Unit = 0.99, overwrite_frequency: Count |
 def ema_params(state: OptState) -> Params:
     """The average of the parameters that a Keras optimizer with `use_ema=True` keeps in its state: what to evaluate with.
 
-    Keras's `finalize_variable_values` puts it in the place of the parameters at the end of `fit`.
+    `eval_params(tx, state, params)` gives the same in the parameters' dtypes, and before the first update the parameters. Keras's
+    `finalize_variable_values` puts it in the place of the parameters at the end of `fit`.
 
     Args:
       state: the state of an optimizer with `use_ema=True`, alone or inside others.
