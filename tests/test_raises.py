@@ -291,6 +291,7 @@ CALLS = {
     ],
     "keep_params_in_box: a bound is not a number": lambda: gx.keep_params_in_box("a", 1.0),
     "keep_params_in_box: low > high": lambda: gx.keep_params_in_box(2.0, 1.0),
+    "outer: not a transformation": lambda: gx.outer(gx.sgd(0.1), 3, 0.7),
     "lookahead: params is no LookaheadParams": lambda: gx.lookahead(gx.sgd(0.1), 3, 0.5).update(
         P, gx.lookahead(gx.sgd(0.1), 3, 0.5).init(gx.LookaheadParams.init_synced(P)), P
     ),

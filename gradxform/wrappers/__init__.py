@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from gradxform.wrappers._conditionally import ConditionallyTransformState as ConditionallyTransformState
     from gradxform.wrappers._conditionally import conditionally_mask as conditionally_mask
     from gradxform.wrappers._conditionally import conditionally_transform as conditionally_transform
+    from gradxform.wrappers._ema_nesterov import EmaNesterovState as EmaNesterovState
+    from gradxform.wrappers._ema_nesterov import ema_nesterov as ema_nesterov
     from gradxform.wrappers._flatten import flatten as flatten
+    from gradxform.wrappers._gpa import GPAState as GPAState
+    from gradxform.wrappers._gpa import gpa as gpa
     from gradxform.wrappers._lookahead import LookaheadParams as LookaheadParams
     from gradxform.wrappers._lookahead import LookaheadState as LookaheadState
     from gradxform.wrappers._lookahead import lookahead as lookahead
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
     from gradxform.wrappers._multi_steps import MultiStepsState as MultiStepsState
     from gradxform.wrappers._multi_steps import skip_large_updates as skip_large_updates
     from gradxform.wrappers._multi_steps import skip_not_finite as skip_not_finite
+    from gradxform.wrappers._outer import OuterState as OuterState
+    from gradxform.wrappers._outer import outer as outer
     from gradxform.wrappers._reduce_on_plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
     from gradxform.wrappers._reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
     from gradxform.wrappers._sam import SAMState as SAMState
@@ -53,11 +59,14 @@ else:
         "._apply_if_finite": "ApplyIfFiniteState apply_if_finite",
         "._average_params": "AverageParamsState average_params",
         "._conditionally": "ConditionallyMaskState ConditionallyTransformState conditionally_mask conditionally_transform",
+        "._ema_nesterov": "EmaNesterovState ema_nesterov",
         "._flatten": "flatten",
+        "._gpa": "GPAState gpa",
         "._lookahead": "LookaheadParams LookaheadState lookahead",
         "._loss_scale": "LossScaleState loss_scale loss_scale_of",
         "._mechanize": "MechanicState mechanize",
         "._multi_steps": "MultiSteps MultiStepsState skip_large_updates skip_not_finite",
+        "._outer": "OuterState outer",
         "._reduce_on_plateau": "ReduceLROnPlateauState reduce_on_plateau",
         "._sam": "SAMState sam",
         "._schedule_free": "ScheduleFreeState schedule_free schedule_free_adamw schedule_free_eval_params schedule_free_sgd",
