@@ -26,7 +26,7 @@ def optimizers() -> dict[str, gx.GradientTransformation]:
 
 def planned(model: str, devices: int, name: str, tx: gx.GradientTransformation) -> Plan:
     mesh = {"data": devices // 64, **({"fsdp": 64} if name == SPREAD else {"fsdp": 8, "tensor": 8})}
-    return gx.plan(tx, MODELS[model].shapes(), mesh, MODELS[model].specs(mesh), zero="data")
+    return gx.plan(tx, MODELS[model].shapes(), mesh, MODELS[model].specs(mesh), zero=("data", "fsdp"))
 
 
 def render() -> str:

@@ -200,7 +200,7 @@ weight_decay: the part of the parameters that is added to the direction before i
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
   | adadelta adafactor lars muon sophia
-zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
   | galore scale_by_muon scale_by_shape

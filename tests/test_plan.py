@@ -237,6 +237,7 @@ def test_what_does_not_fit_is_said_with_what_would():
     assert advised(gx.adamw(1e-3), {"data": 4}, times=4).endswith(
         "with zero='data' and its state stored as '8bit' it takes 72 GiB."
     )
+    assert "with zero=('data', 'fsdp') it takes 48 GiB" in advised(gx.adamw(1e-3), {"data": 4, "fsdp": 2}, P("fsdp"), times=4)
     assert "mesh data=2,fsdp=4" in advised(gx.sgd(0.1), {"data": 4, "fsdp": 2}, P("fsdp"), times=12)
     assert advised(gx.sgd(0.1), {"tensor": 1}, times=5).endswith("with H200 in its place it takes 80 GiB.")
     assert "none of the changes" in advised(gx.sgd(0.1), {"tensor": 1}, times=50)

@@ -32,7 +32,8 @@ MESHES = {
     "fsdp=8": ({"fsdp": 8}, P("fsdp"), None),
     "fsdp=8, columns": ({"fsdp": 8}, P(None, "fsdp"), None),
     "data=2,fsdp=4": ({"data": 2, "fsdp": 4}, P("fsdp"), None),
-    "data=2,fsdp=4, zero": ({"data": 2, "fsdp": 4}, P("fsdp"), "data"),
+    "data=2,fsdp=4, zero": ({"data": 2, "fsdp": 4}, P("fsdp"), ("data", "fsdp")),
+    "data=2,fsdp=4, zero of one": ({"data": 2, "fsdp": 4}, P("fsdp"), "data"),
     "fsdp=4,tensor=2": ({"fsdp": 4, "tensor": 2}, P("fsdp", "tensor"), None),
     "data=4,tensor=2, zero": ({"data": 4, "tensor": 2}, P(None, "tensor"), "data"),
 }

@@ -30,6 +30,19 @@ SPECS = [
     (P(), (0, 8), "data", P(None, "data")),
     (P(), (7, 16), ("data", "tp"), P(None, ("data", "tp"))),
     (P("tp"), (2, 16), ("data", "tp"), P("tp", "data")),
+    (P("tp"), (8, 16), ("data", "tp"), P(("tp", "data"))),  # "tp" is one of the batch's axes: to it "data" is added
+    (P(None, "tp"), (8, 16), ("tp", "data"), P(None, ("tp", "data"))),
+    (P(None, "tp"), (8, 6), ("data", "tp"), P("data", "tp")),
+    (P(), (6, 7), ("data", "tp"), P("tp")),  # as many as fit, the largest first
+    (P(), (12, 7), ("data", "tp"), P("data")),
+    (P(), (7, 3), ("data", "tp"), P()),
+]
+CUBE = AbstractMesh((2, 2, 2), ("data", "fsdp", "tensor"))
+OF_BOTH = [
+    (P("fsdp", "tensor"), P(("fsdp", "data"), "tensor")),
+    (P("tensor", "fsdp"), P("tensor", ("fsdp", "data"))),
+    (P("tensor"), P("tensor", ("data", "fsdp"))),
+    (P(None, "tensor"), P(("data", "fsdp"), "tensor")),
 ]
 
 
@@ -37,6 +50,12 @@ SPECS = [
 @pytest.mark.parametrize(("spec", "shape", "axis", "expected"), SPECS)
 def test_the_first_axis_that_can_be_divided_further(spec, shape, axis, expected):
     assert tuple(zero_spec(spec, shape, MESH, axis)) == tuple(expected)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(("spec", "expected"), OF_BOTH)
+def test_the_axes_of_the_batch_are_together_and_those_of_matrices_apart(spec, expected):
+    assert tuple(zero_spec(spec, (8, 8), CUBE, ("data", "fsdp"))) == tuple(expected)
 
 
 LARGE = {**{f"w{i}": (4096, 4096) for i in range(4)}, "b": (4096,), "odd": (1000, 7), "tiny": (3,)}
@@ -75,6 +94,11 @@ def test_what_stays_whole_is_listed():
     split = NamedSharding(AbstractMesh((8,), ("data",)), P(None, "data"))
     params = {"fsdp": jax.ShapeDtypeStruct((3, 8), jnp.float32, sharding=split), "layers": of_eight({"odd": (7, 11)})}
     assert leaves_left_whole(params, zero="data") == ["layers/odd"]
+    square = NamedSharding(AbstractMesh((4, 2), ("data", "fsdp")), P())
+    params = {
+        name: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=square) for name, shape in {"some": (6, 3), "odd": (7, 3)}.items()
+    }
+    assert leaves_left_whole(params, zero=("data", "fsdp")) == ["odd"]
 
 
 # ---- on eight devices

@@ -96,6 +96,48 @@ def test_the_state_takes_an_eighth_of_the_memory():
     assert split["alias"] == pytest.approx(split["argument"] - batch, rel=1e-3)
 
 
+BATCH = ("data", "fsdp")
+SPLIT = {  # of parameters on a mesh, and what `zero` names
+    "fsdp, rows": ({"data": 2, "fsdp": 4}, P("fsdp"), BATCH),
+    "fsdp, columns": ({"data": 2, "fsdp": 4}, P(None, "fsdp"), BATCH),
+    "tensor, rows": ({"data": 4, "tensor": 2}, P("tensor"), "data"),
+    "tensor, columns": ({"data": 4, "tensor": 2}, P(None, "tensor"), "data"),
+    "fsdp and tensor": ({"data": 2, "fsdp": 2, "tensor": 2}, P("fsdp", "tensor"), BATCH),
+    "tensor and fsdp": ({"data": 2, "fsdp": 2, "tensor": 2}, P("tensor", "fsdp"), BATCH),
+}
+
+
+def of_one_matrix(sizes, spec, zero):
+    """A step of a matrix of 8 MiB that is split already, on the batch's axes and others."""
+    mesh = Mesh(np.array(aot.h100()).reshape(tuple(sizes.values())), tuple(sizes))
+    shaped = lambda shape, dtype, spec: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+    params = {"w": shaped((2048, 2048), jnp.bfloat16, spec)}
+    x = shaped((2**16, 2048), jnp.bfloat16, P(tuple(a for a in sizes if a in BATCH), None))
+    tx = gx.adamw(0.1)
+    where = {"w": params["w"].sharding}, gx.state_shardings(tx, params, zero=zero)
+    state = jax.tree.map(lambda y, s: shaped(y.shape, y.dtype, s.spec), jax.eval_shape(tx.init, params), where[1])
+
+    def step(params, state, x):
+        grads = jax.grad(lambda p: jnp.mean(jnp.tanh(x @ p["w"]).astype(jnp.float32) ** 2))(params)
+        updates, state = tx.update(grads, state, params)
+        return gx.apply_updates(params, updates), state
+
+    return aot.compiled(step, params, state, x, donate=(0, 1), out_shardings=where)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_gradients_of_parameters_that_are_split_are_scattered_where_zero_names_the_axes_of_the_batch(name):
+    step = of_one_matrix(*SPLIT[name])
+    assert of("reduce-scatter", step) == [MIB]
+    assert of("all-reduce", step) == []
+
+
+def test_gradients_are_reduced_whole_where_an_axis_of_the_batch_is_not_named():
+    sizes, spec, _ = SPLIT["fsdp, rows"]
+    step = of_one_matrix(sizes, spec, "data")
+    assert of("all-reduce", step) == [8 * MIB]
+
+
 @pytest.mark.nightly
 def test_on_a_tpu():
     step = compiled(gx.adamw(0.1), aot.v5e())

@@ -19,7 +19,7 @@ from gradxform.core._transformation import check_transformation
 from gradxform.distributed._derived import Derivation, Shaped, spec_of
 from gradxform.distributed._per_device import on_all_devices
 from gradxform.distributed._placement import Placement, in_memory
-from gradxform.distributed._zero import AnyMesh, AxisNames, axes_in, check_axes, names_of, ways, zero_spec
+from gradxform.distributed._zero import AnyMesh, AxisNames, axes_in, check_axes, is_left_whole, ways, zero_spec
 
 Where = Sharding | PartitionSpec | None
 
@@ -157,15 +157,18 @@ def state_shardings(
     as far as the devices divide it. What another library makes without looking at a parameter, as Optax the memory of L-BFGS, is whole.
 
     `zero="data"` is ZeRO-1: the state alone is split further along that axis, of devices that hold the same parameters. Give it to the
-    step, where XLA finds out what is to be sent: each device gets its part of the gradients, and the parameters are gathered.
+    step, where XLA finds out what is to be sent: each device gets its part of the gradients, and the parameters are gathered. Name all
+    axes that the batch is split over, and none that it is not: where "fsdp" splits parameters too, `zero=("data", "fsdp")` adds "data" to
+    the axis of a leaf that "fsdp" splits, since gradients are reduced and scattered in one along one axis only; with "data" alone, which
+    leaves it open whether "fsdp" is an axis of the batch or splits matrices as "tensor" does, they are reduced whole.
 
         where = jax.tree.map(lambda p: p.sharding, params)
         state_where = state_shardings(tx, params, zero="data")
         step = jax.jit(step, in_shardings=(where, state_where, None), out_shardings=(where, state_where), donate_argnums=(0, 1))
 
-    What no axis divides stays as it is, and so do vectors of means over rows or columns, which weigh nothing. Where the mesh's axes are
-    explicit, XLA decides nothing: there the step says itself, by `jax.sharding.reshard`, that the gradients and parameters become split
-    as the state is, and the updates as the parameters are.
+    What these axes do not divide is split over as many of them as do, or stays as it is, and so do vectors of means over rows or
+    columns, which weigh nothing. Where the mesh's axes are explicit, XLA decides nothing: there the step says itself, by
+    `jax.sharding.reshard`, that the gradients and parameters become split as the state is, and the updates as the parameters are.
 
     `placement="pinned_host"` leaves the fields that have something for each parameter, or those that are named, in the memory of the
     host. An array says where it lies, so `update` needs not be told: it fetches what it reads of one leaf, and puts the new back before it
@@ -177,7 +180,7 @@ def state_shardings(
       params: the parameters, or their shapes and dtypes, with shardings.
       shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
         of the tree.
-      zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+      zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
       placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are
         numbers, seeds and what is inside `per_device` in any case.
 
@@ -201,11 +204,10 @@ def state_shardings(
 
 
 def leaves_left_whole(params: Params, shardings: Tree = None, *, zero: AxisNames) -> list[str]:
-    """Paths of the parameters whose state is not split along `zero`, since no axis of theirs can be divided by it."""
+    """Paths of the parameters whose state is not split further along `zero`, since it divides no axis of theirs."""
     mesh, leaves = located("leaves_left_whole", params, shardings)
     check_axes("leaves_left_whole", "zero", zero, mesh)
-    left = lambda leaf: set(names_of(zero)) - axes_in(zero_spec(leaf.spec, leaf.shape, mesh, zero))
-    return [leaf.path for leaf in leaves if leaf.spec is not None and left(leaf)]
+    return [x.path for x in leaves if x.spec is not None and is_left_whole(x.spec, x.shape, mesh, zero)]
 
 
 def _derived(
@@ -253,7 +255,7 @@ def init_sharded(
       params: the parameters; what is not where `shardings` says is sent there.
       shardings: where the parameters are to be, if not where they say: a `NamedSharding` or `PartitionSpec` each, or one for a part
         of the tree.
-      zero: the name of an axis of the mesh, or a tuple of several, along which the state is split further; None: it is not.
+      zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
       placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are
         numbers, seeds and what is inside `per_device` in any case.
 

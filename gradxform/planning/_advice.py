@@ -33,12 +33,9 @@ def advice(found: Plan, asked: Asked) -> str:
 
 def _changes(asked: Asked) -> Iterator[tuple[str, Asked]]:
     """The least first: where the state lives, how it is stored, how the mesh is divided, more devices, larger ones."""
-    data = tuple(a for a, role in asked.axes.roles.items() if role == "data" and asked.axes.sizes[a] > 1)
-    split = (
-        []
-        if asked.zero or not data
-        else [(f"zero={data[0]!r}" if len(data) == 1 else f"zero={data!r}", dataclasses.replace(asked, zero=data))]
-    )
+    batch = tuple(a for a, role in asked.axes.roles.items() if role in ("data", "fsdp") and asked.axes.sizes[a] > 1)
+    words = f"zero={batch[0]!r}" if len(batch) == 1 else f"zero={batch!r}"
+    split = [] if asked.zero or not batch else [(words, dataclasses.replace(asked, zero=batch))]
     yield from split
     kept = [*split, ("", asked)]
     for words, one in reversed(kept):

@@ -17,7 +17,7 @@ from gradxform._types import OptState, Params, Tree
 from gradxform.core import GradientTransformation
 from gradxform.core._holes import with_path
 from gradxform.distributed._derived import Derivation
-from gradxform.distributed._zero import zero_spec
+from gradxform.distributed._zero import is_left_whole, zero_spec
 from gradxform.planning._collectives import Key, Leaf, of_leaf, timed
 from gradxform.planning._hardware import Hardware
 from gradxform.planning._mesh import Axes, placed, split_of
@@ -69,7 +69,7 @@ class Asked:
             gradient_bytes=parameter_bytes,
             fields=fields,
             zero=self.zero,
-            whole=tuple((x.path, x.bytes(x.split, axes)) for x in self.leaves if self.zero and x.split == x.state_split),
+            whole=tuple((path, self.nbytes(x)) for path, x in with_path(self.placed) if self.zero and self._is_whole(x)),
             collectives=tuple(timed(key, n, axes, self.hardware) for key, n in moved.items() if axes.count(key[2]) > 1),
             assignments=tuple(assignments),
             flops=dict(work.flops),
@@ -99,6 +99,9 @@ class Asked:
     def _own(self) -> Tree:
         """The specs of the parameters' own shardings; a leaf without one is whole everywhere."""
         return jax.tree.map(lambda x: getattr(getattr(x, "sharding", None), "spec", None) or PartitionSpec(), self.params)
+
+    def _is_whole(self, x: Any) -> bool:
+        return is_left_whole(x.sharding.spec, x.shape, self.axes.mesh, self.zero)
 
     @functools.cached_property
     def leaves(self) -> tuple[Leaf, ...]:

@@ -42,7 +42,7 @@ def plan(
       mesh: a mesh, an abstract one, or the sizes of its axes by name: the last axis runs through neighbouring devices.
       shardings: how the parameters are split: a tree like params of `PartitionSpec` or `NamedSharding`; None: as their own shardings say,
         and those that have none are whole on every device.
-      zero: the axis, or axes, over which the state is split further, as in `state_shardings`.
+      zero: the axes over which the batch is split, a name or a tuple, as in `state_shardings`: the state is split over all of them.
       axes: what the axes of the mesh are for, by name: "data" splits the batch; "fsdp" the batch, and parameters, which are gathered where
         they are used; "tensor" parameters, which stay split; "expert" the batch and what only some tokens use. An axis of one of these
         names need not be listed.

@@ -117,7 +117,7 @@ def _add_plan(plan: argparse.ArgumentParser) -> None:
     )
     add("--optimizer", required=True, help="a name or a call, as in the race: adamw, 'store(adamw, \"8bit\")', mine:my_opt")
     add("--mesh", required=True, metavar="AXES", help="sizes by name, neighbouring devices last: data=128,fsdp=8")
-    add("--zero", metavar="AXIS", help="an axis, or several with commas, over which the state is split further")
+    add("--zero", metavar="AXIS", help="the axes of the batch, with commas, over all of which the state is split")
     add(
         "--axes",
         metavar="ROLES",
