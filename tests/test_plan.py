@@ -366,3 +366,10 @@ def test_matrices_are_assigned_and_their_padding_is_printed():
     assert "matrices of scale_by_muon over fsdp" in str(found)
     assert "padded" in str(found)
     assert json.loads(found.to_json())["assignments"][0]["stage"] == "scale_by_muon"
+
+
+@pytest.mark.fast
+def test_it_says_that_more_travels_on_automatic_axes_where_others_split_too():
+    plan = lambda mesh, spec: " ".join(str(gx.plan(gx.muon(0.02, spread="fsdp"), {"w": W}, mesh, {"w": spec})).split())
+    assert "is that of a mesh with explicit axes" in plan({"fsdp": 4, "tensor": 2}, P("fsdp", "tensor"))
+    assert "explicit" not in plan({"fsdp": 4, "tensor": 2}, P("fsdp"))

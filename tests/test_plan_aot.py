@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
 
@@ -26,7 +26,7 @@ OPTIMIZERS = {
     "muon": lambda: gx.muon(0.02),
     "muon, spread": lambda: gx.muon(0.02, spread="fsdp"),
 }
-MESHES = {
+MESHES = {  # sizes of the axes, how matrices are split, zero
     "data=8": ({"data": 8}, P(), None),
     "data=8, zero": ({"data": 8}, P(), "data"),
     "fsdp=8": ({"fsdp": 8}, P("fsdp"), None),
@@ -69,12 +69,13 @@ def compiled(tx, params, zero, mesh):
     batch = tuple(a for a in mesh.axis_names if a != "tensor")
     x = jax.ShapeDtypeStruct((TOKENS, 2048), jnp.bfloat16, sharding=NamedSharding(mesh, P(batch, None)))
     where = jax.tree.map(lambda p: p.sharding, params)
+    grad = jax.grad(loss) if AxisType.Auto in mesh.axis_types else jax.sharding.auto_axes(jax.grad(loss), out_sharding=where)
     state_where = gx.state_shardings(tx, params, zero=zero)
     shaped = lambda s, w: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=w)
     state = jax.tree.map(shaped, jax.eval_shape(tx.init, params), state_where)
 
     def step(params, state, x):
-        updates, state = tx.update(jax.grad(loss)(params, x), state, params)
+        updates, state = tx.update(grad(params, x), state, params)
         return gx.apply_updates(params, updates), state
 
     made = aot.compiled(step, params, state, x, donate=(0, 1), out_shardings=(where, state_where))
@@ -85,13 +86,14 @@ def compiled(tx, params, zero, mesh):
 EVERY = ("data=8, zero", "fsdp=8", "fsdp=4,tensor=2")
 CASES = [(where, name) for where in MESHES for name in OPTIMIZERS if where in EVERY or name in ("adamw", "muon")]
 CASES = [(where, name) for where, name in CASES if "spread" not in name]
-CASES += [(where, "muon, spread") for where in ("fsdp=8", "data=2,fsdp=4")]
+CASES += [(where, "muon, spread") for where in ("fsdp=8", "data=2,fsdp=4", "fsdp=4,tensor=2")]
 
 
 @pytest.mark.parametrize(("where", "name"), CASES)
 def test_bytes_are_those_of_the_compiled_step(where, name, devices):
     sizes, spec, zero = MESHES[where]
-    mesh = Mesh(np.array(devices).reshape(tuple(sizes.values())), tuple(sizes))
+    types = AxisType.Explicit if "spread" in name else AxisType.Auto
+    mesh = Mesh(np.array(devices).reshape(tuple(sizes.values())), tuple(sizes), axis_types=(types,) * len(sizes))
     tx, params = OPTIMIZERS[name](), params_on(mesh, spec)
     found = gx.plan(tx, params, mesh, zero=zero, gathers=1)
     step, state_bytes = compiled(tx, params, zero, mesh)

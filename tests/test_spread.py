@@ -135,6 +135,32 @@ def test_matrices_travel_once_there_and_once_back(case, axis_type, shapes):
     assert found <= 1.05 * most
 
 
+ALIKE = {f"w{i}": ((64, 32), P("fsdp", "tensor")) for i in range(4)}
+BESIDE = {  # what other axes shard too: the mesh, and each matrix with how it is sharded
+    "alike": ({"fsdp": 4, "tensor": 2}, ALIKE),
+    "a shape sharded in two ways": ({"fsdp": 4, "tensor": 2}, {**ALIKE, "x": ((64, 32), P("tensor", "fsdp"))}),
+    "left over": ({"fsdp": 4, "tensor": 2}, {"a": ((64, 32), P("fsdp", "tensor")), "b": ((96, 96), P(("tensor", "fsdp")))}),
+    "three axes": ({"data": 2, "fsdp": 2, "tensor": 2}, {**ALIKE, "x": ((64, 32), P("tensor", "fsdp"))}),
+    "one of them whole": ({"fsdp": 4, "tensor": 2}, {**ALIKE, "x": ((64, 32), P("fsdp")), "y": ((32, 16), P())}),
+}
+
+
+@eight
+@pytest.mark.parametrize("case", BESIDE.values(), ids=BESIDE)
+def test_what_other_axes_shard_too(case):
+    """As many bytes as planned, and the numbers of one device."""
+    sizes, leaves = case
+    mesh, tx = mesh_of(sizes, AxisType.Explicit), gx.scale_by_muon(spread="fsdp", wire=jnp.float32)
+    specs = {k: spec for k, (_, spec) in leaves.items()}
+    gs = draw({k: shape for k, (shape, _) in leaves.items()}, 2)
+    placed = {k: jax.device_put(g, NamedSharding(mesh, specs[k])) for k, g in gs.items()}
+    update = jax.jit(lambda g: tx.update(g, tx.init(g))[0], out_shardings={k: x.sharding for k, x in placed.items()})
+    compiled = update.lower(placed).compile()
+    planned = sum(c.bytes for c in gx.plan(tx, gs, sizes, specs).collectives if c.part == "update")
+    assert sum(n for _, n in hlo.collectives(compiled)) == pytest.approx(planned, rel=0.05)
+    assert_close(compiled(placed), gx.scale_by_muon().update(gs, gx.scale_by_muon().init(gs))[0], 5e-6)
+
+
 @eight
 @pytest.mark.parametrize("wire", [None, jnp.float32])
 def test_on_a_wide_wire_twice_as_much_travels(wire):

@@ -21,7 +21,8 @@ from jax.sharding import AbstractMesh, AxisType
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import parts
 from gradxform._types import Array
-from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, types_of
+from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, real_parts, types_of
+
 
 _HEARD: ContextVar[list[Asked] | None] = ContextVar("heard", default=None)
 
@@ -49,10 +50,7 @@ def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:
         return [one.matrices[0] for one in asked]
     mesh = _mesh([x for one in asked for x in one.matrices], spread)
     explicit = tuple(a for a, t in types_of(mesh).items() if t == AxisType.Explicit)
-    for one in asked:
-        forms = [_form(x, mesh, spread) for x in one.matrices for _ in parts(x)]
-        known = all(form.rows is not None for form in forms)
-        one.forms = tuple(form if known else form._replace(rows=None, columns=()) for form in forms)
+    cut(asked, mesh, spread)
     compute = functools.partial(_answers, asked, None if explicit else mesh, spread)
     matrices, arrays = [one.matrices for one in asked], [one.arrays for one in asked]
     with jax.named_scope("spread"):
@@ -62,22 +60,32 @@ def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:
         return jax.sharding.auto_axes(compute, axes=explicit, out_sharding=there)(matrices, arrays)  # type: ignore[call-arg]
 
 
-def _form(x: Array, mesh: AbstractMesh, spread: Spread) -> Form:
-    """How a matrix is cut: as its type says, if that says all, and else not known."""
+def cut(asked: Sequence[Asked], mesh: AbstractMesh, spread: Spread) -> None:
+    """Finds out how the matrices are cut: as their types say, if those of a question say all, and else not known."""
+    specs = [_axes_of(x) for one in asked for x in one.matrices]
+    sharding = {a for spec in specs for axes in spec for a in axes}
     sizes = tuple((a, mesh.shape[a]) for a in spread.axes[::-1])
-    form = Form((x.shape[-2], x.shape[-1]), sizes)
-    if any(types_of(mesh)[a] != AxisType.Explicit for a in spread.axes):
-        return form
-    *batch, rows, columns = (
-        () if a is None else (a,) if isinstance(a, str) else tuple(a)
-        for a in (*jax.typeof(x).sharding.spec, *[None] * x.ndim)[: x.ndim]
-    )
-    rows += tuple(a for a in spread.axes if a not in rows + columns)
+    others = tuple((a, n) for a, n in mesh.shape.items() if a in sharding and a not in spread.axes)
+    can = all(types_of(mesh)[a] == AxisType.Explicit for a in spread.axes)
+    for one in asked:
+        forms = [_form(x, Form((x.shape[-2], x.shape[-1]), sizes, others)) for x in one.matrices for _ in range(real_parts(x))]
+        known = can and all(form.rows is not None for form in forms)
+        one.forms = tuple(form if known else form._replace(rows=None, columns=()) for form in forms)
+
+
+def _axes_of(x: Array) -> list[tuple[str, ...]]:
+    """For each axis of an array the explicit axes of the mesh that shard it."""
+    spec = (*jax.typeof(x).sharding.spec, *[None] * x.ndim)[: x.ndim]
+    return [() if a is None else (a,) if isinstance(a, str) else tuple(a) for a in spec]
+
+
+def _form(x: Array, form: Form) -> Form:
+    """The form with what shards rows and columns; they are cut further by axes that do not, so that each device has one part."""
+    *batch, rows, columns = _axes_of(x)
+    rows += tuple(a for a, _ in (*form.sizes, *form.others)[::-1] if a not in rows + columns)
     known = form._replace(rows=rows, columns=columns)
-    if any(batch) or set(rows + columns) != set(spread.axes):
-        return form
-    full = math.prod(known.part) * known.lead[0] == math.prod(known.shape)
-    return known if full else form
+    full = math.prod(known.part) * math.prod(known.lead) == math.prod(known.shape)
+    return known if full and not any(batch) else form
 
 
 def _mesh(xs: Sequence[Array], spread: Spread) -> AbstractMesh:
@@ -111,18 +119,18 @@ def _answers(
     """The answers, where no axis of the mesh is explicit; kind by kind, and those of one dtype on one road."""
     mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
     found: dict[int, Array] = {}
-    roads: dict[tuple[np.dtype, bool], dict[Hashable, list[int]]] = {}
+    roads: dict[Road, dict[Hashable, list[int]]] = {}
     for i, one in enumerate(asked):
-        roads.setdefault((one.dtype, one.forms[0].rows is not None), {}).setdefault(one.kind, []).append(i)
+        roads.setdefault(one.road(mesh, spread), {}).setdefault(one.kind, []).append(i)
     flat = lambda x: x.reshape(-1, *x.shape[-2:])
-    for (dtype, is_known), kinds in roads.items():
+    for road, kinds in roads.items():
         batches = []
         for members in kinds.values():
             pieces = [[flat(part) for x in matrices[i] for part in parts(x)] for i in members]
             beside = [jnp.stack(xs) for xs in zip(*(arrays[i] for i in members), strict=True)]
             stacks = [jnp.concatenate(xs) for xs in zip(*pieces, strict=True)]
             batches.append(Batch([asked[i] for i in members], stacks, beside))
-        for members, results in zip(kinds.values(), computed(Road(mesh, spread, dtype, is_known), batches), strict=True):
+        for members, results in zip(kinds.values(), computed(road, batches), strict=True):
             starts = np.cumsum([0, *(asked[i].batch for i in members)])
             for i, start in zip(members, starts, strict=False):
                 own = [x[start : start + asked[i].batch].reshape(asked[i].matrices[0].shape) for x in results]

@@ -1,8 +1,9 @@
 """How stacks of matrices travel: each device has its part of every matrix, then some whole matrices, then parts again.
 
-If the mesh is explicit, a leaf's type says which axes shard its rows and columns: it is cut in one part for each device (`Form`). If it
-is automatic, JAX does not say it: with `P(None, UNCONSTRAINED, ...)` a stack stays where XLA finds its leaves, with `P(axes)` it is whole
-matrices, and from one to the other it goes by one axis of the mesh at a time.
+If the mesh is explicit, a leaf's type says which axes shard its rows and columns: it is cut in one part for each device (`Form`). What
+other axes than `spread`'s shard is brought together where it has arrived, and parted before it travels back. If the mesh is automatic, JAX
+does not say it: with `P(None, UNCONSTRAINED, ...)` a stack stays where XLA finds its leaves, with `P(axes)` it is whole matrices, and from
+one to the other it goes by one axis of the mesh at a time; other axes are then left to XLA.
 """
 
 from __future__ import annotations
@@ -53,29 +54,31 @@ class Form(NamedTuple):
     Where it is known what shards them, in one part for each device; otherwise rows and columns are both cut for all devices, and padded.
 
     Attributes:
-      sizes: of the axes of the mesh, in their order on the devices.
+      sizes: of the axes over which they are dealt out, in their order on the devices.
+      others: of the other axes that shard matrices.
       rows: the axes that shard the rows; None: not known.
-      columns: the others, that shard the columns.
+      columns: those that shard the columns.
     """
 
     shape: Matrix
     sizes: tuple[tuple[str, int], ...]
+    others: tuple[tuple[str, int], ...] = ()
     rows: tuple[str, ...] | None = None
     columns: tuple[str, ...] = ()
 
     @property
-    def lead(self) -> tuple[int, ...]:
-        n = math.prod(size for _, size in self.sizes)
-        return (n, n) if self.rows is None else (n,)
+    def lead(self) -> tuple[int, int]:
+        n, m = (math.prod(size for _, size in axes) for axes in (self.sizes, self.others))
+        return (n, n) if self.rows is None else (n, m)
 
     @property
     def _cuts(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Into how many parts rows and columns are cut, axis by axis, and the order of the parts."""
         if self.rows is None:
             return self.lead[:1], self.lead[1:], (1, 3, 2, 4)
-        r, names = len(self.rows), (*self.rows, None, *self.columns)
-        cuts = lambda axes: tuple(dict(self.sizes)[a] for a in axes)
-        return cuts(self.rows), cuts(self.columns), (*(names.index(axis) + 1 for axis, _ in self.sizes), r + 1, len(names) + 1)
+        r, names, sizes = len(self.rows), (*self.rows, None, *self.columns), (*self.sizes, *self.others)
+        cuts = lambda axes: tuple(dict(sizes)[a] for a in axes)
+        return cuts(self.rows), cuts(self.columns), (*(names.index(axis) + 1 for axis, _ in sizes), r + 1, len(names) + 1)
 
     @property
     def part(self) -> Matrix:
@@ -129,6 +132,16 @@ class Asked(BaseException):
         """The real dtype of what is asked."""
         return real_part(self.matrices[0].dtype)
 
+    def counted(self, number: int) -> Kind:
+        """So many matrices such as these."""
+        shapes = tuple(form.shape for form in self.forms)
+        return Kind(number, shapes, shapes[: real_parts(self.matrices[0])])
+
+    def road(self, mesh: AbstractMesh, spread: Spread) -> Road:
+        """What it travels on, with all else that does."""
+        first = self.forms[0]
+        return Road(mesh, spread, self.dtype, None if first.rows is None else tuple(a for a, _ in first.others))
+
     @property
     def kind(self) -> Hashable:
         """What is equal where one call will do for the matrices of both."""
@@ -159,17 +172,22 @@ class Asked(BaseException):
         return parts(out.astype(x[0].dtype))
 
 
+def real_parts(x: Array) -> int:
+    """How many there are of an array."""
+    return 2 if jnp.iscomplexobj(x) else 1
+
+
 def types_of(mesh: AbstractMesh) -> dict[str, AxisType]:
     return dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
 
 
 class Road(NamedTuple):
-    """How stacks travel."""
+    """How stacks travel; `others` are the other axes that shard the matrices, None: not known."""
 
     mesh: AbstractMesh
     spread: Spread
     dtype: np.dtype
-    is_known: bool
+    others: tuple[str, ...] | None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -196,12 +214,14 @@ class Road(NamedTuple):
     def at_home(self, x: Array, *, leaving: bool) -> Array:
         """A stack whose parts are where they are: each device has its part of every matrix.
 
-        From there to whole matrices, or back, it goes by one axis of the mesh after another, as XLA finds no way for several at once.
+        Where that is not known, it goes from there to whole matrices, or back, by one axis of the mesh after another, as XLA finds no way
+        for several at once.
         """
         at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
-        if self.is_known:
-            return at(x, P(None, self.axes))
-        stops = [P(self.axes[:i] or None, *[P.UNCONSTRAINED] * (x.ndim - 1)) for i in range(len(self.axes))]
+        if self.others is None:
+            stops = [P(self.axes[:i] or None, *[P.UNCONSTRAINED] * (x.ndim - 1)) for i in range(len(self.axes))]
+        else:
+            stops = [P(None, self.axes, self.others), P(self.axes, None, self.others)]
         return functools.reduce(at, stops if leaving else stops[::-1], x)
 
     def over(self, f: Callable[..., Sequence[Array]], beside: Tree, stacks: Sequence[Array]) -> list[Array]:
@@ -231,11 +251,11 @@ class Batch(NamedTuple):
 
     @property
     def back(self) -> tuple[Form, ...]:
-        return self.there[: len(parts(self.asked[0].matrices[0]))]
+        return self.there[: real_parts(self.asked[0].matrices[0])]
 
     @property
     def kind(self) -> Kind:
-        return Kind(self.size, *(tuple(form.shape for form in forms) for forms in (self.there, self.back)))
+        return self.asked[0].counted(self.size)
 
     def call(self, first: Array, arrays: Sequence[Array], pieces: Sequence[Array]) -> tuple[Array, ...]:
         """The answers for some of the matrices, beginning with that of this number; `arrays` as they are on this device."""
@@ -259,7 +279,7 @@ def computed(road: Road, batches: Sequence[Batch]) -> list[list[Array]]:
 
 def _evenly(road: Road, batch: Batch, q: int, stacks: Sequence[Array]) -> list[Array]:
     """The answers for q matrices on every device."""
-    if not road.is_known:
+    if road.others is None:
         return road.over(lambda device, arrays, *xs: batch.call(device * q, arrays, xs), batch.arrays, stacks)
     each = lambda name, forms, xs: [getattr(form, name)(x) for form, x in zip(forms, xs, strict=True)]
     work = lambda device, arrays, *xs: each("cut", batch.back, batch.call(device * q, arrays, each("uncut", batch.there, xs)))

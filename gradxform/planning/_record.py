@@ -42,6 +42,7 @@ class Assignment:
       axes: of the mesh, over whose devices the matrices are dealt out.
       matrices: rows, columns and number of each kind.
       groups: how many devices get the same, of each kind how many, and their share of all work; 1 / devices each would be even.
+      others: the other axes of the mesh that split matrices: over these they are brought together where they arrive.
       busy: the part of the time that devices work on average until the one with most to do is ready.
       bytes: that each device receives in a step, there and back.
       padded_bytes: how many of them, on average, are padding.
@@ -51,6 +52,7 @@ class Assignment:
     axes: tuple[str, ...]
     matrices: tuple[tuple[int, int, int], ...]
     groups: tuple[tuple[int, tuple[int, ...], float], ...]
+    others: tuple[str, ...]
     busy: float
     bytes: int
     padded_bytes: int

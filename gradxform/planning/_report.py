@@ -44,7 +44,7 @@ def tables(plan: Plan) -> list[Table]:
 def notes(plan: Plan) -> list[str]:
     """Sentences below the tables."""
     binds = f"A step takes at least {duration(plan.step_seconds)}: {plan.binds} {_verb(plan.binds)}."
-    return [binds, *_whole(plan), *([plan.advice] if plan.advice else []), f"Not counted: {plan.left_out}."]
+    return [binds, *_whole(plan), *_others(plan), *([plan.advice] if plan.advice else []), f"Not counted: {plan.left_out}."]
 
 
 def report(plan: Plan) -> str:
@@ -117,6 +117,16 @@ def _whole(plan: Plan) -> list[str]:
     share = nbytes / plan.parameter_bytes
     return [
         f"{len(paths)} leaves, {share:.2g} of the bytes, stay whole, since {' x '.join(plan.zero)} divides none of their axes{those}."
+    ]
+
+
+def _others(plan: Plan) -> list[str]:
+    """That more travels where the axes of a mesh are automatic, if matrices are dealt out that other axes split too."""
+    return [
+        f"What travels for {one.stage} is that of a mesh with explicit axes. If they are automatic, JAX does not say that matrices are "
+        f"split over {' x '.join(one.others)} too: XLA then finds ways of its own, which may be several times as long."
+        for one in plan.assignments
+        if one.others
     ]
 
 

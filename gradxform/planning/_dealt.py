@@ -1,0 +1,98 @@
+"""What it costs to deal out whole matrices over devices: the products of the device with most to do, and what travels."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+import jax
+from jax.sharding import AbstractMesh
+
+from gradxform._errors import UnknownNameError
+from gradxform.core._allotment import allot
+from gradxform.core._spread import cut
+from gradxform.core._travel import Asked, Road, Spread
+from gradxform.distributed._derived import spec_of
+from gradxform.planning._mesh import Axes, split_of
+from gradxform.planning._products import Work, size, whole, work_of
+from gradxform.planning._record import Assignment
+
+
+class Question(NamedTuple):
+    """What a kernel asks for whole, and how many leaves ask for it."""
+
+    asked: Asked
+    times: int
+
+
+def dealt(questions: Sequence[Question], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:
+    """The work on whole matrices, and who gets which."""
+    if missing := [a for a in spread.axes if a not in axes.sizes]:
+        raise UnknownNameError(
+            f"plan: {spread.owner} has `spread` {missing[0]!r}, but the mesh has the axes {', '.join(axes.sizes)}."
+        )
+    _cut([one.asked for one in questions], spread, axes)
+    total, assignments = Work(), []
+    roads: dict[Road, dict[Hashable, list[Question]]] = {}
+    for one in questions:
+        kinds = roads.setdefault(one.asked.road(axes.mesh, spread), {})
+        kinds.setdefault(one.asked.kind, []).append(one)
+    for road, kinds in roads.items():
+        work, assignment = _on_road(road, list(kinds.values()), axes)
+        total.add(work)
+        assignments.append(assignment)
+    for one in questions:
+        total.add(_gathered_at_home(one.asked, one.asked.road(axes.mesh, spread), axes), one.times)
+    return total, assignments
+
+
+def _cut(asked: Sequence[Asked], spread: Spread, axes: Axes) -> None:
+    """Cuts the matrices as the engine does: of those whose types do not say what splits them it knows as little as on an automatic mesh."""
+    is_typed = lambda one: not jax.typeof(one.matrices[0]).sharding.mesh.empty
+    cut([one for one in asked if is_typed(one)], axes.mesh, spread)
+    cut([one for one in asked if not is_typed(one)], AbstractMesh(tuple(axes.sizes.values()), tuple(axes.sizes)), spread)
+
+
+def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tuple[Work, Assignment]:
+    """The products of the device with most to do; parts travel there and back, and are brought together where they arrive."""
+    first, spread = [questions[0].asked for questions in kinds], road.spread
+    numbers = [sum(one.times * one.asked.batch for one in questions) for questions in kinds]
+    allotment = allot([one.counted(n) for one, n in zip(first, numbers, strict=True)], road.devices)
+    work = Work()
+    most = allotment.groups[allotment.costs.index(max(allotment.costs))]
+    for q, k, one in zip(allotment.every, most.takes, first, strict=True):
+        work.add(_of_one(one), q + k)
+    others, itemsize = road.others or (), road.wire.itemsize
+    travelling, padding = (n * itemsize // axes.count(others) for n in (allotment.travelling, allotment.padding))
+    work.moved["all-to-all", spread.axes] += travelling
+    if others:
+        work.moved["all-gather", others] += allotment.elements("there") * itemsize
+    gets = lambda group: tuple(q + k for q, k in zip(allotment.every, group.takes, strict=True))
+    assignment = Assignment(
+        stage=spread.owner,
+        axes=spread.axes,
+        matrices=tuple((*kind.there[0], kind.number) for kind in allotment.kinds),
+        groups=tuple((g.devices, gets(g), share) for g, share in zip(allotment.groups, allotment.costs, strict=True)),
+        others=others,
+        busy=allotment.busy,
+        bytes=travelling,
+        padded_bytes=padding // allotment.devices,
+    )
+    return work, assignment
+
+
+def _gathered_at_home(one: Asked, road: Road, axes: Axes) -> Work:
+    """What is cut further for its way than it is split where it lives is gathered when it is back."""
+    form, x = one.forms[0], one.matrices[0]
+    split, found = split_of(spec_of(jax.typeof(x)), x.ndim), Work()
+    if more := tuple(a for a in (*(form.rows or ()), *form.columns) if not any(a in own for own in split)):
+        found.moved["all-gather", more] += size(x.shape, split, axes.sizes) * road.wire.itemsize
+    return found
+
+
+def _of_one(one: Asked) -> Work:
+    """The products for one matrix, on the device that has it."""
+    shaped = lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype)
+    pieces = [jax.ShapeDtypeStruct(form.shape, one.dtype) for form in one.forms]
+    jaxpr = jax.make_jaxpr(one.call)(pieces, list(map(shaped, one.arrays)))
+    return work_of(jaxpr, [whole(v.aval.shape) for v in jaxpr.jaxpr.invars], {})
