@@ -176,6 +176,16 @@ def test_another_library_s_transformation_is_traced_whole():
     assert found.flops["float32"] >= 5 * 3 * 2 * 512**3 // 8
 
 
+def test_a_scan_s_constants_what_it_carries_and_its_rows():
+    """Each iteration multiplies what it carries, split along the sum, and its row, split along its own rows."""
+    scan = lambda c, m, rows: jax.lax.scan(lambda m, row: (m @ c, row @ c), m, rows)
+    shapes = (16, 16), (8, 16), (5, 4, 16)
+    jaxpr = jax.make_jaxpr(scan)(*(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes))
+    work = work_of(jaxpr, [((), ()), ((), ("fsdp",)), ((), ("fsdp",), ())], {"fsdp": 2})
+    assert work.flops == {"float32": 5 * (2 * 8 * 16 * 16 + 2 * 4 * 16 * 16) // 2}
+    assert work.moved == {("all-reduce", ("fsdp",)): 5 * 8 * 16 * 4}
+
+
 # Time
 
 

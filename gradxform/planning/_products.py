@@ -107,12 +107,16 @@ class _Walk:
         return [_joined(v.aval.shape, eqn.invars, splits) for v in eqn.outvars]
 
     def _scan(self, eqn: Any, splits: list[Split]) -> list[Split]:
-        consts, carried = eqn.params["num_consts"], eqn.params["num_carry"]
-        inner = _Walk(self.mesh)
-        rows = [s[1:] for s in splits[consts + carried :]]
-        out = inner.run(eqn.params["jaxpr"], [*splits[: consts + carried], *rows])
+        """Each iteration has rows of what has an axis more than inside; the rest is handed on."""
+        body, inner = eqn.params["jaxpr"], _Walk(self.mesh)
+        body = getattr(body, "jaxpr", body)
+        kept, carried = (
+            sum(v.aval.ndim == x.aval.ndim for v, x in zip(outside, inside, strict=True))
+            for outside, inside in ((eqn.invars, body.invars), (eqn.outvars, body.outvars))
+        )
+        out = inner.run(body, [*splits[:kept], *(s[1:] for s in splits[kept:])])
         self.work.add(inner.work, eqn.params["length"])
-        return [*splits[consts : consts + carried], *(((), *s) for s in out[carried:])]
+        return [*splits[kept - carried : kept], *(((), *s) for s in out[carried:])]
 
     def _dearest(self, branches: Sequence[Any], splits: list[Split]) -> list[Split]:
         walks = [_Walk(self.mesh) for _ in branches]
