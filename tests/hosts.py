@@ -1,6 +1,6 @@
 """What two processes that share a mesh, as hosts do, make of a random key in a state.
 
-`python hosts.py PORT INDEX FILE` is one of them, and leaves its report in FILE.
+`python hosts.py FOLDER` is one of them, and leaves its report in FOLDER/RANK.
 """
 
 import pathlib
@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
+from tests.processes import launch
 
 W = np.linspace(-1, 1, 4, dtype=np.float32)
 
@@ -44,9 +45,7 @@ def is_key(x):
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2]))
-    assert jax.process_count() == 2
+    rank = launch.join()
     everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("d",)), PartitionSpec())
     params = {"w": jax.make_array_from_callback(W.shape, everywhere, lambda index: W[index])}
-    pathlib.Path(sys.argv[3]).write_text("\n".join(report(params)))  # on the standard output, a library writes of its connections
+    (pathlib.Path(sys.argv[1]) / str(rank)).write_text("\n".join(report(params)))  # on the standard output, JAX speaks too

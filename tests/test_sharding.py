@@ -1,16 +1,10 @@
 """One device, eight devices: the same numbers, the same shardings, and no communication that the mathematics does not ask for."""
 
-import concurrent.futures
 import functools
-import os
-import pathlib
 import re
-import socket
-import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import children
 import hosts
 import jax
 import jax.numpy as jnp
@@ -19,6 +13,7 @@ import pytest
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import gradxform
+from tests.processes import launch
 
 pytestmark = [
     pytest.mark.fast,
@@ -253,14 +248,6 @@ def test_one_committed_leaf_elsewhere_is_another_set():
 
 def test_random_keys_on_two_hosts(tmp_path):
     """Two processes share a mesh: each has the keys in its state, and the updates, of one process alone."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    tests = pathlib.Path(hosts.__file__).parent
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tests.parent, tests)))}
-    files = [tmp_path / "0", tmp_path / "1"]
-    host = lambda i: children.run(sys.executable, hosts.__file__, port, i, files[i], env=environment, timeout=240)
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        list(pool.map(host, (0, 1)))
-    lines = [file.read_text().splitlines() for file in files]
+    launch.run(hosts.__file__, tmp_path)
+    lines = [(tmp_path / str(rank)).read_text().splitlines() for rank in range(2)]
     assert lines == [list(hosts.report({"w": jnp.asarray(hosts.W)}))] * 2
