@@ -10,7 +10,16 @@ from oracles import ORACLES
 from oracles import _matrices as matrices
 from oracles._arithmetic import norm, rms
 from oracles._kl_shampoo import KLFactors
-from oracles._psgd_kron import _balanced, _estimated_norm, _from_longest_column, _preconditioned, _pro, _triangular, psgd_gap
+from oracles._psgd_kron import (
+    _balanced,
+    _estimated_norm,
+    _from_longest_column,
+    _preconditioned,
+    _pro,
+    _rotated,
+    _triangular,
+    psgd_gap,
+)
 from oracles._splus import average
 
 pytestmark = pytest.mark.fast
@@ -232,20 +241,23 @@ def test_shampoo_of_a_side_that_is_too_long_is_one_sided_with_the_exponent_of_bo
 
 
 GRAFTS = {
-    "sgd": lambda gs: gs[-1],
-    "adagrad": lambda gs: gs[-1] / (np.sqrt(sum(g**2 for g in gs)) + 1e-10),
-    "rmsprop": lambda gs: gs[-1] / (np.sqrt(sum(0.2 * 0.8**k * g**2 for k, g in enumerate(gs[::-1]))) + 1e-10),
-    "adam": lambda gs: gs[-1] / (np.sqrt(sum(0.2 * 0.8**k * g**2 for k, g in enumerate(gs[::-1])) / (1 - 0.8 ** len(gs))) + 1e-10),
+    "sgd": lambda f, gs: f,
+    "adagrad": lambda f, gs: f / (np.sqrt(sum(g**2 for g in gs)) + 1e-10),
+    "rmsprop": lambda f, gs: f / (np.sqrt(sum(0.2 * 0.8**k * g**2 for k, g in enumerate(gs[::-1]))) + 1e-10),
+    "adam": lambda f, gs: f / (np.sqrt(sum(0.2 * 0.8**k * g**2 for k, g in enumerate(gs[::-1])) / (1 - 0.8 ** len(gs))) + 1e-10),
 }
+"""Of the filtered gradient and of the raw ones, of which the second moments are."""
 
 
+@pytest.mark.parametrize("b1", [0.0, 0.7])
 @pytest.mark.parametrize("graft", GRAFTS)
-def test_grafting_takes_the_norm_and_until_the_first_root_the_step(graft):
+def test_grafting_takes_the_norm_and_until_the_first_root_the_step(graft, b1):
     gs = gradients((4, 3), 5)
-    grafted = directions("shampoo", gs, b1=0.0, graft=graft, graft_b2=0.8, every=4)
-    plain = directions("shampoo", gs, b1=0.0, every=4)
+    grafted = directions("shampoo", gs, b1=b1, graft=graft, graft_b2=0.8, every=4)
+    plain = directions("shampoo", gs, b1=b1, every=4)
+    filtered = directions("shampoo", gs, b1=b1, exponents=(None, None))
     for k in range(5):
-        step = GRAFTS[graft](gs[: k + 1])
+        step = GRAFTS[graft](filtered[k], gs[: k + 1])
         close(grafted[k], step if k < 3 else norm(step) * plain[k] / norm(plain[k]))
 
 
@@ -310,6 +322,7 @@ def test_dions_steps_have_the_rank_and_the_size_of_q():
     for u in directions("dion", gradients((4, 6)), rank_fraction=0.5):
         assert np.linalg.matrix_rank(u, tol=1e-9) == 2
         close(norm(u), np.sqrt(2 * 6 / 4), 1e-6)  # √(m/n) of 6 outputs and 4 inputs; both factors have columns of length 1
+    assert all(np.linalg.matrix_rank(u, tol=1e-9) == 2 for u in directions("dion", gradients((4, 6)), rank_fraction=0.3))
     a, b = gradients((4,), 2)
     for u in directions("dion", 3 * [np.outer(a, b)], rank_fraction=0.25):
         close(u, polar(np.outer(a, b)[:, :1]) @ polar(np.outer(a, b)[:1]) * np.sign(a[0] * b[0]), 1e-6)
@@ -343,6 +356,17 @@ def test_dion2_chooses_the_largest_and_keeps_what_it_has_not_stepped():
     assert chosen == [0, 1, 0, 1, 2, 0]  # 3, 2 | 1.5, 2 | 1.5, 1, 1: of equals the first
 
 
+def test_dion2_compares_sums_of_absolute_values():
+    (u,) = directions("dion2", [np.array([[3.0, 0, 0, 0], [1.0, 1, 1, 1]])], fraction=0.5)
+    assert not np.any(u[0])
+    assert np.all(u[1] > 0)
+
+
+def test_dions_own_table_is_for_a_norm_with_a_margin():
+    (G,) = gradients((3, 5), 1)
+    close(matrices.orthogonalized(G, "dion2", eps=0.0), matrices.orthogonalized(G, matrices.TABLES["dion2"], eps=0.02 * norm(G)))
+
+
 def test_splus_begins_with_the_sign_and_always_has_the_same_norm():
     gs = gradients((4, 4))
     found = directions("splus", gs, every=3)
@@ -351,6 +375,11 @@ def test_splus_begins_with_the_sign_and_always_has_the_same_norm():
         close(norm(u), 4 * 2 / 8)
     close(directions("splus", [gs[0][0]])[0], 1e-3 * np.sign(gs[0][0]))
     close(directions("splus", gs, max_precond_dim=3)[0], 1e-3 * np.sign(gs[0]))
+
+
+def test_splus_decays_by_the_scaled_rate():
+    for shape, scale in (((2, 6), 2 / 8), ((5,), 1e-3)):
+        close(ORACLES["splus"](0.1, weight_decay=0.3)([np.zeros(shape)], [np.ones(shape)])[0], -0.1 * scale * 0.3 * np.ones(shape))
 
 
 def test_the_average_of_splus_is_that_of_the_parameters():
@@ -380,6 +409,15 @@ def test_kl_shampoos_factors_find_a_kronecker_covariance():
         assert norm(off - np.diag(np.diag(off))) < 0.05 * norm(off)
 
 
+def test_a_refresh_keeps_the_numbering_of_the_bases():
+    """So a second moment in them may stay: of S that Q diagonalizes already, in whatever order, nothing turns."""
+    factors = KLFactors((3, 4), 0.95, 1e-8, 0.1, 10, 1, None)
+    factors.S = {0: np.diag([1.0, 3.0, 2.0]), 1: np.diag([2.0, 1.0, 4.0, 3.0])}
+    factors.update(10, np.zeros((3, 4)))
+    for k in (0, 1):
+        close(np.abs(factors.Q[k]), np.eye(3 + k))
+
+
 def test_kl_shampoo_begins_with_a_multiple_of_the_gradient():
     gs = gradients((3, 5), 3)
     found = directions("kl_shampoo", gs)
@@ -405,6 +443,50 @@ def test_psgds_preconditioner_converges_to_the_inverse_root_of_the_covariance(fo
     assert norm(P - truth) < 0.15 * norm(truth)
 
 
+def test_psgds_inverse_free_step_in_one_formula():
+    """Q_k − lr / L_k (T_k − c_k I) Q_k, then turned; L_k falls by a tenth of the way, and rises at once."""
+    rng = np.random.RandomState(0)
+    normal = np.random.RandomState(1).standard_normal
+    A, B = np.eye(3) + 0.2 * rng.standard_normal((3, 3)), np.eye(4) + 0.2 * rng.standard_normal((4, 4))
+    (x,) = gradients((3, 4), 1)
+    P = A.T @ A @ x @ B.T @ B
+    new, ell = _pro([A, B], [0.0, 1e6], x, 0.1, normal)
+    for k, (q, T, c) in enumerate(((A, P @ P.T, 4), (B, P.T @ P, 3))):
+        if k == 0:
+            assert 0.9 * np.linalg.norm(T, 2) + c < ell[k] <= np.linalg.norm(T, 2) + c + 1e-6
+        else:
+            assert 0.9e6 + 0.09 * np.linalg.norm(T, 2) < ell[k] - 0.1 * c <= 0.9e6 + 0.1 * np.linalg.norm(T, 2) + 1e-6
+        step = q - 0.1 / ell[k] * (T - c * np.eye(len(q))) @ q
+        close(new[k].T @ new[k], step.T @ step, 1e-3)  # a rotation from the left, but for a³
+        close(new[k], _rotated(step, normal), 0.05)  # the estimate of its length differs with the numbers drawn
+
+
+def test_psgds_rotation_is_one_and_makes_q_more_symmetric():
+    for q in gradients((4, 4), 20):
+        q = 2 * np.eye(4) + 0.3 * q
+        turned = _rotated(q, np.random.RandomState(0).standard_normal)
+        close(turned.T @ turned, q.T @ q, 1e-3)  # (1/8)⁴ / 4 and less
+        assert norm(turned - turned.T) < norm(q - q.T)
+        assert np.trace(turned) > np.trace(q)
+    for q in (np.eye(3), -np.eye(3)):
+        close(_rotated(q, np.random.RandomState(0).standard_normal), q)
+    away = np.array([[-1.0, 0.5], [0.0, -1.0]])  # tr(R R Q) > 0: the longest step
+    (values,) = {round(float(np.linalg.norm(_rotated(away, lambda s: np.ones(s)) - away)), 12)}
+    assert values == pytest.approx(np.linalg.norm((1 / 8 * J + J @ J / 128) @ away), rel=1e-9)
+
+
+J = np.array([[0.0, -1.0], [1.0, 0.0]])
+"""A quarter turn, of norm 1."""
+
+
+def test_psgds_damping_bounds_the_preconditioner():
+    """Of a gradient of zeros 1e-9 v is left; of another, 2⁻⁵² of each element more."""
+    ones = lambda shape: np.ones(shape)
+    for x, damped in ((0.0, 1e-9), (1.0, 1.0 + 1e-9)):
+        _, (ell,) = _pro([1e5 * np.ones(3)], [0.0], np.full(3, x), 0.1, ones)
+        assert ell == pytest.approx(1 + (1e10 * damped) ** 2, rel=1e-6)
+
+
 def test_psgd_of_a_number_whitens_it():
     """A gradient of constant size 100: P → 1 / 100 in both forms."""
     for form in ("pro", "triangular"):
@@ -418,6 +500,15 @@ def test_psgd_balances_without_changing_the_preconditioner():
     close(_preconditioned(_balanced(Q), x), _preconditioned(Q, x))
     sizes = [np.max(np.abs(q)) for q in _balanced(Q)]
     close(sizes, np.full(3, (3.0 * 0.01 * 7.0) ** (1 / 3)))
+
+
+def test_psgds_estimate_is_that_of_a_fourth_power():
+    """From the rows V, turned towards the longest of A: the largest |V A⁴| / |V A³|."""
+    A = np.diag([1.0, 0.7, 0.2])
+    V = np.random.RandomState(0).standard_normal((32, 3))
+    W = A[0] + np.sign(V[:, :1]) * V
+    lengths = [np.sqrt(np.sum((W @ np.linalg.matrix_power(A, k)) ** 2, axis=1)) for k in (3, 4)]
+    close(_estimated_norm(5.0 * A, 5.0, np.random.RandomState(0).standard_normal), 5.0 * np.max(lengths[1] / lengths[0]))
 
 
 def test_psgds_norms_are_lower_bounds_and_good_ones():
@@ -491,6 +582,15 @@ def test_leaves_that_are_no_matrix_get_adamw_in_muons_family():
         adamw = ORACLES["adamw"](0.3, 0.8, eps=eps, weight_decay=0.2, nesterov=nesterov)
         for g in gs:
             close(step([g], [g])[0], adamw([g], [g])[0])
+
+
+@pytest.mark.parametrize(("name", "late", "eps"), [("asgo", 0, 1e-8), ("kl_shampoo", 1, 1e-5)])
+def test_leaves_that_are_no_matrix_get_adam_in_others(name, late, eps):
+    gs = gradients((5,))
+    arguments = {"eps": eps} if name == "kl_shampoo" else {}
+    adam = ORACLES["adam"](-1.0, 0.8, 0.999, eps)
+    for u, g in list(zip(directions(name, gs, b1=0.8, **arguments), gs, strict=True))[late:]:
+        close(u, adam([g])[0])
 
 
 @pytest.mark.parametrize("name", ["soap", "shampoo", "psgd_kron", "asgo", "kl_shampoo", "kl_soap"])

@@ -132,7 +132,7 @@ def _pro(Q, ell, x, precond_lr, normal):
 
     p = P (x + (1e-9 + ϵ |x|) v), v normal, ϵ = 2⁻⁵²;  T = p_(k) p_(k)ᵀ, c = size / d_k
     ℓ = ‖T‖ + c;  L_k ← max(0.9 L_k + 0.1 ℓ, ℓ);  Q_k ← Q_k − lr / L_k (T Q_k − c Q_k)
-    R = Q_kᵀ − Q_k, divided by ‖R‖;  Q_k ← Q_k + a (R Q_k + a/2 R R Q_k), a = min(−tr(R Q_k) / tr(R R Q_k), 1/8) (1/8 if tr(R R Q_k) ≥ 0)
+    and then `_rotated`
     """
     p = _preconditioned(Q, x + (1e-9 + np.finfo(np.float64).eps * np.abs(x)) * normal(x.shape))
     Q, ell = list(Q), list(ell)
@@ -143,13 +143,20 @@ def _pro(Q, ell, x, precond_lr, normal):
         if q.ndim == 1:
             Q[k] = q * (1 - precond_lr / ell[k] * (np.diag(T) - c))
             continue
-        q = q - precond_lr / ell[k] * (T @ q - c * q)
-        R = q.T - q
-        R = R / (_estimated_norm(R, np.max(np.abs(R)), normal) + TINY)
-        first, second = np.trace(R @ q), np.trace(R @ R @ q)
-        a = min(-first / second, 1 / 8) if second < 0 else 1 / 8
-        Q[k] = q + a * (R @ q + a / 2 * R @ R @ q)
+        Q[k] = _rotated(q - precond_lr / ell[k] * (T @ q - c * q), normal)
     return Q, ell
+
+
+def _rotated(q, normal):
+    """Q ← Q + a (R Q + a/2 R R Q) = e^(aR) Q + O(a³), R = Qᵀ − Q, divided by ‖R‖: one step towards a symmetric Q.
+
+    a = −tr(R Q) / tr(R R Q), which makes the trace largest, at most 1/8; 1/8 where tr(R R Q) ≥ 0.
+    """
+    R = q.T - q
+    R = R / (_estimated_norm(R, np.max(np.abs(R)), normal) + TINY)
+    first, second = np.trace(R @ q), np.trace(R @ R @ q)
+    a = min(-first / second, 1 / 8) if second < 0 else 1 / 8
+    return q + a * (R @ q + a / 2 * R @ R @ q)
 
 
 def _estimated_norm(A, largest, normal):
