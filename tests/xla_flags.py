@@ -7,7 +7,7 @@ import sys
 from children import ending
 
 DEVICES = "--xla_force_host_platform_device_count=8"
-QUICK = ["--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=0"]
+QUICK = ["--xla_cpu_use_fusion_emitters=false", "--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 ANSWER = "GRADXFORM_TESTS_QUICK_XLA_FLAGS"  # of the installed XLA, for the processes that this one starts
 
 
