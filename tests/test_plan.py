@@ -15,6 +15,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 
 import gradxform as gx
 from gradxform.planning import HARDWARE, MODELS, Hardware
+from gradxform.planning._products import work_of
 from gradxform.race._cli import main
 
 P = PartitionSpec

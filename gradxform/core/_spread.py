@@ -23,7 +23,6 @@ from gradxform._numerics import parts
 from gradxform._types import Array
 from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, real_parts, types_of
 
-
 _HEARD: ContextVar[list[Asked] | None] = ContextVar("heard", default=None)
 
 
