@@ -162,6 +162,13 @@ def test_leaves_that_are_no_matrix_get_adamw_in_muons_family():
             close(step([g], [g])[0], adamw([g], [g])[0])
 
 
+@pytest.mark.parametrize("name", ["soap", "shampoo", "kl_shampoo", "kl_soap", "psgd_kron"])
+def test_joined_axes_are_one(name):
+    gs = gradients((2, 2, 1, 4), seed=3)
+    for x, y in zip(directions(name, gs, merge_dims=4), directions(name, [g.reshape(4, 4) for g in gs]), strict=True):
+        close(x, y.reshape(x.shape))
+
+
 @pytest.mark.parametrize(("name", "late", "eps"), [("asgo", 0, 1e-8), ("kl_shampoo", 1, 1e-5)])
 def test_leaves_that_are_no_matrix_get_adam_in_others(name, late, eps):
     gs = gradients((5,))
