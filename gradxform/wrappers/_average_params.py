@@ -28,9 +28,13 @@ from gradxform._types import (
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._engine import wide_leaf
 from gradxform.core._holes import as_array, dtype_of, is_array, is_gap
-from gradxform.core._hyper import evaluate
+from gradxform.core._hyper import at_rank, evaluate
 from gradxform.optimizers import sgd
 from gradxform.registry import transform
+
+
+def _nothing(decay):
+    return 0.0 if decay is None else jnp.zeros(jnp.shape(decay))
 
 
 class AverageParamsState(NamedTuple):
@@ -38,7 +42,7 @@ class AverageParamsState(NamedTuple):
 
     count: Clock
     base_optimizer_state: Inner
-    weight_sum: Annotated[Shared, Field(first=lambda: 0.0, dtype="params")]
+    weight_sum: Annotated[Shared, Field(first=_nothing, dtype="params")]
     average: Annotated[Updates, Field(stored="accumulator_dtype")]
 
 
@@ -48,7 +52,7 @@ def _taken_in(s: OptState, decay: ArrayLike | None, debias: bool, start: int, ev
     number = (since // every).astype(s.weight_sum.dtype)
     old, new = 1.0, 1.0
     if decay is not None:
-        new = 1 - decay
+        new = at_rank(jnp.asarray(1 - decay), s.weight_sum.ndim)
         new = jnp.maximum(new, 9 / (number + 9)) if warmup else new
         old = 1 - new
     total = old * s.weight_sum + new
@@ -61,7 +65,8 @@ def _taken_in(s: OptState, decay: ArrayLike | None, debias: bool, start: int, ev
 
 
 def _towards(average: Array, p: Array, share: Array) -> Array:
-    return jnp.where(share > 0, average + share.astype(average.real.dtype) * (p - average), average)
+    share = at_rank(share, average.ndim).astype(average.real.dtype)
+    return jnp.where(share > 0, average + share * (p - average), average)
 
 
 def _evaluated(
@@ -77,7 +82,8 @@ def _evaluated(
             return p
         wide = lambda x: wide_leaf(as_array(x), jnp.dtype(jnp.float32))
         with mixing(p, average, share):
-            return round_to(jnp.where(weight_sum > 0, _towards(wide(average), wide(p), share), wide(own)), dtype_of(p))
+            begun = at_rank(weight_sum > 0, jnp.ndim(p))
+            return round_to(jnp.where(begun, _towards(wide(average), wide(p), share), wide(own)), dtype_of(p))
 
     return jax.tree.map(at, params, s.average, inside(params), is_leaf=is_gap)
 
@@ -137,7 +143,6 @@ def average_params(
              base_optimizer is not a transformation.
     """
     u, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
-    decay = None if decay is None else c.number("decay", decay)
     before = s._replace(count=c.t - 1)
     weight_sum, share = _taken_in(before, decay, debias, start, every, warmup)
     (average,) = c.map(_towards, s.average, p, like=(s.average,), share=share)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+import jax.numpy as jnp
+
 from gradxform._types import Array, Clock, Field, Inner, OptState, Params, Unit
 from gradxform.core import GradientTransformation, wrapper
+from gradxform.core._hyper import at_rank
 from gradxform.optimizers import sgd
 from gradxform.registry import transform
 from gradxform.wrappers._copies import Copy, as_params, widened
@@ -23,8 +26,8 @@ class GPAState(NamedTuple):
 def _moved(g: Array, y: Array, z: Array, x: Array, step: Array, share: Array, mu_y: Array) -> tuple[Array, Array, Array]:
     """y' - y, z' and x' for y = mu_y x + (1 - mu_y) z, where z moves by a step and x a share of its way to z."""
     z = z + step
-    x = x + share * (z - x)
-    return z + mu_y * (x - z) - y, z, x
+    x = x + at_rank(share, x.ndim) * (z - x)
+    return z + at_rank(mu_y, x.ndim) * (x - z) - y, z, x
 
 
 def _average(params: Params, s: OptState) -> Params:
@@ -64,6 +67,6 @@ def gpa(g, s, p, c, base_optimizer: GradientTransformation, mu_x: Unit = 0.9967,
              transformation.
     """
     step, inner_state = base_optimizer.update(widened(g), s.base_optimizer_state, s.z)
-    share, mu_y = c.number("mu_x", 1 - mu_x), c.number("mu_y", mu_y)
+    share, mu_y = jnp.asarray(1 - mu_x), jnp.asarray(mu_y)
     u, z, x = c.map(_moved, g, p, s.z, s.x, step, like=(g, s.z, s.x), share=share, mu_y=mu_y)
     return u, s._replace(base_optimizer_state=inner_state, z=z, x=x)
