@@ -22,6 +22,7 @@ ORDER = [
     "eight_devices",
     "many_runs",
     "noise",
+    "averages",
     "claims",
     "surfaces",
     "delayed_workers",
