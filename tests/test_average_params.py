@@ -72,6 +72,18 @@ def test_the_average_is_the_sum_of_weighted_parameters(x64, mode):
         close(found, {n: average([p[n] for p in path], **MODES[mode]) for n in START})
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize("how", [{}, {"debias": False}, {"warmup": True}], ids=str)
+def test_each_coordinate_has_its_own_decay(x64, how):
+    decays, path = np.asarray([0.5, 0.9, 0.99]), []
+    tx = gx.masked(gx.average_params(gx.sgd(0.05), jnp.asarray(decays), **how), {"w": True, "b": False})
+    for params, state, found in walk(tx, 12):
+        path.append(np.asarray(params["w"]))
+        for i, decay in enumerate(decays):
+            np.testing.assert_allclose(found["w"][i], average([w[i] for w in path], decay, **how), rtol=1e-9)
+        assert state.inner_state.weight_sum.shape == (3,)
+
+
 @functools.cache
 def golden():
     with np.load(HERE / "averages.npz") as file:
