@@ -167,7 +167,7 @@ def masked(g, s, p, c, inner: GradientTransformation, mask: MaskOrFn, *, mask_co
     >>> tx = gx.chain(gx.masked(gx.clip(1.0), {"w": True, "default": False}), gx.adam(1e-3))
 
     State    MaskedState(inner_state). For a leaf that is masked out nothing is stored.
-    Masks    everything that `gradxform.core._labels` describes: `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
+    Masks    `by_ndim(2)`, `{"*/bias": False, "default": True}`, trees,
              prefixes, functions. A function of the parameters is called with the parameters in `init`, with the updates in `update`.
     Source   Optax.
     Differs  extra arguments with the structure of the updates are always masked like them, and functions of the parameters (`value_fn`)

@@ -102,7 +102,7 @@ def scale_by_sophia(
       b2: how much of the running mean of the Hessian's diagonal stays each time that it is estimated.
       eps: the least divisor.
       gamma: a factor of the Hessian's diagonal: smaller clips more elements.
-      clip_threshold: None: no clipping.
+      clip_threshold: the size above which an element of u is cut; None: none is.
       update_interval: the number of updates from one estimate of the Hessian to the next.
       hessian_diagonal_fn: a transformation from gradients to estimates of the diagonal.
       mu_dtype: the dtype of the running mean of gradients; None: the parameter's, float32 or wider.

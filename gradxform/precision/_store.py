@@ -288,7 +288,7 @@ def store(
         that need no other field; these are decoded as a whole before the update and encoded after it.
       storage: a name, a codec (`gradxform.precision.Codec`) or one with its settings (`float8(low=-48)`, `int8(limit=8.7)`); or a
         dictionary of such by names of fields.
-      where: leaves to store so, as masks are given (`gradxform.core._labels`).
+      where: leaves to store so: patterns, `by_ndim(2)`, a tree or a function, as in `masked`.
       seed: a whole number, from which every array gets its own bits to round with; it may be traced, as under `vmap` over seeds.
       axis_name: for updates inside `shard_map` or `pmap`, where each device sees its own part only: the axis, or a tuple of axes, over
         which every leaf is split, so that the parts are rounded by bits of their own. Leaves that are whole on every device want a

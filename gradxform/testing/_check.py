@@ -133,7 +133,7 @@ def check(subject: Subject, *, laws: Sequence[int] | None = None, **facts: Unpac
     Args:
       subject: a transformation, a function that makes one without arguments, a registered name, or a registry entry.
       laws: numbers of the laws to examine; all if None.
-      facts: None
+      facts: what else is known of the subject, one by one:
       reference: a float64 NumPy transcription to compare with: (hyperparameters) -> step(gs, ws) -> us on lists of arrays.
       params: parameters whose leaf shapes to test on, for a transformation that does not take every shape.
       kind: `"optimizer"` if its updates are ready for `apply_updates`, so that it has to converge, or `"transform"`; without it, as it is
