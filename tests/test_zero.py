@@ -13,6 +13,7 @@ import gradxform as gx
 from gradxform.distributed._shardings import leaves_left_whole
 from gradxform.distributed._zero import zero_spec
 from gradxform.kernels import entry
+from gradxform.testing import case_for
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU")
 
@@ -177,18 +178,112 @@ def test_results_are_those_of_one_device(name):
         assert sum(x.addressable_shards[0].data.nbytes for x in arrays) <= sum(x.nbytes for x in arrays) / 7.5
 
 
-def test_on_explicit_axes_the_step_says_what_is_split():
-    tx = gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))
+# ---- on explicit axes
+
+REGISTERED = {"own": gx.names(kind="*"), "dialects": gx.names("*.*", kind="*")}
+EXPLICIT = {  # a mesh, how its parameters are split, and what `zero` names
+    "whole": ({"data": 8}, {}, "data"),
+    "split": ({"fsdp": 4, "tp": 2}, {"a": P("fsdp", "tp"), "b": P("tp", "fsdp"), "e": P(None, "tp", "fsdp"), "v": P("fsdp")}, None),
+    "split further": ({"data": 4, "tp": 2}, {"a": P(None, "tp"), "b": P("tp"), "e": P(None, "tp"), "v": P("tp")}, "data"),
+}
+SHAPES = {"a": (64, 128), "b": (128, 64), "e": (2, 16, 8), "odd": (7, 11), "v": (64,), "s": ()}
+
+
+def on_explicit_axes(where, shapes=SHAPES):
+    sizes, specs, zero = EXPLICIT[where]
+    mesh = jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=(AxisType.Explicit,) * len(sizes))
+    rng = np.random.default_rng(0)
+    put = lambda name, x: jax.device_put(jnp.asarray(x, jnp.float32), NamedSharding(mesh, specs.get(name, P())))
+    return {name: put(name, rng.normal(size=shape)) for name, shape in shapes.items()}, zero
+
+
+def takes(case, params):
+    """Whether it takes leaves of these shapes, as one of matrices alone does not."""
+    try:
+        case.abstract(params, params)
+    except gx.StructureError:
+        return False
+    return True
+
+
+def types(tree):
+    """How each array is split, as its type says: an axis at the end that is not is left out."""
+    spec = lambda x: tuple(getattr(x.sharding, "spec", None) or ())
+    cut = lambda s: cut(s[:-1]) if s and s[-1] is None else s
+    return [cut(spec(x)) for x in jax.tree.leaves(tree)]
+
+
+@pytest.mark.parametrize("names", ["own", pytest.param("dialects", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("where", EXPLICIT)
+def test_every_optimizer_keeps_types_on_explicit_axes_with_nothing_said_in_the_step(where, names):
+    """Updates are split as the gradients are, and the state as it is to be."""
+    params, zero = on_explicit_axes(where)
+    matrices = {name: params[name] for name in "ab"}
+    plain = jax.tree.map(lambda p: jnp.ones(p.shape), params)
+    for name in REGISTERED[names]:
+        case = case_for(name)
+        own = params if takes(case, plain) else matrices
+        state_where = gx.state_shardings(case.tx, own, zero=zero)
+        typed = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+        state = jax.tree.map(typed, jax.eval_shape(case.tx.init, jax.tree.map(lambda p: jnp.ones(p.shape), own)), state_where)
+        update = lambda g, s, p, case=case: case.tx.update(g, s, p, **case.extra(p, g))
+        u, new = jax.eval_shape(update, own, state, own)
+        assert (types(u), types(new)) == (types(own), types(state)), name
+
+
+ACROSS = {  # what differs in its types without ZeRO, or looks across leaves that are split
+    "clip, adamw": (gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), 2e-6),
+    "adan": (gx.adan(0.1), 2e-6),
+    "lbfgs": (gx.chain(gx.scale_by_lbfgs(3), gx.scale(-0.1)), 1e-4),  # quotients of sums over all leaves
+    "galore": (gx.contrib.galore(0.1, rank=4), 5e-5),
+    "muon": (gx.muon(0.1), 5e-5),
+    "adafactor": (gx.adafactor(0.1, min_dim_size_to_factor=2), 2e-6),
+    "8bit": (gx.store(gx.adamw(0.1), "8bit"), 9e-4),
+    "clip by units": (gx.chain(gx.adaptive_grad_clip(0.1), gx.sgd(0.1, momentum=0.9)), 2e-6),
+}
+
+
+@pytest.mark.parametrize("name", ACROSS)
+def test_results_on_explicit_axes_are_those_of_one_device(name):
+    (tx, atol), (params, batches) = ACROSS[name], on_a_mesh(AxisType.Explicit)
+    state, traced = gx.init_sharded(tx, params, zero="data"), []
+
+    def step(*args):
+        traced.append(args)
+        return stepper(tx)(*args)
+
+    new, after = trained(jax.jit(step), params, state, batches)
+    assert len(traced) == 1
+    close(new, alone(tx), atol)
+    for before, now in ((params, new), (state, after)):
+        assert all(
+            x.sharding.is_equivalent_to(y.sharding, x.ndim) for x, y in zip(*map(jax.tree.leaves, (before, now)), strict=True)
+        )
+
+
+@pytest.mark.parametrize("name", ["adan", "muon"])
+def test_un_jitted_on_explicit_axes(name):
+    tx, (params, batches) = ACROSS[name][0], on_a_mesh(AxisType.Explicit)
+    grads, state = jax.tree.map(lambda x: jnp.mean(x, 0), batches[0]), gx.init_sharded(tx, params, zero="data")
+    for ours, compiled in zip(
+        *map(jax.tree.leaves, (tx.update(grads, state, params), jax.jit(tx.update)(grads, state, params))), strict=True
+    ):
+        assert ours.sharding.is_equivalent_to(compiled.sharding, ours.ndim)
+        np.testing.assert_allclose(ours, compiled, rtol=1e-4, atol=1e-6)
+
+
+def test_what_the_step_says_on_explicit_axes_holds():
+    """Gradients that are split as the state is make updates that are."""
+    tx = gx.adamw(0.1)
     params, batches = on_a_mesh(AxisType.Explicit)
-    state_where = gx.state_shardings(tx, params, zero="data")
-    split = state_where[1][0].mu
+    split = gx.state_shardings(tx, params, zero="data")[0].mu
     where = jax.tree.map(lambda p: p.sharding, params)
 
     def step(params, state, batch):
         to = lambda tree, places: jax.tree.map(jax.sharding.reshard, tree, places)
         updates, state = tx.update(to(jax.grad(loss)(params, batch), split), state, to(params, split))
+        assert types(jax.tree.map(jax.typeof, updates)) == types(jax.tree.map(jax.typeof, state[0].mu))
         return gx.apply_updates(params, to(updates, where)), state
 
-    params, state = trained(jax.jit(step), params, gx.init_sharded(tx, params, zero="data"), batches)
+    params, _ = trained(jax.jit(step), params, gx.init_sharded(tx, params, zero="data"), batches)
     close(params, alone(tx), 2e-6)
-    assert all(x.sharding.is_equivalent_to(s, x.ndim) for x, s in zip(*map(jax.tree.leaves, (state, state_where)), strict=True))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import gradxform as gx
@@ -94,6 +94,27 @@ def test_the_state_takes_an_eighth_of_the_memory():
     state = lambda memory: memory["argument"] - 2 * NUMBERS - batch
     assert state(split) == pytest.approx(state(whole) / 8, rel=1e-3)
     assert split["alias"] == pytest.approx(split["argument"] - batch, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["adamw", "clip, adamw"])
+def test_on_explicit_axes_as_on_automatic_ones(name):
+    """With nothing said in the step but types."""
+    mesh = Mesh(np.array(aot.h100()), ("data",), axis_types=(AxisType.Explicit,))
+    shaped = lambda shape, dtype, spec: jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, spec))
+    params = {f"w{i}": shaped((4096, 4096), jnp.bfloat16, P()) for i in range(2)}
+    tx, x = OPTIMIZERS[name], shaped((64, 4096), jnp.bfloat16, P("data"))
+    where = gx.state_shardings(tx, params, zero="data")
+    state = jax.tree.map(lambda y, s: shaped(y.shape, y.dtype, s.spec), jax.eval_shape(tx.init, params), where)
+
+    def step(params, state, x):
+        loss = lambda p: jnp.mean(jnp.tanh(jnp.tanh(x @ p["w0"]) @ p["w1"]).astype(jnp.float32) ** 2)
+        updates, state = tx.update(jax.grad(loss)(params), state, params)
+        return gx.apply_updates(params, updates), state
+
+    compiled = aot.compiled(step, params, state, x, donate=(0, 1))
+    assert sum(of("reduce-scatter", compiled)) == 8 * MIB
+    assert of("all-gather", compiled) == [32 * MIB] * 2
+    assert sum(of("all-reduce", compiled)) < 2**10
 
 
 BATCH = ("data", "fsdp")

@@ -21,6 +21,7 @@ from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
 from gradxform.core._blocks import Blocks, views_of
 from gradxform.core._encoded import any_encoded, as_stored, decoded
+from gradxform.core._explicit import found_by_xla
 from gradxform.core._holes import as_array
 from gradxform.core._placement import on_device
 from gradxform.core._spread import is_heard, whole
@@ -92,7 +93,17 @@ class Kind(NamedTuple):
 def in_blocks(
     stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, trees: Trees
 ) -> list[Row]:
-    """The rows of the leaves, by way of their pieces."""
+    """The rows of the leaves, by way of their pieces. On explicit axes of a mesh they are computed as XLA finds best."""
+    run = functools.partial(_in_blocks, stage, engine, programs, shape, trees=trees)
+    if engine == "spread":
+        return run(rows, tail)
+    like = lambda: [(row[0], *one.fields(shape, (*row, *tail))) for one, row in zip(programs, rows, strict=True)]
+    return found_by_xla(run, (rows, tail), like)
+
+
+def _in_blocks(
+    stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, *, trees: Trees
+) -> list[Row]:
     views: Any = trees.pick(views_of(stage, trees.updates))
     cut = [_cut(*each) for each in zip(programs, views, rows, strict=True)]
     kinds, members, where = _grouped(engine, programs, views, cut)

@@ -28,6 +28,7 @@ from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._parameters import Parameter
 from gradxform._types import Array, DType, OptState, Tree, TreeDef
 from gradxform.core._encoded import any_encoded, as_stored, decoded
+from gradxform.core._explicit import found_by_xla
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
@@ -220,11 +221,12 @@ class Program:
         self.default = "spread" if self.spread else "stacked" if any(s.kernel.stack for s in slots) else "leaf"
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.is_constant = all(s.is_constant for s in slots)
+        self.looks_across = any(s.kernel.scope == "per_leaf" for s in slots)
         self._compiled: dict[Any, Callable[..., Any]] = {}
 
     def compiled(self, engine: str, shape: Shape) -> Callable[..., Any]:
         """A function of (*row, *tail), or of (rows, tail), that calls `leaf` as the engine says."""
-        leaf = functools.partial(self.leaf, shape)
+        leaf = functools.partial(self._across if self.looks_across else self.leaf, shape)
         if engine == "plain":
             return leaf
         whole, stacked = functools.partial(_one_by_one, leaf), functools.partial(self._batched, shape)
@@ -261,6 +263,14 @@ class Program:
     def common(self, shape: Shape, tail: Row) -> Sequence[Common]:
         """What each stage reads at every leaf alike."""
         return shape.common.unflatten(tail[1:])
+
+    def _across(self, shape: Shape, *args: Tree) -> Row:
+        """`leaf`, where axes of the mesh may be explicit."""
+        return found_by_xla(functools.partial(self.leaf, shape), args, lambda: (args[0], *self.fields(shape, args)))
+
+    def fields(self, shape: Shape, args: Sequence[Tree]) -> list[Tree]:
+        """The state fields of all stages at one leaf."""
+        return [x for fields, *_ in self._unpack(shape, args)[2] for x in fields]
 
     def measure(self, shape: Shape, total: Tree, *args: Tree) -> Tree:
         """What the first stage asks for of one leaf, added to `total` (None at the first leaf)."""
@@ -311,11 +321,14 @@ class Program:
 
     def _batched(self, shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
         """`leaf` of rows of one kind, all in one."""
+        like = lambda: [(row[0], *self.fields(shape, (*row, *tail))) for row in rows]
+        return found_by_xla(functools.partial(self._stacked, shape), (rows, tail), like)
+
+    def _stacked(self, shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
         stacked = jax.tree.map(lambda *xs: jnp.stack(xs), *map(on_device, rows))
         out = jax.vmap(lambda row: self.leaf(shape, *row, *tail))(stacked)
-        old = lambda row: [x for fields, *_ in self._unpack(shape, (*row, *tail))[2] for x in fields]
         parts = [jax.tree.map(lambda x, i=i: x[i], out) for i in range(len(rows))]
-        return [(u, *placed(new, old(row))) for (u, *new), row in zip(parts, rows, strict=True)]
+        return [(u, *placed(new, self.fields(shape, (*row, *tail)))) for (u, *new), row in zip(parts, rows, strict=True)]
 
     def _accumulate(self, total: Array, gs: Sequence[Array]) -> Array:
         measure: Any = self.slots[0].kernel.total

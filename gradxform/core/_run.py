@@ -27,6 +27,7 @@ from gradxform.core._engine import (
     record_for,
     wide_leaf,
 )
+from gradxform.core._explicit import at_all, place_beside, place_of
 from gradxform.core._first import as_declared
 from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
@@ -229,6 +230,9 @@ def run_leaves(
     gs = trees.pick(trees.leaves)
     ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
     rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))
+    places = [place_beside(g, entries) for g, *entries in zip(gs, *_kept(columns, trees), strict=True)]
+    if moves := any(places):  # else they are where the state is, or nothing says where
+        rows = at_all(places, rows, gs)
     numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
     programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
     for c in columns:
@@ -237,7 +241,7 @@ def run_leaves(
     if stages[0].kernel.measures:
         _measure(name, programs, columns, rows, numbers, trees)
     elif stages[0].kernel.total is not None:
-        columns[0].advance(total=program.total(gs))
+        columns[0].advance(total=program.total([g for g, *_ in rows]))
     shape, tail = _tail(columns, numbers)
     if stages[0].kernel.sees:
         out = in_blocks(stages[0], name, programs, shape, rows, tail, trees)
@@ -252,8 +256,15 @@ def run_leaves(
                 _add_note(e, trees, len(out))
                 raise
     new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
-    leaves = trees.put(trees.leaves, next(new))
+    us = next(new)
+    leaves = trees.put(trees.leaves, at_all([place_of(g) for g in gs], us, gs) if moves else us)
     return trees.together(leaves), [c.finish(trees, new) for c in columns]
+
+
+def _kept(columns: Sequence[Column], trees: Trees) -> list[list[Tree]]:
+    """The fields of all stages that are laid out like the updates, at the present leaves."""
+    fields = ((c.stage.layout, name, f) for c in columns for name, f in zip(c.stage.layout.leaf, c.fields, strict=True))
+    return [trees.pick(f) for layout, name, f in fields if name in layout.like_params]
 
 
 def _tail(columns: Sequence[Column], numbers: Array) -> tuple[Shape, tuple[Any, ...]]:

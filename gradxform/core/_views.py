@@ -6,6 +6,7 @@ in `init`, in `update` and in `eval_params`; a wrapper declares it (`wrapper(sta
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 from gradxform._types import Tree
 from gradxform.core._evaluate import After
+from gradxform.core._explicit import Place, at, at_all, place_of
 from gradxform.core._holes import flatten, is_array
 from gradxform.core._transformation import extra_args_for
 
@@ -90,3 +92,18 @@ class FilledIn:
         out = self.__wrapped__(*args, **{k: self.extra.get(k, x) for k, x in kwargs.items()})
         whole = flatten(self.params)[1]
         return self.view.see(out) if flatten(out)[1] == whole and not is_array(out) else out
+
+
+@dataclasses.dataclass(frozen=True)
+class Split(View):
+    """All leaves, but split as a state is."""
+
+    places: tuple[Place, ...]
+
+    def see(self, tree: Tree) -> Tree:
+        leaves, treedef = flatten(tree)
+        return treedef.unflatten(at_all(self.places, leaves, leaves)) if len(leaves) == len(self.places) else tree
+
+    def put(self, tree: Tree, seen: Tree) -> Tree:
+        leaves, treedef = flatten(tree)
+        return treedef.unflatten([at(place_of(x), y, x) for x, y in zip(leaves, treedef.flatten_up_to(seen), strict=True)])

@@ -23,6 +23,7 @@ from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
 from gradxform.core._encoded import closed, opened
 from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
+from gradxform.core._explicit import as_split, found_by_xla, place_beside
 from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._hyper import as_number
@@ -33,7 +34,7 @@ from gradxform.core._run import check_fit, hypers
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import GradientTransformation, extra_args_for
 from gradxform.core._trees import Trees, advance
-from gradxform.core._views import View
+from gradxform.core._views import Split, View
 
 if TYPE_CHECKING:
     from gradxform.core._stage import Stage
@@ -121,6 +122,10 @@ class TreeContext(Context):
         results = [first.together(first.put(target, [row[i] for row in out])) for i, target in enumerate(targets)]
         return tuple(results) if like else results[0]
 
+    def across(self, f: Callable[..., Array], *args: Tree, like: Callable[[], Array]) -> Array:
+        """f(*args), which looks across a leaf; on a mesh with explicit axes its result is split as `like()` is."""
+        return found_by_xla(f, args, like)
+
     def lift(self, made: Lifted[...], g: Updates, s: OptState, p: Params = None, **extra: Tree) -> tuple[Updates, OptState]:
         """A leafwise kernel on this very record, with those of this stage's arguments that it names."""
         stage = self.stage.stage_of(made.kernel)
@@ -165,6 +170,11 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     record = layout.read(state, stage.owner)
     trees = Trees(stage.owner, updates)
     trees.settle(params, *(getattr(record, f) for f in layout.like_params))
+    split = _split_as(trees, [getattr(record, f) for f in layout.like_params])
+    came = trees.updates
+    if not split.is_plain:
+        extra = split.extra(extra, came, params)
+        trees, params = Trees(stage.owner, split.see(came)), None if params is None else split.see(params)
     clock = getattr(state, layout.clock) if layout.clock else None
     entries = trees.entries if layout.like_params else None
     near = fetched(layout, record)
@@ -179,6 +189,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
         check_fit(trees, stage.owner, arrays)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
     u, new = returned(kernel, kernel.function(trees.updates, seen, params, c, **args))
+    u = split.put(came, u)
     if layout.cls is None:
         return u, new
     if seen is not near:
@@ -187,8 +198,15 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     for name, field in layout.fields.items():
         before, after = getattr(record, name), getattr(new, name)
         if field.kind != "clock" and after is not before:
-            fields[name] = after if field.kind in ("inner", "key") else placed(as_before(after, before), before)
+            fields[name] = after if field.kind in ("inner", "key") else placed(as_split(as_before(after, before), before), before)
     return u, layout.write(state, fields, t)
+
+
+def _split_as(trees: Trees, fields: Sequence[Tree]) -> View:
+    """Sees what is laid out like the updates split as these fields are, if that is otherwise than they are."""
+    kept = [parts for field in fields if field is not None and (parts := trees.entries(field)[0])]
+    places = [place_beside(g, entries) for g, *entries in zip(trees.leaves, *kept, strict=True)]
+    return Split(tuple(places)) if any(places) else View()
 
 
 def fetched(layout: Layout, record: OptState) -> OptState:

@@ -167,8 +167,9 @@ def state_shardings(
         step = jax.jit(step, in_shardings=(where, state_where, None), out_shardings=(where, state_where), donate_argnums=(0, 1))
 
     What these axes do not divide is split over as many of them as do, or stays as it is, and so do vectors of means over rows or
-    columns, which weigh nothing. Where the mesh's axes are explicit, XLA decides nothing: there the step says itself, by
-    `jax.sharding.reshard`, that the gradients and parameters become split as the state is, and the updates as the parameters are.
+    columns, which weigh nothing. Where the mesh's axes are explicit, the step says nothing of it either: `update` brings what it
+    reads to where the state is, and the updates to where the gradients came from. Gradients that are split as the state is make
+    updates that are.
 
     `placement="pinned_host"` leaves the fields that have something for each parameter, or those that are named, in the memory of the
     host. An array says where it lies, so `update` needs not be told: it fetches what it reads of one leaf, and puts the new back before it

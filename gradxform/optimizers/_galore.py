@@ -97,9 +97,14 @@ def _first(params, rank, base_optimizer, weight_dimension_numbers):
         if axes is None:
             low.append(jnp.zeros_like(x) if hasattr(x, "shape") else x)
             continue
-        m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
-        low.append(_of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, min(*m.shape[-2:], rank)))
+        low.append(_low(axes, x, rank))
     return base_optimizer.init(treedef.unflatten(low))
+
+
+def _low(axes: Axes, x: Array, rank: int) -> Array:
+    """Zeros like what a leaf is projected to."""
+    m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
+    return _of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, min(*m.shape[-2:], rank))
 
 
 class GaLoreState(NamedTuple):
@@ -145,14 +150,19 @@ def _scale_by_galore(
     bases, low, due = trees.take("the state's `projector`", s.projector), list(trees.leaves), s.count % update_proj_gap == 0
     for i, a in enumerate(axes):
         if a is not None:
-            m = a.matrix(as_array(low[i]).astype(widen(dtype_of(low[i]))))
-            bases[i] = _basis_at(due, m, bases[i])
-            low[i] = _projected(m, bases[i].astype(m.dtype))
+            x = as_array(low[i])
+            m = x.astype(widen(x.dtype))
+            bases[i] = c.across(
+                lambda m, due, old, a=a: _basis_at(due, a.matrix(m), old), m, due, bases[i], like=lambda i=i: bases[i]
+            )
+            down = lambda m, basis, a=a: _projected(a.matrix(m), basis.astype(m.dtype))
+            low[i] = c.across(down, m, bases[i], like=lambda a=a, x=x: _low(a, x, rank))
     u, inner_state = base_optimizer.update(trees.together(low), s.base_optimizer_state)
     us = trees.take("the inner updates", u)
     for i, (a, x) in enumerate(zip(axes, trees.leaves, strict=True)):
         if a is not None:
-            us[i] = round_to(_lifted(us[i], bases[i].astype(us[i].dtype), scale, a, x.shape), dtype_of(x))
+            lift = lambda u, basis, scale, a=a, x=x: round_to(_lifted(u, basis.astype(u.dtype), scale, a, x.shape), dtype_of(x))
+            us[i] = c.across(lift, us[i], bases[i], jnp.asarray(scale), like=lambda x=x: as_array(x))
     return trees.together(us), s._replace(base_optimizer_state=inner_state, projector=trees.together(bases))
 
 
