@@ -131,6 +131,25 @@ def test_leaves_wait_for_one_another_where_they_come_from_the_host():
 
 
 @pytest.mark.fast
+def test_groups_of_a_partition_wait_for_one_another():
+    tx, params = gx.partition({"a": gx.adam(1e-2), "b": gx.adam(1e-2)}, dict(zip("bsvw", "aaab", strict=True))), parameters()
+    there = gx.init_sharded(tx, params, placement=HOST)
+    assert (
+        str(jax.make_jaxpr(tx.update)(params, there, params)).count("optimization_barrier") == 2
+    )  # b, v; then w of the other group
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda a: a.name)
+def test_matrices_that_are_dealt_out_have_their_momentum_on_the_host(axis_type):
+    params = {name: parameters(axis_type)[name] for name in "vw"}
+    tx = gx.muon(1e-2, spread="d")
+    there, update = gx.init_sharded(tx, params, placement=HOST), jax.jit(tx.update)
+    for here, far in zip(steps(update, gx.init_sharded(tx, params), params), steps(update, there, params), strict=True):
+        same(far, here)
+        assert kinds(far[1]) == kinds(there)
+
+
+@pytest.mark.fast
 def test_what_cannot_be_there_is_refused():
     params, adam = parameters(), gx.adam(1e-2)
     asked = lambda tx, placement, params=params: gx.state_shardings(tx, params, placement=placement)

@@ -89,6 +89,17 @@ def test_the_state_of_every_optimizer_is_an_eighth_on_each_of_eight_devices():
     assert each <= total / 7.9
 
 
+WHOLE = {"adamw": 4 + 2 * 4 * (77 + 60 + 1), "muon": 4 + 4 + 12 + 4 * 77 + 2 * 4 * (60 + 1), "8bit": 4 + 2 * (77 + 60 + 4 + 4 * 8)}
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", WHOLE)
+def test_what_stays_whole_on_small_leaves_is_what_eight_does_not_divide(name):
+    """Leaves of 7 x 11, 60 and 1 numbers, clocks, coefficients, and two numbers of four bytes for each leaf that is stored in 8 bits."""
+    total, each = share(CASES[name][0], of_eight(SMALL))
+    assert each == (total - WHOLE[name]) / 8 + WHOLE[name]
+
+
 @pytest.mark.fast
 def test_what_stays_whole_is_listed():
     assert leaves_left_whole(of_eight({**LARGE, "s": ()}), zero="data") == ["s", "tiny"]

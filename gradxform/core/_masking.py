@@ -18,6 +18,7 @@ from gradxform.core._holes import is_gap, on_the_mesh_of
 from gradxform.core._labels import Cut, cut_by, suggest
 from gradxform.core._lift import elementwise, wrapper
 from gradxform.core._parts import Part
+from gradxform.core._placement import in_turn
 from gradxform.core._state import as_record
 from gradxform.core._transformation import (
     GradientTransformation,
@@ -137,11 +138,12 @@ class Partition(Spec):
         return on_the_mesh_of(params, PartitionState(states))
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
-        new, u, state = {}, updates, as_record(PartitionState, state)
-        for (name, tx, view), s in zip(self.views(updates), self.states(state), strict=True):
-            found, new[name] = Bound(tx, self.maker or self.name(), view, extra).update(updates, s.inner_state, params)
+        new, u, state = [], updates, as_record(PartitionState, state)
+        for (_, tx, view), s in zip(self.views(updates), in_turn(self.states(state), new), strict=True):
+            found, inner = Bound(tx, self.maker or self.name(), view, extra).update(updates, s.inner_state, params)
+            new.append(inner)
             u = view.put(u, found)
-        return u, self._renewed(state, new)
+        return u, self._renewed(state, dict(zip(self.transforms, new, strict=True)))
 
     def eval_params(self, state: OptState, params: Params, after: After) -> Params:
         for (_, tx, view), s in zip(self.views(params), self.states(state), strict=True):

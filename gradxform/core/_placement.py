@@ -47,7 +47,8 @@ def in_turn(rows: Sequence[R], out: list[Tree]) -> Iterator[R]:
     device, and not for all: unpaced, a compiler begins all transfers at once.
     """
     last: int | None = None
-    if not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(rows[:1])):  # executed as it is written
+    first = next((x for row in rows for x in jax.tree.leaves(row)), None)
+    if not isinstance(first, jax.core.Tracer):  # executed as it is written
         yield from rows
         return
     for i, row in enumerate(rows):
