@@ -341,18 +341,29 @@ def test_what_the_command_says_of_a_mistake(given, words, capsys):
     assert words in capsys.readouterr().err
 
 
-def test_shapes_are_enough_and_it_takes_a_second():
-    """405 billion parameters; half a second on an idle core, after the first call."""
+@pytest.mark.parametrize(
+    ("tx", "per_number"),
+    [
+        (gx.adamw(1e-3), 8),
+        (gx.store(gx.adamw(1e-3), "8bit"), 2),
+        (gx.adafactor(1e-3), 0),
+        (gx.muon(0.02), 4),
+        (gx.muon(0.02, spread="fsdp"), 4),
+    ],
+    ids=["adamw", "8bit", "adafactor", "muon", "muon, spread"],
+)
+def test_shapes_are_enough_and_it_takes_a_second(tx, per_number):
+    """405 billion parameters; less than half a second on an idle core, after the first call."""
     model, mesh = MODELS["llama-405b"], {"data": 32, "fsdp": 8, "tensor": 8}
     shapes, specs = model.shapes(), model.specs(mesh)
-    gx.plan(gx.adamw(1e-3), shapes, mesh, specs, zero="data")
+    gx.plan(tx, MODELS["gpt2"].shapes(), mesh, zero="data")
     took = []
-    for _ in range(3):
+    for _ in range(2):
         start = time.process_time()
-        found = gx.plan(gx.adamw(1e-3), shapes, mesh, specs, zero="data")
+        found = gx.plan(tx, shapes, mesh, specs, zero="data")
         took.append(time.process_time() - start)
     assert min(took) < 1
-    assert found.state_bytes == pytest.approx(8 * 405.85e9 / 2048, rel=0.01)
+    assert found.state_bytes == pytest.approx(per_number * 405.85e9 / 2048, rel=0.02, abs=2e7)  # adafactor keeps rows and columns
     assert math.isclose(found.parameter_bytes, 2 * 405.85e9 / 64, rel_tol=0.01)
     assert not any(isinstance(x, (jax.Array, np.ndarray)) for x in jax.tree.leaves(dataclasses.asdict(found)))
 

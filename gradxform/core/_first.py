@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING
 
 import jax
@@ -31,6 +31,26 @@ storing: contextvars.ContextVar[Callable[[Stage, str, Params], Beginning | None]
 )
 """How the fields of the states that are made begin, while `store` makes one: (stage, name of the field, parameters) -> `Beginning`."""
 
+types_alone: contextvars.ContextVar[bool] = contextvars.ContextVar("types_alone", default=False)
+"""Whether of the states that are made only shapes, dtypes and shardings are asked for."""
+
+
+def by_type(f: Callable[..., Tree]) -> Callable[..., Tree]:
+    """f(array, ...); where types alone are asked for, once for all arrays of one type."""
+    if not types_alone.get():
+        return f
+    made: dict[Hashable, Tree] = {}
+
+    def of(x: Tree, *args: Tree) -> Tree:
+        if not isinstance(x, jax.core.Tracer):
+            return f(x, *args)
+        kind = jax.typeof(x)
+        if kind not in made:
+            made[kind] = f(x, *args)
+        return made[kind]
+
+    return of
+
 
 def first_state(stage: Stage, params: Params) -> OptState:
     """The state before the first update, on the devices of the parameters."""
@@ -42,8 +62,9 @@ def first_state(stage: Stage, params: Params) -> OptState:
             fields[name] = None
         elif field.kind == "leaf":
             begin = None if plan is None else plan(stage, name, params)
-            first = lambda i, p, field=field: _of_leaf(stage, field, p, lambda: paths(params)[i], views[i])
-            entries = ((i, p, first(i, p)) for i, p in enumerate(leaves))
+            of_view = lambda view, field=field: by_type(lambda p, i: _of_leaf(stage, field, p, lambda: paths(params)[i], view))
+            firsts = {view: of_view(view) for view in set(views)}
+            entries = ((i, p, firsts[views[i]](p, i)) for i, p in enumerate(leaves))
             fields[name] = treedef.unflatten([x if begin is None else begin(i, p, x) for i, p, x in entries])
         elif field.kind == "shared":
             fields[name] = _of_all(stage, field, params, leaves)

@@ -18,7 +18,7 @@ from gradxform._types import Axes, Field, OptState, Params, Shape, Tree
 from gradxform.core import GradientTransformation
 from gradxform.core._blocks import Blocks, views_of
 from gradxform.core._encoded import is_encoded
-from gradxform.core._first import axes_of
+from gradxform.core._first import axes_of, types_alone
 from gradxform.core._holes import flatten, is_gap
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
@@ -74,8 +74,12 @@ class Derivation:
         arrays = {i: x for i, x in enumerate(leaves) if _is_shaped(x)}
 
         def call(arrays: dict[int, Tree]) -> Tree:
-            with on_all_devices(self.mesh):
-                return f(*treedef.unflatten([arrays.get(i, x) for i, x in enumerate(leaves)]))
+            token = types_alone.set(True)
+            try:
+                with on_all_devices(self.mesh):
+                    return f(*treedef.unflatten([arrays.get(i, x) for i, x in enumerate(leaves)]))
+            finally:
+                types_alone.reset(token)
 
         with jax.sharding.use_abstract_mesh(next((x.sharding.mesh for x in arrays.values() if x.sharding), NOWHERE)):
             return jax.eval_shape(call, arrays)

@@ -101,7 +101,7 @@ def _first(params, rank, base_optimizer, weight_dimension_numbers):
     return base_optimizer.init(treedef.unflatten(low))
 
 
-def _low(axes: Axes, x: Array, rank: int) -> Array:
+def _low(axes: Role, x: Array, rank: int) -> Array:
     """Zeros like what a leaf is projected to."""
     m = axes.matrix(jnp.zeros_like(x, dtype=widen(dtype_of(x))))
     return _of_length(m, -2 if m.shape[-2] >= m.shape[-1] else -1, min(*m.shape[-2:], rank))

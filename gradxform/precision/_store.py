@@ -18,7 +18,7 @@ from gradxform._numerics import concretely, round_to
 from gradxform._types import ArrayLike, Field, Inner, MaskOrFn, OptState, Params, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._encoded import is_encoded
-from gradxform.core._first import Beginning, storing
+from gradxform.core._first import Beginning, by_type, storing
 from gradxform.core._holes import dtype_of, flatten, is_array, is_gap, paths
 from gradxform.core._labels import resolve, suggest
 from gradxform.core._parts import Known, Labels, inner_fields, walk
@@ -61,7 +61,8 @@ class Plan:
             return None
         self.stored[name] = None
         chosen, zero = self._chosen(params), field.first is None and field.dtype != "p"
-        return lambda i, p, x: x if not chosen[i] or jnp.iscomplexobj(p) else self.begin(storage, x, zero)
+        begin = by_type(lambda x: self.begin(storage, x, zero))
+        return lambda i, p, x: x if not chosen[i] or jnp.iscomplexobj(p) else begin(x)
 
     @functools.cached_property
     def is_plain(self) -> bool:
