@@ -251,7 +251,8 @@ def test_what_does_not_fit_is_said_with_what_would():
     assert "with zero=('data', 'fsdp') it takes 48 GiB" in advised(gx.adamw(1e-3), {"data": 4, "fsdp": 2}, P("fsdp"), times=4)
     assert "mesh data=2,fsdp=4" in advised(gx.sgd(0.1), {"data": 4, "fsdp": 2}, P("fsdp"), times=12)
     assert advised(gx.sgd(0.1), {"tensor": 1}, times=5).endswith("with H200 in its place it takes 80 GiB.")
-    assert "none of the changes" in advised(gx.sgd(0.1), {"tensor": 1}, times=50)
+    assert "none of the changes" in (words := advised(gx.sgd(0.1), {"tensor": 1}, times=50))
+    assert words.endswith("split them as well, over an axis 'fsdp' of the mesh, of 16 devices or more.")
 
 
 @pytest.mark.fast
@@ -326,6 +327,11 @@ def test_the_command_reads_a_user_s_model(capsys, tmp_path, monkeypatch):
     ("given", "words"),
     [
         (["--mesh", "data:8"], "write it like data=128,fsdp=8"),
+        (["--mesh", ""], "--mesh names no axis"),
+        (["--mesh", "data=0"], "the axis 'data' of the mesh has 0 devices"),
+        (["--mesh", "data=2,data=4"], "names an axis twice"),
+        (["--model", "json:dumps"], "calling it without arguments raised TypeError"),
+        (["--model", "time:time"], "returns no shapes, but"),
         (["--model", "gpt3"], "no model is called 'gpt3'; there are gpt2, llama-8b"),
         (["--hardware", "H1000"], "no hardware is called 'H1000'; there are A100"),
         (["--mesh", "dp=8"], "what is the axis 'dp' of the mesh for"),
@@ -395,3 +401,20 @@ def test_it_says_that_more_travels_on_automatic_axes_where_others_split_too():
     plan = lambda mesh, spec: " ".join(str(gx.plan(gx.muon(0.02, spread="fsdp"), {"w": W}, mesh, {"w": spec})).split())
     assert "is that of a mesh with explicit axes" in plan({"fsdp": 4, "tensor": 2}, P("fsdp", "tensor"))
     assert "explicit" not in plan({"fsdp": 4, "tensor": 2}, P("fsdp"))
+
+
+@pytest.mark.fast
+def test_an_axis_that_splits_no_parameter_is_named():
+    model, mesh = MODELS["gpt2"], {"fsdp": 7}
+    found = gx.plan(gx.adamw(1e-3), model.shapes(), mesh, model.specs(mesh))
+    assert found.idle == ("fsdp",)
+    assert "fsdp = 7: no parameter is split over it" in str(found)
+    assert not gx.plan(gx.adamw(1e-3), {"w": W}, {"data": 2, "fsdp": 4}, {"w": P("fsdp")}).idle
+
+
+@pytest.mark.fast
+def test_a_shape_that_is_split_in_two_ways_is_one_row():
+    shapes, specs = dict.fromkeys("ab", W), {"a": P("fsdp", "tensor"), "b": P("tensor", "fsdp")}
+    (one,) = gx.plan(gx.muon(0.02, spread="fsdp"), shapes, {"fsdp": 4, "tensor": 2}, specs).assignments
+    assert one.matrices == ((1024, 2048, 2),)
+    assert sum(n * gets[0] for n, gets, _ in one.groups) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 from gradxform._errors import GradxformError
@@ -28,7 +29,14 @@ def advice(found: Plan, asked: Asked) -> str:
             return f"{said}: with {words} it takes {size_text(needed)}."
         least = min(least, needed)
     tried = "`zero`, state in 8 bits, a larger axis of parameters, other hardware"
-    return f"{said}, and none of the changes tried ({tried}) is enough: it takes at least {size_text(least)}."
+    found_none = f"{said}, and none of the changes tried ({tried}) is enough: it takes at least {size_text(least)}"
+    if "fsdp" in asked.axes.roles.values():
+        return f"{found_none}."
+    own, parts = found.parameter_bytes + found.gradient_bytes, math.ceil(least / found.hardware.memory)
+    return (
+        f"{found_none}. Parameters and gradients alone take {size_text(own)}: split them as well, over an axis 'fsdp' of the mesh, of "
+        f"{2 ** math.ceil(math.log2(parts))} devices or more."
+    )
 
 
 def _changes(asked: Asked) -> Iterator[tuple[str, Asked]]:

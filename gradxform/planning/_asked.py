@@ -69,7 +69,12 @@ class Asked:
             gradient_bytes=parameter_bytes,
             fields=fields,
             zero=self.zero,
+<<<<<<< HEAD
             whole=tuple((path, self.nbytes(x)) for path, x in with_path(self.placed) if self.zero and self._is_whole(x)),
+=======
+            idle=self._idle,
+            whole=tuple((x.path, x.bytes(x.split, axes)) for x in self.leaves if self.zero and x.split == x.state_split),
+>>>>>>> 9df7a3c (plan refuses meshes of nothing, says which axes split no parameter and what to split where nothing fits; its command says what a user's function did wrong)
             collectives=tuple(timed(key, n, axes, self.hardware) for key, n in moved.items() if axes.count(key[2]) > 1),
             assignments=tuple(assignments),
             flops=dict(work.flops),
@@ -94,6 +99,12 @@ class Asked:
             if name not in self.axes.sizes:
                 raise UnknownNameError(f"plan: `zero` is {name!r}, but the mesh has the axes {', '.join(self.axes.sizes)}.")
         return placed(abstract(self.params), self._own if self.shardings is None else self.shardings, self.axes)
+
+    @property
+    def _idle(self) -> tuple[str, ...]:
+        """Axes of more than one device that are there to split parameters, and split none."""
+        used = {a for leaf in self.leaves for one in leaf.split for a in one}
+        return tuple(a for a, role in self.axes.roles.items() if role != "data" and a not in used and self.axes.sizes[a] > 1)
 
     @property
     def _own(self) -> Tree:

@@ -67,11 +67,16 @@ def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tup
     work.moved["all-to-all", spread.axes] += travelling
     if others:
         work.moved["all-gather", others] += allotment.elements("there") * itemsize
-    gets = lambda group: tuple(q + k for q, k in zip(allotment.every, group.takes, strict=True))
+    shapes = list(dict.fromkeys(kind.there[0] for kind in allotment.kinds))  # one that is split in two ways is of two kinds
+    by_shape = lambda counts: [
+        sum(n for n, kind in zip(counts, allotment.kinds, strict=True) if kind.there[0] == s) for s in shapes
+    ]
+    gets = lambda group: tuple(by_shape([q + k for q, k in zip(allotment.every, group.takes, strict=True)]))
+    numbers = by_shape([kind.number for kind in allotment.kinds])
     assignment = Assignment(
         stage=spread.owner,
         axes=spread.axes,
-        matrices=tuple((*kind.there[0], kind.number) for kind in allotment.kinds),
+        matrices=tuple((*shape, n) for shape, n in zip(shapes, numbers, strict=True)),
         groups=tuple((g.devices, gets(g), share) for g, share in zip(allotment.groups, allotment.costs, strict=True)),
         others=others,
         busy=allotment.busy,

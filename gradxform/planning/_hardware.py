@@ -83,6 +83,6 @@ def hardware_of(device: str | Hardware) -> Hardware:
     if device not in HARDWARE:
         raise UnknownNameError(
             f"plan: no hardware is called {device!r}; there are {', '.join(HARDWARE)}. Of another device give its record: "
-            "`hardware=gradxform.planning.Hardware(...)`."
+            "`hardware=gradxform.planning.Hardware(...)`, on the command line module:record."
         )
     return HARDWARE[device]

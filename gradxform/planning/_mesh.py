@@ -62,6 +62,8 @@ class Axes:
 def axes_of(mesh: Devices, axes: Mapping[str, str] | None) -> Axes:
     """The axes of a mesh; what one is for is what `axes` says, or else its name."""
     sizes = dict(mesh if isinstance(mesh, Mapping) else mesh.shape)
+    if few := [name for name, n in sizes.items() if n < 1]:
+        raise StructureError(f"plan: the axis {few[0]!r} of the mesh has {sizes[few[0]]} devices; it needs one at least.")
     given = dict(axes or {})
     if unknown := [name for name in given if name not in sizes]:
         raise UnknownNameError(f"plan: `axes` says what {unknown[0]!r} is for, but the mesh has the axes {', '.join(sizes)}.")

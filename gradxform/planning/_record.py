@@ -85,6 +85,7 @@ class Plan:
       gradient_bytes: of the gradients, each as its parameter is split.
       fields: of the state.
       zero: the axes over which the state is split further.
+      idle: the axes for parameters ("fsdp", "tensor", "expert") that split none.
       whole: the paths of leaves that these do not divide, with their bytes; their state stays as it was.
       collectives: what travels.
       assignments: of matrices to devices, of each stage with `spread`.
@@ -101,6 +102,7 @@ class Plan:
     gradient_bytes: int
     fields: tuple[StateField, ...]
     zero: tuple[str, ...]
+    idle: tuple[str, ...]
     whole: tuple[tuple[str, int], ...]
     collectives: tuple[Collective, ...]
     assignments: tuple[Assignment, ...]

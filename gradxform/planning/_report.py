@@ -44,7 +44,14 @@ def tables(plan: Plan) -> list[Table]:
 def notes(plan: Plan) -> list[str]:
     """Sentences below the tables."""
     binds = f"A step takes at least {duration(plan.step_seconds)}: {plan.binds} {_verb(plan.binds)}."
-    return [binds, *_whole(plan), *_others(plan), *([plan.advice] if plan.advice else []), f"Not counted: {plan.left_out}."]
+    return [
+        binds,
+        *_idle(plan),
+        *_whole(plan),
+        *_others(plan),
+        *([plan.advice] if plan.advice else []),
+        f"Not counted: {plan.left_out}.",
+    ]
 
 
 def report(plan: Plan) -> str:
@@ -104,6 +111,14 @@ def _assigned(found: Assignment) -> Table:
 def _seconds(plan: Plan) -> Table:
     rows = [(resource, duration(seconds)) for resource, seconds in plan.seconds.items() if seconds]
     return Table(("what a step needs", "at least"), rows, ("the longest", duration(plan.step_seconds)))
+
+
+def _idle(plan: Plan) -> list[str]:
+    """Axes that are for parameters and split none of them."""
+    if not plan.idle:
+        return []
+    axes = " and ".join(f"{name} = {plan.mesh[name]}" for name in plan.idle)
+    return [f"{axes}: no parameter is split over {'it' if len(plan.idle) == 1 else 'them'}; each is on all of its devices."]
 
 
 def _whole(plan: Plan) -> list[str]:
