@@ -62,8 +62,7 @@ def first_state(stage: Stage, params: Params) -> OptState:
             fields[name] = None
         elif field.kind == "leaf":
             begin = None if plan is None else plan(stage, name, params)
-            of_view = lambda view, field=field: by_type(lambda p, i: _of_leaf(stage, field, p, lambda: paths(params)[i], view))
-            firsts = {view: of_view(view) for view in set(views)}
+            firsts = {view: by_type(functools.partial(_of_leaf, stage, field, params, view)) for view in set(views)}
             entries = ((i, p, firsts[views[i]](p, i)) for i, p in enumerate(leaves))
             fields[name] = treedef.unflatten([x if begin is None else begin(i, p, x) for i, p, x in entries])
         elif field.kind == "shared":
@@ -102,7 +101,8 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
 
 
-def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str], view: Blocks | None) -> Tree:
+def _of_leaf(stage: Stage, field: Field, params: Params, view: Blocks | None, p: Tree, i: int) -> Tree:
+    """A field's first entry at the i-th leaf."""
     if is_gap(p):
         return p
     if view is not None and is_array(p) and (field.axes is not None or callable(field.first)):
@@ -123,7 +123,7 @@ def _of_leaf(stage: Stage, field: Field, p: Tree, path: Callable[[], str], view:
 
     def at_leaf(name: str, x: Array) -> Array:
         if not fits(x.shape, zero.shape):
-            raise misfit(stage.owner, name, x.shape, zero.shape, path())
+            raise misfit(stage.owner, name, x.shape, zero.shape, paths(params)[i])
         return at_rank(x, zero.ndim)
 
     return jax.tree.map(lambda x: x.astype(dtype) if is_array(x) else x, _with_arrays(stage, first, at_leaf, **given))

@@ -69,12 +69,8 @@ class Asked:
             gradient_bytes=parameter_bytes,
             fields=fields,
             zero=self.zero,
-<<<<<<< HEAD
-            whole=tuple((path, self.nbytes(x)) for path, x in with_path(self.placed) if self.zero and self._is_whole(x)),
-=======
             idle=self._idle,
-            whole=tuple((x.path, x.bytes(x.split, axes)) for x in self.leaves if self.zero and x.split == x.state_split),
->>>>>>> 9df7a3c (plan refuses meshes of nothing, says which axes split no parameter and what to split where nothing fits; its command says what a user's function did wrong)
+            whole=tuple((path, self.nbytes(x)) for path, x in with_path(self.placed) if self.zero and self._is_whole(x)),
             collectives=tuple(timed(key, n, axes, self.hardware) for key, n in moved.items() if axes.count(key[2]) > 1),
             assignments=tuple(assignments),
             flops=dict(work.flops),
