@@ -89,7 +89,8 @@ CASES = [(where, name) for where, name in CASES if "spread" not in name]
 CASES += [(where, "muon, spread") for where in ("fsdp=8", "data=2,fsdp=4", "fsdp=4,tensor=2")]
 SHOWN = {  # each mesh, each optimizer, each kind of collective once; the rest at night
     ("data=8", "adamw"), ("data=8, zero", "8bit"), ("data=8, zero", "clip"), ("fsdp=8", "adafactor"), ("fsdp=8", "lion"),
-    ("fsdp=8", "muon"), ("fsdp=8, columns", "muon"), ("data=2,fsdp=4", "adamw"), ("data=2,fsdp=4, zero", "adamw"), ("fsdp=4,tensor=2", "lamb"),
+    ("fsdp=8", "muon"), ("fsdp=8, columns", "muon"), ("data=2,fsdp=4", "adamw"), ("data=2,fsdp=4, zero", "adamw"),
+    ("fsdp=4,tensor=2", "lamb"),
     ("fsdp=4,tensor=2", "sgd"), ("fsdp=4,tensor=2", "muon, spread"), ("data=4,tensor=2, zero", "adamw"),
 }  # fmt: skip
 PARAMS = [pytest.param(*case, marks=[] if case in SHOWN else [pytest.mark.nightly]) for case in CASES]

@@ -134,10 +134,7 @@ def roles_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Role | None
     """The role of each leaf; None: it is no matrix."""
     names = paths(tree)
     rows = zip(names, flatten(tree)[0], numbers_of(owner, spec, tree), strict=True)
-    return [
-        None if n is None or is_gap(n) or not (is_array(x) or hasattr(x, "shape")) else role_for(owner, np.shape(x), n, path)
-        for path, x, n in rows
-    ]
+    return [None if n is None or is_gap(n) or not is_array(x) else role_for(owner, np.shape(x), n, path) for path, x, n in rows]
 
 
 BlockSize = Annotated[int | None, ForEngine("block_size")]

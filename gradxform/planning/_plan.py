@@ -61,9 +61,8 @@ def plan(
     Source   ZeRO: arXiv:1910.02054; rings: Thakur et al. 2005, "Optimization of collective communication operations in MPICH".
     Differs  Optax has none.
     Raises   StructureError: tx is not a transformation; `shardings` is not like params; a leaf is split over an axis that the mesh lacks
-             or that does not divide it; an axis of no devices. UnknownNameError: hardware of no known name; an axis of the mesh with
-             none of the four names that `axes` does not explain; an axis in `axes` or `zero` that the mesh lacks; `spread` names such
-             an axis.
+             or that does not divide it; an axis of no devices. UnknownNameError: hardware of no known name; an axis of the mesh with none
+             of the four names that `axes` does not explain; an axis in `axes` or `zero` that the mesh lacks; `spread` names such an axis.
     """
     check_transformation(tx, "plan")
     asked = Asked(tx, params, axes_of(mesh, axes), shardings, names_of(zero), hardware_of(hardware), gathers)

@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec
 
 from gradxform._types import Tree
 from gradxform.core._holes import is_array, with_path
+from gradxform.core._roles import is_numbers
 from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
@@ -66,7 +67,9 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
     kernel = spec.kernel
     if kernel.whole or spec.own_scope == "elementwise" or any(n != "params" and not x.optional for n, x in kernel.needs.items()):
         return
-    if any(spec.args[n] is not None and not isinstance(spec.args[n], kind) for n, kind in kernel.leaf_args.items()):
+    by_leaf = [not isinstance(spec.args[n], (kind, type(None))) for n, kind in kernel.leaf_args.items()]
+    roles = [spec.args[n] for n, what in kernel.cutting.items() if what == "roles"]
+    if any(by_leaf) or not all(x is None or is_numbers(x) for x in roles):
         yield Stated(one.tx, one.seen, leaves)
         return
     seen = [(path, x) for path, x in with_path(one.seen) if is_array(x)]
