@@ -57,7 +57,7 @@ def first_state(stage: Stage, params: Params) -> OptState:
     """The state before the first update, on the devices of the parameters."""
     leaves, treedef = flatten(params)
     layout, fields, plan = stage.layout, {}, storing.get()
-    views = views_of(stage, params)
+    views = entry_views(stage, params)
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None
@@ -100,6 +100,13 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
     if field.dtype == "params" and present:
         dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
     return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
+
+
+def entry_views(stage: Stage, params: Params) -> list[Blocks | None]:
+    """How each leaf is cut, where a field has an entry for each part. Elsewhere it need not be one that the kernel can take."""
+    fields = [stage.layout.fields[name] for name in stage.layout.leaf]
+    cut = any(field.axes is not None or callable(field.first) for field in fields)
+    return views_of(stage, params) if cut else [None] * len(flatten(params)[0])
 
 
 def _of_leaf(stage: Stage, field: Field, params: Params, view: Blocks | None, p: Tree, i: int) -> Tree:

@@ -16,9 +16,9 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform._types import Axes, Field, OptState, Params, Shape, Tree
 from gradxform.core import GradientTransformation
-from gradxform.core._blocks import Blocks, views_of
+from gradxform.core._blocks import Blocks
 from gradxform.core._encoded import is_encoded
-from gradxform.core._first import axes_of, types_alone
+from gradxform.core._first import axes_of, entry_views, types_alone
 from gradxform.core._holes import flatten, is_gap
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
@@ -138,7 +138,7 @@ class Derivation:
                 continue
             value = getattr(record, name)
             if field.kind == "leaf" and value is not None:
-                entries = zip(leaves, treedef.flatten_up_to(value), views_of(stage, params), strict=True)
+                entries = zip(leaves, treedef.flatten_up_to(value), entry_views(stage, params), strict=True)
                 new[name] = treedef.unflatten([self._entry(stage, field, *each) for each in entries])
             elif name != layout.clock or not layout.boxed:
                 new[name] = jax.tree.map(lambda x: self.split(x, PartitionSpec()), value)

@@ -13,8 +13,7 @@ import jax.numpy as jnp
 from gradxform._errors import GradxformError
 from gradxform._numerics import real_part, widen
 from gradxform._types import Array, Axes, Field, Params, Shape
-from gradxform.core._blocks import views_of
-from gradxform.core._first import axes_of
+from gradxform.core._first import axes_of, entry_views
 from gradxform.core._holes import flatten, is_array, is_gap, paths
 from gradxform.core._stage import Stage
 from gradxform.testing._case import DTYPES, Case, stages_at_any_depth
@@ -54,7 +53,7 @@ def _follow(number: int, stage: Stage, params: Params, own: dict[Any, Shape]) ->
     for name in stage.layout.leaf:
         field, tree = stage.layout.fields[name], getattr(record, name)
         entries = [] if tree is None else treedef.flatten_up_to(tree)
-        for path, p, entry, view in zip(paths(params), leaves, entries, views_of(stage, params), strict=False):
+        for path, p, entry, view in zip(paths(params), leaves, entries, entry_views(stage, params), strict=False):
             if not is_array(p) or is_gap(entry):
                 continue
             where = f"{stage.name()}: the state's `{name}` at {path!r}"
