@@ -2,7 +2,7 @@
 
     srun python benchmarks/cluster.py                     every process of a job runs it; so with mpirun, on Kubernetes, on TPU pods
     python benchmarks/cluster.py --coordinator HOST:PORT --of 2 --rank 0      where JAX finds no cluster: by hand, one for each rank
-    python benchmarks/cluster.py --processes 2            a dry run here: two processes of four CPU devices
+    python benchmarks/cluster.py --processes 2 --width 128 --batch 128 --steps 2     a dry run here: two processes of four CPU devices
     python benchmarks/cluster.py --alone                  one process and the devices that it has
 
 `--grow parameters` adds layers with the devices and keeps the batch; `--grow batch` adds examples and keeps the layers. Either way the
@@ -47,11 +47,12 @@ class Layout(NamedTuple):
     zero: str | None = None
 
 
-ROWS = PartitionSpec(None, AXIS)  # of each layer
+ROWS, OF_A_LAYER = PartitionSpec(None, AXIS), gx.MuonDimensionNumbers(1, 2)  # the first axis is that of the layers
 LAYOUTS = {
     "whole": Layout(lambda: gx.adamw(1e-4), PartitionSpec()),
     "zero": Layout(lambda: gx.adamw(1e-4), PartitionSpec(), AXIS),
     "fsdp": Layout(lambda: gx.adamw(1e-4), ROWS),
+    "spread": Layout(lambda: gx.muon(1e-3, muon_weight_dimension_numbers=OF_A_LAYER, spread=AXIS), ROWS),
     "store": Layout(lambda: gx.store(gx.adamw(1e-4), "8bit"), ROWS),
     "zero-store": Layout(lambda: gx.store(gx.adamw(1e-4), "8bit"), PartitionSpec(), AXIS),
 }
@@ -124,6 +125,10 @@ def chosen(count: int) -> list[jax.Device]:
     return sorted(jax.devices(), key=lambda d: (d.process_index, d.id))[:count]
 
 
+def processes_of(mesh: Mesh) -> set[int]:
+    return {d.process_index for d in mesh.devices.flat}
+
+
 def work_on(devices: int, args: argparse.Namespace) -> Work:
     times = (devices, 1) if args.grow == "parameters" else (1, devices)
     work = Work(times[0] * args.layers, args.width, times[1] * args.batch)
@@ -181,12 +186,12 @@ def timed(step: Callable, carry: tuple, batch: tuple, steps: int) -> tuple[float
     return (time.perf_counter() - begin) / steps, carry
 
 
-def one(name: str, count: int, args: argparse.Namespace, advance: Callable[[], None]) -> dict[str, Any]:
-    """The figures of a layout on so many devices, of which this process has some."""
-    layout, work = LAYOUTS[name], work_on(count, args)
-    params, state, batch = start(layout, work, Mesh(np.array(chosen(count)), (AXIS,)))
+def one(name: str, mesh: Mesh, args: argparse.Namespace, advance: Callable[[], None]) -> dict[str, Any]:
+    """The figures of a layout on a mesh, of which this process has some devices."""
+    layout, work = LAYOUTS[name], work_on(mesh.size, args)
+    params, state, batch = start(layout, work, mesh)
     row = {
-        "layout": name, "devices": count, "processes": len({d.process_index for d in chosen(count)}),
+        "layout": name, "devices": mesh.size, "processes": len(processes_of(mesh)),
         "parameters": work.layers * work.width**2, "batch": work.batch,
         "parameter_bytes_per_device": bytes_of(params), "state_bytes_per_device": bytes_of(state),
     }  # fmt: skip
@@ -209,8 +214,10 @@ def measured(args: argparse.Namespace) -> list[dict[str, Any]]:
     with progress(len(todo) * args.samples) as (describe, advance):
         for name, count in todo:
             describe(f"{name}, {count} of {jax.device_count()} devices")
-            if any(d.process_index == jax.process_index() for d in chosen(count)):
-                rows.append(one(name, count, args, advance))
+            mesh = Mesh(np.array(chosen(count)), (AXIS,))
+            if jax.process_index() in processes_of(mesh):
+                with jax.set_mesh(mesh):  # over which `spread` deals out matrices
+                    rows.append(one(name, mesh, args, advance))
             multihost_utils.sync_global_devices(f"{name} {count}")
     return ratios(rows)
 
