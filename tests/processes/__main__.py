@@ -16,22 +16,21 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import machine
 
-from tests.processes import agree
+from tests.processes import agree, cases
 
 PROCESSES = 4
 
 
 def main() -> int:
-    names, found, wrong = agree.everything(), {}, {}
+    found, wrong = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        ranks = agree.ran(Path(folder), names, PROCESSES)
-    for name in names:
+        ranks = agree.ran(Path(folder), cases.EVERY, PROCESSES)
+    for name in cases.EVERY:
         try:
             found[name] = float(f"{agree.check(name, ranks):.2g}")
         except AssertionError as e:
             wrong[name] = str(e)
-    for name, message in wrong.items():
-        print(f"{name}: {message}")
+            print(f"{name}: {e}", flush=True)
     result = {
         "date": machine.now(),
         "machine": machine.machine(),

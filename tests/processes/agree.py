@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from gradxform import registry
 from tests.processes import cases, launch
 
 HERE = Path(__file__).parent
@@ -15,37 +14,31 @@ RESULT = HERE / "result.json"
 Arrays = Mapping[str, np.ndarray]
 
 
-def everything() -> list[str]:
-    """All cases, and the optimizers of the registry that are none."""
-    return [*cases.CASES, *(name for name in registry.names("*", kind="optimizer") if name not in cases.CASES)]
-
-
 def ran(folder: Path, names: Iterable[str], processes: int) -> list[Arrays]:
     """What each process has after each case."""
-    launch.run(HERE / "worker.py", folder, *names, processes=processes, devices=8 // processes, timeout=1800)
+    launch.run(HERE / "worker.py", folder, *names, processes=processes, devices=8 // processes, timeout=3600)
     return [dict(np.load(folder / f"{rank}.npz")) for rank in range(processes)]
 
 
 def check(name: str, ranks: Sequence[Arrays]) -> float:
     """All processes hold the same bits, and what one process holds that has all eight devices; the largest difference, as `compare`'s."""
-    run, largest = cases.case(name), 0.0
-    for path, one in cases.values(run).items():
+    case, largest = cases.EVERY[name], 0.0
+    for path, one in cases.values(case.run()).items():
         first, *others = (rank[name + path] for rank in ranks)
         assert all(first.tobytes() == other.tobytes() for other in others), (name, path)
-        largest = max(largest, compare(name, path, one, first, run))
+        largest = max(largest, compare(name, path, one, first, case))
     return largest
 
 
-def compare(name: str, path: str, one: np.ndarray, several: np.ndarray, run: cases.Trained) -> float:
+def compare(name: str, path: str, one: np.ndarray, several: np.ndarray, case: cases.Case) -> float:
     """An AssertionError if they differ by more than they may; by how much they do, relative to the largest number of the array."""
     assert (several.dtype, several.shape) == (one.dtype, one.shape), (name, path)
     if np.issubdtype(one.dtype, np.inexact):
-        error = 1e-3 if run.stored else run.error
-        scale = np.max(np.abs(one), where=np.isfinite(one), initial=0.0)
-        np.testing.assert_allclose(several, one, rtol=error, atol=error * scale, err_msg=f"{name}: {path}")
         finite = np.isfinite(one)
-        return float(np.max(np.abs(one - several), where=finite, initial=0.0) / max(scale, 1e-30)) if scale else 0.0
-    if run.stored and one.dtype.itemsize <= 2:
+        scale = np.max(np.abs(one), where=finite, initial=0.0)
+        np.testing.assert_allclose(several, one, rtol=0, atol=case.error * scale, err_msg=f"{name}: {path}")
+        return float(np.max(np.abs(one - several), where=finite, initial=0.0) / scale) if scale else 0.0
+    if case.codes and one.dtype.itemsize <= 2:
         apart = steps_apart(one, several)
         assert apart.max(initial=0) <= 1, (name, path)
         assert one.size == 0 or (apart > 0).mean() <= 0.02, (name, path)

@@ -15,26 +15,44 @@ import gradxform as gx
 from gradxform import registry
 from tests.varying import varying
 
-AXIS, STEPS = "data", 3
+AXIS, STEPS, CLOSE = "data", 3, 1e-6
 Specs = Mapping[str, PartitionSpec]
 SHAPES = {"b": (8,), "s": (), "v": (8, 24), "w": (16, 8)}
 SHARDED: Specs = {"b": PartitionSpec(AXIS), "s": PartitionSpec(), "v": PartitionSpec(None, AXIS), "w": PartitionSpec(AXIS)}
 WHOLE: Specs = dict.fromkeys(SHAPES, PartitionSpec())
 ROWS = PartitionSpec(AXIS)
+COPIES = 3  # of the network: so many that devices of each of two processes have matrices
 
 
 class Trained(NamedTuple):
-    """What comes out of a run.
-
-    `error` is how far sums in another order may move a number, relative to the largest of its array; `stored` says that codes were rounded
-    at random, where a last digit may tip the scales.
-    """
+    """What comes out of a run."""
 
     params: Any
     state: Any
     losses: Any = ()
-    error: float = 1e-6
-    stored: bool = False
+
+
+class Case(NamedTuple):
+    """A run, and how far sums in another order may move a number of it, relative to the largest of its array.
+
+    `why` it is more than `CLOSE`; `codes` says that the state keeps some, rounded at random, where a last digit may tip the scales.
+    """
+
+    run: Callable[[], Trained]
+    error: float = CLOSE
+    why: str = ""
+    codes: bool = False
+
+
+OF_CODES = {
+    "error": 1e-3,
+    "why": "a code that was rounded to its neighbour moves a step of 0.01 by a hundredth or so",
+    "codes": True,
+}
+OF_WIRE = {
+    "error": 1.2e-4,
+    "why": "what travels is rounded to bfloat16: where a last digit tips the scales, by 2^-8 of itself; three steps of 0.01 of that",
+}
 
 
 def mesh_of(kind: AxisType = AxisType.Auto) -> Mesh:
@@ -46,8 +64,8 @@ def placed(mesh: Mesh, array: np.ndarray, spec: PartitionSpec) -> jax.Array:
     return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
 
 
-def network(mesh: Mesh, specs: Specs = SHARDED) -> dict[str, jax.Array]:
-    rng = np.random.default_rng(0)
+def network(mesh: Mesh, specs: Specs = SHARDED, seed: int = 0) -> dict[str, jax.Array]:
+    rng = np.random.default_rng(seed)
     return {name: placed(mesh, rng.normal(size=shape).astype(np.float32), specs[name]) for name, shape in SHAPES.items()}
 
 
@@ -92,30 +110,30 @@ def stepper(tx, gradient=mean_gradient, apply=gx.apply_updates):
     return step
 
 
-def walk(step, params, state, mesh: Mesh, **options) -> Trained:
+def walk(step, params, state, mesh: Mesh) -> Trained:
     losses = []
     for x, y in batches(mesh):
         params, state, value = step(params, state, x, y)
         losses.append(value)
-    return Trained(params, state, losses, **options)
+    return Trained(params, state, losses)
 
 
-def trained(tx, gradient=mean_gradient, specs: Specs = SHARDED, jit: Callable = jax.jit, dtype=None, **options) -> Trained:
+def trained(tx, gradient=mean_gradient, specs: Specs = SHARDED, jit: Callable = jax.jit, dtype=None) -> Trained:
     """Some steps from a state that is made where the parameters are."""
     mesh = mesh_of()
     params = network(mesh, specs)
     if dtype is not None:
         params = jax.jit(lambda tree: jax.tree.map(lambda x: x.astype(dtype), tree), out_shardings=shardings(mesh, specs))(params)
-    return walk(jit(stepper(tx, gradient)), params, tx.init(params), mesh, **options)
+    return walk(jit(stepper(tx, gradient)), params, tx.init(params), mesh)
 
 
 def shardings(mesh: Mesh, specs: Specs) -> dict[str, NamedSharding]:
     return {name: NamedSharding(mesh, spec) for name, spec in specs.items()}
 
 
-def explicit(tx) -> Trained:
+def explicit(tx, copies: int = 1) -> Trained:
     """Where each array's type says how it is sharded; the parameters are the gradient, since they are sharded as one."""
-    params = network(mesh_of(AxisType.Explicit))
+    params = networks(mesh_of(AxisType.Explicit), copies)
     state = tx.init(params)
     step = jax.jit(lambda p, s: (lambda u, s: (gx.apply_updates(p, u), s))(*tx.update(p, s, p)))
     for _ in range(STEPS):
@@ -123,7 +141,20 @@ def explicit(tx) -> Trained:
     return Trained(params, state)
 
 
-def zero(tx, **options) -> Trained:
+def networks(mesh: Mesh, copies: int) -> list[dict[str, jax.Array]]:
+    return [network(mesh, seed=seed) for seed in range(copies)]
+
+
+def dealt(tx) -> Trained:
+    """Six matrices dealt out over the eight devices of the mesh that is set, where no type says that a leaf is on one."""
+    mesh = mesh_of()
+    params = networks(mesh, COPIES)
+    gradient = jax.value_and_grad(lambda params, x, y: sum(loss(p, x, y) for p in params))
+    with jax.set_mesh(mesh):
+        return walk(jax.jit(stepper(tx, gradient)), params, tx.init(params), mesh)
+
+
+def zero(tx) -> Trained:
     """ZeRO-1: every device has all parameters, and a part of the state."""
     mesh = mesh_of()
     params, rows = network(mesh, WHOLE), NamedSharding(mesh, ROWS)
@@ -132,7 +163,7 @@ def zero(tx, **options) -> Trained:
     step = jax.jit(
         stepper(tx), in_shardings=(places, parts, rows, rows), out_shardings=(places, parts, None), donate_argnums=(0, 1)
     )
-    run = walk(step, params, gx.init_sharded(tx, params, zero=AXIS), mesh, **options)
+    run = walk(step, params, gx.init_sharded(tx, params, zero=AXIS), mesh)
     assert jax.tree.map(lambda x: x.sharding, run.state) == parts
     return run
 
@@ -157,51 +188,75 @@ def keyed(seed: int):
     return jax.random.key(seed, impl="rbg")
 
 
-CASES: dict[str, Callable[[], Trained]] = {
-    "adamw": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(gx.cosine_decay_schedule(0.1, 10)))),
-    "adamw, whole": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), specs=WHOLE),
-    "adamw, explicit axes": lambda: explicit(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))),
-    "adamw, not compiled": lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), jit=lambda step: step),
-    "adamw, ZeRO-1": lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1))),
-    "store, ZeRO-1": lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.store(gx.adamw(0.01), "8bit", seed=6)), stored=True),
-    "lamb": lambda: trained(gx.lamb(0.1)),
-    "adafactor": lambda: trained(gx.adafactor(0.1, min_dim_size_to_factor=4)),
-    "muon": lambda: trained(gx.muon(0.01)),
-    "noisy_sgd": lambda: trained(gx.noisy_sgd(0.1, key=0)),
-    "sgld": lambda: trained(gx.sgld(1e-3, 0.1, preconditioner_decay=0.9, key=1)),
-    "dpsgd": lambda: trained(gx.contrib.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=0.5, key=2, momentum=0.9), gradient_of_each),
-    "add_noise, rbg": lambda: trained(gx.chain(gx.add_noise(0.1, 0.5, key=keyed(3)), gx.sgd(0.1))),
-    "sophia": lambda: trained(gx.contrib.sophia(0.1, update_interval=2)),
-    "polyak_sgd": lambda: trained(gx.polyak_sgd(0.5)),
-    "backtracking": lambda: trained(gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(15))),
-    "lbfgs": lambda: trained(gx.lbfgs(memory_size=3), error=5e-5),  # interpolates: divides by differences of losses
-    "accumulate": lambda: trained(gx.accumulate(gx.adamw(0.1), 2)),
-    "MultiSteps": lambda: trained(gx.MultiSteps(gx.adamw(0.1), 2)),
-    "apply_if_finite": lambda: trained(gx.apply_if_finite(gx.adam(0.1), 3), spoiled_gradient),
-    "partition": lambda: trained(gx.partition({1: gx.adam(0.1), 2: gx.lion(0.01)}, lambda p: {k: 1 + (k == "w") for k in p})),
-    "schedule_free": lambda: trained(gx.contrib.schedule_free_adamw(0.1)),
-    "master_weights": lambda: trained(gx.master_weights(gx.adamw(0.01), key=4, bits=8), dtype=jnp.bfloat16, stored=True),
-    "store": lambda: trained(gx.store(gx.adamw(0.01), "8bit", seed=5), stored=True),
-    "mean_over": lambda: compressed(gx.chain(gx.mean_over(AXIS), gx.adam(0.1))),
-    "compressed_mean": lambda: compressed(gx.chain(gx.compressed_mean(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9))),
-    "error_feedback, two_bit": lambda: compressed(gx.chain(gx.error_feedback(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9))),
-    "error_feedback, scaled_sign": lambda: compressed(gx.chain(gx.error_feedback(gx.scaled_sign(), AXIS), gx.adam(0.1))),
-    "majority_vote": lambda: compressed(
-        gx.chain(gx.per_device(gx.ema(0.9, debias=False), AXIS), gx.majority_vote(AXIS), gx.scale(-0.1))
+CASES: dict[str, Case] = {
+    "adamw": Case(lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(gx.cosine_decay_schedule(0.1, 10))))),
+    "adamw, whole": Case(lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), specs=WHOLE)),
+    "adamw, explicit axes": Case(lambda: explicit(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)))),
+    "adamw, not compiled": Case(lambda: trained(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)), jit=lambda step: step)),
+    "adamw, ZeRO-1": Case(lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.adamw(0.1)))),
+    "store, ZeRO-1": Case(
+        lambda: zero(gx.chain(gx.clip_by_global_norm(0.5), gx.store(gx.adamw(0.01), "8bit", seed=6))), **OF_CODES
+    ),
+    "lamb": Case(lambda: trained(gx.lamb(0.1))),
+    "adafactor": Case(lambda: trained(gx.adafactor(0.1, min_dim_size_to_factor=4))),
+    "muon": Case(lambda: trained(gx.muon(0.01))),
+    "muon, spread": Case(lambda: dealt(gx.muon(0.01, spread=AXIS)), **OF_WIRE),
+    "muon, spread, float32 wire": Case(lambda: dealt(gx.muon(0.01, spread=AXIS, wire=jnp.float32))),
+    "muon, spread, explicit axes": Case(lambda: explicit(gx.muon(0.01, spread=AXIS), COPIES), **OF_WIRE),
+    "muon, spread, explicit axes, float32 wire": Case(lambda: explicit(gx.muon(0.01, spread=AXIS, wire=jnp.float32), COPIES)),
+    "noisy_sgd": Case(lambda: trained(gx.noisy_sgd(0.1, key=0))),
+    "sgld": Case(lambda: trained(gx.sgld(1e-3, 0.1, preconditioner_decay=0.9, key=1))),
+    "dpsgd": Case(
+        lambda: trained(gx.contrib.dpsgd(0.1, l2_norm_clip=1.0, noise_multiplier=0.5, key=2, momentum=0.9), gradient_of_each)
+    ),
+    "add_noise, rbg": Case(lambda: trained(gx.chain(gx.add_noise(0.1, 0.5, key=keyed(3)), gx.sgd(0.1)))),
+    "sophia": Case(lambda: trained(gx.contrib.sophia(0.1, update_interval=2))),
+    "polyak_sgd": Case(lambda: trained(gx.polyak_sgd(0.5))),
+    "backtracking": Case(lambda: trained(gx.chain(gx.sgd(1.0), gx.scale_by_backtracking_linesearch(15)))),
+    "lbfgs": Case(
+        lambda: trained(gx.lbfgs(memory_size=3)), 5e-5,
+        "the line search interpolates: it divides by differences of losses that are nearly equal, which keep few digits",
+    ),
+    "accumulate": Case(lambda: trained(gx.accumulate(gx.adamw(0.1), 2))),
+    "MultiSteps": Case(lambda: trained(gx.MultiSteps(gx.adamw(0.1), 2))),
+    "apply_if_finite": Case(lambda: trained(gx.apply_if_finite(gx.adam(0.1), 3), spoiled_gradient)),
+    "partition": Case(lambda: trained(gx.partition({1: gx.adam(0.1), 2: gx.lion(0.01)}, lambda p: {k: 1 + (k == "w") for k in p}))),
+    "schedule_free": Case(lambda: trained(gx.contrib.schedule_free_adamw(0.1))),
+    "master_weights": Case(lambda: trained(gx.master_weights(gx.adamw(0.01), key=4, bits=8), dtype=jnp.bfloat16), **OF_CODES),
+    "store": Case(lambda: trained(gx.store(gx.adamw(0.01), "8bit", seed=5)), **OF_CODES),
+    "mean_over": Case(lambda: compressed(gx.chain(gx.mean_over(AXIS), gx.adam(0.1)))),
+    "compressed_mean": Case(lambda: compressed(gx.chain(gx.compressed_mean(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9)))),
+    "error_feedback, two_bit": Case(
+        lambda: compressed(gx.chain(gx.error_feedback(gx.two_bit(0.5), AXIS), gx.sgd(0.1, 0.9)))
+    ),
+    "error_feedback, scaled_sign": Case(lambda: compressed(gx.chain(gx.error_feedback(gx.scaled_sign(), AXIS), gx.adam(0.1)))),
+    "majority_vote": Case(
+        lambda: compressed(gx.chain(gx.per_device(gx.ema(0.9, debias=False), AXIS), gx.majority_vote(AXIS), gx.scale(-0.1)))
+    ),
+}  # fmt: skip
+MAGNIFY = {
+    "adopt": (
+        1e-5,
+        "a gradient over the root of the second moment before it: where that is small, a quotient of neighbouring gradients",
+    ),
+    "cocob": (
+        1e-5,
+        "a reward adds up products with how far a parameter went: a difference of numbers that are nearly equal, which keeps few digits",
+    ),
+    "galore": (
+        1e-4,
+        "moments are kept along singular vectors, which turn by the rounding of a matrix over the gap of its singular values",
     ),
 }
 
 
-ERRORS = {"adopt": 1e-5, "galore": 1e-4}  # a quotient of neighbouring gradients, and singular vectors, magnify what rounds
-
-
-def registered(name: str) -> Trained:
+def registered(name: str) -> Case:
     """An optimizer of the registry with its arguments there."""
-    return trained(registry.entry(name).make(**registry.entry(name).example), error=ERRORS.get(name, 1e-6))
+    entry = registry.entry(name)
+    return Case(lambda: trained(entry.make(**entry.example)), *MAGNIFY.get(name, ()))
 
 
-def case(name: str) -> Trained:
-    return CASES[name]() if name in CASES else registered(name)
+EVERY = CASES | {name: registered(name) for name in registry.names("*", kind="optimizer") if name not in CASES}
 
 
 def values(run: Trained) -> dict[str, np.ndarray]:

@@ -11,5 +11,5 @@ from tests.processes.launch import join
 if __name__ == "__main__":
     rank = join()
     folder, *names = sys.argv[1:]
-    found = {f"{name}{path}": x for name in names for path, x in cases.values(cases.case(name)).items()}
+    found = {f"{name}{path}": x for name in names for path, x in cases.values(cases.EVERY[name].run()).items()}
     np.savez(pathlib.Path(folder) / f"{rank}.npz", **found)
