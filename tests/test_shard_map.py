@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 import gradxform as gx
 from gradxform._docs import section
-from gradxform.testing import case_for
+from gradxform.testing import case_for, entailing
 from tests import sharded
 
 N = 8
@@ -64,10 +64,17 @@ def stores(name):
 STORED = [name for name in gx.names() if stores(name)]
 
 
+BY_DAY = {"adamw", *(names[0] for names in sharded.kinds().values())}  # a chain as one, and the first of each kind
+
+
+def by_night(name):
+    """The dialects', which are made of the same parts, and chains of registered stages, which are examined by themselves."""
+    name = name.removeprefix("store ")
+    return "." in name or (name not in BY_DAY and bool(entailing(subject(name).tx.update)))
+
+
 def by_name(names):
-    """The dialects', which are made of the same parts, by night."""
-    marked = [pytest.param(name, marks=[pytest.mark.nightly] if "." in name else []) for name in names]
-    return pytest.mark.parametrize("name", marked)
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.nightly] * by_night(name)) for name in names])
 
 
 def mesh(shape=(N,), names=("d",)):
