@@ -41,6 +41,10 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`. Arguments
               annotated `SpreadOver` and `Wire` are for the engine that computes `c.whole` on other devices; the kernel leaves them alone.
+Matrices      a kernel of `per_leaf(..., sees="matrix")` is called with one matrix, `sees="tensor"` with one array of any number of axes:
+              an argument annotated `Roles` says which axes of a leaf are inputs, outputs and a batch, `BlockSize` and `MergeDims` how it is
+              cut. `c.refresh(f, old, *args)` is f(old, *args) where the arguments annotated `Every`, `Start` and `Phase` say so, and `old`
+              elsewhere: all matrices of a kind in one conditional. A field `since: Since` lets `every` be a schedule.
 Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Average` (-1, 1),
               `Momentum` [-1, 1], `Positive`, `NonNegative`, `Real`, `Bound` [0, inf], `Floor` [-inf, inf), `Extended` [-inf, inf];
               `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static whole number from 1 or 0. Without a range
@@ -118,6 +122,13 @@ from gradxform.core._lift import elementwise as elementwise
 from gradxform.core._lift import per_leaf as per_leaf
 from gradxform.core._lift import per_tree as per_tree
 from gradxform.core._lift import wrapper as wrapper
+from gradxform.core._refresh import Every as Every
+from gradxform.core._refresh import Phase as Phase
+from gradxform.core._refresh import Since as Since
+from gradxform.core._refresh import Start as Start
+from gradxform.core._roles import BlockSize as BlockSize
+from gradxform.core._roles import MergeDims as MergeDims
+from gradxform.core._roles import Roles as Roles
 from gradxform.core._state import layout as layout
 from gradxform.core._update_if import update_if as update_if
 from gradxform.core._views import View as View

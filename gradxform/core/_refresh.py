@@ -58,7 +58,7 @@ class Plan(NamedTuple):
         return self
 
 
-def _is_schedule(every: int | Schedule) -> bool:
+def _is_schedule(every: int | Schedule = 1) -> bool:
     return callable(every)
 
 

@@ -184,6 +184,8 @@ class Stage(Spec):
             if only_schedules and not ((field.kind == "clock" and reads) or inner_clock):
                 continue
             given["value"] = value = None if layout.cls is None else getattr(record, name)
+            if field.when is not None and value is None:
+                continue
             if field.at is not None:
                 new[name] = like_before(field.at(**named(field.at, given)), value)
             elif field.kind == "clock":
