@@ -202,7 +202,8 @@ weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "defa
   | adadelta adafactor lars muon sophia
 zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
-weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
+    one for all, patterns of paths, a tree, or a function.
   | galore scale_by_muon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd

@@ -237,7 +237,8 @@ def galore(
       weight_decay: decoupled decay of all leaves that mask chooses: the part of the parameters, times learning_rate, that is taken
         away.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None; one
+        for all, patterns of paths, a tree, or a function.
 
     >>> tx = gx.contrib.galore(1e-3, rank=2)
 

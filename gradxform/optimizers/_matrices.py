@@ -73,7 +73,8 @@ def scale_by_shape(
         u = consistent_rms sqrt(max(inputs, outputs)) g                     with consistent_rms
 
     Args:
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None; one
+        for all, patterns of paths, a tree, or a function.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
       shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
         "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.

@@ -150,7 +150,8 @@ def scale_by_muon(
       nesterov: look ahead by one step of the momentum.
       adaptive: multiply the result by its inner product with the momentum.
       preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None; one
+        for all, patterns of paths, a tree, or a function.
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
@@ -173,6 +174,7 @@ def scale_by_muon(
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the
              order in which XLA computes m. float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
+             adaptive: the inner product is that of each matrix; Optax's is that of all matrices of a leaf.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
              another shape, no table of that name, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread
              names an axis of shard_map, spread is no name, wire is not a real dtype.
@@ -244,7 +246,8 @@ def muon(
       adam_eps_root: eps_root of the AdamW that the other leaves get.
       adam_weight_decay: weight_decay of the AdamW that the other leaves get.
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-      muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs; one for all, a tree of them, or a function.
+      muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
+        None; one for all, patterns of paths, a tree, or a function.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
