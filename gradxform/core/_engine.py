@@ -33,12 +33,12 @@ from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._placement import in_turn, on_device, placed
-from gradxform.core._refresh import Plan
+from gradxform.core._refresh import plan_of
 from gradxform.core._returned import Undeclared, returned, shaped
 from gradxform.core._state import Layout
 from gradxform.core._traced import Traced, compiled_leaf, is_constant
 from gradxform.core._transformation import frozen
-from gradxform.core._travel import Spread, Whole, at_once
+from gradxform.core._travel import Whole, at_once, spread_of
 from gradxform.tree._leafwise import alike
 
 if TYPE_CHECKING:
@@ -138,8 +138,9 @@ class Slot:
         self.static.update(dict.fromkeys(kernel.cutting))  # and sees what it is cut into
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
-        self.spread = _spread_of(kernel, args)
-        self.plan = _plan_of(kernel, args)
+        said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
+        self.spread = spread_of(kernel.name, said)
+        self.plan = plan_of(kernel.name, said)
         self.is_constant = is_constant(kernel.function) and all(map(is_constant, self.static.values()))
 
     def hyper(self, numbers: Array, i: int, traced: Sequence[Array], dtype: DType, rank: int) -> dict[str, Any]:
@@ -165,18 +166,6 @@ class Slot:
             if p.range and p.range.is_fraction:
                 packed.append(1.0 - float(args[p.name]))
         return packed
-
-
-def _spread_of(kernel: Kernel, args: Arguments) -> Spread | None:
-    """What the arguments for the engine `spread` say, if there are any."""
-    said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
-    return Spread(kernel.name, said["spread"], said.get("wire")) if said.get("spread") is not None else None
-
-
-def _plan_of(kernel: Kernel, args: Arguments) -> Plan | None:
-    """When refreshes are due, if the arguments say it."""
-    said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}
-    return Plan(kernel.name, said["every"], said.get("start"), said.get("phase", "all")).checked() if "every" in said else None
 
 
 class Common(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -56,6 +56,11 @@ class Plan(NamedTuple):
                 "got a schedule."
             )
         return self
+
+
+def plan_of(owner: str, said: Mapping[str, Any]) -> Plan | None:
+    """When refreshes are due, if arguments for the engine say it."""
+    return Plan(owner, said["every"], said.get("start"), said.get("phase", "all")).checked() if "every" in said else None
 
 
 def _is_schedule(every: int | Schedule = 1) -> bool:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +46,11 @@ class Spread(NamedTuple):
     @property
     def axes(self) -> tuple[str, ...]:
         return (self.over,) if isinstance(self.over, str) else self.over
+
+
+def spread_of(owner: str, said: Mapping[str, Any]) -> Spread | None:
+    """What the arguments for the engine `spread` say, if there are any."""
+    return Spread(owner, said["spread"], said.get("wire")) if said.get("spread") is not None else None
 
 
 class Form(NamedTuple):
