@@ -376,6 +376,7 @@ CALLS = {
     "plan: a leaf is split over an axis that the mesh lacks or that does not divide it": [
         lambda axis=axis: gx.plan(gx.sgd(0.1), X, {"data": 2, "tensor": 4}, PartitionSpec(axis)) for axis in ("fsdp", "tensor")
     ],
+    "plan: an axis of no devices": lambda: gx.plan(gx.sgd(0.1), P, {"data": 0}),
     "plan: hardware of no known name": lambda: gx.plan(gx.sgd(0.1), P, {"data": 2}, hardware="H1000"),
     "plan: an axis of the mesh with none of the four names that `axes` does not explain": lambda: gx.plan(gx.sgd(0.1), P, {"dp": 2}),
     "plan: an axis in `axes` or `zero` that the mesh lacks": [
