@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from gradxform.optimizers._madgrad import MadgradState as MadgradState
     from gradxform.optimizers._madgrad import madgrad as madgrad
     from gradxform.optimizers._madgrad import scale_by_madgrad as scale_by_madgrad
+    from gradxform.optimizers._matrices import MatrixLabels as MatrixLabels
     from gradxform.optimizers._matrices import scale_by_shape as scale_by_shape
     from gradxform.optimizers._minimize import Minimum as Minimum
     from gradxform.optimizers._minimize import minimize as minimize
@@ -167,7 +168,7 @@ else:
         "._lbfgs": "ScaleByLBFGSState lbfgs scale_by_lbfgs",
         "._lion": "ScaleByLionState lion scale_by_lion",
         "._madgrad": "MadgradState madgrad scale_by_madgrad",
-        "._matrices": "scale_by_shape",
+        "._matrices": "MatrixLabels scale_by_shape",
         "._minimize": "Minimum minimize",
         "._momo": "MomoAdamState MomoState momo momo_adam",
         "._muon": "MuonDimensionNumbers MuonState muon orthogonalize_via_newton_schulz scale_by_muon",
