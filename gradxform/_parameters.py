@@ -88,6 +88,8 @@ class Parameter:
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be the name of a mesh's axis, a tuple of such names or None, but got {brief(value)}."
             )
+        if self.engine in WHOLE_FOR_ENGINES and not (value is None or callable(value) or _is_count(value)):
+            raise HyperparameterError(f"{owner}: `{self.name}` must be a whole number from 1 on, but got {brief(value)}.")
         if self.engine == "wire" and value is not None and not _is_real_dtype(value):
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be a real dtype such as jnp.bfloat16, or None, but got {brief(value)}."
@@ -100,6 +102,13 @@ class Parameter:
             if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)
+
+
+WHOLE_FOR_ENGINES = ("every", "start", "block_size", "merge_dims")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
 
 
 def _is_real_dtype(value: object) -> bool:

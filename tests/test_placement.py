@@ -95,6 +95,17 @@ def test_on_every_engine(engine):
 
 
 @pytest.mark.fast
+@pytest.mark.fast
+def test_groups_of_matrices_wait_for_one_another():
+    """Those of one shape are fetched together, and then those of the next."""
+    tx = gx.scale_by_muon()
+    params = {k: jnp.ones(shape) for k, shape in {"a": (8, 4), "b": (8, 4), "c": (4, 4), "d": (8, 8)}.items()}
+    place = jax.sharding.NamedSharding(jax.make_mesh((8,), ("d",)), jax.sharding.PartitionSpec())
+    params = jax.device_put(params, place)
+    there = gx.init_sharded(tx, params, placement={"mu": HOST})
+    assert str(jax.make_jaxpr(tx.update)(params, there, params)).count("optimization_barrier") == 2
+
+
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda a: a.name)
 def test_a_field_by_name_and_no_numbers(axis_type):
     tx, params = gx.store(gx.adamw(lambda count: 1e-2)), parameters(axis_type)

@@ -197,3 +197,9 @@ def test_a_kernel_says_what_it_sees():
     state = whole().init(draw(0, {"c": (5, 5)}))
     with pytest.raises(gx.MissingArgumentError, match="says what it sees"):
         whole().update(draw(0, {"c": (5, 5)}), state)
+
+
+@pytest.mark.parametrize("arguments", [{"every": 0}, {"start": 0}, {"every": 1.5}, {"block_size": 0}], ids=str)
+def test_numbers_that_count_nothing(arguments):
+    with pytest.raises(gx.HyperparameterError, match="must be a whole number from 1 on"):
+        whitened(**arguments)

@@ -23,7 +23,7 @@ from gradxform.core._blocks import Blocks, views_of
 from gradxform.core._encoded import any_encoded, as_stored, decoded
 from gradxform.core._explicit import found_by_xla
 from gradxform.core._holes import as_array
-from gradxform.core._placement import on_device
+from gradxform.core._placement import in_turn, on_device, placed
 from gradxform.core._spread import is_heard, whole
 
 if TYPE_CHECKING:
@@ -111,15 +111,12 @@ def _in_blocks(
     if not rows or engine == "plain" or (engine == "spread" and is_heard()):
         made = run(kinds)(members, tail)
     elif engine == "spread":
-        first = next(
-            (one for one in programs if not one.is_constant), programs[0]
-        )  # where a function of the user's is in one of them
-        made = first.made(("blocks", *kinds), shape, run(kinds))(members, tail)
+        users = [one for one in programs if not one.is_constant]  # with a function of theirs in it
+        made = (users or programs)[0].made(("blocks", *kinds), shape, run(kinds))(members, tail)
     else:
-        made = [
-            kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)[0]
-            for kind, some in zip(kinds, members, strict=True)
-        ]
+        made = []
+        for kind, some in zip(kinds, in_turn(members, made), strict=True):
+            made += kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)
     results = iter([made[k][j] for k, j in where])
     parts = [[next(results) for _ in view.pieces] for view in views]
     return [_together(*each) for each in zip(programs, views, rows, parts, strict=True)]
@@ -129,30 +126,30 @@ def _cut(program: Program, view: Blocks, row: Row) -> list[Row]:
     """A row for each piece of a leaf."""
     slot, left = program.slots[0], iter(row)
     layout = slot.layout
-    like = [_taken(view, on_device(as_array(next(left)))) for _ in range(1 + program.wants_params)]
+    like = [_taken(view, as_array(next(left))) for _ in range(1 + program.wants_params)]
     fields = _plain(slot, [next(left) for _ in layout.leaf])
     columns = like + [
         _taken(view, x) if name in layout.like_params else view.entries(x) for name, x in zip(layout.leaf, fields, strict=True)
     ]
     keyed = list(left)
     keys = [keyed.pop()] if layout.key else []
-    columns += [_taken(view, on_device(x)) if jnp.shape(x) == view.shape else [x] * len(view.pieces) for x in keyed]
+    columns += [_taken(view, x) if jnp.shape(x) == view.shape else [x] * len(view.pieces) for x in keyed]
     if keys:
         columns.append(_keys(view, keys[0]))
     return [tuple(piece) for piece in zip(*columns, strict=True)]
 
 
 def _plain(slot: Slot, fields: Sequence[Tree]) -> list[Tree]:
-    """A stage's fields at a leaf on the device, with arrays for those that are encoded."""
-    here: list[Tree] = on_device(list(fields))
-    return decoded(here, slot.layout.leaf, slot.layout.partners) if any_encoded(here) else here
+    """A stage's fields at a leaf, with arrays for those that are encoded."""
+    return decoded(on_device(list(fields)), slot.layout.leaf, slot.layout.partners) if any_encoded(fields) else list(fields)
 
 
 _take, _put = jax.jit(Blocks.take, static_argnums=0), jax.jit(Blocks.put, static_argnums=0)
 
 
 def _taken(view: Blocks, x: Array) -> Sequence[Array]:
-    return [x] if view.is_leaf else _take(view, x)
+    """The pieces of an array; the one that is all of it stays where it lies until its turn."""
+    return [x] if view.is_leaf else _take(view, on_device(x))
 
 
 def _keys(view: Blocks, key: Array) -> list[Array]:
@@ -206,7 +203,7 @@ def _grouped(
 
 def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Row]], tail: Row) -> list[list[Row]]:
     """All rows of all kinds: the kernels run until none of them asks."""
-    stacks = [kind.together(rows) for kind, rows in zip(kinds, members, strict=True)]
+    stacks = [kind.together(on_device(rows)) for kind, rows in zip(kinds, members, strict=True)]
     answers: list[list[Tree]] = [[] for _ in kinds]
     while True:
         out = [_tried(kind, shape, row, told, tail) for kind, row, told in zip(kinds, stacks, answers, strict=True)]
@@ -223,7 +220,9 @@ def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Ro
                 answers[i].append(answer)
         if all(question is None for question, _ in out):
             break
-    return [kind.apart(row) for kind, (_, row) in zip(kinds, out, strict=True)]
+    apart = [zip(kind.apart(row), rows, strict=True) for kind, (_, row), rows in zip(kinds, out, members, strict=True)]
+    fields = lambda kind, row: kind.program.fields(shape, (*row, *tail))
+    return [[(u, *placed(new, fields(kind, row))) for (u, *new), row in pairs] for kind, pairs in zip(kinds, apart, strict=True)]
 
 
 def _refreshed(kind: Kind, shape: Shape, question: _refresh.Asked, arrays: Tree, tail: Row) -> Tree:
