@@ -92,7 +92,7 @@ REASONS = {
     "into it and out of it (320); the line search, of whose trips one is counted.",
     "momo": "the inner products come before the step: 16 + 12; on the H100 a kernel of its own reads momentum and parameters for two (8).",
     "momo_adam": f"the inner products come before the step: 24 + 16, and {COPY}.",
-    "muon": "five iterations of three matrix products, 24 each on the v5e, where sums and casts are inside the products, and 56 on the "
+    "muon": "five iterations of three matrix products, 24 each on the v5e, where sums and casts are inside the products, and 52 on the "
     "H100; the norm of the momentum before them. That norm cannot overflow, which takes one more read (4) than Optax's.",
     "prodigy": "the distance estimate comes before the step: 20 + 28.",
     "sm3": "on the H100 the maxima along the two axes are two kernels, and each reads the gradient.",
