@@ -157,7 +157,8 @@ def _annotation(hint: object) -> tuple[object, Range | None]:
 
 
 def _choices(hint: object) -> tuple[object, ...]:
-    """The values that a `Literal` lists."""
+    """The values that a `Literal` lists, marked or not."""
+    hint = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
     return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
 
 

@@ -52,6 +52,8 @@ class Entry:
       rates: centre of the learning-rate grid per race task, `default` for all others.
       identities: pairs of expressions that must give the same updates.
       ndim: the number of axes that its leaves must have, if not any.
+      null_space: whether eigenvectors of singular matrices decide its updates, which are what rounding makes of them: the laws
+        then examine it on leaves whose axes are equally long.
       system: the dialect, such as `torch`; none for the library's own.
       core: of a dialect's, the library's own optimizer that it corresponds to, if there is one.
     """
@@ -66,6 +68,7 @@ class Entry:
     rates: Mapping[str, float]
     identities: tuple[tuple[str, str], ...]
     ndim: int | None = None
+    null_space: bool = False
     system: str = ""
     core: str | None = None
 
@@ -120,9 +123,9 @@ def _load_rooms() -> None:
     load(*(f"gradxform.{room}" for room in ROOMS))
 
 
-def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, name=None) -> None:
+def _register(make, kind, source, example, needs, homogeneity, rates, identities, ndim=None, null_space=False, name=None) -> None:
     name = name or make.__name__
-    add(Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim))
+    add(Entry(name, make, kind, source, example or {}, needs or {}, homogeneity, rates or {}, tuple(identities), ndim, null_space))
 
 
 def _origin(make: Callable[..., Any]) -> str:
@@ -147,6 +150,7 @@ class Facts(TypedDict, total=False):
     rates: Mapping[str, float] | None
     identities: Sequence[tuple[str, str]]
     ndim: int | None
+    null_space: bool
 
 
 @overload
@@ -167,6 +171,7 @@ def register(
     rates: Mapping[str, float] | None = None,
     identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
+    null_space: bool = False,
 ) -> Callable[..., Any]:
     """Make an optimizer of your own known by name, to `create`, `names`, the laws and the race.
 
@@ -188,6 +193,7 @@ def register(
       rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
       identities: pairs of calls that must give the same updates.
       ndim: the number of axes of the leaves that it takes; None: any.
+      null_space: whether eigenvectors of singular matrices decide the updates, which are then rounding's choice.
 
     >>> @gx.register("halved", example={"learning_rate": 0.1})
     ... def halved(learning_rate):
@@ -209,7 +215,7 @@ def register(
             raise TypeError(f"register: expected a function that makes a transformation, but got {fn!r}.")
         if kind not in ("optimizer", "transform"):
             raise ValueError(f"register: `kind` must be 'optimizer' or 'transform', but got {kind!r}.")
-        _register(fn, kind, source, example, needs, homogeneity, rates, identities, ndim, name=called)
+        _register(fn, kind, source, example, needs, homogeneity, rates, identities, ndim, null_space, called)
         return fn
 
     return decorate if given is None else decorate(given)
@@ -228,6 +234,7 @@ def optimizer(
     homogeneity: float | None = None,
     rates: Mapping[str, float] | None = None,
     identities: Sequence[tuple[str, str]] = (),
+    null_space: bool = False,
 ) -> Registers:
     """Register a complete optimizer: a lifted kernel, or a function whose arguments' ranges are then checked under its own name.
 
@@ -238,6 +245,7 @@ def optimizer(
       homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
       rates: learning rates by the name of the race's problem, and "default", as the centres of their grids.
       identities: pairs of calls that must give the same updates.
+      null_space: whether eigenvectors of singular matrices decide the updates, which are then rounding's choice.
 
     >>> @gx.kernels.optimizer(source="Cauchy 1847", example={"learning_rate": 0.1})
     ... def descent(learning_rate: gx.Real):
@@ -248,7 +256,7 @@ def optimizer(
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
-        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities)
+        _register(make, "optimizer", source, example, needs, homogeneity, rates, identities, None, null_space)
         return make
 
     return decorate
@@ -262,6 +270,7 @@ def transform(
     homogeneity: float | None = None,
     identities: Sequence[tuple[str, str]] = (),
     ndim: int | None = None,
+    null_space: bool = False,
 ) -> Registers:
     """Register a primitive: a lifted kernel, or a function that makes a transformation.
 
@@ -272,6 +281,7 @@ def transform(
       homogeneity: the power of k with which updates grow when all gradients are k times as large; None: not known.
       identities: pairs of calls that must give the same updates.
       ndim: the number of axes of the leaves that it takes; None: any.
+      null_space: whether eigenvectors of singular matrices decide the updates, which are then rounding's choice.
 
     >>> @gx.kernels.transform(source="arithmetic")
     ... def twice():
@@ -282,7 +292,7 @@ def transform(
 
     def decorate(fn: F) -> F:
         make = _declared(fn)
-        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim)
+        _register(make, "transform", source, example, needs, homogeneity, None, identities, ndim, null_space)
         return make
 
     return decorate

@@ -17,6 +17,7 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
+  | soap scale_by_soap
   | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad lamb lans momo_adam nadam nadamax nadamw
   | optimistic_adam optimistic_adam_v2 radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan scale_by_ademamix
   | scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_lans scale_by_nadam scale_by_nadamax scale_by_radam scale_by_sophia
@@ -92,6 +93,7 @@ labels: one-hot, or a distribution over the classes.
 labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
+  | soap
   | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
   | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd optimistic_adam
   | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix
@@ -107,6 +109,7 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+  | soap
   | acprop adamaxw adamw adan add_decayed_weights ademamix cocob dog dowg galore lamb lans lion nadamw scale_by_lans
   | simplified_ademamix
 moments: the running means, a tree.
@@ -114,6 +117,7 @@ moments: the running means, a tree.
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
+  | scale_by_soap soap
   | adam adamw ademamix adopt amsgrad lion muon nadam nadamw optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_ademamix
   | scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
@@ -192,6 +196,7 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
+  | soap
   | acprop adamaxw adamw adan ademamix dadapt_adamw lion nadamw prodigy simplified_ademamix sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
@@ -218,6 +223,36 @@ gram: the same numbers by products of the shorter side; fewer operations where t
   | muon orthogonalize_via_newton_schulz scale_by_muon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
   | muon scale_by_muon
+b2: how much of the running mean of squared gradients stays at each update.
+  | scale_by_soap soap
+shampoo_beta: how much of each axis's factor stays at each update; None: b2.
+  | scale_by_soap soap
+eps: added to the denominator, after the square root, before what debiases.
+  | scale_by_soap soap
+precondition_1d: whether a vector has a basis, too.
+  | scale_by_soap soap
+normalize_grads: divide what comes back from the bases by its root mean square.
+  | scale_by_soap soap
+bias_correction: multiply by sqrt(1 - b2^t) / (1 - b1^t).
+  | scale_by_soap soap
+max_precond_dim: an axis that is longer has no factor.
+  | scale_by_soap soap
+block_size: cut every axis into blocks of that length, each with factors of its own; None: not at all.
+  | scale_by_soap soap
+merge_dims: join neighbouring axes first, from the front, as long as they have no more elements together; None: none.
+  | scale_by_soap soap
+every: at every how many updates the factors are refreshed; a schedule: the gap between two refreshes.
+  | scale_by_soap soap
+start: the first update at which they are; None: every.
+  | scale_by_soap soap
+phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
+  | scale_by_soap soap
+tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
+  | scale_by_soap soap
+weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
+    `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf is one tensor,
+    all axes are alike.
+  | scale_by_soap soap
 where: the elements that count; None: all.
   | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence
   | kl_divergence_with_log_targets smooth_labels

@@ -385,6 +385,15 @@ CALLS = {
     "plan: `spread` names such an axis": lambda: gx.plan(
         gx.contrib.scale_by_muon(spread="fsdp"), jax.ShapeDtypeStruct((4, 4), jnp.float32), {"data": 2}
     ),
+    "*: an unknown phase": [
+        lambda: gx.scale_by_soap(phase="some"), lambda: gx.soap(0.1, phase="some"),
+    ],
+    "*: roles that do not fit a leaf": [
+        lambda make=make: make(gx.WeightDimensionNumbers(0, 0)).init({"w": X})
+        for make in (
+            lambda roles: gx.scale_by_soap(weight_dimension_numbers=roles), lambda roles: gx.soap(0.1, weight_dimension_numbers=roles),
+        )
+    ],
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
     ],

@@ -185,9 +185,8 @@ def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
     if not kernel.sees or is_stand_in(tree):
         return [None] * len(leaves)
     said = {what: stage.args[name] for name, what in kernel.cutting.items()}
-    roles = roles_of(stage.owner, said.get("roles"), tree)
-    if kernel.sees == "tensor" and said.get("roles") is None:
-        roles = [None] * len(leaves)  # all axes are alike
+    alike = kernel.sees == "tensor" and said.get("roles") is None  # all axes are
+    roles = [None] * len(leaves) if alike else roles_of(stage.owner, said.get("roles"), tree)
     views: list[Blocks | None] = []
     for i, (leaf, role) in enumerate(zip(leaves, roles, strict=True)):
         if not is_array(leaf):
@@ -199,5 +198,6 @@ def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
                 "to another optimizer (`partition`), or say which axes are inputs and outputs: "
                 "`weight_dimension_numbers=WeightDimensionNumbers(...)`."
             )
-        views.append(blocks_of(np.shape(leaf), role, said.get("block_size"), said.get("merge_dims")))
+        most = said.get("merge_dims") if alike or role is not None else math.prod(np.shape(leaf))  # no matrix: a vector
+        views.append(blocks_of(np.shape(leaf), role, said.get("block_size"), most))
     return views

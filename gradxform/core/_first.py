@@ -194,7 +194,20 @@ def _along(zero: Array, axes: Axes) -> Array:
     x = zero.sum([i for i in range(zero.ndim) if i not in once]).transpose([sorted(once).index(i) for i in once])
     again = [i for i, axis in enumerate(axes) if axis is None or axis in axes[:i]]
     x = jnp.expand_dims(x, again)
-    return jnp.broadcast_to(x, [1 if axis is None else zero.shape[axis] for axis in axes]) if len(kept) > len(once) else x
+    if len(kept) > len(once):
+        x = jnp.broadcast_to(x, [1 if axis is None else zero.shape[axis] for axis in axes])
+    return _spelled_as(zero, x)
+
+
+def _spelled_as(like: Array, x: Array) -> Array:
+    """x with its sharding written as long as that of `like`: one that says P("x") for P("x", None) has programs compiled again."""
+    whole, own = (None if isinstance(a, jax.core.Tracer) else a.sharding for a in (like, x))
+    if not (isinstance(whole, jax.sharding.NamedSharding) and isinstance(own, jax.sharding.NamedSharding)):
+        return x
+    if len(whole.spec) < like.ndim or len(own.spec) in (0, x.ndim):
+        return x
+    spec = jax.sharding.PartitionSpec(*own.spec, *(None,) * (x.ndim - len(own.spec)))
+    return jax.device_put(x, jax.sharding.NamedSharding(own.mesh, spec, memory_kind=own.memory_kind))
 
 
 def _of_inside(stage: Stage, name: str, field: Field, params: Params) -> OptState:

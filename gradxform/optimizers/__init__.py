@@ -128,6 +128,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sm3 import ScaleBySM3State as ScaleBySM3State
     from gradxform.optimizers._sm3 import scale_by_sm3 as scale_by_sm3
     from gradxform.optimizers._sm3 import sm3 as sm3
+    from gradxform.optimizers._soap import SoapState as SoapState
+    from gradxform.optimizers._soap import scale_by_soap as scale_by_soap
+    from gradxform.optimizers._soap import soap as soap
     from gradxform.optimizers._sophia import SophiaState as SophiaState
     from gradxform.optimizers._sophia import scale_by_sophia as scale_by_sophia
     from gradxform.optimizers._sophia import sophia as sophia
@@ -186,6 +189,7 @@ else:
         "._sgld": "SgldState sgld",
         "._sign": "sign_sgd signum",
         "._sm3": "ScaleBySM3State scale_by_sm3 sm3",
+        "._soap": "SoapState scale_by_soap soap",
         "._sophia": "SophiaState scale_by_sophia sophia",
         "._yogi": "scale_by_yogi yogi",
     }

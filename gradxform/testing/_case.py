@@ -247,6 +247,8 @@ def case_for(
         _check_complete(subject.full_name, subject.parameters, subject.example, "Register it with `example={{{0!r}: ...}}`, or")
         if params is None and subject.ndim is not None:
             shapes = {"w": (4, 6, 5)[: subject.ndim], "v": (6, 4, 5)[: subject.ndim], "x": (4, 6, 5)[: subject.ndim]}
+        if params is None and subject.null_space:
+            shapes = {name: (4,) * len(shape) for name, shape in shapes.items()}
         return finish(subject.name, subject, subject.parameters, subject.example, subject, shapes, kind=kind or subject.kind)
     if _is_made(subject):
         update = subject.update
