@@ -53,3 +53,26 @@ def test_twelve_updates_are_the_transcriptions(name, arguments, x64):
 @pytest.mark.parametrize(("name", "arguments"), TIES, ids=str)
 def test_with_a_tie_break_so_are_those_of_oblong_leaves(name, arguments, x64):
     close(*both(name, {**arguments, "tie_break": 1e-4}, OBLONG), OBLONG, 1e-6)
+
+
+LAYERS, WIDTH = 4, 8
+
+
+def decoder(layers, width=WIDTH):
+    """The shapes of a decoder: an embedding, and for each layer four square matrices, two oblong ones and two scales."""
+    square, up, down, scale = (width, width), (width, 4 * width), (4 * width, width), (width,)
+    layer = {"q": square, "k": square, "v": square, "o": square, "up": up, "down": down, "norm": scale, "norm2": scale}
+    shapes = {"embedding": (5 * width, width), "layers": [layer] * layers, "norm": scale}
+    return jax.tree.map(lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32), shapes, is_leaf=lambda x: isinstance(x, tuple))
+
+
+def test_conditionals_are_those_of_the_shapes_and_not_of_the_leaves():
+    tx, w = gx.scale_by_soap(), decoder(LAYERS)
+    state, found = jax.eval_shape(tx.init, w), {}
+    for engine in ("stacked", "leaf"):
+        with gx.kernels.engine(engine):
+            text = jax.jit(lambda *args: tx.update(*args)).lower(w, state, w).compile().as_text()
+        found[engine] = text.count(" conditional("), sum(" = " in line for line in text.splitlines())
+    assert found["stacked"][0] == 4  # square, up, down, embedding
+    assert found["leaf"][0] == 6 * LAYERS + 1
+    assert found["stacked"][1] < found["leaf"][1] / 2
