@@ -5,8 +5,8 @@
     python benchmarks/matrices.py --quick             two layers, few rounds: does it run? writes nothing
     python -m tests.pages matrices                    the table, from the results
 
-Counted are instructions and conditionals of the compiled step and the bytes that it moves; timed, in turn, are the steps between refreshes and
-those that refresh, parameters and state donated.
+Counted are instructions and conditionals of the compiled step and the bytes that it moves; timed, in turn, are the steps between
+refreshes and those that refresh, parameters and state donated.
 """
 
 import argparse

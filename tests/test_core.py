@@ -344,3 +344,17 @@ def test_create_by_name():
     assert gx.create("Adam", learning_rate=0.1) == gx.adam(0.1)
     assert "adam" in gx.names("ada*")
     assert "scale_by_adam" in gx.names(kind="transform")
+
+
+def test_equality_follows_what_can_be_written_to():
+    """Keys of arguments that cannot change are kept; a tree of flags or a NumPy array can."""
+    mask, rates = {"w": True}, np.ones(2)
+    for changing, write in ((gx.masked(gx.scale(2.0), mask), lambda: mask.update(w=False)), (gx.scale(rates), lambda: rates.fill(3.0))):
+        chained, before = gx.chain(changing, gx.trace(0.9)), hash(changing)
+        same = gx.chain(changing, gx.trace(0.9))
+        assert chained == same
+        write()
+        assert hash(changing) != before
+        assert chained == gx.chain(changing, gx.trace(0.9))
+    assert gx.adam(0.1) == gx.adam(0.1) != gx.adam(0.2)
+    assert hash(gx.adam(0.1)) == hash(gx.adam(0.1))

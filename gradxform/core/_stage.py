@@ -46,6 +46,9 @@ class Stage(Spec):
     def name(self) -> str:
         return self.kernel.name if self.kernel.call is None else self.kernel.call(**self.args)[0]
 
+    def values(self) -> tuple[object, ...]:
+        return tuple(self.args.values())
+
     def key(self) -> tuple[Any, ...]:
         return (self.kernel, frozen(self.args))
 

@@ -192,15 +192,27 @@ class Spec(Named):
     def arguments(self) -> CallArguments:
         raise NotImplementedError
 
+    def values(self) -> tuple[object, ...]:
+        """What its key is made of."""
+        args, kwargs = self.arguments()
+        return (*args, *kwargs.values())
+
     def key(self) -> Hashable:
         args, kwargs = self.arguments()
         return (type(self), self.name(), frozen(args), frozen(dict(kwargs)))
 
+    @functools.cached_property
+    def _lasting_key(self) -> Lasting | None:
+        return Lasting(self.key()) if _is_lasting(self.values()) else None
+
     def __eq__(self, other: object) -> bool:
-        return self is other or (isinstance(other, Spec) and self.key() == other.key())
+        if self is other or not isinstance(other, Spec):
+            return self is other
+        ours, theirs = self._lasting_key, other._lasting_key
+        return self.key() == other.key() if ours is None or theirs is None else ours == theirs
 
     def __hash__(self) -> int:
-        return hash(self.key())
+        return hash(self.key() if self._lasting_key is None else self._lasting_key)
 
     def __repr__(self) -> str:
         args, kwargs = self.arguments()
@@ -318,6 +330,28 @@ def frozen(x: object) -> Hashable:
     except TypeError:
         return ByIdentity(x)
     return x
+
+
+class Lasting:
+    """A key that is hashed once."""
+
+    def __init__(self, key: Hashable):
+        self.key, self.hash = key, hash(key)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Lasting) and self.hash == other.hash and self.key == other.key)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+
+def _is_lasting(x: object) -> bool:
+    """Whether the key of a value stays what it is: nothing that it is made of can be written to."""
+    if isinstance(x, Spec):
+        return x._lasting_key is not None
+    if isinstance(x, Init):
+        return x.spec._lasting_key is not None
+    return all(map(_is_lasting, x)) if isinstance(x, tuple) else not isinstance(x, (Mapping, list, np.ndarray))
 
 
 def show(x: object) -> str:
