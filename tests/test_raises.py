@@ -388,7 +388,19 @@ CALLS = {
     "*: an unknown phase": [
         lambda: gx.scale_by_soap(phase="some"), lambda: gx.soap(0.1, phase="some"),
     ],
+    "*: a leaf that base_shapes lacks or has with other axes": [
+        lambda call=call, base=base: call(base) for base in ({}, {"w": jnp.ones(2)})
+        for call in (
+            lambda base: gx.initial_scale({"w": X}, base),
+            lambda base: update(gx.scale_by_width(gx.sgd(0.1), base), {"w": X}, p={"w": X}),
+        )
+    ],
     "*: roles that do not fit a leaf": [
+        lambda: gx.initial_scale({"w": X}, {"w": X}, weight_dimension_numbers=gx.WeightDimensionNumbers(0, 0)),
+        lambda: update(
+            gx.scale_by_width(gx.sgd(0.1), {"w": X}, weight_dimension_numbers=gx.WeightDimensionNumbers(0, 0)), {"w": X}, p={"w": X}
+        ),
+    ] + [
         lambda make=make: make(gx.WeightDimensionNumbers(0, 0)).init({"w": X})
         for make in (
             lambda roles: gx.scale_by_soap(weight_dimension_numbers=roles), lambda roles: gx.soap(0.1, weight_dimension_numbers=roles),

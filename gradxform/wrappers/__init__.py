@@ -53,6 +53,9 @@ if TYPE_CHECKING:
     from gradxform.wrappers._schedule_free import schedule_free_sgd as schedule_free_sgd
     from gradxform.wrappers._split_complex import SplitRealAndImaginaryState as SplitRealAndImaginaryState
     from gradxform.wrappers._split_complex import split_real_and_imaginary as split_real_and_imaginary
+    from gradxform.wrappers._width import ScaleByWidthState as ScaleByWidthState
+    from gradxform.wrappers._width import initial_scale as initial_scale
+    from gradxform.wrappers._width import scale_by_width as scale_by_width
 else:
     TABLE = {
         "._accumulate": "AccumulateState accumulate",
@@ -71,6 +74,7 @@ else:
         "._sam": "SAMState sam",
         "._schedule_free": "ScheduleFreeState schedule_free schedule_free_adamw schedule_free_eval_params schedule_free_sgd",
         "._split_complex": "SplitRealAndImaginaryState split_real_and_imaginary",
+        "._width": "ScaleByWidthState initial_scale scale_by_width",
     }
     UNLISTED = ONCE_WRAPPERS
     __getattr__, __dir__ = attach(__name__, TABLE, unlisted=UNLISTED)
