@@ -52,6 +52,8 @@ DP = {"l2_norm_clip": 1.0, "noise_multiplier": 0.1}
 LABELS = jnp.zeros(2, int)
 SEARCH = {"value": jnp.ones(()), "grad": P, "value_fn": lambda p: p["b"].sum()}
 HALF = jnp.full((2, 3), 0.5)
+ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon]
+ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon)]
 
 
 class Growing:
@@ -407,14 +409,13 @@ CALLS = {
         )
     ],
     "*: a leaf is not a matrix": [
-        lambda: update(gx.scale_by_muon()), lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
+        lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()), *(lambda f=f: update(f()) for f in ORTHOGONAL_CORES),
     ],
     "*: no mesh for spread": [
-        lambda: update(gx.scale_by_muon(spread="d"), {"w": X}, p={"w": X}), lambda: update(gx.muon(0.1, spread="d"), {"w": X}, p={"w": X}),
+        lambda f=f: update(f(spread="d"), {"w": X}, p={"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)
     ],
     "*: spread names no axis of it": [
-        lambda: update(gx.scale_by_muon(spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})),
-        lambda: update(gx.muon(0.1, spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})),
+        lambda f=f: update(f(spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)
     ],
     "scale_by_muon: spread names an axis of shard_map": lambda: jax.shard_map(
         lambda x: update(gx.scale_by_muon(spread="d"), {"w": x}, p={"w": x})[0],
@@ -423,10 +424,10 @@ CALLS = {
     "scale_by_muon: spread is no name": [lambda: gx.scale_by_muon(spread=1), lambda: gx.scale_by_muon(spread=())],
     "scale_by_muon: wire is not a real dtype": [lambda x=x: gx.scale_by_muon(wire=x) for x in (jnp.int8, "half a byte", jnp.complex64)],
     "*: no table of that name": [
-        lambda: gx.muon(0.1, ns_coeffs="muon"), lambda: gx.scale_by_muon("muon").init({"w": X}),
-        lambda: gx.orthogonalize_via_newton_schulz(X, "muon"),
+        lambda: gx.orthogonalize_via_newton_schulz(X, "muon"), *(lambda f=f: f(ns_coeffs="muon") for f in ORTHOGONAL),
+        *(lambda f=f: f("muon").init({"w": X}) for f in ORTHOGONAL_CORES),
     ],
-    "scale_by_muon: ns_coeffs of another shape": lambda: gx.scale_by_muon(ns_coeffs=(1.0,)).init({"w": X}),
+    "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)],
     "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
     "scale_by_zoom_linesearch: a number is negative or NaN": [
         lambda n=n, x=x: gx.scale_by_zoom_linesearch(5, **{n: x})

@@ -234,6 +234,15 @@ def test_eight_devices(axis_type, wire, atol, on_one):
     )
 
 
+@eight
+@by_axis_type
+@pytest.mark.parametrize("make", [gx.normuon])
+def test_others_of_the_family(make, axis_type):
+    place = lambda tree: put(tree, mesh_of({"fsdp": 8}, axis_type), P("fsdp", None))
+    found = two_steps(make(0.1, spread="fsdp", wire=None), place(MIXED), place(GRADS))
+    assert_close(found, two_steps(make(0.1), MIXED, GRADS), 2e-5)
+
+
 @gx.kernels.per_leaf(stack=True, sees="matrix")
 def orthogonal(
     g, s, p, c, a: gx.kernels.Real = 3.4445, b: gx.kernels.Real = -4.7750, c_: gx.kernels.Real = 2.0315,

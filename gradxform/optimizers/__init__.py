@@ -104,6 +104,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._muon import orthogonalize_via_newton_schulz as orthogonalize_via_newton_schulz
     from gradxform.optimizers._muon import scale_by_muon as scale_by_muon
     from gradxform.optimizers._noisy_sgd import noisy_sgd as noisy_sgd
+    from gradxform.optimizers._normuon import NorMuonState as NorMuonState
+    from gradxform.optimizers._normuon import normuon as normuon
+    from gradxform.optimizers._normuon import scale_by_normuon as scale_by_normuon
     from gradxform.optimizers._novograd import ScaleByNovogradState as ScaleByNovogradState
     from gradxform.optimizers._novograd import novograd as novograd
     from gradxform.optimizers._novograd import scale_by_novograd as scale_by_novograd
@@ -176,6 +179,7 @@ else:
         "._momo": "MomoAdamState MomoState momo momo_adam",
         "._muon": "MuonDimensionNumbers MuonState muon orthogonalize_via_newton_schulz scale_by_muon",
         "._noisy_sgd": "noisy_sgd",
+        "._normuon": "NorMuonState normuon scale_by_normuon",
         "._novograd": "ScaleByNovogradState novograd scale_by_novograd",
         "._optimistic": (
             "ScaleByOptimisticGradientState optimistic_adam optimistic_adam_v2 optimistic_gradient_descent "

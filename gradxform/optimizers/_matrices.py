@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Literal
 
-import jax
+import jax.numpy as jnp
 
-from gradxform._types import Average, Decay, DType, Hyper, NonNegative, Real, Tree
+from gradxform._errors import HyperparameterError
+from gradxform._types import Array, ArrayLike, Average, Decay, DType, Field, Hyper, NonNegative, Real, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, partition, per_leaf
 from gradxform.core._holes import flatten, is_gap
 from gradxform.core._roles import DimensionNumbers, Roles, numbers_of
+from gradxform.linear_algebra._polynomials import polynomials
 from gradxform.optimizers._adam import adamw
 from gradxform.registry import transform
 
 ShapeScale = Literal["original", "spectral", "match_rms_adamw", None]
+Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
+
+
+def rows_of(owner: str, ns_coeffs: Coefficients, ns_steps: int, most: int | None = None) -> Array:
+    """The coefficients of Newton-Schulz polynomials as an array: one row for all steps, or one for each; by the name of a table too."""
+    if isinstance(ns_coeffs, str):
+        return jnp.asarray(polynomials(owner, ns_coeffs, ns_steps), float)
+    coeffs = jnp.asarray(ns_coeffs, float)
+    if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and most is not None and coeffs.shape[0] > most):
+        limit = "" if most is None else f" with n <= ns_steps={most}"
+        raise HyperparameterError(f"{owner}: `ns_coeffs` must have shape (3,), or (n, 3){limit}, but has {coeffs.shape}.")
+    return coeffs
+
+
+def coefficients(owner: str) -> Field:
+    """The field of a state that keeps them."""
+    return Field(first=lambda ns_coeffs, ns_steps: rows_of(owner, ns_coeffs, ns_steps, ns_steps), constant=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +68,7 @@ def with_adam(
     return partition({name: matrices, "adam": others}, MatrixLabels(name, weight_dimension_numbers))
 
 
-def shape_factor(shape_scale: ShapeScale, consistent_rms: float | jax.Array | None, inputs: int, outputs: int) -> float | jax.Array:
+def shape_factor(shape_scale: ShapeScale, consistent_rms: float | Array | None, inputs: int, outputs: int) -> float | Array:
     """The factor of a matrix's step that `scale_by_shape` explains."""
     if consistent_rms is not None or shape_scale == "match_rms_adamw":
         return (0.2 if consistent_rms is None else consistent_rms) * math.sqrt(max(inputs, outputs))

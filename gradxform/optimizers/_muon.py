@@ -7,11 +7,10 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._errors import HyperparameterError, StructureError
+from gradxform._errors import StructureError
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import (
     Array,
-    ArrayLike,
     Average,
     Clock,
     Decay,
@@ -31,11 +30,9 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._roles import DimensionNumbers, Roles, WeightDimensionNumbers, role_for
 from gradxform.linear_algebra._newton_schulz import Preconditioning, newton_schulz
 from gradxform.linear_algebra._polynomials import JORDAN, polynomials
-from gradxform.optimizers._matrices import ShapeScale, scale_by_shape, with_adam
+from gradxform.optimizers._matrices import Coefficients, ShapeScale, coefficients, rows_of, scale_by_shape, with_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
-
-Coefficients = str | Sequence[float] | Sequence[Sequence[float]] | ArrayLike
 
 
 class MuonDimensionNumbers(NamedTuple):
@@ -48,16 +45,12 @@ class MuonDimensionNumbers(NamedTuple):
     output_axis: Sequence[int] | int = 1
 
 
-def _coeffs(ns_coeffs, ns_steps):
-    return _rows("scale_by_muon", ns_coeffs, ns_steps, ns_steps)
-
-
 class MuonState(NamedTuple):
     """The running mean of g, and the coefficients of the iteration."""
 
     count: Clock
     mu: Annotated[Updates, Field(stored="mu_dtype", mean="beta")]
-    ns_coeffs: Annotated[Shared, Field(first=_coeffs, constant=True)]
+    ns_coeffs: Annotated[Shared, coefficients("scale_by_muon")]
 
 
 def orthogonalize_via_newton_schulz(
@@ -96,7 +89,7 @@ def orthogonalize_via_newton_schulz(
     Differs  dimension numbers of a matrix are heeded; eps reaches every preconditioning.
     Raises   StructureError: not a matrix, and no dimension numbers. HyperparameterError: no table of that name.
     """
-    coeffs, dtype = _rows("orthogonalize_via_newton_schulz", ns_coeffs, ns_steps), widen(x.dtype)
+    coeffs, dtype = rows_of("orthogonalize_via_newton_schulz", ns_coeffs, ns_steps), widen(x.dtype)
     if dimension_numbers is None and x.ndim != 2:
         raise StructureError(
             f"orthogonalize_via_newton_schulz: expected a matrix, but `x` has shape {x.shape}. Say with "
@@ -107,16 +100,6 @@ def orthogonalize_via_newton_schulz(
     )
     u = newton_schulz(axes.matrix(x.astype(dtype)), coeffs.astype(real_part(dtype)), ns_steps, preconditioning, eps, gram)
     return round_to(axes.array(u, x.shape), x.dtype)
-
-
-def _rows(owner: str, ns_coeffs: Coefficients, ns_steps: int, most: int | None = None) -> Array:
-    if isinstance(ns_coeffs, str):
-        return jnp.asarray(polynomials(owner, ns_coeffs, ns_steps), float)
-    coeffs = jnp.asarray(ns_coeffs, float)
-    if coeffs.ndim not in (1, 2) or coeffs.shape[-1] != 3 or (coeffs.ndim == 2 and most is not None and coeffs.shape[0] > most):
-        limit = "" if most is None else f" with n <= ns_steps={most}"
-        raise HyperparameterError(f"{owner}: `ns_coeffs` must have shape (3,), or (n, 3){limit}, but has {coeffs.shape}.")
-    return coeffs
 
 
 @transform(source="Jordan et al. 2024, https://kellerjordan.github.io/posts/muon", homogeneity=0, example={"eps": 1e-30}, ndim=2)
@@ -162,6 +145,7 @@ def scale_by_muon(
     >>> tx = gx.chain(gx.masked(gx.contrib.scale_by_muon(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.02))
 
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; ns_coeffs. Memory: 1 x params.
+    Cost     ns_steps (4 s^2 l + 2 s^3) for a matrix of sides s <= l; with gram at most 8 s^2 l + 8 ns_steps s^3.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs); other shapes with weight_dimension_numbers: one for all leaves, a tree of them, or a
              function of the updates that returns one. Leaves of one shape are iterated on as one batch. With spread, m of every leaf
@@ -183,8 +167,7 @@ def scale_by_muon(
     mu = beta * s.mu + weight * g
     mean = c.debias if bias_correction else lambda x, beta, ahead=0: x
     m = beta * mean(mu, beta, ahead=1) + weight * mean(g, beta) if nesterov else mean(mu, beta)
-    rows = s.ns_coeffs if s.ns_coeffs.ndim == 1 or isinstance(ns_coeffs, str) else s.ns_coeffs[-ns_steps:]
-    u = c.whole(newton_schulz, m, rows.astype(c.dtype), ns_steps, preconditioning, eps, gram)
+    u = c.whole(newton_schulz, m, s.ns_coeffs.astype(c.dtype), ns_steps, preconditioning, eps, gram)
     u = jnp.sum(m.conj() * u) * u if adaptive else u
     return u, s._replace(mu=mu)
 
@@ -263,6 +246,7 @@ def muon(
 
     State    PartitionState: under "muon" MuonState(count, mu, ns_coeffs) and stateless stages, under "adam" the state of `adamw`.
              Memory: 1 x the matrices, 2 x the rest.
+    Cost     ns_steps (4 s^2 l + 2 s^3) for a matrix of sides s <= l; with gram at most 8 s^2 l + 8 ns_steps s^3.
     Units    learning_rate has those of a spectral norm: each matrix moves by about learning_rate in its largest singular value.
     Shapes   matrices (inputs, outputs) get Muon; with muon_weight_dimension_numbers the leaves that have some. Do not use it for
              embeddings and the last layer: label those for Adam.

@@ -43,7 +43,7 @@ ROOMS = {
     "": "Types, errors, the registry",
 }
 WIDE = 88  # columns
-HEADINGS = "State|Units|Shapes|Sharded|Masks|Labels|Keys|Holes|Sent|Source|Differs|Raises|Memory|where|axis|Limits"
+HEADINGS = "State|Cost|Units|Shapes|Sharded|Masks|Labels|Keys|Holes|Sent|Source|Differs|Raises|Memory|where|axis|Limits"
 Names = dict[str, str]
 
 
