@@ -33,7 +33,7 @@ b2: how much of the running mean of squares stays at each update.
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
-  | momo muon normuon scale_by_muon scale_by_normuon signum
+  | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
   | lamb rmsprop scale_by_adam scale_by_rms scale_by_stddev
 decay: how much of the average stays at each update.
@@ -58,7 +58,7 @@ eps: the least divisor.
 eps: added to the size of the gradient, inside the maximum.
   | adamax adamaxw scale_by_adamax
 eps: added to the norm by which the matrix is divided first.
-  | muon normuon orthogonalize_via_newton_schulz scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
@@ -95,6 +95,7 @@ labels: 0 or 1, or for the first a probability between them.
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
   | soap
   | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
+  | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
   | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam
   | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix
   | sm3 sophia yogi
@@ -122,23 +123,26 @@ mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider
   | scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
   | adam adamw ademamix adopt amsgrad lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam
   | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon
+  | adam adamuon adamw ademamix adopt amsgrad lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam
+  | scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
+  | scale_by_normuon
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
-  | adabelief adam adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
-  | scale_by_adam scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace
+  | adabelief adam adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
+  | scale_by_adam scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
-  | muon normuon orthogonalize_via_newton_schulz scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
-  | muon normuon orthogonalize_via_newton_schulz scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 params: the parameters, which are not looked at.
   | init_empty_state skip_large_updates skip_not_finite
 peak_value: the largest value, at the end of the rise.
   | cosine_onecycle_schedule cyclic_triangular_schedule linear_onecycle_schedule rsqrt_schedule warmup_constant_schedule
   | warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule wsd_schedule
 preconditioning: how the matrix is scaled first: "frobenius", "spectral", "aol" or "schatten".
-  | muon normuon orthogonalize_via_newton_schulz scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 placement: "pinned_host", or a dictionary of that by names of fields, `{"mu": "pinned_host"}`; None: all is on the devices, as are numbers,
     seeds and what is inside `per_device` in any case.
   | init_sharded state_shardings
@@ -158,7 +162,7 @@ smooth: added above and below the fraction, so that empty regions have no loss.
 source: where the equation comes from.
   | kernels.optimizer kernels.register kernels.transform
 spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where it lives.
-  | muon normuon scale_by_muon scale_by_normuon
+  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
 state: its state.
   | get_hyperparams reset_group set_hyperparams tree_map_params
 state_dtype: the dtype of z; None: the parameter's, float32 or wider.
@@ -206,7 +210,7 @@ weight_decay: the part of the parameters that is added to the direction before i
   | lamb lans lars scale_by_lans
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
-  | adadelta adafactor lars muon normuon sophia
+  | adadelta adafactor adamuon lars muon normuon sophia
 zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
@@ -214,6 +218,7 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDim
   | initial_scale scale_by_width
   | galore scale_by_muon scale_by_shape
   | galore normuon scale_by_muon scale_by_normuon scale_by_shape
+  | adamuon galore normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -224,7 +229,7 @@ shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, o
     "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
   | muon normuon scale_by_shape
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
-  | muon normuon orthogonalize_via_newton_schulz scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
   | muon scale_by_muon
 b2: how much of the running mean of squared gradients stays at each update.
@@ -258,22 +263,31 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others
     all axes are alike.
   | scale_by_soap soap
   | muon normuon scale_by_muon scale_by_normuon
+  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
 adam_b1: b1 of the AdamW that the other leaves get.
-  | muon normuon
+  | adamuon muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
-  | muon normuon
+  | adamuon muon normuon
 adam_eps_root: eps_root of the AdamW that the other leaves get.
-  | muon normuon
+  | adamuon muon normuon
 adam_weight_decay: weight_decay of the AdamW that the other leaves get.
-  | muon normuon
+  | adamuon muon normuon
 adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-  | muon normuon
+  | adamuon muon normuon
 weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
-  | muon normuon
+  | adamuon muon normuon
 beta2: how much of the running mean of squares stays at each update.
   | normuon scale_by_normuon
 eps_nu: added to the roots of nu, and without consistent_rms to the norm.
   | normuon scale_by_normuon
+consistent_rms: the root mean square of every matrix's step, in units of the rate.
+  | adamuon scale_by_adamuon
+beta2: how much of the running mean of squares stays at each update; None: beta.
+  | adamuon scale_by_adamuon
+sign: orthogonalize the signs of the momentum, so that the sizes of its elements do not count.
+  | adamuon scale_by_adamuon
+eps_nu: added to the roots of nu, and to the norm.
+  | adamuon scale_by_adamuon
 where: the elements that count; None: all.
   | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence
   | kl_divergence_with_log_targets smooth_labels

@@ -28,7 +28,7 @@ def test_law(name, law):
 AHEAD = {
     "shampoo", "scale_by_shampoo", "normuon", "scale_by_normuon", "scion", "scale_by_lmo", "psgd_kron",
     "soap", "scale_by_soap", "shampoo", "scale_by_shampoo", "scion", "scale_by_lmo", "psgd_kron",
-    "scale_by_psgd_kron", "adamuon", "scale_by_adamuon", "dion", "scale_by_dion", "dion2", "scale_by_dion2", "splus",
+    "scale_by_psgd_kron", "dion", "scale_by_dion", "dion2", "scale_by_dion2", "splus",
     "scale_by_splus", "asgo", "scale_by_asgo", "kl_shampoo", "scale_by_kl_shampoo", "kl_soap", "scale_by_kl_soap", "clip_qk",
 }  # fmt: skip
 """Transcriptions that are there before what they transcribe; each leaves this set when its function comes."""

@@ -18,6 +18,10 @@ CASES = [
     ("normuon", {"consistent_rms": 0.2, "ns_coeffs": "turbo", "preconditioning": "aol"}),
     ("normuon", {"ns_coeffs": "polar_express", "ns_steps": 7, "shape_scale": "spectral", "beta2": 0.8, "eps_nu": 1e-3}),
     ("scale_by_normuon", {"beta": 0.7, "eps": 0.3}),
+    ("adamuon", {}),
+    ("adamuon", {"sign": False, "nesterov": False, "weight_decay": 0.1, "adam_learning_rate": 0.3, "adam_b2": 0.9}),
+    ("adamuon", {"beta2": 0.8, "consistent_rms": 0.3, "eps_nu": 1e-3, "ns_coeffs": "dion", "preconditioning": "schatten", "eps": 0.0}),
+    ("scale_by_adamuon", {"beta": 0.7, "sign": False, "eps": 0.3}),
 ]  # fmt: skip
 
 
@@ -70,7 +74,7 @@ ODD = {
     "1 x n": lambda: np.array([[1.0, -2.0, 3.0]]), "n x 1": lambda: np.array([[1.0], [-2.0], [3.0]]), "1 x 1": lambda: np.array([[-2.0]]),
     "a batch of one": lambda: np.random.default_rng(0).normal(size=(1, 3, 4)),
 }  # fmt: skip
-FAMILY = ["scale_by_normuon"]
+FAMILY = ["scale_by_normuon", "scale_by_adamuon"]
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])

@@ -52,8 +52,8 @@ DP = {"l2_norm_clip": 1.0, "noise_multiplier": 0.1}
 LABELS = jnp.zeros(2, int)
 SEARCH = {"value": jnp.ones(()), "grad": P, "value_fn": lambda p: p["b"].sum()}
 HALF = jnp.full((2, 3), 0.5)
-ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon]
-ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon)]
+ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon, gx.scale_by_adamuon]
+ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon, gx.adamuon)]
 
 
 class Growing:

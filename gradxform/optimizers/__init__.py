@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._adamax import nadamax as nadamax
     from gradxform.optimizers._adamax import scale_by_adamax as scale_by_adamax
     from gradxform.optimizers._adamax import scale_by_nadamax as scale_by_nadamax
+    from gradxform.optimizers._adamuon import AdaMuonState as AdaMuonState
+    from gradxform.optimizers._adamuon import adamuon as adamuon
+    from gradxform.optimizers._adamuon import scale_by_adamuon as scale_by_adamuon
     from gradxform.optimizers._adan import ScaleByAdanState as ScaleByAdanState
     from gradxform.optimizers._adan import adan as adan
     from gradxform.optimizers._adan import scale_by_adan as scale_by_adan
@@ -150,6 +153,7 @@ else:
         "._adagrad": "adagrad",
         "._adam": "ScaleByAdamState ScaleByNadamState adam adamw nadam nadamw scale_by_adam scale_by_nadam",
         "._adamax": "adamax adamaxw maxaprop nadamax scale_by_adamax scale_by_nadamax",
+        "._adamuon": "AdaMuonState adamuon scale_by_adamuon",
         "._adan": "ScaleByAdanState adan scale_by_adan",
         "._ademamix": (
             "ScaleByAdemamixState ScaleBySimplifiedAdEMAMixState ademamix scale_by_ademamix "
