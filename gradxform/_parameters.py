@@ -49,6 +49,7 @@ class Parameter:
     nullable: bool = False
     choices: tuple[object, ...] = ()
     parts: tuple[Parameter, ...] = ()
+    any_number: bool = False
     per_leaf: PerLeaf | None = None
     reads_clock: bool = False
     functions: bool = False
@@ -96,9 +97,11 @@ class Parameter:
             )
 
     def _check_parts(self, owner: str, value: object) -> None:
-        if not isinstance(value, (tuple, list)) or len(value) != len(self.parts):
-            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {len(self.parts)}, but got {brief(value)}.")
-        for part, x in zip(self.parts, value, strict=True):
+        fits = isinstance(value, (tuple, list)) and (bool(value) if self.any_number else len(value) == len(self.parts))
+        if not fits:
+            number = "one or more" if self.any_number else len(self.parts)
+            raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {number}, but got {brief(value)}.")
+        for part, x in zip(self.parts * (len(value) if self.any_number else 1), value, strict=True):
             if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)
@@ -195,17 +198,23 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
     """An argument of that annotation."""
     base, interval = _annotation(hint)
     is_data, inside = interval is not None and base is not int, typing.get_args(hint)
-    parts = ()
-    if typing.get_origin(hint) is tuple and Ellipsis not in inside:
-        parts = tuple(parameter_for(f"{name}[{i}]", x) for i, x in enumerate(inside))
+    parts, any_number = (), False
+    if typing.get_origin(hint) is tuple:
+        any_number = Ellipsis in inside
+        parts = (
+            (parameter_for(name, inside[0]),)
+            if any_number
+            else tuple(parameter_for(f"{name}[{i}]", x) for i, x in enumerate(inside))
+        )
     marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
     engine = next((mark.what for mark in marks if isinstance(mark, ForEngine)), "")
     functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
     return Parameter(
-        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, per_leaf, reads_clock, functions, engine
-    )
+        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, any_number, per_leaf, reads_clock, functions,
+        engine,
+    )  # fmt: skip
 
 
 def real_parameter(name: str, interval: Range | None = None, nullable: bool = False) -> Parameter:

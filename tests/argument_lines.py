@@ -17,23 +17,29 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
-  | soap scale_by_soap
-  | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad lamb lans momo_adam nadam nadamax nadamw
-  | optimistic_adam optimistic_adam_v2 radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan scale_by_ademamix
-  | scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_lans scale_by_nadam scale_by_nadamax scale_by_radam scale_by_sophia
-  | scale_by_yogi sophia yogi
+  | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam nadamax nadamw
+  | optimistic_adam optimistic_adam_v2 qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
+  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
+  | scale_by_nadamax scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia scale_by_stable_adam
+  | scale_by_yogi soap sophia stable_adamw yogi
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
   | schedule_free schedule_free_adamw schedule_free_sgd
+b1: how much of the running mean of normalized gradients stays at each update.
+  | laprop scale_by_laprop
 b2: how much of the running mean of squares stays at each update.
-  | acprop adabelief adam adamw ademamix adopt amsgrad ftml lamb lans momo_adam nadam nadamw optimistic_adam optimistic_adam_v2
-  | radam scale_by_acprop scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_belief scale_by_lans
-  | scale_by_nadam scale_by_radam scale_by_simplified_ademamix scale_by_yogi schedule_free_adamw simplified_ademamix yogi
+  | acprop adabelief adam adamw ademamix adopt amsgrad ftml grams lamb lans laprop momo_adam nadam nadamw optimistic_adam
+  | optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad
+  | scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_nadam scale_by_qhadam scale_by_radam
+  | scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
   | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum
+  | momo muon scale_by_muon signum
+betas: how much of each sum stays at each update.
+  | aggmo scale_by_aggmo
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
   | lamb rmsprop scale_by_adam scale_by_rms scale_by_stddev
 decay: how much of the average stays at each update.
@@ -45,12 +51,13 @@ dtype: the dtype of all leaves; None: each its own.
 end_value: the value in the end.
   | linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule warmup_cosine_decay_schedule wsd_schedule
 eps: added to the divisor, in its units, so that it is never 0.
-  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans lars maxaprop momo_adam
-  | nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy radam
-  | scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
-  | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_nadam scale_by_nadamax
-  | scale_by_novograd scale_by_polyak scale_by_radam scale_by_row_rss scale_by_simplified_ademamix scale_by_sm3
-  | scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld simplified_ademamix yogi
+  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans laprop lars maxaprop
+  | momo_adam nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy
+  | qhadam radam scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
+  | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_laprop scale_by_nadam
+  | scale_by_nadamax scale_by_novograd scale_by_polyak scale_by_qhadam scale_by_radam scale_by_row_rss
+  | scale_by_simplified_ademamix scale_by_sm3 scale_by_stable_adam scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld
+  | simplified_ademamix stable_adamw yogi
 eps: added to the divisor, or inside its root, as eps_in_sqrt says.
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps: the least divisor.
@@ -99,6 +106,10 @@ learning_rate: the size of a step: a number, an array that fits every leaf, or a
   | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam
   | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix
   | sm3 sophia yogi
+  | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml ftrl
+  | galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd
+  | optimistic_adam optimistic_adam_v2 optimistic_gradient_descent qhadam qhm radam rmsprop scale_by_madgrad sgd sgld sign_sgd
+  | signum simplified_ademamix sm3 soap sophia stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -110,9 +121,8 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-  | soap
-  | acprop adamaxw adamw adan add_decayed_weights ademamix cocob dog dowg galore lamb lans lion nadamw scale_by_lans
-  | simplified_ademamix
+  | acprop adamaxw adamw adan add_decayed_weights ademamix aggmo ano cocob dog dowg galore grams lamb lans laprop lion nadamw
+  | qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
@@ -126,6 +136,11 @@ mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider
   | adam adamuon adamw ademamix adopt amsgrad lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam
   | scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
   | scale_by_normuon
+  | adam adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw optimistic_adam optimistic_adam_v2 qhadam qhm
+  | scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_grams scale_by_laprop scale_by_lion
+  | scale_by_muon scale_by_nadam scale_by_qhadam scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw
+mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
+  | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
@@ -136,6 +151,11 @@ ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
+  | muon orthogonalize_via_newton_schulz scale_by_muon
+nu1: the weight of the running mean, beside the gradient.
+  | qhadam qhm scale_by_qhadam scale_by_qhm
+nu2: the weight of the running mean of squares, beside the square.
+  | qhadam scale_by_qhadam
 params: the parameters, which are not looked at.
   | init_empty_state skip_large_updates skip_not_finite
 peak_value: the largest value, at the end of the rise.
@@ -202,8 +222,8 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | soap
-  | acprop adamaxw adamw adan ademamix dadapt_adamw lion nadamw prodigy simplified_ademamix sophia
+  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy qhadam qhm simplified_ademamix
+  | soap sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -234,10 +254,16 @@ wire: with spread, the dtype in which matrices travel between devices; None: tha
   | muon scale_by_muon
 b2: how much of the running mean of squared gradients stays at each update.
   | scale_by_soap soap
+b2: how much of the mean of squares stays at each update.
+  | ano scale_by_ano
 shampoo_beta: how much of each axis's factor stays at each update; None: b2.
   | scale_by_soap soap
 eps: added to the denominator, after the square root, before what debiases.
   | scale_by_soap soap
+eps: added to the root of nu before nu is debiased.
+  | grams scale_by_grams
+eps: added inside the root by which the gradient is divided.
+  | ano scale_by_ano
 precondition_1d: whether a vector has a basis, too.
   | scale_by_soap soap
 normalize_grads: divide what comes back from the bases by its root mean square.

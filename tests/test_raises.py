@@ -126,6 +126,10 @@ CALLS = {
     "adaptive_grad_clip: more than 5 axes, and no `axis`": lambda: update(gx.adaptive_grad_clip(0.1), six, p=six),
     "add_regularizer: penalty does not return one real number": lambda: update(gx.add_regularizer(lambda p: p, 0.1)),
     "add_regularizer: penalty is not a function": lambda: gx.add_regularizer(3.0, 0.1),
+    "*aggmo: one of betas outside [-1, 1]": [
+        lambda f=f, b=b: f(betas=b) for f in (functools.partial(gx.aggmo, 0.1), gx.scale_by_aggmo) for b in ((0.9, -1.5), (np.nan,))
+    ],
+    "*aggmo: betas is empty": [lambda: gx.aggmo(0.1, ()), lambda: gx.scale_by_aggmo(())],
     "apply_updates*: structures or shapes differ": [
         lambda: gx.apply_updates(P, NOT_A_TREE), lambda: gx.apply_updates(P, {**P, "b": jnp.ones(4)}),
     ],

@@ -46,9 +46,14 @@ if TYPE_CHECKING:
     from gradxform.optimizers._ademamix import simplified_ademamix as simplified_ademamix
     from gradxform.optimizers._adopt import adopt as adopt
     from gradxform.optimizers._adopt import scale_by_adopt as scale_by_adopt
+    from gradxform.optimizers._aggmo import ScaleByAggMoState as ScaleByAggMoState
+    from gradxform.optimizers._aggmo import aggmo as aggmo
+    from gradxform.optimizers._aggmo import scale_by_aggmo as scale_by_aggmo
     from gradxform.optimizers._amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
     from gradxform.optimizers._amsgrad import amsgrad as amsgrad
     from gradxform.optimizers._amsgrad import scale_by_amsgrad as scale_by_amsgrad
+    from gradxform.optimizers._ano import ano as ano
+    from gradxform.optimizers._ano import scale_by_ano as scale_by_ano
     from gradxform.optimizers._cocob import COCOBState as COCOBState
     from gradxform.optimizers._cocob import cocob as cocob
     from gradxform.optimizers._cocob import scale_by_cocob as scale_by_cocob
@@ -76,6 +81,8 @@ if TYPE_CHECKING:
     from gradxform.optimizers._galore import GaLoreState as GaLoreState
     from gradxform.optimizers._galore import galore as galore
     from gradxform.optimizers._galore import scale_by_galore as scale_by_galore
+    from gradxform.optimizers._grams import grams as grams
+    from gradxform.optimizers._grams import scale_by_grams as scale_by_grams
     from gradxform.optimizers._group_adagrad import ScaleByRowRssState as ScaleByRowRssState
     from gradxform.optimizers._group_adagrad import group_adagrad as group_adagrad
     from gradxform.optimizers._group_adagrad import scale_by_row_rss as scale_by_row_rss
@@ -83,6 +90,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._lans import ScaleByLansState as ScaleByLansState
     from gradxform.optimizers._lans import lans as lans
     from gradxform.optimizers._lans import scale_by_lans as scale_by_lans
+    from gradxform.optimizers._laprop import ScaleByLaPropState as ScaleByLaPropState
+    from gradxform.optimizers._laprop import laprop as laprop
+    from gradxform.optimizers._laprop import scale_by_laprop as scale_by_laprop
     from gradxform.optimizers._lars import lars as lars
     from gradxform.optimizers._lbfgs import ScaleByLBFGSState as ScaleByLBFGSState
     from gradxform.optimizers._lbfgs import lbfgs as lbfgs
@@ -120,6 +130,11 @@ if TYPE_CHECKING:
     from gradxform.optimizers._optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
     from gradxform.optimizers._polyak import polyak_sgd as polyak_sgd
     from gradxform.optimizers._polyak import scale_by_polyak as scale_by_polyak
+    from gradxform.optimizers._qhadam import qhadam as qhadam
+    from gradxform.optimizers._qhadam import scale_by_qhadam as scale_by_qhadam
+    from gradxform.optimizers._qhm import ScaleByQhmState as ScaleByQhmState
+    from gradxform.optimizers._qhm import qhm as qhm
+    from gradxform.optimizers._qhm import scale_by_qhm as scale_by_qhm
     from gradxform.optimizers._radam import radam as radam
     from gradxform.optimizers._radam import scale_by_radam as scale_by_radam
     from gradxform.optimizers._rmsprop import rmsprop as rmsprop
@@ -140,6 +155,8 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sophia import SophiaState as SophiaState
     from gradxform.optimizers._sophia import scale_by_sophia as scale_by_sophia
     from gradxform.optimizers._sophia import sophia as sophia
+    from gradxform.optimizers._stable_adamw import scale_by_stable_adam as scale_by_stable_adam
+    from gradxform.optimizers._stable_adamw import stable_adamw as stable_adamw
     from gradxform.optimizers._yogi import scale_by_yogi as scale_by_yogi
     from gradxform.optimizers._yogi import yogi as yogi
     from gradxform.transforms import HutchinsonState as HutchinsonState
@@ -160,7 +177,9 @@ else:
             "scale_by_simplified_ademamix simplified_ademamix"
         ),
         "._adopt": "adopt scale_by_adopt",
+        "._aggmo": "ScaleByAggMoState aggmo scale_by_aggmo",
         "._amsgrad": "ScaleByAmsgradState amsgrad scale_by_amsgrad",
+        "._ano": "ano scale_by_ano",
         "._cocob": "COCOBState cocob scale_by_cocob",
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
         "._dcasgd": "CompensateDelayState compensate_delay dcasgd",
@@ -171,9 +190,11 @@ else:
         "._ftml": "ftml",
         "._ftrl": "FtrlState ftrl",
         "._galore": "GaLoreDimensionNumbers GaLoreState galore scale_by_galore",
+        "._grams": "grams scale_by_grams",
         "._group_adagrad": "ScaleByRowRssState group_adagrad scale_by_row_rss",
         "._lamb": "lamb",
         "._lans": "ScaleByLansState lans scale_by_lans",
+        "._laprop": "ScaleByLaPropState laprop scale_by_laprop",
         "._lars": "lars",
         "._lbfgs": "ScaleByLBFGSState lbfgs scale_by_lbfgs",
         "._lion": "ScaleByLionState lion scale_by_lion",
@@ -190,6 +211,8 @@ else:
             "scale_by_optimistic_gradient"
         ),
         "._polyak": "polyak_sgd scale_by_polyak",
+        "._qhadam": "qhadam scale_by_qhadam",
+        "._qhm": "ScaleByQhmState qhm scale_by_qhm",
         "._radam": "radam scale_by_radam",
         "._rmsprop": "rmsprop",
         "._rprop": "ScaleByRpropState rprop scale_by_rprop",
@@ -199,6 +222,7 @@ else:
         "._sm3": "ScaleBySM3State scale_by_sm3 sm3",
         "._soap": "SoapState scale_by_soap soap",
         "._sophia": "SophiaState scale_by_sophia sophia",
+        "._stable_adamw": "scale_by_stable_adam stable_adamw",
         "._yogi": "scale_by_yogi yogi",
     }
     UNLISTED = ONCE_OPTIMIZERS

@@ -134,7 +134,8 @@ def _default(p: Parameter) -> str:
 
 def _range(p: Parameter) -> str:
     if p.parts and any(part.range for part in p.parts):
-        return f"in ({', '.join(part.range.text if part.range else 'any' for part in p.parts)})"
+        ranges = [part.range.text if part.range else "any" for part in p.parts]
+        return f"each in {ranges[0]}" if p.any_number else f"in ({', '.join(ranges)})"
     if p.range is None:
         return ""
     return f"in {p.range.text}" + ("" if p.is_data else ", whole")
