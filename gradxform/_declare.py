@@ -109,10 +109,10 @@ def declare(
 
 def _admit(owner: str, parameter: Parameter, value: object) -> object:
     """The value, if it is in range, or one of the choices."""
-    counts = parameter.range is not None and not parameter.is_data
-    value = whole(value) if counts else value
+    value = whole(value) if parameter.counts else value
     parameter.check(owner, value)
-    return value
+    measures = parameter.range is not None and not (parameter.is_data or parameter.counts)
+    return float(value) if measures and isinstance(value, (int, np.number)) else value
 
 
 def whole(value: object) -> object:

@@ -20,7 +20,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._messages import brief
-from gradxform._types import READS_CLOCK, ForEngine, PerLeaf, Range
+from gradxform._types import READS_CLOCK, STATIC, ForEngine, PerLeaf, Range
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -54,6 +54,7 @@ class Parameter:
     reads_clock: bool = False
     functions: bool = False
     engine: str = ""
+    counts: bool = False
 
     @property
     def required(self) -> bool:
@@ -78,7 +79,7 @@ class Parameter:
         problem = _problem(value, self)
         if problem:
             hint = f" {FOR_INIT}" if is_for_init(value) else ""
-            kinds = "a number, an array or a schedule" if self.is_data else "a whole number"
+            kinds = "a number, an array or a schedule" if self.is_data else "a whole number" if self.counts else "a number"
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be {kinds} in {self.range.text}, but got {brief(value)} ({problem}).{hint}"
             )
@@ -133,10 +134,11 @@ def _problem(value: object, parameter: Parameter) -> str:
     assert parameter.range is not None
     if isinstance(value, (bool, np.bool_)):
         return "a flag, not a number"
-    if not parameter.is_data:
+    if parameter.counts:
         whole = isinstance(value, (int, np.integer))
         return "" if whole and value in parameter.range else "out of range" if whole else f"a {type(value).__name__}"
-    if not isinstance(value, (int, float, np.number, np.ndarray, jax.Array)):
+    kinds = (int, float, np.number) if not parameter.is_data else (int, float, np.number, np.ndarray, jax.Array)
+    if not isinstance(value, kinds):
         return f"a {type(value).__name__}"
     if np.iscomplexobj(value):
         return "complex"
@@ -197,7 +199,10 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
 def parameter_for(name: str, hint: object, default: object = inspect.Parameter.empty, keyword_only: bool = False) -> Parameter:
     """An argument of that annotation."""
     base, interval = _annotation(hint)
-    is_data, inside = interval is not None and base is not int, typing.get_args(hint)
+    inside = typing.get_args(hint)
+    marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
+    counts = interval is not None and base is int
+    is_data = interval is not None and not counts and STATIC not in marks
     parts, any_number = (), False
     if typing.get_origin(hint) is tuple:
         any_number = Ellipsis in inside
@@ -206,14 +211,13 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
             if any_number
             else tuple(parameter_for(f"{name}[{i}]", x) for i, x in enumerate(inside))
         )
-    marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
     engine = next((mark.what for mark in marks if isinstance(mark, ForEngine)), "")
     functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
     return Parameter(
         name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, any_number, per_leaf, reads_clock, functions,
-        engine,
+        engine, counts,
     )  # fmt: skip
 
 

@@ -213,6 +213,8 @@ class PerLeaf:
 
 LeafNumbers = Annotated[Any, PerLeaf()]
 """A number for each leaf, given by labels."""
+STATIC = object()
+"""Marks a number on which shapes depend, so that it is no data: `Annotated[float, Range("(0, 1]"), STATIC]`."""
 READS_CLOCK = object()
 """Marks an argument with which, if it is used, a kernel reads `c.t`: `Annotated[bool, READS_CLOCK]`."""
 

@@ -48,7 +48,7 @@ Matrices      a kernel of `per_leaf(..., sees="matrix")` is called with one matr
 Ranges        of a hyperparameter that is a number, array or schedule: `Decay` [0, 1), `Unit` [0, 1], `Average` (-1, 1),
               `Momentum` [-1, 1], `Positive`, `NonNegative`, `Real`, `Bound` [0, inf], `Floor` [-inf, inf), `Extended` [-inf, inf];
               `Decay[Hyper]` where a plain function only hands it on. `Count`, `Whole`: a static whole number from 1 or 0. Without a range
-              it is static.
+              it is static, and with `STATIC` beside one, as in `Annotated[float, Range("(0, 1]"), STATIC]`: shapes may depend on it.
 Holes         a leaf may be absent: None, or a `MaskedNode`. `is_gap` tells; `is_array` tells a leaf with inexact numbers from the rest.
 Whole numbers among the updates are a gradient; a kernel sees them as floats, in the dtype of the parameter if that is known. A parameter
               of whole numbers is left alone: no kernel sees it, and its update is 0 in its dtype, where Optax truncates. What a
@@ -82,6 +82,7 @@ Registry      `register` makes a name known to `names`, `create`, the laws and t
 '''
 
 from gradxform._types import READS_CLOCK as READS_CLOCK
+from gradxform._types import STATIC as STATIC
 from gradxform._types import Average as Average
 from gradxform._types import Axes as Axes
 from gradxform._types import Bound as Bound

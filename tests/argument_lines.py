@@ -20,8 +20,8 @@ b1: how much of the running mean of gradients stays at each update.
   | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam nadamax nadamw
   | optimistic_adam optimistic_adam_v2 qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
   | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
-  | scale_by_nadamax scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia scale_by_stable_adam
-  | scale_by_yogi soap sophia stable_adamw yogi
+  | scale_by_nadamax scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia scale_by_stable_adam scale_by_yogi
+  | soap sophia stable_adamw yogi psgd_kron scale_by_psgd_kron
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -100,16 +100,14 @@ labels: one-hot, or a distribution over the classes.
 labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
-  | soap
-  | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
+  | soap acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
   | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
   | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam
-  | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix
-  | sm3 sophia yogi
-  | acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml ftrl
-  | galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd
+  | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix sm3
+  | sophia yogi acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
+  | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd
   | optimistic_adam optimistic_adam_v2 optimistic_gradient_descent qhadam qhm radam rmsprop scale_by_madgrad sgd sgld sign_sgd
-  | signum simplified_ademamix sm3 soap sophia stable_adamw yogi
+  | signum simplified_ademamix sm3 soap sophia stable_adamw yogi psgd_kron
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -122,23 +120,21 @@ lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
   | acprop adamaxw adamw adan add_decayed_weights ademamix aggmo ano cocob dog dowg galore grams lamb lans laprop lion nadamw
-  | qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw
+  | qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw psgd_kron
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
-  | scale_by_soap soap
-  | adam adamw ademamix adopt amsgrad lion muon nadam nadamw optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_ademamix
-  | scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
-  | adam adamw ademamix adopt amsgrad lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam
-  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon
-  | adam adamuon adamw ademamix adopt amsgrad lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam
-  | scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam
-  | scale_by_normuon
-  | adam adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw optimistic_adam optimistic_adam_v2 qhadam qhm
-  | scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_grams scale_by_laprop scale_by_lion
-  | scale_by_muon scale_by_nadam scale_by_qhadam scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw
+  | scale_by_soap soap adam adamw ademamix adopt amsgrad lion muon nadam nadamw optimistic_adam optimistic_adam_v2 scale_by_adam
+  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam adam adamw ademamix adopt amsgrad
+  | lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon adam adamuon adamw ademamix adopt amsgrad lion
+  | muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon adam adamw ademamix adopt amsgrad ano grams
+  | laprop lion muon nadam nadamw optimistic_adam optimistic_adam_v2 qhadam qhm scale_by_adam scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_ano scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_qhadam
+  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw psgd_kron scale_by_psgd_kron
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
@@ -222,8 +218,8 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy qhadam qhm simplified_ademamix
-  | soap sophia
+  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy qhadam qhm simplified_ademamix soap
+  | sophia psgd_kron
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -273,23 +269,22 @@ bias_correction: multiply by sqrt(1 - b2^t) / (1 - b1^t).
 max_precond_dim: an axis that is longer has no factor.
   | scale_by_soap soap
 block_size: cut every axis into blocks of that length, each with factors of its own; None: not at all.
-  | scale_by_soap soap
+  | scale_by_soap soap psgd_kron scale_by_psgd_kron
 merge_dims: join neighbouring axes first, from the front, as long as they have no more elements together; None: none.
-  | scale_by_soap soap
+  | scale_by_soap soap psgd_kron scale_by_psgd_kron
 every: at every how many updates the factors are refreshed; a schedule: the gap between two refreshes.
   | scale_by_soap soap
 start: the first update at which they are; None: every.
   | scale_by_soap soap
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
-  | scale_by_soap soap
+  | scale_by_soap soap psgd_kron scale_by_psgd_kron
 tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
   | scale_by_soap soap
 weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
     `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf is one tensor,
     all axes are alike.
-  | scale_by_soap soap
-  | muon normuon scale_by_muon scale_by_normuon
-  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
+  | scale_by_soap soap muon normuon scale_by_muon scale_by_normuon adamuon muon normuon scale_by_adamuon scale_by_muon
+  | scale_by_normuon psgd_kron scale_by_psgd_kron
 adam_b1: b1 of the AdamW that the other leaves get.
   | adamuon muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
@@ -321,6 +316,35 @@ where: the elements that count, of the shape of logits or without `axis`; None: 
   | poly_loss_cross_entropy softmax_cross_entropy softmax_cross_entropy_with_integer_labels
 x: the point, a tree.
   | projections.projection_halfspace projections.projection_hyperplane projections.projection_vector
+precond_lr: the size of a step of Q, in parts of it.
+  | psgd_kron scale_by_psgd_kron
+form: "pro": no inverse, and Q nearly Hermitian; "triangular": an upper triangular Q, with which systems are solved.
+  | psgd_kron scale_by_psgd_kron
+whiten: what Q is fitted to: "momentum", the debiased mean, or "gradient".
+  | psgd_kron scale_by_psgd_kron
+init_scale: the size of all axes' Q together at first: u is init_scale^2 m where Q has not been updated.
+  | psgd_kron scale_by_psgd_kron
+clip_rms: the largest root mean square of a leaf's, or a block's, update; None: any.
+  | psgd_kron scale_by_psgd_kron
+clip_value: the largest size of its elements, after that; None: any.
+  | psgd_kron scale_by_psgd_kron
+diagonal: which axes have a diagonal Q whatever their length: "all"; "largest", the longest, of several the last; or None.
+  | psgd_kron scale_by_psgd_kron
+max_precond_dim: an axis that is longer has a diagonal Q.
+  | psgd_kron scale_by_psgd_kron
+max_skew: in form "pro" so has one whose length squared is more than max_skew times the number of elements.
+  | psgd_kron scale_by_psgd_kron
+every: at every how many updates Q is updated; a schedule: the gap between two updates of it.
+  | psgd_kron scale_by_psgd_kron
+start: the first update at which it is; None: every, with a schedule the first.
+  | psgd_kron scale_by_psgd_kron
+balance_every: after how many updates of Q all axes' are brought to one size, which leaves the result as it is.
+  | psgd_kron scale_by_psgd_kron
+key: a random key, or a whole number as a seed.
+  | psgd_kron scale_by_psgd_kron
+sampler: what draws n: (key, shape, dtype) -> normal numbers, of the shape of a leaf or block; in form "pro" for norms also of
+    shape (32, d).
+  | psgd_kron scale_by_psgd_kron
 """
 
 DIALECTS = """

@@ -1,9 +1,12 @@
 """Every registered transformation obeys every law of `gradxform.testing`, and agrees with its NumPy transcription."""
 
+import dataclasses
+import functools
 import inspect
 
 import pytest
 from oracles import ORACLES
+from oracles._matrices import pseudonormal
 
 import gradxform
 from gradxform.testing import LAWS, Skip, case_for, entailed
@@ -16,20 +19,25 @@ def number_and_name(law):
     return pytest.param(law, id=f"{law.number}-{law.examine.__name__}", marks=[pytest.mark.fast] * (law.number in FAST))
 
 
+def given(case, **arguments):
+    """The case with these arguments in the place of its example's."""
+    return dataclasses.replace(case, make=functools.partial(case.make, **arguments), arguments={**case.arguments, **arguments})
+
+
 @pytest.mark.parametrize("law", [number_and_name(law) for law in LAWS])
 @pytest.mark.parametrize("name", gradxform.names(kind="*"))
 def test_law(name, law):
     case = case_for(name, ORACLES.get(name))
+    if law.number == 15 and "sampler" in case.parameters:
+        case = given(case, sampler=pseudonormal)
     result = entailed(law, case) or law(case)
     if isinstance(result, Skip):
         pytest.skip(result.reason)
 
 
 AHEAD = {
-    "shampoo", "scale_by_shampoo", "normuon", "scale_by_normuon", "scion", "scale_by_lmo", "psgd_kron",
-    "soap", "scale_by_soap", "shampoo", "scale_by_shampoo", "scion", "scale_by_lmo", "psgd_kron",
-    "scale_by_psgd_kron", "dion", "scale_by_dion", "dion2", "scale_by_dion2", "splus",
-    "scale_by_splus", "asgo", "scale_by_asgo", "kl_shampoo", "scale_by_kl_shampoo", "kl_soap", "scale_by_kl_soap", "clip_qk",
+    "shampoo", "scale_by_shampoo", "scion", "scale_by_lmo", "dion", "scale_by_dion", "dion2", "scale_by_dion2", "splus", "scale_by_splus",
+    "asgo", "scale_by_asgo", "kl_shampoo", "scale_by_kl_shampoo", "kl_soap", "scale_by_kl_soap", "clip_qk",
 }  # fmt: skip
 """Transcriptions that are there before what they transcribe; each leaves this set when its function comes."""
 

@@ -393,6 +393,7 @@ CALLS = {
     ),
     "*: an unknown phase": [
         lambda: gx.scale_by_soap(phase="some"), lambda: gx.soap(0.1, phase="some"),
+        lambda: gx.scale_by_psgd_kron(phase="some"), lambda: gx.psgd_kron(0.1, phase="some"),
     ],
     "*: a leaf that base_shapes lacks or has with other axes": [
         lambda call=call, base=base: call(base) for base in ({}, {"w": jnp.ones(2)})
@@ -410,6 +411,8 @@ CALLS = {
         lambda make=make: make(gx.WeightDimensionNumbers(0, 0)).init({"w": X})
         for make in (
             lambda roles: gx.scale_by_soap(weight_dimension_numbers=roles), lambda roles: gx.soap(0.1, weight_dimension_numbers=roles),
+            lambda roles: gx.scale_by_psgd_kron(weight_dimension_numbers=roles),
+            lambda roles: gx.psgd_kron(0.1, weight_dimension_numbers=roles),
         )
     ],
     "*: a leaf is not a matrix": [

@@ -163,6 +163,11 @@ CASES = [
         lambda s, v: s.join_schedules([s.constant_schedule(v), s.linear_schedule(v, 0, 30), s.constant_schedule(0.3)], [20, 60]),
         lambda k, v: v if k < 20 else straight(k - 20, v, 0, 30) if k < 60 else 0.3,
     ),
+    Case(
+        "psgd_gap",
+        lambda s, v: s.psgd_gap(v, 10 * v, 40, 0.05),
+        lambda k, v: min(max(math.exp(0.05 * (min(k, 999) + 1 - 40)), v), 10 * v),
+    ),
     Case("inverse_time_schedule", lambda s, v: s.inverse_time_schedule(v, 0.1), lambda k, v: v / (1 + 0.1 * k)),
     Case(
         "rsqrt_schedule",

@@ -139,15 +139,18 @@ def _of_leaf(stage: Stage, field: Field, params: Params, view: Blocks | None, p:
 
 def _of_piece(stage: Stage, field: Field, piece: Piece, zero: Array) -> Tree:
     """A field's first entry at the arrays of one piece of a leaf."""
-    n = len(piece.batch)
-    if not callable(field.first):
+    n, laid, axes = len(piece.batch), None, _axes(stage, field, piece.shape)
+    if axes is not None:
         shifted = lambda a: _along(zero, Axes(*range(n), *(None if i is None else i + n for i in a)))
-        return jax.tree.map(shifted, _axes(stage, field, piece.shape), is_leaf=lambda a: isinstance(a, Axes))
+        laid = jax.tree.map(shifted, axes, is_leaf=lambda a: isinstance(a, Axes))
+    if not callable(field.first):
+        return laid
     first = functools.partial(at_start, stage, field.first)
     one = lambda zero: jax.tree.map(lambda x: x.astype(zero.dtype), first(zero=zero))
     for _ in range(n):
         one = jax.vmap(one)
-    return one(zero)
+    value = one(zero)
+    return value if laid is None else jax.tree.map(lambda x, like: _spelled_as(like, x + like), value, laid)
 
 
 def _dtype_at(stage: Stage, field: Field, p: ArrayLike) -> DType:

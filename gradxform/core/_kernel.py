@@ -102,9 +102,11 @@ class Kernel:
     def layout_for(self, args: Arguments) -> Layout:
         """The layout with these arguments: with a clock if one of them reads it."""
         reads = any(is_schedule(args[p.name]) if p.is_data else False for p in self.parameters.values())
-        if reads or any(p.reads_clock and _is_used(args[p.name]) for p in self.parameters.values()):
-            return self.layout.counted
-        return self.layout.uncounted
+        clocked = reads or any(p.reads_clock and _is_used(args[p.name]) for p in self.parameters.values())
+        conditions = {n: self.layout.fields[n].when for n in self.layout.leaf}
+        absent = [n for n, when in conditions.items() if when is not None and not when(**named(when, args))]
+        layout = self.layout if self.whole else self.layout.without(tuple(absent))
+        return layout.counted if clocked else layout.uncounted
 
     def shown(self, args: Arguments) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments that a call needs to make an equal one: (positional, by keyword)."""

@@ -16,7 +16,7 @@ import jax.core
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._numerics import round_to
+from gradxform._numerics import mixing, promote, round_to
 from gradxform._types import Array, ArrayLike, Count, Field, ForEngine, Schedule, Tree
 
 Every = Annotated[Count | Schedule, ForEngine("every")]
@@ -40,7 +40,9 @@ class Plan(NamedTuple):
         """
         if callable(self.every):
             assert since is not None
-            return (since + 1 >= self.every(jnp.maximum(t - 1, 0))) & (t >= (self.start or 1))
+            gap = jnp.asarray(self.every(jnp.maximum(t - 1, 0)))
+            dtype = promote(since.dtype, gap.dtype)
+            return ((since + 1).astype(dtype) >= gap.astype(dtype)) & (t >= (self.start or 1))
         return (t == self.first) | ((t > self.first) & (t % self.every == 0))
 
     @property
@@ -126,7 +128,8 @@ def _computed(f: Callable[..., Tree], depth: int, old: Tree, *args: Tree) -> Tre
     """f of each matrix; where that is not finite, what was there before."""
 
     def one(old: Tree, *args: Tree) -> Tree:
-        new = jax.tree.map(lambda n, o: round_to(jnp.asarray(n), o.dtype), f(old, *args), old)
+        with mixing(old, args):
+            new = jax.tree.map(lambda n, o: round_to(jnp.asarray(n), o.dtype), f(old, *args), old)
         finite = functools.reduce(jnp.logical_and, [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(new)], jnp.asarray(True))
         return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 

@@ -91,6 +91,14 @@ class Layout:
         """What the clock shows before the first update."""
         return 0 if self.boxed or not self.clock else int(self.fields[self.clock].first or 0)  # type: ignore[arg-type]
 
+    @functools.cache  # noqa: B019 - as the layout itself, one for each class
+    def without(self, names: tuple[str, ...]) -> Layout:
+        """This layout where those fields have no entries for leaves: each is None as a whole."""
+        if not names:
+            return self
+        gone = Field("shared", first=lambda: None)
+        return dataclasses.replace(self, fields={n: f.but(gone) if n in names else f for n, f in self.fields.items()})
+
     @functools.cached_property
     def counted(self) -> Layout:
         """This layout with a clock, in the state class or around it."""

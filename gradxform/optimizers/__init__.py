@@ -135,6 +135,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._qhm import ScaleByQhmState as ScaleByQhmState
     from gradxform.optimizers._qhm import qhm as qhm
     from gradxform.optimizers._qhm import scale_by_qhm as scale_by_qhm
+    from gradxform.optimizers._psgd_kron import PsgdKronState as PsgdKronState
+    from gradxform.optimizers._psgd_kron import psgd_kron as psgd_kron
+    from gradxform.optimizers._psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
     from gradxform.optimizers._radam import radam as radam
     from gradxform.optimizers._radam import scale_by_radam as scale_by_radam
     from gradxform.optimizers._rmsprop import rmsprop as rmsprop
@@ -213,6 +216,7 @@ else:
         "._polyak": "polyak_sgd scale_by_polyak",
         "._qhadam": "qhadam scale_by_qhadam",
         "._qhm": "ScaleByQhmState qhm scale_by_qhm",
+        "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",
         "._radam": "radam scale_by_radam",
         "._rmsprop": "rmsprop",
         "._rprop": "ScaleByRpropState rprop scale_by_rprop",

@@ -138,7 +138,7 @@ def _range(p: Parameter) -> str:
         return f"each in {ranges[0]}" if p.any_number else f"in ({', '.join(ranges)})"
     if p.range is None:
         return ""
-    return f"in {p.range.text}" + ("" if p.is_data else ", whole")
+    return f"in {p.range.text}" + (", whole" if p.counts else "")
 
 
 def _state_bytes(entry: registry.Entry) -> str:

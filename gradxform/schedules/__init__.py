@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gradxform.schedules._plot import plot as plot
     from gradxform.schedules._polynomial import linear_schedule as linear_schedule
     from gradxform.schedules._polynomial import polynomial_schedule as polynomial_schedule
+    from gradxform.schedules._psgd_gap import psgd_gap as psgd_gap
     from gradxform.schedules._record import schedule as schedule
     from gradxform.schedules._tabulate import tabulate as tabulate
     from gradxform.schedules._warmup import warmup_constant_schedule as warmup_constant_schedule
@@ -62,6 +63,7 @@ else:
         "._piecewise": "piecewise_constant_schedule piecewise_interpolate_schedule",
         "._plot": "plot",
         "._polynomial": "linear_schedule polynomial_schedule",
+        "._psgd_gap": "psgd_gap",
         "._record": "schedule",
         "._tabulate": "tabulate",
         "._warmup": (

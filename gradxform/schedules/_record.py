@@ -110,7 +110,7 @@ def admit(owner: str, parameter: Parameter, value: object) -> Tree:
 
     NumPy's scalars become Python's, and 1 a 1.0 where it is a value; 1e4 steps are 10000. What is not data must be known before tracing.
     """
-    counts, lasts = parameter.range is not None and not parameter.is_data, isinstance(parameter.range, Duration)
+    counts, lasts = parameter.counts, isinstance(parameter.range, Duration)
     if counts and isinstance(value, Tracer):
         raise HyperparameterError(
             f"{owner}: `{parameter.name}` must be a whole number that is known before tracing, but got {show(value)}. "
