@@ -18,10 +18,10 @@ axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
   | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam nadamax nadamw
-  | optimistic_adam optimistic_adam_v2 qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
+  | optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
   | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
-  | scale_by_nadamax scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia scale_by_stable_adam scale_by_yogi
-  | soap sophia stable_adamw yogi psgd_kron scale_by_psgd_kron
+  | scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia
+  | scale_by_stable_adam scale_by_yogi soap sophia stable_adamw yogi
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -37,7 +37,6 @@ b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
   | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum
-  | momo muon scale_by_muon signum
 betas: how much of each sum stays at each update.
   | aggmo scale_by_aggmo
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
@@ -51,9 +50,9 @@ dtype: the dtype of all leaves; None: each its own.
 end_value: the value in the end.
   | linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule warmup_cosine_decay_schedule wsd_schedule
 eps: added to the divisor, in its units, so that it is never 0.
-  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans laprop lars maxaprop
-  | momo_adam nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy
-  | qhadam radam scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
+  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans laprop lars maxaprop momo_adam
+  | nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy qhadam radam
+  | scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
   | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_laprop scale_by_nadam
   | scale_by_nadamax scale_by_novograd scale_by_polyak scale_by_qhadam scale_by_radam scale_by_row_rss
   | scale_by_simplified_ademamix scale_by_sm3 scale_by_stable_adam scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld
@@ -70,8 +69,8 @@ eps_in_sqrt: where eps is added: True inside the root, False outside of it, "bot
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
   | adam adamw adan ademamix amsgrad lamb nadam nadamw novograd optimistic_adam optimistic_adam_v2 radam scale_by_adam
-  | scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_nadam scale_by_novograd scale_by_radam
-  | scale_by_simplified_ademamix scale_by_yogi simplified_ademamix
+  | scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_nadam scale_by_novograd scale_by_radam scale_by_simplified_ademamix
+  | scale_by_yogi simplified_ademamix
 eps_root: added to nu at each update.
   | acprop adabelief scale_by_acprop scale_by_belief
 example: arguments that the laws examine it with; None: its defaults.
@@ -100,14 +99,10 @@ labels: one-hot, or a distribution over the classes.
 labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
-  | soap acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
-  | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt amsgrad dcasgd dpsgd fromage ftml ftrl galore
-  | group_adagrad lamb lans lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam
-  | optimistic_adam_v2 optimistic_gradient_descent radam rmsprop scale_by_madgrad sgd sgld sign_sgd signum simplified_ademamix sm3
-  | sophia yogi acprop adabelief adagrad adam adamax adamaxw adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
-  | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd novograd
-  | optimistic_adam optimistic_adam_v2 optimistic_gradient_descent qhadam qhm radam rmsprop scale_by_madgrad sgd sgld sign_sgd
-  | signum simplified_ademamix sm3 soap sophia stable_adamw yogi psgd_kron
+  | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
+  | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon
+  | novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad
+  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -120,21 +115,16 @@ lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
   | acprop adamaxw adamw adan add_decayed_weights ademamix aggmo ano cocob dog dowg galore grams lamb lans laprop lion nadamw
-  | qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw psgd_kron
+  | psgd_kron qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
-  | scale_by_soap soap adam adamw ademamix adopt amsgrad lion muon nadam nadamw optimistic_adam optimistic_adam_v2 scale_by_adam
-  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam adam adamw ademamix adopt amsgrad
-  | lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_ademamix scale_by_adopt
-  | scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon adam adamuon adamw ademamix adopt amsgrad lion
-  | muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt
-  | scale_by_amsgrad scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon adam adamw ademamix adopt amsgrad ano grams
-  | laprop lion muon nadam nadamw optimistic_adam optimistic_adam_v2 qhadam qhm scale_by_adam scale_by_ademamix scale_by_adopt
-  | scale_by_amsgrad scale_by_ano scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_qhadam
-  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw psgd_kron scale_by_psgd_kron
+  | adam adamuon adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2
+  | psgd_kron qhadam qhm scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano
+  | scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam
+  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
@@ -147,7 +137,6 @@ ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
-  | muon orthogonalize_via_newton_schulz scale_by_muon
 nu1: the weight of the running mean, beside the gradient.
   | qhadam qhm scale_by_qhadam scale_by_qhm
 nu2: the weight of the running mean of squares, beside the square.
@@ -218,8 +207,8 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy qhadam qhm simplified_ademamix soap
-  | sophia psgd_kron
+  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy psgd_kron qhadam qhm
+  | simplified_ademamix soap sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -231,10 +220,7 @@ zero: the axes of the mesh that split the batch, a name or a tuple, over all of 
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
-  | initial_scale scale_by_width
-  | galore scale_by_muon scale_by_shape
-  | galore normuon scale_by_muon scale_by_normuon scale_by_shape
-  | adamuon galore normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape
+  | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -247,7 +233,7 @@ shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, o
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
-  | muon scale_by_muon
+  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
 b2: how much of the running mean of squared gradients stays at each update.
   | scale_by_soap soap
 b2: how much of the mean of squares stays at each update.
@@ -269,22 +255,21 @@ bias_correction: multiply by sqrt(1 - b2^t) / (1 - b1^t).
 max_precond_dim: an axis that is longer has no factor.
   | scale_by_soap soap
 block_size: cut every axis into blocks of that length, each with factors of its own; None: not at all.
-  | scale_by_soap soap psgd_kron scale_by_psgd_kron
+  | psgd_kron scale_by_psgd_kron scale_by_soap soap
 merge_dims: join neighbouring axes first, from the front, as long as they have no more elements together; None: none.
-  | scale_by_soap soap psgd_kron scale_by_psgd_kron
+  | psgd_kron scale_by_psgd_kron scale_by_soap soap
 every: at every how many updates the factors are refreshed; a schedule: the gap between two refreshes.
   | scale_by_soap soap
 start: the first update at which they are; None: every.
   | scale_by_soap soap
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
-  | scale_by_soap soap psgd_kron scale_by_psgd_kron
+  | psgd_kron scale_by_psgd_kron scale_by_soap soap
 tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
   | scale_by_soap soap
 weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
     `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf is one tensor,
     all axes are alike.
-  | scale_by_soap soap muon normuon scale_by_muon scale_by_normuon adamuon muon normuon scale_by_adamuon scale_by_muon
-  | scale_by_normuon psgd_kron scale_by_psgd_kron
+  | psgd_kron scale_by_psgd_kron scale_by_soap soap
 adam_b1: b1 of the AdamW that the other leaves get.
   | adamuon muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
@@ -310,8 +295,8 @@ sign: orthogonalize the signs of the momentum, so that the sizes of its elements
 eps_nu: added to the roots of nu, and to the norm.
   | adamuon scale_by_adamuon
 where: the elements that count; None: all.
-  | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence
-  | kl_divergence_with_log_targets smooth_labels
+  | convex_kl_divergence cosine_distance cosine_similarity generalized_kl_divergence kl_divergence kl_divergence_with_log_targets
+  | smooth_labels
 where: the elements that count, of the shape of logits or without `axis`; None: all.
   | poly_loss_cross_entropy softmax_cross_entropy softmax_cross_entropy_with_integer_labels
 x: the point, a tree.
@@ -360,7 +345,7 @@ weight_decay: the part of the parameters that is added to the gradient.
 weight_decay: the part of the parameters that is added to the gradient; with decoupled_weight_decay, taken away apart, times lr.
   | dialects.torch.adam dialects.torch.nadam dialects.torch.radam
 weight_decay: decoupled decay: the part of the parameters, times lr, that is taken away at each update.
-  | dialects.torch.adamw dialects.torch.adafactor dialects.torch.muon
+  | dialects.torch.adafactor dialects.torch.adamw dialects.torch.muon
 decoupled_weight_decay: take the decay away apart from the gradient, as AdamW does.
   | dialects.torch.*
 maximize: climb.
@@ -372,7 +357,7 @@ nesterov: look ahead by one step of the momentum.
 momentum: how much of the velocity stays at each update.
   | dialects.torch.sgd dialects.torch.rmsprop dialects.keras.* dialects.mxnet.* -dialects.mxnet.signum
 momentum: how much of the running mean of gradients stays at each update.
-  | dialects.torch.muon dialects.mxnet.signum
+  | dialects.mxnet.signum dialects.torch.muon
 rho: how much of the running means of squares stays at each update.
   | dialects.torch.* dialects.keras.* dialects.mxnet.*
 centered: divide by the running standard deviation in the place of the root mean square.
@@ -412,7 +397,7 @@ beta_2: how much of the running mean of squares stays at each update.
   | dialects.keras.* dialects.neon.* -dialects.keras.lion -dialects.keras.adamax
 epsilon: added to the root by which the gradient is divided.
   | dialects.keras.adam dialects.keras.adamw dialects.keras.lamb dialects.keras.nadam dialects.mxnet.adam dialects.mxnet.adamw
-  | dialects.mxnet.lamb dialects.mxnet.lans dialects.mxnet.nadam dialects.mxnet.ftml dialects.mxnet.group_adagrad
+  | dialects.mxnet.ftml dialects.mxnet.group_adagrad dialects.mxnet.lamb dialects.mxnet.lans dialects.mxnet.nadam
   | dialects.neon.adam
 epsilon: added inside the root by which the gradient is divided.
   | dialects.keras.adagrad dialects.keras.rmsprop dialects.mxnet.rmsprop dialects.neon.adagrad
