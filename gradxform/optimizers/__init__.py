@@ -130,14 +130,14 @@ if TYPE_CHECKING:
     from gradxform.optimizers._optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
     from gradxform.optimizers._polyak import polyak_sgd as polyak_sgd
     from gradxform.optimizers._polyak import scale_by_polyak as scale_by_polyak
+    from gradxform.optimizers._psgd_kron import PsgdKronState as PsgdKronState
+    from gradxform.optimizers._psgd_kron import psgd_kron as psgd_kron
+    from gradxform.optimizers._psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
     from gradxform.optimizers._qhadam import qhadam as qhadam
     from gradxform.optimizers._qhadam import scale_by_qhadam as scale_by_qhadam
     from gradxform.optimizers._qhm import ScaleByQhmState as ScaleByQhmState
     from gradxform.optimizers._qhm import qhm as qhm
     from gradxform.optimizers._qhm import scale_by_qhm as scale_by_qhm
-    from gradxform.optimizers._psgd_kron import PsgdKronState as PsgdKronState
-    from gradxform.optimizers._psgd_kron import psgd_kron as psgd_kron
-    from gradxform.optimizers._psgd_kron import scale_by_psgd_kron as scale_by_psgd_kron
     from gradxform.optimizers._radam import radam as radam
     from gradxform.optimizers._radam import scale_by_radam as scale_by_radam
     from gradxform.optimizers._rmsprop import rmsprop as rmsprop
