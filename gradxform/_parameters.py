@@ -64,9 +64,11 @@ class Parameter:
         """Raise `HyperparameterError` unless `value` is in range, or one of the choices. Tracers and schedules pass."""
         if not _checked.get():
             return
-        if self.choices and not any(value is x or (type(value) is type(x) and value == x) for x in self.choices):
+        named = [x for x in jax.tree.leaves(value) if isinstance(x, str)] if self.per_leaf else [value]
+        odd = [x for x in named if not any(x is y or (type(x) is type(y) and x == y) for y in self.choices)]
+        if self.choices and odd:
             raise HyperparameterError(
-                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {brief(value)}."
+                f"{owner}: `{self.name}` must be one of {', '.join(map(repr, self.choices))}, but got {brief(odd[0])}."
             )
         if self.engine:
             self._check_engine(owner, value)
@@ -215,9 +217,10 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
     engine = next((mark.what for mark in marks if isinstance(mark, ForEngine)), "")
     functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
+    choices = _choices(hint if per_leaf is None else per_leaf.of)
     return Parameter(
-        name, default, interval, is_data, keyword_only, nullable, _choices(hint), parts, any_number, per_leaf, reads_clock, functions,
-        engine, counts,
+        name, default, interval, is_data, keyword_only, nullable, choices, parts, any_number, per_leaf, reads_clock, functions, engine,
+        counts,
     )  # fmt: skip
 
 

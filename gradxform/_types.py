@@ -199,15 +199,16 @@ class Extra:
 
 @dataclasses.dataclass(frozen=True)
 class PerLeaf:
-    """Marks an argument that may differ from leaf to leaf: one value for all, a tree of them, or a function that returns one.
+    """Marks an argument that may differ from leaf to leaf: one value for all, or labels of the leaves in any form that `masked` takes.
 
     Attributes:
-      of: the type of one value. The argument is then static, and the kernel gets each leaf's own.
+      of: the type of one value, or the `Literal` of all. The argument is then static, and the kernel gets each leaf's own; leaves that no
+        pattern matches have the default.
       rest: without a type it is a number, given by labels as in `masked`; this is that of leaves without one. It enters the compiled
         function as data, and the kernel reads it as `c.<name>`.
     """
 
-    of: type | None = None
+    of: Any = None
     rest: float = 1.0
 
 

@@ -36,7 +36,7 @@ b2: how much of the running mean of squares stays at each update.
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
-  | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum
+  | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum scale_by_lmo scion
 betas: how much of each sum stays at each update.
   | aggmo scale_by_aggmo
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
@@ -102,7 +102,7 @@ learning_rate: the size of a step: a number, an array that fits every leaf, or a
   | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
   | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon
   | novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad
-  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
+  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -124,7 +124,7 @@ mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider
   | adam adamuon adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2
   | psgd_kron qhadam qhm scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano
   | scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam
-  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw
+  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw scale_by_lmo scion
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
@@ -134,9 +134,9 @@ nesterov: look ahead by one step of the momentum.
   | scale_by_adam scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion
 nu1: the weight of the running mean, beside the gradient.
   | qhadam qhm scale_by_qhadam scale_by_qhm
 nu2: the weight of the running mean of squares, beside the square.
@@ -221,6 +221,7 @@ zero: the axes of the mesh that split the batch, a name or a tuple, over all of 
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
   | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
+  | scale_by_lmo scion
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -330,6 +331,13 @@ key: a random key, or a whole number as a seed.
 sampler: what draws n: (key, shape, dtype) -> normal numbers, of the shape of a leaf or block; in form "pro" for norms also of
     shape (32, d).
   | psgd_kron scale_by_psgd_kron
+norm: whose ball it is: "auto", "spectral", "spectral_max", "sign", "column", "row" or "bias"; one for all leaves, or patterns such
+    as `{"head/*": "sign"}` (the others "auto"), a tree, a function.
+  | scion scale_by_lmo
+radius: the radius of the ball: a number, or patterns, a tree, a function of (path, leaf).
+  | scion scale_by_lmo
+eps: added to the norms by which a leaf is divided.
+  | scion scale_by_lmo
 """
 
 DIALECTS = """

@@ -32,7 +32,7 @@ inside `shard_map` rows, columns and means are those of the device's own part of
 inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
   | adamuon galore muon normuon scale_by_adamuon scale_by_galore scale_by_muon scale_by_normuon scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
-  | psgd_kron scale_by_psgd_kron scale_by_soap scale_by_width soap
+  | psgd_kron scale_by_psgd_kron scale_by_soap scale_by_width soap scale_by_lmo scion
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
   | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak neon.adagrad neon.adam neon.rmsprop

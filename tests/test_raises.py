@@ -52,6 +52,7 @@ DP = {"l2_norm_clip": 1.0, "noise_multiplier": 0.1}
 LABELS = jnp.zeros(2, int)
 SEARCH = {"value": jnp.ones(()), "grad": P, "value_fn": lambda p: p["b"].sum()}
 HALF = jnp.full((2, 3), 0.5)
+BY_LMO = [gx.scale_by_lmo, functools.partial(gx.scion, 0.1)]
 ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon, gx.scale_by_adamuon]
 ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon, gx.adamuon)]
 
@@ -432,9 +433,15 @@ CALLS = {
     "scale_by_muon: wire is not a real dtype": [lambda x=x: gx.scale_by_muon(wire=x) for x in (jnp.int8, "half a byte", jnp.complex64)],
     "*: no table of that name": [
         lambda: gx.orthogonalize_via_newton_schulz(X, "muon"), *(lambda f=f: f(ns_coeffs="muon") for f in ORTHOGONAL),
-        *(lambda f=f: f("muon").init({"w": X}) for f in ORTHOGONAL_CORES),
+        *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO)),
     ],
-    "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)],
+    "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO)],
+    "*: a norm of matrices for another leaf": [lambda f=f: update(f("sign")) for f in BY_LMO],
+    "*: no norm of that name": [lambda f=f, x=x: f(x) for f in BY_LMO for x in ("nuclear", {"w": "nuclear"})],
+    "*: a pattern matches no leaf": [
+        lambda f=f, x=x: update(f(**x)) for f in BY_LMO for x in ({"norm": {"c": "sign"}}, {"radius": {"c": 2.0}})
+    ],
+    "*: a radius is not a number": [lambda f=f: update(f(radius={"w": "a"})) for f in BY_LMO],
     "scale_by_schedule: step_size_fn is not a number or schedule": lambda: gx.scale_by_schedule("a"),
     "scale_by_zoom_linesearch: a number is negative or NaN": [
         lambda n=n, x=x: gx.scale_by_zoom_linesearch(5, **{n: x})

@@ -116,7 +116,12 @@ def _in_blocks(
     else:
         made = []
         for kind, some in zip(kinds, in_turn(members, made), strict=True):
-            made += kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)
+            try:
+                made += kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)
+            except Exception as e:
+                owners = [i for i, view in enumerate(views) for _ in view.pieces]
+                trees.note(e, *dict.fromkeys(i for i, (k, _) in zip(owners, where, strict=True) if k == len(made)))
+                raise
     results = iter([made[k][j] for k, j in where])
     parts = [[next(results) for _ in view.pieces] for view in views]
     return [_together(*each) for each in zip(programs, views, rows, parts, strict=True)]
@@ -133,7 +138,7 @@ def _cut(program: Program, view: Blocks, row: Row) -> list[Row]:
     ]
     keyed = list(left)
     keys = [keyed.pop()] if layout.key else []
-    columns += [_taken(view, x) if jnp.shape(x) == view.shape else [x] * len(view.pieces) for x in keyed]
+    columns += [_taken(view, x) if jnp.shape(x) == view.shape else _for_each(view, x) for x in keyed]
     if keys:
         columns.append(_keys(view, keys[0]))
     return [tuple(piece) for piece in zip(*columns, strict=True)]
@@ -150,6 +155,11 @@ _take, _put = jax.jit(Blocks.take, static_argnums=0), jax.jit(Blocks.put, static
 def _taken(view: Blocks, x: Array) -> Sequence[Array]:
     """The pieces of an array; the one that is all of it stays where it lies until its turn."""
     return [x] if view.is_leaf else _take(view, on_device(x))
+
+
+def _for_each(view: Blocks, x: Array) -> list[Array]:
+    """Something of a leaf, for each array of each piece."""
+    return [jnp.broadcast_to(x, piece.batch + jnp.shape(x)) for piece in view.pieces]
 
 
 def _keys(view: Blocks, key: Array) -> list[Array]:

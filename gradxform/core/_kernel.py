@@ -83,7 +83,8 @@ class Kernel:
     @functools.cached_property
     def leaf_args(self) -> Mapping[str, type]:
         """The static arguments that may differ from leaf to leaf, with the type of one value."""
-        return {n: p.per_leaf.of for n, p in self.parameters.items() if p.per_leaf is not None and p.per_leaf.of is not None}
+        marked = {n: p for n, p in self.parameters.items() if p.per_leaf is not None and p.per_leaf.of is not None}
+        return {n: type(p.choices[0]) if p.choices else p.per_leaf.of for n, p in marked.items()}  # type: ignore[union-attr]
 
     @functools.cached_property
     def cutting(self) -> Mapping[str, str]:

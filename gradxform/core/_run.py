@@ -163,7 +163,7 @@ class Column:
         if any(x.ndim for x in values):
             check_fit(trees, stage.owner, {p.name: x for p, x in zip(stage.slot.traced, values, strict=True)})
         self.common = Common(values, t, {f: getattr(record, f) for f in layout.shared}, shared)
-        self.slots = stage.slots_by_leaf(trees.take, trees.updates) if stage.kernel.leaf_args else None
+        self.slots = stage.slots_by_leaf(trees.updates) if stage.kernel.leaf_args else None
 
     def advance(self, **total: Tree) -> None:
         """Let the shared fields advance, given the sum over all leaves if the stage asks for one."""
@@ -253,7 +253,7 @@ def run_leaves(
             try:
                 out.append(calls[one](*row, *tail))
             except Exception as e:
-                _add_note(e, trees, len(out))
+                trees.note(e, len(out))
                 raise
     new = iter(list(zip(*out, strict=True)) or itertools.repeat(()))
     us = next(new)
@@ -283,11 +283,7 @@ def _measure(
         try:
             total = calls[one](total, *row, *tail)
         except Exception as e:
-            _add_note(e, trees, i)
+            trees.note(e, i)
             raise
     if rows:
         columns[0].advance(total=total)
-
-
-def _add_note(e: Exception, trees: Trees, i: int) -> None:
-    e.add_note(f"gradxform: in {trees.owner}, at leaf {trees.paths[trees.present[i]]!r}")

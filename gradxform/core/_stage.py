@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import LabelError
 from gradxform._numerics import INT32_MAX, concretely, round_to, widen
+from gradxform._parameters import Parameter
 from gradxform._types import ArrayLike, Field, OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run, _whole
 from gradxform.core._encoded import opened
 from gradxform.core._evaluate import After
 from gradxform.core._first import at_start, first_state
-from gradxform.core._holes import dtype_of, is_array
+from gradxform.core._holes import dtype_of, flatten, is_array, paths
 from gradxform.core._kernel import Arguments, Kernel, named
-from gradxform.core._labels import is_function
+from gradxform.core._labels import resolve
 from gradxform.core._parts import Part, is_transformation
 from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen
@@ -80,17 +82,27 @@ class Stage(Spec):
     def slot(self) -> _engine.Slot:
         return _engine.Slot(self.kernel, self.layout, self.args)
 
-    def slots_by_leaf(self, take: Callable[[str, Tree], list[Any]], updates: Updates) -> list[_engine.Slot] | None:
+    def slots_by_leaf(self, updates: Updates) -> list[_engine.Slot] | None:
         """The slot of each leaf, if an argument differs from leaf to leaf."""
         trees = {}
         for name, kind in self.kernel.leaf_args.items():
             value = self.args[name]
             if value is not None and not isinstance(value, kind):
-                trees[name] = take(f"`{name}`", value(updates) if is_function(value, updates) else value)
+                trees[name] = self._by_leaf(self.kernel.parameters[name], kind, updates)
         if not trees:
             return None
         choices = zip(*trees.values(), strict=True)
         return [_engine.Slot(self.kernel, self.layout, {**self.args, **dict(zip(trees, c, strict=True))}) for c in choices]
+
+    def _by_leaf(self, parameter: Parameter, kind: type, updates: Updates) -> list[Any]:
+        """The values of an argument that labels leaves; the default where no pattern matches."""
+        rest, name, noun = parameter.default, parameter.name, kind.__name__
+        found = resolve(self.owner, self.args[name], updates, **{"default": rest} if isinstance(rest, kind) else {})
+        for path, x, value in zip(paths(updates), flatten(updates)[0], found, strict=True):
+            if is_array(x) and not isinstance(value, kind):
+                raise LabelError(f"{self.owner}: `{name}` must be a {noun} at every leaf, but at {path!r} it is {value!r}.")
+            parameter.check(f"{self.owner}, at {path!r}", value)
+        return found
 
     @functools.cached_property
     def program(self) -> _engine.Program:

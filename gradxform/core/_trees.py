@@ -144,6 +144,10 @@ class Trees:
             parts[i] = x
         return parts
 
+    def note(self, e: Exception, *which: int) -> None:
+        """Add to an error at which of the present leaves it is."""
+        e.add_note(f"gradxform: in {self.owner}, at leaf {', '.join(repr(self.paths[self.present[i]]) for i in which)}")
+
     def together(self, parts: Sequence[Tree]) -> Tree:
         return self.treedef.unflatten(parts)
 

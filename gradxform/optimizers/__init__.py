@@ -144,6 +144,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._rprop import ScaleByRpropState as ScaleByRpropState
     from gradxform.optimizers._rprop import rprop as rprop
     from gradxform.optimizers._rprop import scale_by_rprop as scale_by_rprop
+    from gradxform.optimizers._scion import ScionState as ScionState
+    from gradxform.optimizers._scion import scale_by_lmo as scale_by_lmo
+    from gradxform.optimizers._scion import scion as scion
     from gradxform.optimizers._sgd import sgd as sgd
     from gradxform.optimizers._sgld import SgldState as SgldState
     from gradxform.optimizers._sgld import sgld as sgld
@@ -220,6 +223,7 @@ else:
         "._radam": "radam scale_by_radam",
         "._rmsprop": "rmsprop",
         "._rprop": "ScaleByRpropState rprop scale_by_rprop",
+        "._scion": "ScionState scale_by_lmo scion",
         "._sgd": "sgd",
         "._sgld": "SgldState sgld",
         "._sign": "sign_sgd signum",
