@@ -190,11 +190,13 @@ class Extra:
       name: the argument.
       per_leaf: it is a tree like the updates; otherwise it is shared.
       optional: the kernel can do without, and reads None there.
+      labels: it labels the leaves in any form that a mask has, such as a prefix of their tree, with arrays of any shape.
     """
 
     name: str
     per_leaf: bool = False
     optional: bool = False
+    labels: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

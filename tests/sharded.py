@@ -54,6 +54,8 @@ inside `shard_map` as unsharded, where functions of leaves return for the device
   | add_regularizer scale_by_multiplier snapshot neon.multi_optimizer
 inside `shard_map` as unsharded; what the state says of a leaf, it says of the device's own part.
   | zero_nans
+inside `shard_map` max_logits are those of the device's own heads; under `jit` those of all.
+  | clip_qk
 """
 
 

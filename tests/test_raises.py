@@ -436,6 +436,11 @@ CALLS = {
         *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO)),
     ],
     "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO)],
+    "clip_qk: no max_logits": lambda: update(gx.clip_qk({"w": 0})),
+    "clip_qk: a leaf with heads has none": lambda: update(gx.clip_qk({"w": 0}), max_logits={"b": jnp.ones(3), "w": None}),
+    "clip_qk: max_logits of another shape": lambda: update(gx.clip_qk({"w": 0}), max_logits=jnp.ones(3)),
+    "clip_qk: an axis that a leaf lacks": lambda: update(gx.clip_qk({"w": 2}), max_logits=jnp.ones(3)),
+    "clip_qk: a pattern matches no leaf": lambda: update(gx.clip_qk({"q": 0}), max_logits=jnp.ones(3)),
     "*: a norm of matrices for another leaf": [lambda f=f: update(f("sign")) for f in BY_LMO],
     "*: no norm of that name": [lambda f=f, x=x: f(x) for f in BY_LMO for x in ("nuclear", {"w": "nuclear"})],
     "*: a pattern matches no leaf": [

@@ -67,7 +67,9 @@ def _needed(stage: Stage, trees: Trees, params: Params, extra: Extras) -> tuple[
         value = params if name == "params" else extra.get(name)
         if value is None and not argument.optional:
             raise missing(stage.owner, name)
-        if argument.per_leaf and value is not None:
+        if argument.labels and value is not None:
+            by_leaf[name] = resolve(stage.owner, value, trees.updates, None)
+        elif argument.per_leaf and value is not None:
             by_leaf[name] = trees.like(f"`{name}`", value)
         elif name != "params":
             shared[name] = value

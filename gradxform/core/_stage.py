@@ -96,7 +96,7 @@ class Stage(Spec):
 
     def _by_leaf(self, parameter: Parameter, kind: type, updates: Updates) -> list[Any]:
         """The values of an argument that labels leaves; the default where no pattern matches."""
-        rest, name, noun = parameter.default, parameter.name, kind.__name__
+        rest, name, noun = parameter.default, parameter.name, getattr(kind, "__name__", kind)
         found = resolve(self.owner, self.args[name], updates, **{"default": rest} if isinstance(rest, kind) else {})
         for path, x, value in zip(paths(updates), flatten(updates)[0], found, strict=True):
             if is_array(x) and not isinstance(value, kind):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gradxform.transforms._clip import clip_by_block_rms as clip_by_block_rms
     from gradxform.transforms._clip import clip_by_global_norm as clip_by_global_norm
     from gradxform.transforms._clip import clip_by_norm as clip_by_norm
+    from gradxform.transforms._clip_qk import clip_qk as clip_qk
     from gradxform.transforms._decay import WeightDecaySchedule as WeightDecaySchedule
     from gradxform.transforms._decay import add_decayed_weights as add_decayed_weights
     from gradxform.transforms._hutchinson import HutchinsonState as HutchinsonState
@@ -98,6 +99,7 @@ else:
         "._box": "keep_params_in_box",
         "._centralize": "centralize",
         "._clip": "clip clip_by_block_rms clip_by_global_norm clip_by_norm",
+        "._clip_qk": "clip_qk",
         "._decay": "WeightDecaySchedule add_decayed_weights",
         "._hutchinson": "HutchinsonState hutchinson_estimator_diag_hessian",
         "._infinity_norm": "ScaleByInfinityNormState scale_by_infinity_norm",
