@@ -221,7 +221,7 @@ zero: the axes of the mesh that split the batch, a name or a tuple, over all of 
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
   | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
-  | scale_by_lmo scion
+  | scale_by_lmo scion muon
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.

@@ -145,3 +145,27 @@ def test_a_table_is_used_whole(name, steps, gram, x64):
 def test_the_state_has_the_rows_of_the_table():
     shapes = {name: gx.scale_by_muon(name).init({"w": jnp.eye(2)}).ns_coeffs.shape for name in TABLES}
     assert shapes == dict.fromkeys(TABLES, (5, 3)) | {"standard": (3,), "deepseek_v4": (10, 3), "turbo": (4, 3)}
+
+
+def test_dimension_numbers_have_optaxs_name_too():
+    by_one, by_other = gx.muon(0.1, weight_dimension_numbers="equinox"), gx.muon(0.1, muon_weight_dimension_numbers="equinox")
+    assert by_one == by_other != gx.muon(0.1)
+
+
+@pytest.mark.parametrize("preconditioning", ["aol", "frobenius"])
+def test_the_table_turbo_turns_large_singular_values_around(preconditioning, x64):
+    """Of the published polynomials the first has a zero at 0.884, and none after it turns back; many steps change nothing."""
+    row = {"w": jnp.asarray(np.random.default_rng(0).normal(size=(1, 6)))}
+    for steps in (4, 5):
+        tx = gx.scale_by_muon("turbo", steps, preconditioning=preconditioning)
+        u = tx.update(row, tx.init(row))[0]["w"]
+        np.testing.assert_allclose(u, -0.9935212 * row["w"] / jnp.linalg.norm(row["w"]), rtol=1e-6)
+    tx, rest = (
+        gx.scale_by_muon((1.0, 0.0, 0.0), preconditioning=preconditioning),
+        gx.scale_by_muon("turbo", preconditioning=preconditioning),
+    )
+    for seed in range(20):
+        g = {"w": jnp.asarray(np.random.default_rng(seed).normal(size=(3, 4 + seed)))}
+        u, scaled = (np.asarray(one.update(g, one.init(g))[0]["w"]) for one in (rest, tx))
+        left, s, right = np.linalg.svd(scaled, full_matrices=False)
+        assert np.array_equal(np.diag(left.T @ u @ right.T) < 0, s > 0.88369806)

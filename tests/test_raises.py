@@ -435,6 +435,9 @@ CALLS = {
         lambda: gx.orthogonalize_via_newton_schulz(X, "muon"), *(lambda f=f: f(ns_coeffs="muon") for f in ORTHOGONAL),
         *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO)),
     ],
+    "muon: muon_weight_dimension_numbers beside weight_dimension_numbers": lambda: gx.muon(
+        0.1, muon_weight_dimension_numbers="flax", weight_dimension_numbers="flax"
+    ),
     "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO)],
     "clip_qk: no max_logits": lambda: update(gx.clip_qk({"w": 0})),
     "clip_qk: a leaf with heads has none": lambda: update(gx.clip_qk({"w": 0}), max_logits={"b": jnp.ones(3), "w": None}),

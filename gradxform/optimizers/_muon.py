@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 
 import jax.numpy as jnp
 
-from gradxform._errors import StructureError
+from gradxform._errors import HyperparameterError, StructureError
 from gradxform._numerics import real_part, round_to, widen
 from gradxform._types import (
     Array,
@@ -158,7 +158,9 @@ def scale_by_muon(
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the
              order in which XLA computes m. float32 iterations for narrow parameters; a zero gradient gives 0 in every dtype.
-             adaptive: the inner product is that of each matrix; Optax's is that of all matrices of a leaf.
+             adaptive: the inner product is that of each matrix; Optax's is that of all matrices of a leaf. "turbo" is as published: it
+             turns around what has a singular value above 0.884 once the matrix is scaled. With "aol", a row, a matrix of rank 1 and an
+             orthogonal one have such alone, and go uphill.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), ns_coeffs of
              another shape, no table of that name, an unknown preconditioning, no mesh for spread, spread names no axis of it, spread
              names an axis of shard_map, spread is no name, wire is not a real dtype.
@@ -198,6 +200,7 @@ def muon(
     adam_learning_rate: Real[Hyper] | None = None,
     muon_weight_dimension_numbers: DimensionNumbers = None,
     consistent_rms: NonNegative[Hyper] | None = None,
+    weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadOver = None,
     wire: Wire = jnp.bfloat16,
     gram: bool = False,
@@ -229,9 +232,10 @@ def muon(
       adam_eps_root: eps_root of the AdamW that the other leaves get.
       adam_weight_decay: weight_decay of the AdamW that the other leaves get.
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-      muon_weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
-        None; one for all, patterns of paths, a tree, or a function.
+      muon_weight_dimension_numbers: Optax's name for weight_dimension_numbers.
       consistent_rms: the root mean square of every matrix's step, in units of the rate; None: as shape_scale says.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
+        None; one for all, patterns of paths, a tree, or a function.
       spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where
         it lives.
       wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
@@ -241,25 +245,29 @@ def muon(
       bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
       ema: mu is a running mean; False: a decaying sum, of which g is a part with weight 1.
 
-    >>> tx = gx.contrib.muon(0.02, adam_learning_rate=1e-3)  # matrices by Muon, the rest by AdamW
+    >>> tx = gx.muon(0.02, weight_dimension_numbers={"b": None, "w": "flax"}, adam_learning_rate=1e-3)  # None: no matrix, so AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    PartitionState: under "muon" MuonState(count, mu, ns_coeffs) and stateless stages, under "adam" the state of `adamw`.
              Memory: 1 x the matrices, 2 x the rest.
     Cost     ns_steps (4 s^2 l + 2 s^3) for a matrix of sides s <= l; with gram at most 8 s^2 l + 8 ns_steps s^3.
     Units    learning_rate has those of a spectral norm: each matrix moves by about learning_rate in its largest singular value.
-    Shapes   matrices (inputs, outputs) get Muon; with muon_weight_dimension_numbers the leaves that have some. Do not use it for
-             embeddings and the last layer: label those for Adam.
+    Shapes   matrices (inputs, outputs) get Muon; with weight_dimension_numbers the leaves that have some. Do not use it for embeddings
+             and the last layer: say None of them.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  spread, wire, gram, shape_scale, bias_correction and ema; leaves of one shape are iterated on as one batch;
-             Optax's tables are "standard" and "dion" alone.
+    Differs  weight_dimension_numbers, spread, wire, gram, shape_scale, bias_correction and ema; leaves of one shape are iterated on as
+             one batch; Optax's tables are "standard" and "dion" alone. Of "turbo" `scale_by_muon` says what it does.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, no table of that name, no mesh for spread,
-             spread names no axis of it.
+             spread names no axis of it, muon_weight_dimension_numbers beside weight_dimension_numbers.
     """
     if isinstance(ns_coeffs, str):
         polynomials("muon", ns_coeffs, ns_steps)
-    dims = muon_weight_dimension_numbers
+    if muon_weight_dimension_numbers is not None and weight_dimension_numbers is not None:
+        raise HyperparameterError(
+            "muon: `muon_weight_dimension_numbers` is Optax's name for `weight_dimension_numbers`, and both are given. Give one of them."
+        )
+    dims = muon_weight_dimension_numbers if weight_dimension_numbers is None else weight_dimension_numbers
     matrices = chain(
         scale_by_muon(
             ns_coeffs, ns_steps, beta, eps, mu_dtype,
