@@ -243,3 +243,50 @@ def test_a_stored_state():
     big = jnp.where(jnp.arange(16) < 3, 1e4, 1.0)[None] * jnp.ones((16, 16))
     state = tx.update({**params, "w": big}, state, params)[1]
     assert fields(gx.summary(tx, params, state))["scale_by_adam.nu"].saturated == 48
+
+
+HEADS = gx.WeightDimensionNumbers(output_split=(4, 8))
+ROLES = {"layers/1/w": "equinox", "qkv": HEADS, "conv": "conv"}
+WITH_ROLES = {**PARAMS, "qkv": jnp.ones((3, 8, 12)), "conv": jnp.ones((2, 2, 3, 4))}
+SAID = {
+    "conv": "inputs (0, 1, 2), outputs 3",
+    "layers/1/w": "inputs 1, outputs 0",
+    "qkv": "batch 0, inputs 1, outputs 2 split into (4, 8)",
+}
+
+
+@pytest.mark.fast
+def test_roles_are_those_that_stages_ask_for():
+    found = gx.summary(gx.muon(0.1, weight_dimension_numbers=ROLES), WITH_ROLES)
+    for title in ("scale_by_muon", "scale_by_shape"):
+        assert {path: str(role) for path, role in stage(found, title).roles} == SAID
+    assert all(s.roles == () for s in found.stages if s.title.startswith(("muon", "scale_by_adam", "add_decayed_weights")))
+    lines = str(found).splitlines()
+    assert [line.strip() for line in lines if "inputs" in line and "outputs" in line] == [
+        f"{r}: {p}" for p, r in sorted(SAID.items())
+    ]
+    assert [line.strip() for line in str(gx.summary(gx.normuon(0.1), PARAMS)).splitlines() if "inputs" in line] == [
+        "inputs 0, outputs 1: embedding, layers/0/w, layers/1/w"
+    ]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("make", [lambda: gx.galore(0.1, 2), lambda: gx.scion(0.1, weight_dimension_numbers={"*/w": "flax"})])
+def test_what_is_no_matrix_is_called_so(make):
+    roles = dict(next(s.roles for s in gx.summary(make(), PARAMS).stages if s.roles))
+    assert roles["layers/0/b"] is None
+    assert str(roles["layers/0/w"]) == "inputs 0, outputs 1"
+    assert "no matrix: " in str(gx.summary(make(), PARAMS))
+
+
+@pytest.mark.fast
+def test_where_all_axes_are_alike_there_are_no_roles():
+    assert all(s.roles == () for s in gx.summary(gx.scion(0.1), PARAMS).stages)
+
+
+@pytest.mark.fast
+def test_one_for_all_of_galore_is_one_for_all_matrices():
+    found = gx.summary(gx.galore(0.1, 2, weight_dimension_numbers=gx.GaLoreDimensionNumbers(1, 0)), PARAMS)
+    assert [str(role) for path, role in stage(found, "scale_by_galore").roles] == [
+        "inputs 1, outputs 0" if path in MATRICES else "None" for path in LEAVES
+    ]

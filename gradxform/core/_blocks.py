@@ -179,14 +179,22 @@ def _cut(part: Segment, size: int) -> list[Segment]:
     return whole + ([Segment(part.start + full * size, 1, rest)] if rest or not full else [])
 
 
+def roles_in(stage: Stage, tree: Tree) -> list[Role | None] | None:
+    """The role of each leaf in a stage that asks for them; None: it does not, or all axes are alike to it."""
+    kernel = stage.kernel
+    said = {what: stage.args[name] for name, what in kernel.cutting.items()}
+    asks = kernel.sees == "matrix" or (said.get("roles") is not None if kernel.sees else "roles" in said)
+    return roles_of(stage.owner, said.get("roles"), tree) if asks and not is_stand_in(tree) else None
+
+
 def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
     """How each leaf is cut for a kernel that sees parts of leaves; None: it is no array, or the kernel sees all of it."""
     kernel, leaves = stage.kernel, flatten(tree)[0]
     if not kernel.sees or is_stand_in(tree):
         return [None] * len(leaves)
     said = {what: stage.args[name] for name, what in kernel.cutting.items()}
-    alike = kernel.sees == "tensor" and said.get("roles") is None  # all axes are
-    roles = [None] * len(leaves) if alike else roles_of(stage.owner, said.get("roles"), tree)
+    asked = roles_in(stage, tree)
+    roles = [None] * len(leaves) if asked is None else asked
     views: list[Blocks | None] = []
     for i, (leaf, role) in enumerate(zip(leaves, roles, strict=True)):
         if not is_array(leaf):
@@ -198,6 +206,6 @@ def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
                 "to another optimizer (`partition`), or say which axes are inputs and outputs: "
                 "`weight_dimension_numbers=WeightDimensionNumbers(...)`."
             )
-        most = said.get("merge_dims") if alike or role is not None else math.prod(np.shape(leaf))  # no matrix: a vector
+        most = said.get("merge_dims") if asked is None or role is not None else math.prod(np.shape(leaf))  # no matrix: a vector
         views.append(blocks_of(np.shape(leaf), role, said.get("block_size"), most))
     return views

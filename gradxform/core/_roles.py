@@ -58,6 +58,13 @@ class Role(NamedTuple):
     row_split: Split = None
     column_split: Split = None
 
+    def __str__(self) -> str:
+        """In the words of dimension numbers."""
+        axes = lambda said: str(said[0] if len(said) == 1 else said)
+        split = lambda x: "" if x is None else f" split into {x}"
+        batch = f"batch {axes(self.batch)}, " if self.batch else ""
+        return f"{batch}inputs {axes(self.rows)}{split(self.row_split)}, outputs {axes(self.columns)}{split(self.column_split)}"
+
     @property
     def order(self) -> tuple[int, ...]:
         return self.batch + self.rows + self.columns
@@ -113,6 +120,8 @@ def is_numbers(x: object) -> bool:
 def numbers_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Numbers]:
     """What is said of each leaf. Of a leaf of fewer than two axes the name of a preset says nothing, and of any other spec None does."""
     leaves = flatten(tree)[0]
+    if getattr(spec, "of_all_matrices", False):
+        return [spec if getattr(x, "ndim", 0) >= 2 else None for x in leaves]
     if spec is None:
         return [WeightDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
     if is_patterns(spec, tree, partial=True):

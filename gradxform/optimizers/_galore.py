@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from gradxform._numerics import round_to, widen
 from gradxform._types import Array, ArrayLike, Clock, Count, Field, Hyper, Inner, MaskOrFn, Real, Shape, Shared, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
-from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap, paths
+from gradxform.core._holes import as_array, dtype_of, flatten, is_array, is_gap
 from gradxform.core._hyper import at_rank, evaluate
-from gradxform.core._roles import DimensionNumbers, Role, numbers_of, role_for
+from gradxform.core._roles import DimensionNumbers, Role, Roles, roles_of
 from gradxform.linear_algebra._factorizations import svd
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.optimizers._adam import scale_by_adam
@@ -32,6 +32,7 @@ class GaLoreDimensionNumbers(NamedTuple):
 
     reduction_axis: Sequence[int] | int = 0
     output_axis: Sequence[int] | int = 1
+    of_all_matrices = True  # one for all is one for leaves of two axes or more
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -56,17 +57,9 @@ def _lifted(low: Array, basis: Array, scale: float | Array, axes: Role, shape: S
 
 def _axes(tree: Tree, weight_dimension_numbers: DimensionNumbers) -> list[Role | None]:
     """The axes of each leaf; None where nothing is projected."""
-    leaves, spec = flatten(tree)[0], weight_dimension_numbers
     if is_stand_in(tree):
-        return [None] * len(leaves)
-    said = numbers_of("scale_by_galore", spec, tree)
-    if isinstance(spec, GaLoreDimensionNumbers):
-        said = [spec if getattr(x, "ndim", 0) >= 2 else None for x in leaves]
-    names = paths(tree)
-    return [
-        None if n is None or is_gap(n) or not is_array(x) else role_for("scale_by_galore", x.shape, n, at)
-        for n, x, at in zip(said, leaves, names, strict=True)
-    ]
+        return [None] * len(flatten(tree)[0])
+    return roles_of("scale_by_galore", weight_dimension_numbers, tree)
 
 
 def _projectors(params, rank, weight_dimension_numbers):
@@ -143,7 +136,7 @@ def _evaluated(params, s, after, inside, scale, weight_dimension_numbers):
 def _scale_by_galore(
     g, s, p, c,
     rank: Count = 128, update_proj_gap: Count = 200, scale: Real = 1.0, base_optimizer: GradientTransformation = _ADAM,
-    weight_dimension_numbers: DimensionNumbers = None,
+    weight_dimension_numbers: Roles = None,
 ):  # fmt: skip
     """`base_optimizer` in the space that the projectors span."""
     trees, axes = c.trees, _axes(g, weight_dimension_numbers)

@@ -12,9 +12,11 @@ import numpy as np
 from gradxform._types import Array
 
 if TYPE_CHECKING:
+    from gradxform.core._roles import Role
     from gradxform.surgery._summary import FieldSummary, HyperparamSummary, StageSummary, Summary
 
 WIDTH = 80
+Roles = Sequence[tuple[str, "Role | None"]]
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -67,14 +69,15 @@ def _state(s: Summary) -> Iterator[str]:
     yield "-" * WIDTH
     above: list[StageSummary] = []
     for stage in s.stages:
-        yield from _stage(stage, above[: stage.depth], s)
+        before = above[stage.depth].roles if len(above) > stage.depth else ()
+        yield from _stage(stage, above[: stage.depth], s, before)
         above[stage.depth :] = [stage]
     yield "-" * WIDTH
     yield _row("state", "", "", size_text(s.bytes), f"{s.bytes_per_parameter:.2f}")
 
 
-def _stage(stage: StageSummary, above: Sequence[StageSummary], s: Summary) -> Iterator[str]:
-    """Of the leaves that it sees, and of its labels, what the stage around it does not say."""
+def _stage(stage: StageSummary, above: Sequence[StageSummary], s: Summary, before: Roles) -> Iterator[str]:
+    """Of the leaves that it sees, and of its labels, what the stage around it does not say, and of roles what that before does not."""
     indent, labels, sees = 2 * stage.depth, (), s.leaves
     if above:
         labels, sees = above[-1].labels, above[-1].sees
@@ -83,8 +86,17 @@ def _stage(stage: StageSummary, above: Sequence[StageSummary], s: Summary) -> It
     if stage.sees != sees:
         of = f" of {len(s.leaves)}" if set(stage.sees) <= set(s.leaves) else ""
         yield from _wrapped(f"sees {len(stage.sees)}{of} leaves: {_names(stage.sees) or 'none'}", indent + 2)
+    yield from _roles(stage.roles, indent + 2) if stage.roles != before else ()
     for field in stage.fields:
         yield from _field(field, indent + 2, s)
+
+
+def _roles(roles: Roles, indent: int) -> Iterator[str]:
+    alike: dict[str, list[str]] = {}
+    for path, role in roles:
+        alike.setdefault("no matrix" if role is None else str(role), []).append(path)
+    for role, names in alike.items():
+        yield from _wrapped(f"{role}: {_names(names)}", indent)
 
 
 def _field(field: FieldSummary, indent: int, s: Summary) -> Iterator[str]:

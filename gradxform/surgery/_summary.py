@@ -14,9 +14,12 @@ import numpy as np
 
 from gradxform._types import Array, Field, OptState, Params, Tree
 from gradxform.core import GradientTransformation
+from gradxform.core._blocks import roles_in
 from gradxform.core._encoded import is_encoded
 from gradxform.core._holes import dtype_of, flatten, is_array, is_whole_array, paths, with_path
 from gradxform.core._parts import Known, Labels, is_transformation, parts_of
+from gradxform.core._roles import Role
+from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation, show
 from gradxform.surgery._hyperparams import Found, hyperparams_of, named
 from gradxform.surgery._pieces import piece_of
@@ -60,6 +63,7 @@ class StageSummary:
       depth: how many transformations it stands in.
       sees: paths of the leaves that it sees.
       fields: of its state.
+      roles: where it asks which axes of a leaf are inputs and outputs, pairs of a path and its `Role`; None for what is no matrix.
     """
 
     title: str
@@ -67,6 +71,7 @@ class StageSummary:
     depth: int
     sees: tuple[str, ...]
     fields: tuple[FieldSummary, ...]
+    roles: tuple[tuple[str, Role | None], ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -211,8 +216,11 @@ class Visited(NamedTuple):
 
     def summary(self) -> StageSummary:
         """What there is to say of it."""
-        sees = tuple(path for path, p in zip(paths(self.seen), flatten(self.seen)[0], strict=True) if is_array(p))
-        return StageSummary(self.title, self.labels, self.depth, sees, self.fields())
+        leaves, spec = list(zip(paths(self.seen), flatten(self.seen)[0], strict=True)), getattr(self.tx, "update", None)
+        roles = (roles_in(spec, self.seen) if isinstance(spec, Stage) else None) or ()
+        said = tuple((path, role) for (path, p), role in zip(leaves, roles, strict=False) if is_array(p))
+        sees = tuple(path for path, p in leaves if is_array(p))
+        return StageSummary(self.title, self.labels, self.depth, sees, self.fields(), said)
 
     @property
     def title(self) -> str:
@@ -283,6 +291,8 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
 
         print(summary(adamw(cosine_decay_schedule(1e-3, 10_000)), params, steps=10_000))
 
+    A stage for matrices also says which axes of each leaf are its inputs and outputs.
+
     It prints as a table of 80 columns, and is data as well: `summary(tx, params).bytes_per_parameter`. Nothing is computed with the
     parameters, and no state is made: shapes will do, as of a model that does not fit.
 
@@ -301,7 +311,7 @@ def summary(tx: GradientTransformation, params: Params, state: OptState | None =
     True
 
     Returns:
-      A `Summary`: `stages` (with `sees`, `fields`), `hyperparams`, `leaves`, `parameters`, `bytes`, `bytes_per_parameter`.
+      A `Summary`: `stages` (with `sees`, `roles`, `fields`), `hyperparams`, `leaves`, `parameters`, `bytes`, `bytes_per_parameter`.
 
     Source   `summary` of Keras, for models.
     Differs  Optax has none.
