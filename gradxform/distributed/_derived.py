@@ -155,11 +155,11 @@ class Derivation:
         return jax.tree.map(along, like if axes is None else axes, entry, is_leaf=lambda a: isinstance(a, Axes))
 
     def _along(self, x: Shaped, p: Shaped, axes: Axes) -> Shaped:
-        """An array whose axes are these of the parameter's, each split as there if that divides it."""
+        """An array whose axes are these of the parameter's, each split as there if that divides it, the first time that it comes."""
         if len(axes) != x.ndim:
             return self.split(x, PartitionSpec())
         theirs = dict(enumerate(p.sharding.spec))
-        entries = [None if axis is None else theirs.get(axis) for axis in axes]
+        entries = [None if axis is None or axis in axes[:i] else theirs.get(axis) for i, axis in enumerate(axes)]
         sizes = self.mesh.shape
         return self.split(
             x, PartitionSpec(*(e if n % ways(e, sizes) == 0 else None for e, n in zip(entries, x.shape, strict=True)))
