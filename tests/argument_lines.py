@@ -102,7 +102,7 @@ learning_rate: the size of a step: a number, an array that fits every leaf, or a
   | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
   | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon
   | novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad
-  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion
+  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion dion
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -215,13 +215,13 @@ weight_decay: the part of the parameters that is added to the direction before i
   | lamb lans lars scale_by_lans
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
-  | adadelta adafactor adamuon lars muon normuon sophia
+  | adadelta adafactor adamuon lars muon normuon sophia dion
 zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
   | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
-  | scale_by_lmo scion muon
+  | scale_by_lmo scion muon dion scale_by_dion
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -230,7 +230,7 @@ ema: mu is a running mean; False: a decaying sum, of which g is a part with weig
   | muon scale_by_muon
 shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
     "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
-  | muon normuon scale_by_shape
+  | muon normuon scale_by_shape dion
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
@@ -272,17 +272,17 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others
     all axes are alike.
   | psgd_kron scale_by_psgd_kron scale_by_soap soap
 adam_b1: b1 of the AdamW that the other leaves get.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 adam_b2: b2 of the AdamW that the other leaves get.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 adam_eps_root: eps_root of the AdamW that the other leaves get.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 adam_weight_decay: weight_decay of the AdamW that the other leaves get.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
-  | adamuon muon normuon
+  | adamuon muon normuon dion
 beta2: how much of the running mean of squares stays at each update.
   | normuon scale_by_normuon
 eps_nu: added to the roots of nu, and without consistent_rms to the norm.
@@ -327,7 +327,7 @@ start: the first update at which it is; None: every, with a schedule the first.
 balance_every: after how many updates of Q all axes' are brought to one size, which leaves the result as it is.
   | psgd_kron scale_by_psgd_kron
 key: a random key, or a whole number as a seed.
-  | psgd_kron scale_by_psgd_kron
+  | psgd_kron scale_by_psgd_kron dion scale_by_dion
 sampler: what draws n: (key, shape, dtype) -> normal numbers, of the shape of a leaf or block; in form "pro" for norms also of
     shape (32, d).
   | psgd_kron scale_by_psgd_kron
@@ -338,6 +338,18 @@ radius: the radius of the ball: a number, or patterns, a tree, a function of (pa
   | scion scale_by_lmo
 eps: added to the norms by which a leaf is divided.
   | scion scale_by_lmo
+rank_fraction: the rank of an update, as a part of the matrix's shorter side, rounded up.
+  | dion scale_by_dion
+beta: how much stays in the momentum of what goes out of it as an update; all else stays.
+  | dion scale_by_dion
+eps: added to the length of a column of R, by which it is divided.
+  | dion scale_by_dion
+mu_dtype: the dtype of the momentum; None: the parameter's, float32 or wider.
+  | dion scale_by_dion
+orthogonalization: how the orthonormal basis P is found: "qr"; "cholesky", the same by products of matrices, for accelerators.
+  | dion scale_by_dion
+sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
+  | dion scale_by_dion
 """
 
 DIALECTS = """

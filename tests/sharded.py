@@ -30,6 +30,7 @@ inside `shard_map` rows, columns and means are those of the device's own part of
     `jit` those of the whole leaf.
   | adafactor scale_by_factored_rms keras.adafactor torch.adafactor
 inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
+  | dion scale_by_dion
   | adamuon galore muon normuon scale_by_adamuon scale_by_galore scale_by_muon scale_by_normuon scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
   | psgd_kron scale_by_psgd_kron scale_by_soap scale_by_width soap scale_by_lmo scion

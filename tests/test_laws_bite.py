@@ -131,6 +131,10 @@ WRONG_FIELDS = {
 RIGHT_FIELDS = {
     "one axis": Field(axes=first_axes),
     "an axis of its own": Field(first=lambda zero: jnp.zeros((3, *zero.shape)), axes=lambda shape: Axes(None, *range(len(shape)))),
+    "an axis of its own, as long as the shape makes it": Field(
+        first=lambda zero: jnp.zeros((*zero.shape, 1 + max(zero.shape, default=0) // 2)),
+        axes=lambda shape: Axes(*range(len(shape)), None),
+    ),
     "a tree": Field(
         first=lambda zero: {"all": zero, "sum": zero.sum()}, axes=lambda shape: {"all": Axes(*range(len(shape))), "sum": Axes()}
     ),

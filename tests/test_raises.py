@@ -417,7 +417,8 @@ CALLS = {
         )
     ],
     "*: a leaf is not a matrix": [
-        lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()), *(lambda f=f: update(f()) for f in ORTHOGONAL_CORES),
+        lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
+        *(lambda f=f: update(f()) for f in (*ORTHOGONAL_CORES, gx.scale_by_dion)),
     ],
     "*: no mesh for spread": [
         lambda f=f: update(f(spread="d"), {"w": X}, p={"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)

@@ -136,6 +136,7 @@ class Slot:
             self.static["key"] = None  # the kernel gets this leaf's key as `c.key`
         self.static.update(dict.fromkeys(kernel.leaf_data))  # and this leaf's numbers as `c.<name>`
         self.static.update(dict.fromkeys(kernel.cutting))  # and sees what it is cut into
+        self.static.update({n: None for n, p in kernel.parameters.items() if p.engine == "first"})  # and how its state began
         self.size = sum(2 if p.range and p.range.is_fraction else 1 for p in self.numbers)
         self.key = (kernel, layout, frozen(self.static), tuple(p.name for p in self.traced))
         said = {p.engine: args[p.name] for p in kernel.parameters.values() if p.engine}

@@ -7,12 +7,13 @@ they take many times longer, or never end. So there a batch is factored one matr
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import sequential_vmap
 
+from gradxform._numerics import by_parts, size_along
 from gradxform._types import Array
 
 Factors = tuple[Array, ...]
@@ -36,6 +37,7 @@ def _one_by_one(factor: Callable[[Array], Factors]) -> Callable[[Array], Factors
 _EIGH = _one_by_one(lambda x: tuple(jnp.linalg.eigh(x)))
 _QR = _one_by_one(lambda x: tuple(jnp.linalg.qr(x)))
 _SVD = _one_by_one(lambda x: tuple(jnp.linalg.svd(x, full_matrices=False)))
+_CHOLESKY = _one_by_one(lambda x: (jnp.linalg.cholesky(x),))
 _VALUES = _one_by_one(lambda x: (jnp.linalg.svd(x, compute_uv=False),))
 
 
@@ -109,3 +111,38 @@ def spectral(x: Array) -> Array:
     """The largest singular value, (..., 1, 1) of (..., m, n)."""
     (s,) = _over_batch(_VALUES, x)
     return s[..., :1, None]
+
+
+def cholesky(x: Array) -> Array:
+    """The lower triangular l of positive definite matrices x = l l*."""
+    (factor,) = _over_batch(_CHOLESKY, x)
+    return factor
+
+
+SHIFT = 4  # times the precision and the trace: what Gram matrices get more than rounding can take away
+PASSES = 3  # each brings out directions that the last one left at the root of the shift
+
+
+def orthonormal(x: Array, by: Literal["qr", "cholesky"] = "qr") -> Array:
+    """The q of x = q r, orthonormal columns of a matrix that is tall or square.
+
+    "cholesky" gives the same by products of matrices, but for signs of columns and for directions that are too small for the precision.
+
+    Source   shifted Cholesky QR: Fukaya et al. 2020, SIAM J. Sci. Comput. 42.
+    """
+    if by == "qr":
+        return qr(x)[0]
+    x = _of_length_one(x, 0.0)
+    for _ in range(PASSES):
+        gram = jnp.matmul(jnp.swapaxes(x, -1, -2).conj(), x, precision=jax.lax.Precision.HIGHEST)
+        trace = jnp.trace(gram, axis1=-2, axis2=-1).real
+        shift = SHIFT * float(jnp.finfo(x.dtype).eps) * trace + float(jnp.finfo(x.dtype).tiny)
+        lower = cholesky(gram + (shift[..., None, None] * jnp.eye(x.shape[-1], dtype=shift.dtype)).astype(x.dtype))
+        x = jax.lax.linalg.triangular_solve(lower, x, left_side=False, lower=True, transpose_a=True, conjugate_a=True)
+    return _of_length_one(x, 0.5)  # but for what the shift has taken they are
+
+
+def _of_length_one(x: Array, least: float) -> Array:
+    """The columns, those divided by their length that are longer than `least`."""
+    size = size_along(x, -2)
+    return by_parts(lambda part: part / jnp.where(size > least, size, 1), x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from gradxform._types import Array, Axes, Shape
 
 HIGHEST = jax.lax.Precision.HIGHEST
+matmul = functools.partial(jnp.matmul, precision=HIGHEST)
 
 
 def along(x: Array, matrices: Sequence[Array | None], transposed: bool = False) -> Array:

@@ -64,6 +64,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._dcasgd import CompensateDelayState as CompensateDelayState
     from gradxform.optimizers._dcasgd import compensate_delay as compensate_delay
     from gradxform.optimizers._dcasgd import dcasgd as dcasgd
+    from gradxform.optimizers._dion import DionState as DionState
+    from gradxform.optimizers._dion import dion as dion
+    from gradxform.optimizers._dion import scale_by_dion as scale_by_dion
     from gradxform.optimizers._distance import ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState
     from gradxform.optimizers._distance import scale_by_distance_over_gradients as scale_by_distance_over_gradients
     from gradxform.optimizers._dog import DoGState as DoGState
@@ -189,6 +192,7 @@ else:
         "._cocob": "COCOBState cocob scale_by_cocob",
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
         "._dcasgd": "CompensateDelayState compensate_delay dcasgd",
+        "._dion": "DionState dion scale_by_dion",
         "._distance": "ScaleByDistanceOverGradientsState scale_by_distance_over_gradients",
         "._dog": "DoGState DoWGState dog dowg scale_by_dog scale_by_dowg",
         "._dpsgd": "dpsgd",

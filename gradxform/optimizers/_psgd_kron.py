@@ -37,7 +37,7 @@ from gradxform._types import (
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import HIGHEST, along, outer
+from gradxform.linear_algebra._kronecker import along, matmul, outer
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.registry import optimizer, transform
 from gradxform.schedules import psgd_gap
@@ -53,7 +53,6 @@ Diagonal = Literal["all", "largest", None]
 Form = Literal["pro", "triangular"]
 Whiten = Literal["momentum", "gradient"]
 GAP = psgd_gap()
-matmul = functools.partial(jnp.matmul, precision=HIGHEST)
 
 
 def _factors(shape: Shape, form: Form, diagonal: Diagonal, max_precond_dim: int, max_skew: float) -> tuple[Axes, ...]:
