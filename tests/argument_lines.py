@@ -21,7 +21,7 @@ b1: how much of the running mean of gradients stays at each update.
   | optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
   | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
   | scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia
-  | scale_by_stable_adam scale_by_yogi soap sophia stable_adamw yogi
+  | scale_by_stable_adam scale_by_yogi soap sophia stable_adamw yogi adahessian adamp scale_by_adahessian scale_by_adamp
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -33,6 +33,7 @@ b2: how much of the running mean of squares stays at each update.
   | optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad
   | scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_nadam scale_by_qhadam scale_by_radam
   | scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
+  | adamp mars scale_by_adamp scale_by_mars
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
@@ -56,7 +57,7 @@ eps: added to the divisor, in its units, so that it is never 0.
   | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_laprop scale_by_nadam
   | scale_by_nadamax scale_by_novograd scale_by_polyak scale_by_qhadam scale_by_radam scale_by_row_rss
   | scale_by_simplified_ademamix scale_by_sm3 scale_by_stable_adam scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld
-  | simplified_ademamix stable_adamw yogi
+  | simplified_ademamix stable_adamw yogi adahessian adamp scale_by_adahessian scale_by_adamp
 eps: added to the divisor, or inside its root, as eps_in_sqrt says.
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps: the least divisor.
@@ -102,7 +103,7 @@ learning_rate: the size of a step: a number, an array that fits every leaf, or a
   | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
   | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon
   | novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad
-  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion dion
+  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion dion adahessian adamp came mars
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -115,7 +116,8 @@ lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
   | acprop adamaxw adamw adan add_decayed_weights ademamix aggmo ano cocob dog dowg galore grams lamb lans laprop lion nadamw
-  | psgd_kron qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw
+  | psgd_kron qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw adahessian adamp came mars
+  | scale_by_adamp
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
@@ -124,19 +126,23 @@ mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider
   | adam adamuon adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2
   | psgd_kron qhadam qhm scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano
   | scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam
-  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw scale_by_lmo scion
+  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw scale_by_lmo scion adamp came mars scale_by_adamp
+  | scale_by_came scale_by_mars
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
   | adabelief adam adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
-  | scale_by_adam scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace
+  | scale_by_adam scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace adamp
+  | scale_by_adamp
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion mars
+  | scale_by_mars
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion
+  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion mars
+  | scale_by_mars
 nu1: the weight of the running mean, beside the gradient.
   | qhadam qhm scale_by_qhadam scale_by_qhm
 nu2: the weight of the running mean of squares, beside the square.
@@ -208,7 +214,7 @@ warmup_steps: the number of updates of the rise.
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
   | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy psgd_kron qhadam qhm
-  | simplified_ademamix soap sophia
+  | simplified_ademamix soap sophia adahessian adamp came
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -221,7 +227,7 @@ zero: the axes of the mesh that split the batch, a name or a tuple, over all of 
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
   | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
-  | scale_by_lmo scion muon dion scale_by_dion
+  | scale_by_lmo scion muon dion scale_by_dion mars scale_by_mars
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -272,17 +278,17 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others
     all axes are alike.
   | psgd_kron scale_by_psgd_kron scale_by_soap soap
 adam_b1: b1 of the AdamW that the other leaves get.
-  | adamuon muon normuon dion
+  | adamuon muon normuon dion mars
 adam_b2: b2 of the AdamW that the other leaves get.
-  | adamuon muon normuon dion
+  | adamuon muon normuon dion mars
 adam_eps_root: eps_root of the AdamW that the other leaves get.
   | adamuon muon normuon dion
 adam_weight_decay: weight_decay of the AdamW that the other leaves get.
-  | adamuon muon normuon dion
+  | adamuon muon normuon dion mars
 adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-  | adamuon muon normuon dion
+  | adamuon muon normuon dion mars
 weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
-  | adamuon muon normuon dion
+  | adamuon muon normuon dion mars
 beta2: how much of the running mean of squares stays at each update.
   | normuon scale_by_normuon
 eps_nu: added to the roots of nu, and without consistent_rms to the norm.
@@ -350,6 +356,44 @@ orthogonalization: how the orthonormal basis P is found: "qr"; "cholesky", the s
   | dion scale_by_dion
 sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
   | dion scale_by_dion
+b1: how much of the running mean of scaled gradients stays at each update.
+  | came scale_by_came scale_by_sm3
+b1: how much of the running mean of corrected gradients stays at each update.
+  | mars scale_by_mars
+b3: how much of the running means of the instability stays at each update.
+  | came scale_by_came
+clip_threshold: the largest root mean square of a leaf's scaled gradient.
+  | came scale_by_came
+clip_threshold: the largest norm of a leaf's corrected gradient; None: any.
+  | mars scale_by_mars
+delta: how near to a right angle gradient and weight must be, in units of what random directions are.
+  | adamp scale_by_adamp
+eps2: added to the squared distance of a scaled gradient from their mean.
+  | came scale_by_came
+gamma: how much of the correction counts; 0: none.
+  | mars scale_by_mars
+hessian_diagonal_fn: a transformation from gradients to estimates of the diagonal.
+  | adahessian scale_by_adahessian scale_by_sophia
+hessian_power: 1: divide by the curvature, as Newton's method; 0: not at all; between them, by a power of it.
+  | adahessian scale_by_adahessian
+kind: what is made of the running mean: "adamw", "lion" or "muon".
+  | mars scale_by_mars
+mu_dtype: the dtype of the running mean of gradients; None: the parameter's, float32 or wider.
+  | adahessian scale_by_adahessian scale_by_sophia sophia
+wd_ratio: a factor of the decay of weights whose length does not count.
+  | adamp scale_by_adamp
+b2: how much of the running means of squares stays at each update.
+  | came scale_by_came
+b2: how much of the running mean of squared curvatures stays at each update.
+  | adahessian scale_by_adahessian
+eps: added to the squared gradients.
+  | adafactor came scale_by_came
+eps: added to the divisor, in its units, so that it is never 0; of "muon" to the norm by which the matrix is divided first.
+  | mars scale_by_mars
+weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one
+    for all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the
+    outputs.
+  | adamp scale_by_adamp
 """
 
 DIALECTS = """

@@ -22,6 +22,10 @@ CASES = [
     ("scion", {}), ("psgd_kron", {}), ("psgd_kron", {"form": "triangular", "balance_every": 2}), ("psgd_kron", {"diagonal": "largest"}),
     ("psgd_kron", {"every": 3, "block_size": 2, "clip_value": 1.0, "max_skew": 0.5}), ("adamuon", {}), ("dion", {}),
     ("dion", {"rank_fraction": 0.3}), ("dion2", {}), ("splus", {"every": 4}), ("asgo", {}), ("asgo", {"every": 3, "start": None}),
+    ("mars", {}), ("mars", {"kind": "lion", "optimize_1d": True}), ("mars", {"kind": "muon", "clip_threshold": 0.5, "gamma": 0.2}),
+    ("mars", {"kind": "muon", "optimize_1d": True, "ns_coeffs": "dion"}), ("came", {}), ("came", {"clip_threshold": 0.3, "b3": 0.9}),
+    ("adamp", {}), ("adamp", {"delta": 2.5, "wd_ratio": 0.3, "weight_decay": 0.1}), ("adamp", {"delta": 9.0, "nesterov": True}),
+    ("stable_adamw", {"weight_decay": 0.1}),
     ("kl_shampoo", {}), ("kl_shampoo", {"max_precond_dim": 4, "every": 3}), ("kl_soap", {}), ("kl_soap", {"block_size": 2}),
 ]  # fmt: skip
 

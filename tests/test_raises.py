@@ -414,6 +414,9 @@ CALLS = {
             lambda roles: gx.scale_by_soap(weight_dimension_numbers=roles), lambda roles: gx.soap(0.1, weight_dimension_numbers=roles),
             lambda roles: gx.scale_by_psgd_kron(weight_dimension_numbers=roles),
             lambda roles: gx.psgd_kron(0.1, weight_dimension_numbers=roles),
+        lambda make=make: update(make(gx.WeightDimensionNumbers(0, 0)), {"w": X}, p={"w": X})
+            lambda roles: gx.scale_by_adamp(weight_dimension_numbers=roles), lambda roles: gx.adamp(0.1, weight_dimension_numbers=roles),
+            lambda roles: gx.scale_by_mars(weight_dimension_numbers=roles), lambda roles: gx.mars(0.1, weight_dimension_numbers=roles),
         )
     ],
     "*: a leaf is not a matrix": [
@@ -435,6 +438,9 @@ CALLS = {
     "*: no table of that name": [
         lambda: gx.orthogonalize_via_newton_schulz(X, "muon"), *(lambda f=f: f(ns_coeffs="muon") for f in ORTHOGONAL),
         *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO)),
+        lambda: gx.muon(0.1, ns_coeffs="muon"), lambda: gx.scale_by_muon("muon").init({"w": X}),
+        lambda: gx.mars(0.1, kind="muon", ns_coeffs="muon"), lambda: update(gx.scale_by_mars(kind="muon", ns_coeffs="muon")),
+        lambda: gx.orthogonalize_via_newton_schulz(X, "muon"),
     ],
     "muon: muon_weight_dimension_numbers beside weight_dimension_numbers": lambda: gx.muon(
         0.1, muon_weight_dimension_numbers="flax", weight_dimension_numbers="flax"

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._adafactor import adafactor as adafactor
     from gradxform.optimizers._adafactor import scale_by_factored_rms as scale_by_factored_rms
     from gradxform.optimizers._adagrad import adagrad as adagrad
+    from gradxform.optimizers._adahessian import ScaleByAdahessianState as ScaleByAdahessianState
+    from gradxform.optimizers._adahessian import adahessian as adahessian
+    from gradxform.optimizers._adahessian import scale_by_adahessian as scale_by_adahessian
     from gradxform.optimizers._adam import ScaleByAdamState as ScaleByAdamState
     from gradxform.optimizers._adam import ScaleByNadamState as ScaleByNadamState
     from gradxform.optimizers._adam import adam as adam
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from gradxform.optimizers._adamuon import AdaMuonState as AdaMuonState
     from gradxform.optimizers._adamuon import adamuon as adamuon
     from gradxform.optimizers._adamuon import scale_by_adamuon as scale_by_adamuon
+    from gradxform.optimizers._adamp import adamp as adamp
+    from gradxform.optimizers._adamp import scale_by_adamp as scale_by_adamp
     from gradxform.optimizers._adan import ScaleByAdanState as ScaleByAdanState
     from gradxform.optimizers._adan import adan as adan
     from gradxform.optimizers._adan import scale_by_adan as scale_by_adan
@@ -54,6 +59,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._amsgrad import scale_by_amsgrad as scale_by_amsgrad
     from gradxform.optimizers._ano import ano as ano
     from gradxform.optimizers._ano import scale_by_ano as scale_by_ano
+    from gradxform.optimizers._came import ScaleByCameState as ScaleByCameState
+    from gradxform.optimizers._came import came as came
+    from gradxform.optimizers._came import scale_by_came as scale_by_came
     from gradxform.optimizers._cocob import COCOBState as COCOBState
     from gradxform.optimizers._cocob import cocob as cocob
     from gradxform.optimizers._cocob import scale_by_cocob as scale_by_cocob
@@ -106,6 +114,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._madgrad import MadgradState as MadgradState
     from gradxform.optimizers._madgrad import madgrad as madgrad
     from gradxform.optimizers._madgrad import scale_by_madgrad as scale_by_madgrad
+    from gradxform.optimizers._mars import ScaleByMarsState as ScaleByMarsState
+    from gradxform.optimizers._mars import mars as mars
+    from gradxform.optimizers._mars import scale_by_mars as scale_by_mars
     from gradxform.optimizers._matrices import MatrixLabels as MatrixLabels
     from gradxform.optimizers._matrices import scale_by_shape as scale_by_shape
     from gradxform.optimizers._minimize import Minimum as Minimum
@@ -177,9 +188,11 @@ else:
         "._adadelta": "ScaleByAdaDeltaState adadelta scale_by_adadelta",
         "._adafactor": "FactoredState adafactor scale_by_factored_rms",
         "._adagrad": "adagrad",
+        "._adahessian": "ScaleByAdahessianState adahessian scale_by_adahessian",
         "._adam": "ScaleByAdamState ScaleByNadamState adam adamw nadam nadamw scale_by_adam scale_by_nadam",
         "._adamax": "adamax adamaxw maxaprop nadamax scale_by_adamax scale_by_nadamax",
         "._adamuon": "AdaMuonState adamuon scale_by_adamuon",
+        "._adamp": "adamp scale_by_adamp",
         "._adan": "ScaleByAdanState adan scale_by_adan",
         "._ademamix": (
             "ScaleByAdemamixState ScaleBySimplifiedAdEMAMixState ademamix scale_by_ademamix "
@@ -189,6 +202,7 @@ else:
         "._aggmo": "ScaleByAggMoState aggmo scale_by_aggmo",
         "._amsgrad": "ScaleByAmsgradState amsgrad scale_by_amsgrad",
         "._ano": "ano scale_by_ano",
+        "._came": "ScaleByCameState came scale_by_came",
         "._cocob": "COCOBState cocob scale_by_cocob",
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
         "._dcasgd": "CompensateDelayState compensate_delay dcasgd",
@@ -209,6 +223,7 @@ else:
         "._lbfgs": "ScaleByLBFGSState lbfgs scale_by_lbfgs",
         "._lion": "ScaleByLionState lion scale_by_lion",
         "._madgrad": "MadgradState madgrad scale_by_madgrad",
+        "._mars": "ScaleByMarsState mars scale_by_mars",
         "._matrices": "MatrixLabels scale_by_shape",
         "._minimize": "Minimum minimize",
         "._momo": "MomoAdamState MomoState momo momo_adam",

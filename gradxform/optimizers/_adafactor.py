@@ -10,6 +10,7 @@ import numpy as np
 
 from gradxform._numerics import abs_sq
 from gradxform._types import (
+    Array,
     Axes,
     Bound,
     Clock,
@@ -43,6 +44,13 @@ def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size_to_factor
         return None
     i, j = (int(axis) for axis in np.argsort(shape, kind="stable")[-2:])
     return (i, j) if shape[i] >= min_dim_size_to_factor else None
+
+
+def over_factored_root(x: Array, v_row: Array, v_col: Array, axes: tuple[int, int]) -> Array:
+    """x / sqrt(v_row v_col / mean(v_row)), where v_row lacks the second of the two axes, v_col the first."""
+    i, j = axes
+    rows = v_row / v_row.mean(i - 1 if i > j else i, keepdims=True)
+    return x / jnp.sqrt(jnp.expand_dims(rows, j)) / jnp.sqrt(jnp.expand_dims(v_col, i))
 
 
 def mean_axes(shape: Shape, pair: tuple[int, int] | None, over: int | None) -> Axes:
@@ -115,9 +123,7 @@ def scale_by_factored_rms(
     i, j = axes
     v_row = b * s.v_row + (1 - b) * sq.mean(j)
     v_col = b * s.v_col + (1 - b) * sq.mean(i)
-    rows = v_row / v_row.mean(i - 1 if i > j else i, keepdims=True)
-    u = g / jnp.sqrt(jnp.expand_dims(rows, j)) / jnp.sqrt(jnp.expand_dims(v_col, i))
-    return u, s._replace(v_row=v_row, v_col=v_col)
+    return over_factored_root(g, v_row, v_col, axes), s._replace(v_row=v_row, v_col=v_col)
 
 
 @optimizer(
