@@ -17,11 +17,11 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
-  | acprop adabelief adam adamax adamaxw adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam nadamax nadamw
-  | optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop scale_by_adam scale_by_adamax scale_by_adan
-  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
-  | scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam scale_by_soap scale_by_sophia
-  | scale_by_stable_adam scale_by_yogi soap sophia stable_adamw yogi adahessian adamp scale_by_adahessian scale_by_adamp
+  | acprop adabelief adahessian adam adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam
+  | nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop scale_by_adahessian scale_by_adam
+  | scale_by_adamax scale_by_adamp scale_by_adan scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief
+  | scale_by_grams scale_by_lans scale_by_nadam scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam
+  | scale_by_shampoo scale_by_soap scale_by_sophia scale_by_stable_adam scale_by_yogi shampoo soap sophia stable_adamw yogi
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -29,15 +29,15 @@ b1: where gradients are taken, between z (0) and the average x (1).
 b1: how much of the running mean of normalized gradients stays at each update.
   | laprop scale_by_laprop
 b2: how much of the running mean of squares stays at each update.
-  | acprop adabelief adam adamw ademamix adopt amsgrad ftml grams lamb lans laprop momo_adam nadam nadamw optimistic_adam
-  | optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_ademamix scale_by_adopt scale_by_amsgrad
-  | scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_nadam scale_by_qhadam scale_by_radam
-  | scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
-  | adamp mars scale_by_adamp scale_by_mars
+  | acprop adabelief adam adamp adamw ademamix adopt amsgrad ftml grams lamb lans laprop mars momo_adam nadam nadamw
+  | optimistic_adam optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_adamp scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam
+  | scale_by_radam scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix
+  | stable_adamw yogi
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
-  | adamuon momo muon normuon scale_by_adamuon scale_by_muon scale_by_normuon signum scale_by_lmo scion
+  | adamuon momo muon normuon scale_by_adamuon scale_by_lmo scale_by_muon scale_by_normuon scion signum
 betas: how much of each sum stays at each update.
   | aggmo scale_by_aggmo
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
@@ -51,13 +51,13 @@ dtype: the dtype of all leaves; None: each its own.
 end_value: the value in the end.
   | linear_schedule one_minus_sqrt_schedule polynomial_schedule rex_schedule warmup_cosine_decay_schedule wsd_schedule
 eps: added to the divisor, in its units, so that it is never 0.
-  | acprop adabelief adam adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans laprop lars maxaprop momo_adam
-  | nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd prodigy qhadam radam
-  | scale_by_acprop scale_by_adam scale_by_adan scale_by_ademamix scale_by_amsgrad scale_by_belief
-  | scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans scale_by_laprop scale_by_nadam
-  | scale_by_nadamax scale_by_novograd scale_by_polyak scale_by_qhadam scale_by_radam scale_by_row_rss
-  | scale_by_simplified_ademamix scale_by_sm3 scale_by_stable_adam scale_by_trust_ratio scale_by_yogi schedule_free_adamw sgld
-  | simplified_ademamix stable_adamw yogi adahessian adamp scale_by_adahessian scale_by_adamp
+  | acprop adabelief adahessian adam adamp adamw adan ademamix amsgrad dadapt_adamw dog ftml group_adagrad lamb lans laprop lars
+  | maxaprop momo_adam nadam nadamax nadamw normalize_by_update_norm novograd optimistic_adam optimistic_adam_v2 polyak_sgd
+  | prodigy qhadam radam scale_by_acprop scale_by_adahessian scale_by_adam scale_by_adamp scale_by_adan scale_by_ademamix
+  | scale_by_amsgrad scale_by_belief scale_by_distance_over_gradients scale_by_dog scale_by_infinity_norm scale_by_lans
+  | scale_by_laprop scale_by_nadam scale_by_nadamax scale_by_novograd scale_by_polyak scale_by_qhadam scale_by_radam
+  | scale_by_row_rss scale_by_simplified_ademamix scale_by_sm3 scale_by_stable_adam scale_by_trust_ratio scale_by_yogi
+  | schedule_free_adamw sgld simplified_ademamix stable_adamw yogi
 eps: added to the divisor, or inside its root, as eps_in_sqrt says.
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps: the least divisor.
@@ -100,10 +100,10 @@ labels: one-hot, or a distribution over the classes.
 labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
-  | acprop adabelief adagrad adam adamax adamaxw adamuon adamw adan ademamix adopt aggmo amsgrad ano dcasgd dpsgd fromage ftml
-  | ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad maxaprop muon nadam nadamax nadamw noisy_sgd normuon
-  | novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad
-  | sgd sgld sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi scion dion adahessian adamp came mars
+  | acprop adabelief adagrad adahessian adam adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano came dcasgd
+  | dion dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad mars maxaprop muon nadam nadamax
+  | nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam
+  | rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -115,34 +115,34 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-  | acprop adamaxw adamw adan add_decayed_weights ademamix aggmo ano cocob dog dowg galore grams lamb lans laprop lion nadamw
-  | psgd_kron qhadam qhm scale_by_lans scale_by_stable_adam simplified_ademamix soap stable_adamw adahessian adamp came mars
-  | scale_by_adamp
+  | acprop adahessian adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano came cocob dog dowg galore grams lamb lans
+  | laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans scale_by_stable_adam shampoo simplified_ademamix
+  | soap stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
-  | adam adamuon adamw ademamix adopt amsgrad ano grams laprop lion muon nadam nadamw normuon optimistic_adam optimistic_adam_v2
-  | psgd_kron qhadam qhm scale_by_adam scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano
-  | scale_by_grams scale_by_laprop scale_by_lion scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam
-  | scale_by_qhm scale_by_soap scale_by_stable_adam soap stable_adamw scale_by_lmo scion adamp came mars scale_by_adamp
-  | scale_by_came scale_by_mars
+  | adam adamp adamuon adamw ademamix adopt amsgrad ano came grams laprop lion mars muon nadam nadamw normuon optimistic_adam
+  | optimistic_adam_v2 psgd_kron qhadam qhm scale_by_adam scale_by_adamp scale_by_adamuon scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_ano scale_by_came scale_by_grams scale_by_laprop scale_by_lion scale_by_lmo scale_by_mars
+  | scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap
+  | scale_by_stable_adam scion shampoo soap stable_adamw
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
-  | adabelief adam adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
-  | scale_by_adam scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd trace adamp
-  | scale_by_adamp
+  | adabelief adam adamp adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
+  | scale_by_adam scale_by_adamp scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd
+  | trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion mars
-  | scale_by_mars
+  | adamuon mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_lmo scale_by_mars scale_by_muon
+  | scale_by_normuon scion
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon scale_by_lmo scion mars
-  | scale_by_mars
+  | adamuon mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_lmo scale_by_mars scale_by_muon
+  | scale_by_normuon scion
 nu1: the weight of the running mean, beside the gradient.
   | qhadam qhm scale_by_qhadam scale_by_qhm
 nu2: the weight of the running mean of squares, beside the square.
@@ -213,21 +213,21 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | acprop adamaxw adamw adan ademamix aggmo ano dadapt_adamw grams laprop lion nadamw prodigy psgd_kron qhadam qhm
-  | simplified_ademamix soap sophia adahessian adamp came
+  | acprop adahessian adamaxw adamp adamw adan ademamix aggmo ano came dadapt_adamw grams laprop lion nadamw prodigy psgd_kron
+  | qhadam qhm shampoo simplified_ademamix soap sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
   | lamb lans lars scale_by_lans
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
-  | adadelta adafactor adamuon lars muon normuon sophia dion
+  | adadelta adafactor adamuon dion lars muon normuon sophia
 zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
-  | adamuon galore initial_scale normuon scale_by_adamuon scale_by_muon scale_by_normuon scale_by_shape scale_by_width
-  | scale_by_lmo scion muon dion scale_by_dion mars scale_by_mars
+  | adamuon dion galore initial_scale mars muon normuon scale_by_adamuon scale_by_dion scale_by_lmo scale_by_mars scale_by_muon
+  | scale_by_normuon scale_by_shape scale_by_width scion
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -236,7 +236,7 @@ ema: mu is a running mean; False: a decaying sum, of which g is a part with weig
   | muon scale_by_muon
 shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
     "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
-  | muon normuon scale_by_shape dion
+  | dion muon normuon scale_by_shape
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
@@ -262,33 +262,33 @@ bias_correction: multiply by sqrt(1 - b2^t) / (1 - b1^t).
 max_precond_dim: an axis that is longer has no factor.
   | scale_by_soap soap
 block_size: cut every axis into blocks of that length, each with factors of its own; None: not at all.
-  | psgd_kron scale_by_psgd_kron scale_by_soap soap
+  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 merge_dims: join neighbouring axes first, from the front, as long as they have no more elements together; None: none.
-  | psgd_kron scale_by_psgd_kron scale_by_soap soap
+  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 every: at every how many updates the factors are refreshed; a schedule: the gap between two refreshes.
-  | scale_by_soap soap
+  | scale_by_shampoo scale_by_soap shampoo soap
 start: the first update at which they are; None: every.
-  | scale_by_soap soap
+  | scale_by_shampoo scale_by_soap shampoo soap
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
-  | psgd_kron scale_by_psgd_kron scale_by_soap soap
+  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
   | scale_by_soap soap
 weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
     `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf is one tensor,
     all axes are alike.
-  | psgd_kron scale_by_psgd_kron scale_by_soap soap
+  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 adam_b1: b1 of the AdamW that the other leaves get.
-  | adamuon muon normuon dion mars
+  | adamuon dion mars muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
-  | adamuon muon normuon dion mars
+  | adamuon dion mars muon normuon
 adam_eps_root: eps_root of the AdamW that the other leaves get.
-  | adamuon muon normuon dion
+  | adamuon dion muon normuon
 adam_weight_decay: weight_decay of the AdamW that the other leaves get.
-  | adamuon muon normuon dion mars
+  | adamuon dion mars muon normuon
 adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-  | adamuon muon normuon dion mars
+  | adamuon dion mars muon normuon
 weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
-  | adamuon muon normuon dion mars
+  | adamuon dion mars muon normuon
 beta2: how much of the running mean of squares stays at each update.
   | normuon scale_by_normuon
 eps_nu: added to the roots of nu, and without consistent_rms to the norm.
@@ -333,17 +333,17 @@ start: the first update at which it is; None: every, with a schedule the first.
 balance_every: after how many updates of Q all axes' are brought to one size, which leaves the result as it is.
   | psgd_kron scale_by_psgd_kron
 key: a random key, or a whole number as a seed.
-  | psgd_kron scale_by_psgd_kron dion scale_by_dion
+  | dion psgd_kron scale_by_dion scale_by_psgd_kron
 sampler: what draws n: (key, shape, dtype) -> normal numbers, of the shape of a leaf or block; in form "pro" for norms also of
     shape (32, d).
   | psgd_kron scale_by_psgd_kron
 norm: whose ball it is: "auto", "spectral", "spectral_max", "sign", "column", "row" or "bias"; one for all leaves, or patterns such
     as `{"head/*": "sign"}` (the others "auto"), a tree, a function.
-  | scion scale_by_lmo
+  | scale_by_lmo scion
 radius: the radius of the ball: a number, or patterns, a tree, a function of (path, leaf).
-  | scion scale_by_lmo
+  | scale_by_lmo scion
 eps: added to the norms by which a leaf is divided.
-  | scion scale_by_lmo
+  | scale_by_lmo scion
 rank_fraction: the rank of an update, as a part of the matrix's shorter side, rounded up.
   | dion scale_by_dion
 beta: how much stays in the momentum of what goes out of it as an update; all else stays.
@@ -394,6 +394,27 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDim
     for all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the
     outputs.
   | adamp scale_by_adamp
+b2: how much of each axis's factor stays at each update; 1: it is a sum.
+  | scale_by_shampoo shampoo
+b3: the share of the old running mean in what is multiplied by the roots; None: b1.
+  | scale_by_shampoo shampoo
+eps: added to the eigenvalues of the factors before a root is taken.
+  | scale_by_shampoo shampoo
+graft: whose step says how long that of each block is: "sgd", "adagrad", "rmsprop", "adam"; None: it is as long as it comes.
+  | scale_by_shampoo shampoo
+graft_b2: how much of the graft's running mean of squared gradients stays at each update.
+  | scale_by_shampoo shampoo
+graft_eps: added to the graft's denominator, after the square root.
+  | scale_by_shampoo shampoo
+exponents: for each axis of a leaf with as many axes the power of the inverse root, None for no factor; None, and for other leaves:
+    1 / (2 axes).
+  | scale_by_shampoo shampoo
+roots: how roots are found: "eigh", by eigenvectors, or by products alone, "newton" or, of order 2, 4, 8, "newton_db".
+  | scale_by_shampoo shampoo
+bias_correction: divide both means by what is missing of a mean that began at 0.
+  | scale_by_shampoo shampoo
+max_precond_dim: an axis that is longer has no factor; None: every axis has one.
+  | scale_by_shampoo shampoo
 """
 
 DIALECTS = """

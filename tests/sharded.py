@@ -28,12 +28,12 @@ inside `shard_map` what is taken along an axis is taken along the device's own p
   | adaptive_grad_clip centralize group_adagrad scale_by_row_rss scale_by_sm3 sm3 mxnet.group_adagrad
 inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it is factored; under
     `jit` those of the whole leaf.
-  | adafactor scale_by_factored_rms keras.adafactor torch.adafactor came scale_by_came
+  | adafactor came scale_by_came scale_by_factored_rms keras.adafactor torch.adafactor
 inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
-  | dion scale_by_dion adamuon galore muon normuon scale_by_adamuon scale_by_galore scale_by_muon scale_by_normuon scale_by_shape
-  | torch.muon adamp mars scale_by_adamp scale_by_mars
+  | adamp adamuon dion galore mars muon normuon scale_by_adamp scale_by_adamuon scale_by_dion scale_by_galore scale_by_mars
+  | scale_by_muon scale_by_normuon scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
-  | psgd_kron scale_by_psgd_kron scale_by_soap scale_by_width soap scale_by_lmo scion
+  | psgd_kron scale_by_lmo scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_width scion shampoo soap
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
   | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak neon.adagrad neon.adam neon.rmsprop
@@ -47,7 +47,7 @@ inside `shard_map` parts of one shape get the same noise where the key is the sa
   | add_noise noisy_sgd sgld mxnet.sgld
 inside `shard_map` `obj_fn` is given the device's own parts, and where the key is the same on every device parts of one shape are probed
     along the same directions; under `jit` the whole is.
-  | hutchinson_estimator_diag_hessian scale_by_sophia sophia adahessian scale_by_adahessian
+  | adahessian hutchinson_estimator_diag_hessian scale_by_adahessian scale_by_sophia sophia
 inside `shard_map` the devices along `axis_name` have gradients of the same leaves; of a leaf that is split over another axis, each part is
     compressed by itself.
   | compressed_mean error_feedback

@@ -89,6 +89,20 @@ def test_inverse_roots_of_singular_matrices_in_float32(method):
     np.testing.assert_allclose(across, (1e-4 * size) ** (-1 / 4), rtol=0.02)
 
 
+@pytest.mark.parametrize("method", ["eigh", "newton", "newton_db"])
+def test_the_root_of_a_matrix_of_ones(method):
+    """The first iteration makes elements of M - I larger, though eigenvalues come nearer to 1."""
+    root = linear_algebra.inverse_root(jnp.full((6, 6), 6.0), 4, method, 1e-4)
+    expected = np.array([36 * (1 + 1e-4), *5 * [36e-4]]) ** (-1 / 4)
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.asarray(root, float)), np.sort(expected), rtol=3e-3)
+
+
+@pytest.mark.parametrize("method", ["eigh", "newton", "newton_db"])
+def test_a_root_of_what_is_not_finite_is_not_finite(method):
+    for x in (np.nan, np.inf):
+        assert not np.all(np.isfinite(linear_algebra.inverse_root(jnp.full((3, 3), x), 4, method)))
+
+
 @pytest.mark.parametrize("method", ["eigh", "newton_db"])
 def test_a_root_of_zeros_is_zeros(method):
     assert not np.any(linear_algebra.inverse_root(jnp.zeros((2, 3, 3)), 4, method))

@@ -17,7 +17,12 @@ HERE = pathlib.Path(__file__).parent / "golden"
 SHAPES = [(4, 4), (3, 5), (5, 3), (1, 6), (6, 1), (7,), (), (2, 3, 4), (3, 3, 2, 4)]
 CASES = [
     ("soap", {}), ("soap", {"precondition_1d": True, "block_size": 2, "merge_dims": 6, "every": 2}), ("soap", {"max_precond_dim": 4}),
-    ("shampoo", {}), ("shampoo", {"graft": "adam", "b2": 0.9, "block_size": 2, "every": 3}), ("shampoo", {"max_precond_dim": 4}),
+    ("shampoo", {"eps": 1e-6}), ("shampoo", {"graft": "adam", "b2": 0.9, "block_size": 2, "every": 3}), ("shampoo", {"max_precond_dim": 4, "eps": 1e-6}),
+    ("shampoo", {"graft": "sgd", "b3": 0.7, "bias_correction": False, "start": 2, "every": 3, "eps": 1e-6}),
+    ("shampoo", {"graft": "adagrad", "eps": 1e-6}), ("shampoo", {"exponents": (0.5, None), "eps": 1e-6}),
+    ("shampoo", {"graft": "rmsprop", "b2": 0.9, "merge_dims": 6, "max_precond_dim": 4, "every": 2, "eps": 1e-6}),
+    ("shampoo", {"roots": "newton", "eps": 0.1}), ("shampoo", {"roots": "newton_db", "eps": 0.1, "merge_dims": 12, "block_size": 4}),
+    ("shampoo", {"exponents": (0.3, 0.1), "weight_decay": 0.1, "eps": 1e-6}),
     ("normuon", {}), ("normuon", {"consistent_rms": 0.2, "ns_coeffs": "turbo", "preconditioning": "aol"}),
     ("scion", {}), ("psgd_kron", {}), ("psgd_kron", {"form": "triangular", "balance_every": 2}), ("psgd_kron", {"diagonal": "largest"}),
     ("psgd_kron", {"every": 3, "block_size": 2, "clip_value": 1.0, "max_skew": 0.5}), ("adamuon", {}), ("dion", {}),

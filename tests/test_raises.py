@@ -57,6 +57,21 @@ ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon, gx.scale_by_adamuon]
 ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon, gx.adamuon)]
 
 
+TWICE = gx.WeightDimensionNumbers(0, 0)
+"""Roles that fit no leaf."""
+
+
+def kronecker(*names, **arguments):
+    """The optimizers with factors for the axes of a leaf, and their cores."""
+    names = names or ("soap", "shampoo")
+    make = {name: (getattr(gx, name), getattr(gx, f"scale_by_{name}")) for name in names}
+    return [
+        lambda f=f, args=args: f(*args, **arguments).init({"w": X})
+        for optimizer, core in make.values()
+        for f, args in ((optimizer, (0.1,)), (core, ()))
+    ]
+
+
 class Growing:
     """A measurement whose shape changes."""
 
@@ -393,8 +408,12 @@ CALLS = {
         gx.contrib.scale_by_muon(spread="fsdp"), jax.ShapeDtypeStruct((4, 4), jnp.float32), {"data": 2}
     ),
     "*: an unknown phase": [
-        lambda: gx.scale_by_soap(phase="some"), lambda: gx.soap(0.1, phase="some"),
-        lambda: gx.scale_by_psgd_kron(phase="some"), lambda: gx.psgd_kron(0.1, phase="some"),
+        *kronecker(phase="some"), lambda: gx.scale_by_psgd_kron(phase="some"), lambda: gx.psgd_kron(0.1, phase="some"),
+    ],
+    "*: no such way to roots": kronecker("shampoo", roots="schur"),
+    "*shampoo: an exponent that is not positive": kronecker("shampoo", exponents=(0.5, -0.5)),
+    "*shampoo: one that `roots` cannot make": [
+        *kronecker("shampoo", exponents=(0.3, None), roots="newton"), *kronecker("shampoo", exponents=(1 / 6, None), roots="newton_db"),
     ],
     "*: a leaf that base_shapes lacks or has with other axes": [
         lambda call=call, base=base: call(base) for base in ({}, {"w": jnp.ones(2)})
@@ -404,20 +423,16 @@ CALLS = {
         )
     ],
     "*: roles that do not fit a leaf": [
-        lambda: gx.initial_scale({"w": X}, {"w": X}, weight_dimension_numbers=gx.WeightDimensionNumbers(0, 0)),
-        lambda: update(
-            gx.scale_by_width(gx.sgd(0.1), {"w": X}, weight_dimension_numbers=gx.WeightDimensionNumbers(0, 0)), {"w": X}, p={"w": X}
+        *kronecker(weight_dimension_numbers=TWICE),
+        lambda: gx.initial_scale({"w": X}, {"w": X}, weight_dimension_numbers=TWICE),
+        *(
+            lambda tx=tx: update(tx(weight_dimension_numbers=TWICE), {"w": X}, p={"w": X})
+            for tx in (
+                gx.scale_by_psgd_kron, gx.scale_by_adamp, gx.scale_by_mars,
+                *(functools.partial(f, 0.1) for f in (gx.psgd_kron, gx.adamp, gx.mars)),
+                functools.partial(gx.scale_by_width, gx.sgd(0.1), {"w": X}),
+            )
         ),
-    ] + [
-        lambda make=make: make(gx.WeightDimensionNumbers(0, 0)).init({"w": X})
-        for make in (
-            lambda roles: gx.scale_by_soap(weight_dimension_numbers=roles), lambda roles: gx.soap(0.1, weight_dimension_numbers=roles),
-            lambda roles: gx.scale_by_psgd_kron(weight_dimension_numbers=roles),
-            lambda roles: gx.psgd_kron(0.1, weight_dimension_numbers=roles),
-        lambda make=make: update(make(gx.WeightDimensionNumbers(0, 0)), {"w": X}, p={"w": X})
-            lambda roles: gx.scale_by_adamp(weight_dimension_numbers=roles), lambda roles: gx.adamp(0.1, weight_dimension_numbers=roles),
-            lambda roles: gx.scale_by_mars(weight_dimension_numbers=roles), lambda roles: gx.mars(0.1, weight_dimension_numbers=roles),
-        )
     ],
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),

@@ -43,6 +43,7 @@ def matrix_inverse_pth_root(
         t = ((p + 1) I - m) / p
         m = t^p m                               h = h t
                                                 until m is I, or num_iters times, or until the error grows
+                                                after the first time, which brings eigenvalues from above 1 below it
 
     Args
         matrix  (n, n), symmetric and positive semi-definite.
@@ -63,7 +64,7 @@ def matrix_inverse_pth_root(
 
     Source   Higham 2008, 'Functions of matrices', eq. 7.18.
     Differs  every p works, not only 1, 2, 4 and 8; float64 stays float64; the dtype is the matrix's for n = 1 too, and float32 for
-             whole numbers.
+             whole numbers. Optax gives up where the first iteration makes an element of m - I larger, as of a matrix of ones.
     Raises   StructureError: not a square matrix. HyperparameterError: p is not a positive integer.
     """
     p = _whole(p)
@@ -86,7 +87,7 @@ def matrix_inverse_pth_root(
         t = ((n + 1) * one - s.m) / n
         m = product(_power(t, p, product), s.m)
         error = distance(m)
-        return _Newton(s.k + 1, m, product(s.h, t), s.h, error, error < s.error * 1.2)
+        return _Newton(s.k + 1, m, product(s.h, t), s.h, error, (error < s.error * 1.2) | (s.k == 0))
 
     z = (1 + n) / 2 / frobenius(a)
     m, h = a * z.astype(a.dtype), one * (z ** (1.0 / n)).astype(a.dtype)

@@ -12,6 +12,8 @@ from gradxform._types import Array, Axes, Shape
 
 HIGHEST = jax.lax.Precision.HIGHEST
 matmul = functools.partial(jnp.matmul, precision=HIGHEST)
+Matrices = tuple[Array | None, ...]
+"""One for each axis of a tensor; None: it has none."""
 
 
 def along(x: Array, matrices: Sequence[Array | None], transposed: bool = False) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -53,7 +54,7 @@ def inverse_root(x: Array, p: int, method: Roots = "eigh", ridge: float | Array 
     Differs  no.
     Raises   HyperparameterError: no such root, or not by this method. UnknownNameError: no such method.
     """
-    if p < 1 or (method == "newton_db" and (p & (p - 1) or p == 1)):
+    if p < 1 or not can_root(1 / p, method):
         raise HyperparameterError(
             f"inverse_root: `p` must be a whole number of at least 1, for 'newton_db' 2, 4, 8 or so on, but got {p}."
         )
@@ -61,28 +62,70 @@ def inverse_root(x: Array, p: int, method: Roots = "eigh", ridge: float | Array 
         return _by_eigenvectors(x, p, ridge)
     if method not in ("newton", "newton_db"):
         raise UnknownNameError(f"inverse_root: no method is called {method!r}; there are eigh, newton, newton_db.")
-    one = lambda a: matrix_inverse_pth_root(a, p, steps, ridge)[0] if method == "newton" else _by_denman_beavers(a, p, ridge, steps)
+    one = lambda a: (
+        matrix_inverse_pth_root(a, p, steps, ridge, rounding(a))[0]
+        if method == "newton"
+        else _by_denman_beavers(a, p, ridge, steps)
+    )
     for _ in range(x.ndim - 2):
         one = jax.vmap(one)
     return one(x)
 
 
 def _by_eigenvectors(x: Array, p: int, ridge: float | Array) -> Array:
+    def power(w: Array) -> Array:
+        w = w + ridge * w[..., -1:]
+        return jnp.where(w > 0, jnp.where(w > 0, w, 1) ** (-1 / p), 0)  # of a matrix of zeros: zeros
+
+    return by_eigenvalues(power, x)
+
+
+def rounding(x: Array) -> float:
+    """The part of the largest eigenvalue of a symmetric matrix that rounding may make of an eigenvalue 0."""
+    return x.shape[-1] * float(jnp.finfo(x.dtype).eps)
+
+
+def by_eigenvalues(f: Callable[[Array], Array], x: Array) -> Array:
+    """The symmetric matrix whose eigenvalues are f of those of x, increasing, none of which counts as less than rounding makes of 0.
+
+    Args:
+      f: (..., n) -> (..., n).
+      x: symmetric, without negative eigenvalues, or a batch of such.
+    """
     w, v = eigh(x)
-    w = jnp.maximum(w, 0)
-    w = w + ridge * w[..., -1:]
-    powers = jnp.where(w > 0, jnp.where(w > 0, w, 1) ** (-1 / p), 0)  # of a matrix of zeros: zeros
-    return jnp.matmul(v * powers[..., None, :], jnp.swapaxes(v, -1, -2).conj(), precision=HIGHEST)
+    w = jnp.maximum(w, rounding(x) * jnp.maximum(w[..., -1:], 0))
+    return jnp.matmul(v * f(w)[..., None, :].astype(v.dtype), jnp.swapaxes(v, -1, -2).conj(), precision=HIGHEST)
+
+
+def inverse_power(x: Array, exponent: float, method: Roots = "eigh", eps: float | Array = 0.0) -> Array:
+    """(x + eps I)^-exponent of a symmetric matrix without negative eigenvalues, with eps in units of x.
+
+    Args:
+      x: symmetric, or a batch of such.
+      exponent: positive, and one of those that `can_root` says.
+      method: as `inverse_root` has it.
+      eps: what is added to the eigenvalues.
+    """
+    if method == "eigh":
+        return by_eigenvalues(lambda w: (w + eps) ** -exponent, x)
+    return inverse_root(x + (eps * jnp.eye(x.shape[-1])).astype(x.dtype), round(1 / exponent), method, rounding(x))
+
+
+def can_root(exponent: float, method: str) -> bool:
+    """Whether `inverse_power` can make that power: "newton" -1 over a whole number, "newton_db" -1 over 2, 4, 8 or so on."""
+    p = round(1 / exponent)
+    of_products = p >= 1 and abs(p * exponent - 1) < 1e-9
+    return method == "eigh" or (of_products and (method != "newton_db" or (p > 1 and not p & (p - 1))))
 
 
 def _by_denman_beavers(x: Array, p: int, ridge: float | Array, steps: int) -> Array:
     """`newton_db` of one matrix."""
     one, largest = jnp.eye(len(x), dtype=x.dtype), power_iteration(x)[0].real
-    unit = jnp.where(largest > 0, largest * (1 + ridge), 1).astype(x.dtype)
+    unit = jnp.where(largest <= 0, 1, largest * (1 + ridge)).astype(x.dtype)  # NaN stays NaN
     root, power = (x + (ridge * largest).astype(x.dtype) * one) / unit, one
     for _ in range(p.bit_length() - 1):
         root, power = _halved(root, one, steps)
-    return jnp.where(largest > 0, power * unit ** (-1 / p), 0)
+    return jnp.where(largest <= 0, 0, power * unit ** (-1 / p))
 
 
 def _halved(a: Array, one: Array, steps: int) -> tuple[Array, Array]:

@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from gradxform.optimizers._adamax import nadamax as nadamax
     from gradxform.optimizers._adamax import scale_by_adamax as scale_by_adamax
     from gradxform.optimizers._adamax import scale_by_nadamax as scale_by_nadamax
+    from gradxform.optimizers._adamp import adamp as adamp
+    from gradxform.optimizers._adamp import scale_by_adamp as scale_by_adamp
     from gradxform.optimizers._adamuon import AdaMuonState as AdaMuonState
     from gradxform.optimizers._adamuon import adamuon as adamuon
     from gradxform.optimizers._adamuon import scale_by_adamuon as scale_by_adamuon
-    from gradxform.optimizers._adamp import adamp as adamp
-    from gradxform.optimizers._adamp import scale_by_adamp as scale_by_adamp
     from gradxform.optimizers._adan import ScaleByAdanState as ScaleByAdanState
     from gradxform.optimizers._adan import adan as adan
     from gradxform.optimizers._adan import scale_by_adan as scale_by_adan
@@ -164,6 +164,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sgd import sgd as sgd
     from gradxform.optimizers._sgld import SgldState as SgldState
     from gradxform.optimizers._sgld import sgld as sgld
+    from gradxform.optimizers._shampoo import ShampooState as ShampooState
+    from gradxform.optimizers._shampoo import scale_by_shampoo as scale_by_shampoo
+    from gradxform.optimizers._shampoo import shampoo as shampoo
     from gradxform.optimizers._sign import sign_sgd as sign_sgd
     from gradxform.optimizers._sign import signum as signum
     from gradxform.optimizers._sm3 import ScaleBySM3State as ScaleBySM3State
@@ -245,6 +248,7 @@ else:
         "._scion": "ScionState scale_by_lmo scion",
         "._sgd": "sgd",
         "._sgld": "SgldState sgld",
+        "._shampoo": "ShampooState scale_by_shampoo shampoo",
         "._sign": "sign_sgd signum",
         "._sm3": "ScaleBySM3State scale_by_sm3 sm3",
         "._soap": "SoapState scale_by_soap soap",

@@ -26,8 +26,7 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._roles import DimensionNumbers, Roles
 from gradxform.linear_algebra._newton_schulz import newton_schulz
 from gradxform.linear_algebra._polynomials import JORDAN, polynomials
-from gradxform.optimizers._matrices import shape_factor, with_adam
-from gradxform.optimizers._matrices import Coefficients, rows_of
+from gradxform.optimizers._matrices import Coefficients, rows_of, shape_factor, with_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 

@@ -30,11 +30,9 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
 from gradxform.linear_algebra._factorizations import eigh, qr
-from gradxform.linear_algebra._kronecker import HIGHEST, along, outer, squares
+from gradxform.linear_algebra._kronecker import HIGHEST, Matrices, along, outer, squares
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
-
-Bases = tuple[Array | None, ...]
 
 
 def _bases(shape: Shape, max_precond_dim: int, precondition_1d: bool = False) -> tuple[Axes | None, ...]:
@@ -65,12 +63,12 @@ def turned_basis(L: Array, Q: Array) -> tuple[Array, Array]:
     return qr(LQ[:, order])[0], order
 
 
-def _begun(old: Tree, L: Bases, tie_break: float | Array) -> Tree:
+def _begun(old: Tree, L: Matrices, tie_break: float | Array) -> Tree:
     mu, nu, _ = old
     return mu, nu, tuple(None if L_ is None else first_basis(L_, tie_break) for L_ in L)
 
 
-def _turned(old: Tree, L: Bases, _: float | Array) -> Tree:
+def _turned(old: Tree, L: Matrices, _: float | Array) -> Tree:
     """The bases move on, and the means with them."""
     mu, nu, Q = old
     mu, new = along(mu, Q, transposed=True), list(Q)

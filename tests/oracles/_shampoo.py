@@ -19,12 +19,13 @@ def shampoo(
     f = β₃ m + (1 − β₃) g, divided by 1 − β₃ β₁^(t−1);  m ← β₁ m + (1 − β₁) g (f has the old m; β₃ = β₁ where not given)
     L_k ← β₂ L_k + (1 − β₂) g_(k) g_(k)ᵀ (β₂ = 1: the sum)
     at refreshes, with this g:  A = L_k / (1 − β₂ᵗ) + ε I;  where its least eigenvalue is below ε, A + (ε − λ_min) I;
-    X_k = A^(−1/(2 order)), or to the power −`exponents[k]` (None: no factor)
+    X_k = A^(−1/(2 order)), or to the power −`exponents[k]` (None: no factor) where there are as many
     d = f times X_k along every axis k
 
     `graft`: d ‖s‖ / (‖d‖ + 1e-16), block by block, with the step s that is taken until the first refresh:
     "sgd" f;  "adagrad" f / (√Σ g² + ε_g);  "rmsprop" f / (√V + ε_g), V = the mean of g²;  "adam" f / (√(V / (1 − β_gᵗ)) + ε_g)
-    Without it, f is taken until then. `roots` says only how the roots are found. A number is a vector of length 1.
+    Without it, f is taken until then; a leaf without any factor takes s. `roots` says only how the roots are found. A number is a
+    vector of length 1.
     """
     arguments = b1, b2, b1 if b3 is None else b3, eps, graft, graft_b2, graft_eps, exponents, bias_correction, max_precond_dim
     run = lambda: _shampoo(*arguments, every, start)
@@ -43,7 +44,7 @@ def _shampoo(b1, b2, b3, eps, graft, graft_b2, graft_eps, exponents, bias_correc
         g, _ = yield u
         shape, g = g.shape, g.reshape(g.shape or (1,))
         if L is None:
-            given = (1 / (2 * g.ndim),) * g.ndim if exponents is None else exponents
+            given = exponents if exponents is not None and len(exponents) == g.ndim else (1 / (2 * g.ndim),) * g.ndim
             powers = {k: given[k] for k, d in enumerate(g.shape) if given[k] and (max_precond_dim is None or d <= max_precond_dim)}
             L = {k: np.zeros((g.shape[k],) * 2) for k in powers}
         f = b3 * m + (1 - b3) * g
@@ -63,7 +64,7 @@ def _shampoo(b1, b2, b3, eps, graft, graft_b2, graft_eps, exponents, bias_correc
             "adam": f / (np.sqrt(v / (1 - graft_b2**t)) + graft_eps),
         }[graft]  # fmt: skip
         d = s
-        if X is not None:
+        if X:
             d = f
             for k in X:
                 d = along(d, X[k], k)
