@@ -36,10 +36,10 @@ inside `shard_map` the device's own part of a leaf counts as the leaf; under `ji
   | psgd_kron scale_by_lmo scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_width scion shampoo soap
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
-  | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak neon.adagrad neon.adam neon.rmsprop
+  | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak scale_by_ss_quasi_newton neon.adagrad neon.adam neon.rmsprop
 inside `shard_map` a device searches along its own parts, by what `value_fn` returns for these, and takes a step of its own; under `jit`
     there is one search.
-  | lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch
+  | lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch ssbfgs ssbroyden
 inside `shard_map` a device looks at its own parts only, and may skip an update that others take; under `jit` at all.
   | apply_if_finite loss_scale
 inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the noise is that of the

@@ -550,8 +550,10 @@ CALLS = {
     "check: a law does not hold (its text is the report)": lambda: testing.check(
         gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (P, s))
     ),
-    "lbfgs: value, grad or value_fn": [
-        lambda n=n: update(gx.lbfgs(), **{k: x for k, x in SEARCH.items() if k != n}) for n in SEARCH
+    "scale_by_ss_quasi_newton: more than 20,000 elements": lambda: gx.ssbfgs().init(jax.ShapeDtypeStruct((20_001,), jnp.float32)),
+    "*: value, grad or value_fn": [
+        lambda n=n, make=make: update(make(), **{k: x for k, x in SEARCH.items() if k != n})
+        for n in SEARCH for make in (gx.lbfgs, gx.ssbfgs, gx.ssbroyden)
     ],
     "scale_by_*_linesearch: value, grad, value_fn, an argument of value_fn": [
         *(lambda n=n: update(gx.scale_by_zoom_linesearch(5), **{k: x for k, x in SEARCH.items() if k != n}) for n in SEARCH),

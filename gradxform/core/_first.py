@@ -99,7 +99,8 @@ def _of_all(stage: Stage, field: Field, params: Params, leaves: list[Tree]) -> T
         _with_arrays(stage, first, functools.partial(as_number, stage.owner), **given)
     if field.dtype == "params" and present:
         dtype = min((real_part(widen(dtype_of(p))) for p in present), key=lambda d: d.itemsize)
-    return jax.tree.map(lambda x: as_key(x) if is_key(x) else jnp.array(x, dtype or jnp.result_type(x)), value)
+    made = lambda x: as_key(x) if is_key(x) else _spelled_as_one_of(present, jnp.array(x, dtype or jnp.result_type(x)))
+    return jax.tree.map(made, value)
 
 
 def entry_views(stage: Stage, params: Params) -> list[Blocks | None]:
@@ -200,6 +201,11 @@ def _along(zero: Array, axes: Axes) -> Array:
     if len(kept) > len(once):
         x = jnp.broadcast_to(x, [1 if axis is None else zero.shape[axis] for axis in axes])
     return _spelled_as(zero, x)
+
+
+def _spelled_as_one_of(leaves: list[Tree], x: Array) -> Array:
+    alike = next((leaf for leaf in leaves if x.ndim and np.ndim(leaf) == x.ndim and hasattr(leaf, "sharding")), None)
+    return x if alike is None else _spelled_as(alike, x)
 
 
 def _spelled_as(like: Array, x: Array) -> Array:

@@ -152,6 +152,10 @@ if TYPE_CHECKING:
     from gradxform.optimizers._qhm import ScaleByQhmState as ScaleByQhmState
     from gradxform.optimizers._qhm import qhm as qhm
     from gradxform.optimizers._qhm import scale_by_qhm as scale_by_qhm
+    from gradxform.optimizers._quasi_newton import ScaleBySSQuasiNewtonState as ScaleBySSQuasiNewtonState
+    from gradxform.optimizers._quasi_newton import scale_by_ss_quasi_newton as scale_by_ss_quasi_newton
+    from gradxform.optimizers._quasi_newton import ssbfgs as ssbfgs
+    from gradxform.optimizers._quasi_newton import ssbroyden as ssbroyden
     from gradxform.optimizers._radam import radam as radam
     from gradxform.optimizers._radam import scale_by_radam as scale_by_radam
     from gradxform.optimizers._rmsprop import rmsprop as rmsprop
@@ -242,6 +246,7 @@ else:
         "._qhadam": "qhadam scale_by_qhadam",
         "._qhm": "ScaleByQhmState qhm scale_by_qhm",
         "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",
+        "._quasi_newton": "ScaleBySSQuasiNewtonState scale_by_ss_quasi_newton ssbfgs ssbroyden",
         "._radam": "radam scale_by_radam",
         "._rmsprop": "rmsprop",
         "._rprop": "ScaleByRpropState rprop scale_by_rprop",

@@ -1,0 +1,117 @@
+"""`ssbfgs`, `ssbroyden`: the papers' matrices, superlinear convergence, resuming, and what they refuse."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import ORACLES
+
+import gradxform as gx
+
+pytestmark = pytest.mark.fast
+METHODS = ("ssbfgs", "ssbroyden")
+
+
+def rosenbrock(p):
+    x = jnp.concatenate([p["a"], p["b"].ravel()])
+    return jnp.sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+START = {"a": -0.3 * np.ones(4), "b": 0.4 * np.ones((2, 3))}
+
+
+def start():
+    return {name: jnp.asarray(x) for name, x in START.items()}
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_directions_are_the_transcriptions(method, scaled, x64):
+    """Twelve steps a H g, a changing, down a convex function."""
+    f = lambda p: jnp.sum(p["a"] ** 4 + p["a"] ** 2) + jnp.sum(jnp.cosh(p["b"])) + 0.1 * jnp.sum(p["a"]) * jnp.sum(p["b"])
+    tx = gx.scale_by_ss_quasi_newton(method, scaled)
+    oracle = ORACLES["scale_by_ss_quasi_newton"](method, scaled)
+    p = {name: jnp.asarray(np.random.default_rng(i).normal(size=x.shape)) for i, (name, x) in enumerate(START.items())}
+    state = tx.init(p)
+    for t in range(12):
+        g = jax.grad(f)(p)
+        u, state = jax.jit(tx.update)(g, state, p)
+        expected = oracle([np.asarray(g[k]) for k in p], [np.asarray(p[k]) for k in p])
+        for k, v in zip(p, expected, strict=True):
+            np.testing.assert_allclose(u[k], v, rtol=1e-9, atol=1e-9 * max(np.max(np.abs(x)) for x in expected))
+        p = jax.tree.map(lambda x, d, a=0.2 * (1 + t % 3): x - a * d, p, u)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rosenbrock_to_the_last_place(method, x64):
+    """In ten dimensions, in fewer than 120 steps, where L-BFGS needs as many or more; and one compilation."""
+    tx, p = getattr(gx, method)(), start()
+    value_and_grad = gx.value_and_grad_from_state(rosenbrock)
+
+    @jax.jit
+    def step(p, state):
+        value, grad = value_and_grad(p, state=state)
+        u, state = tx.update(grad, state, p, value=value, grad=grad, value_fn=rosenbrock)
+        return gx.apply_updates(p, u), state
+
+    state, taken = tx.init(p), 0
+    while float(rosenbrock(p)) > 1e-22 and taken < 120:
+        p, state = step(p, state)
+        taken += 1
+    assert float(rosenbrock(p)) <= 1e-22
+    assert step._cache_size() == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_a_quadratic_it_learns_the_hessian(method, x64):
+    """With exact line searches, n steps in n dimensions: the last directions are Newton's."""
+    A = jnp.diag(jnp.array([1.0, 3.0, 10.0, 30.0])) + 0.5
+    p, tx = jnp.array([1.0, -1.0, 2.0, 0.5]), gx.scale_by_ss_quasi_newton(method)
+    state = tx.init(p)
+    for _ in range(8):
+        g = A @ p
+        u, state = tx.update(g, state, p)
+        p = p - (g @ u) / jnp.maximum(u @ A @ u, 1e-300) * u
+    assert float(p @ A @ p) < 1e-16
+
+
+def test_what_is_not_curved_teaches_nothing(x64):
+    """On -|p|^2 / 2 the gradient falls along the way."""
+    tx, p = gx.scale_by_ss_quasi_newton(), jnp.array([1.0, 2.0])
+    u, before = tx.update(-p, tx.init(p), p)
+    _, after = tx.update(-(p - u), before, p - u)
+    np.testing.assert_array_equal(after.hessian_inv, before.hessian_inv)
+
+
+def test_a_missing_gradient_counts_as_unchanged_and_complex_leaves_as_their_parts(x64):
+    f = lambda p: jnp.sum(jnp.abs(p["c"] - (1 + 2j)) ** 2) + jnp.sum(p["r"] ** 2)
+    p = {"c": jnp.zeros(2, complex), "r": jnp.ones(2)}
+    tx = gx.ssbfgs()
+    state = tx.init(p)
+    for _ in range(4):
+        value, grad = jax.value_and_grad(f)(p)
+        grad = jax.tree.map(jnp.conj, grad)
+        u, state = tx.update(grad, state, p, value=value, grad=grad, value_fn=f)
+        p = gx.apply_updates(p, u)
+    np.testing.assert_allclose(p["c"], 1 + 2j, atol=1e-6)
+    core = gx.scale_by_ss_quasi_newton()
+    u, state = core.update({"c": None, "r": jnp.ones(2)}, core.init(p), p)
+    assert u["c"] is None
+    assert state.hessian_inv.shape == (6, 6)
+
+
+def test_too_many_elements():
+    with pytest.raises(gx.StructureError, match=r"20,001 elements, of which a dense inverse Hessian has 400,040,001"):
+        gx.ssbfgs().init(jax.ShapeDtypeStruct((20_001,), jnp.float32))
+
+
+def test_going_on_from_a_saved_state_is_going_on(x64):
+    tx, p = gx.scale_by_ss_quasi_newton("ssbroyden"), start()
+    state = tx.init(p)
+    for _ in range(3):
+        u, state = tx.update(jax.grad(rosenbrock)(p), state, p)
+        p = jax.tree.map(lambda x, d: x - 0.1 * d, p, u)
+    saved = jax.tree.map(np.asarray, state)
+    again = jax.tree.map(jnp.asarray, saved)
+    g = jax.grad(rosenbrock)(p)
+    jax.tree.map(np.testing.assert_array_equal, tx.update(g, state, p), tx.update(g, again, p))
