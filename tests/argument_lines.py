@@ -65,7 +65,7 @@ eps: the least divisor.
 eps: added to the size of the gradient, inside the maximum.
   | adamax adamaxw scale_by_adamax
 eps: added to the norm by which the matrix is divided first.
-  | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
+  | adamuon dion2 muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_dion2 scale_by_muon scale_by_normuon
 eps_in_sqrt: where eps is added: True inside the root, False outside of it, "both" at both places.
   | adagrad rmsprop scale_by_rms scale_by_rss scale_by_stddev
 eps_root: added inside the root; more than 0 makes derivatives through the update finite at gradients of 0.
@@ -101,9 +101,9 @@ labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
   | acprop adabelief adagrad adahessian adam adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano came dcasgd
-  | dion dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad mars maxaprop muon nadam nadamax
-  | nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam
-  | rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
+  | dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad mars maxaprop muon nadam
+  | nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm
+  | radam rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -138,11 +138,11 @@ nesterov: look ahead by one step of the momentum.
   | trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
-  | adamuon mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_lmo scale_by_mars scale_by_muon
-  | scale_by_normuon scion
+  | adamuon dion2 mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_mars
+  | scale_by_muon scale_by_normuon scion
 ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
-  | adamuon mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_lmo scale_by_mars scale_by_muon
-  | scale_by_normuon scion
+  | adamuon dion2 mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_mars
+  | scale_by_muon scale_by_normuon scion
 nu1: the weight of the running mean, beside the gradient.
   | qhadam qhm scale_by_qhadam scale_by_qhm
 nu2: the weight of the running mean of squares, beside the square.
@@ -221,13 +221,13 @@ weight_decay: the part of the parameters that is added to the direction before i
   | lamb lans lars scale_by_lans
 weight_decay_mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function;
     None: all.
-  | adadelta adafactor adamuon dion lars muon normuon sophia
+  | adadelta adafactor adamuon dion dion2 lars muon normuon sophia
 zero: the axes of the mesh that split the batch, a name or a tuple, over all of which the state is split; None: as the parameters.
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
-  | adamuon dion galore initial_scale mars muon normuon scale_by_adamuon scale_by_dion scale_by_lmo scale_by_mars scale_by_muon
-  | scale_by_normuon scale_by_shape scale_by_width scion
+  | adamuon dion dion2 galore initial_scale mars muon normuon scale_by_adamuon scale_by_dion scale_by_dion2 scale_by_lmo
+  | scale_by_mars scale_by_muon scale_by_normuon scale_by_shape scale_by_width scion
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -236,7 +236,7 @@ ema: mu is a running mean; False: a decaying sum, of which g is a part with weig
   | muon scale_by_muon
 shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, outputs / inputs)); "spectral", without the max;
     "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
-  | dion muon normuon scale_by_shape
+  | dion dion2 muon normuon scale_by_shape
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
@@ -278,17 +278,17 @@ weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others
     all axes are alike.
   | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 adam_b1: b1 of the AdamW that the other leaves get.
-  | adamuon dion mars muon normuon
+  | adamuon dion dion2 mars muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
-  | adamuon dion mars muon normuon
+  | adamuon dion dion2 mars muon normuon
 adam_eps_root: eps_root of the AdamW that the other leaves get.
-  | adamuon dion muon normuon
+  | adamuon dion dion2 muon normuon
 adam_weight_decay: weight_decay of the AdamW that the other leaves get.
-  | adamuon dion mars muon normuon
+  | adamuon dion dion2 mars muon normuon
 adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
-  | adamuon dion mars muon normuon
+  | adamuon dion dion2 mars muon normuon
 weight_decay: decoupled decay of the matrices: the part of the parameters, times learning_rate, that is taken away.
-  | adamuon dion mars muon normuon
+  | adamuon dion dion2 mars muon normuon
 beta2: how much of the running mean of squares stays at each update.
   | normuon scale_by_normuon
 eps_nu: added to the roots of nu, and without consistent_rms to the norm.
@@ -351,7 +351,11 @@ beta: how much stays in the momentum of what goes out of it as an update; all el
 eps: added to the length of a column of R, by which it is divided.
   | dion scale_by_dion
 mu_dtype: the dtype of the momentum; None: the parameter's, float32 or wider.
-  | dion scale_by_dion
+  | dion dion2 scale_by_dion scale_by_dion2
+fraction: how many of the rows go out as an update, as a part of the matrix's shorter side, rounded up.
+  | dion2 scale_by_dion2
+beta: how much stays of the momentum's rows that go out; the others stay.
+  | dion2 scale_by_dion2
 orthogonalization: how the orthonormal basis P is found: "qr"; "cholesky", the same by products of matrices, for accelerators.
   | dion scale_by_dion
 sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).

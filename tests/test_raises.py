@@ -436,7 +436,7 @@ CALLS = {
     ],
     "*: a leaf is not a matrix": [
         lambda: update(gx.scale_by_shape()), lambda: update(torch.muon()),
-        *(lambda f=f: update(f()) for f in (*ORTHOGONAL_CORES, gx.scale_by_dion)),
+        *(lambda f=f: update(f()) for f in (*ORTHOGONAL_CORES, gx.scale_by_dion, gx.scale_by_dion2)),
     ],
     "*: no mesh for spread": [
         lambda f=f: update(f(spread="d"), {"w": X}, p={"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)
@@ -452,7 +452,8 @@ CALLS = {
     "scale_by_muon: wire is not a real dtype": [lambda x=x: gx.scale_by_muon(wire=x) for x in (jnp.int8, "half a byte", jnp.complex64)],
     "*: no table of that name": [
         lambda: gx.orthogonalize_via_newton_schulz(X, "muon"), *(lambda f=f: f(ns_coeffs="muon") for f in ORTHOGONAL),
-        *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO)),
+        *(lambda f=f: f(ns_coeffs="muon").init({"w": X}) for f in (*ORTHOGONAL_CORES, *BY_LMO, gx.scale_by_dion2)),
+        lambda: gx.dion2(0.1, ns_coeffs="muon"),
         lambda: gx.muon(0.1, ns_coeffs="muon"), lambda: gx.scale_by_muon("muon").init({"w": X}),
         lambda: gx.mars(0.1, kind="muon", ns_coeffs="muon"), lambda: update(gx.scale_by_mars(kind="muon", ns_coeffs="muon")),
         lambda: gx.orthogonalize_via_newton_schulz(X, "muon"),
@@ -460,7 +461,9 @@ CALLS = {
     "muon: muon_weight_dimension_numbers beside weight_dimension_numbers": lambda: gx.muon(
         0.1, muon_weight_dimension_numbers="flax", weight_dimension_numbers="flax"
     ),
-    "*: ns_coeffs of another shape": [lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO)],
+    "*: ns_coeffs of another shape": [
+        lambda f=f: f(ns_coeffs=(1.0,)).init({"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO, gx.scale_by_dion2)
+    ],
     "clip_qk: no max_logits": lambda: update(gx.clip_qk({"w": 0})),
     "clip_qk: a leaf with heads has none": lambda: update(gx.clip_qk({"w": 0}), max_logits={"b": jnp.ones(3), "w": None}),
     "clip_qk: max_logits of another shape": lambda: update(gx.clip_qk({"w": 0}), max_logits=jnp.ones(3)),

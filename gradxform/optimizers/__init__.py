@@ -75,6 +75,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._dion import DionState as DionState
     from gradxform.optimizers._dion import dion as dion
     from gradxform.optimizers._dion import scale_by_dion as scale_by_dion
+    from gradxform.optimizers._dion2 import Dion2State as Dion2State
+    from gradxform.optimizers._dion2 import dion2 as dion2
+    from gradxform.optimizers._dion2 import scale_by_dion2 as scale_by_dion2
     from gradxform.optimizers._distance import ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState
     from gradxform.optimizers._distance import scale_by_distance_over_gradients as scale_by_distance_over_gradients
     from gradxform.optimizers._dog import DoGState as DoGState
@@ -214,6 +217,7 @@ else:
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
         "._dcasgd": "CompensateDelayState compensate_delay dcasgd",
         "._dion": "DionState dion scale_by_dion",
+        "._dion2": "Dion2State dion2 scale_by_dion2",
         "._distance": "ScaleByDistanceOverGradientsState scale_by_distance_over_gradients",
         "._dog": "DoGState DoWGState dog dowg scale_by_dog scale_by_dowg",
         "._dpsgd": "dpsgd",
