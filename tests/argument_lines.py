@@ -7,7 +7,7 @@ SHARED = """
 a: the direction, a tree like x.
   | projections.projection_halfspace projections.projection_hyperplane projections.projection_vector
 accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
-  | ema nesterov sgd signum trace
+  | ema nesterov sgd signum trace grokfast
 axis: the axis or axes of the distribution.
   | convex_kl_divergence generalized_kl_divergence kl_divergence kl_divergence_with_log_targets
 axis: the axis of the vectors.
@@ -43,7 +43,7 @@ betas: how much of each sum stays at each update.
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
   | lamb rmsprop scale_by_adam scale_by_rms scale_by_stddev
 decay: how much of the average stays at each update.
-  | bias_correction ema measure_with_ema update_infinity_moment update_moment update_moment_per_elem_norm
+  | bias_correction ema measure_with_ema update_infinity_moment update_moment update_moment_per_elem_norm grokfast
 decay: how much of the running mean of squares stays at each update.
   | rmsprop scale_by_rms scale_by_stddev
 dtype: the dtype of all leaves; None: each its own.

@@ -21,9 +21,9 @@ PART = "Sharded"
 
 KINDS = """
 inside `shard_map` norms and means are over the device's own part of a leaf; under `jit` over the whole leaf.
-  | clip_by_block_rms clip_by_norm fromage lamb lans lars novograd scale_by_distance_over_gradients scale_by_lans
-  | scale_by_novograd scale_by_param_block_norm scale_by_param_block_rms scale_by_stable_adam scale_by_trust_ratio stable_adamw
-  | keras.lamb mxnet.lamb mxnet.lans mxnet.lars
+  | cautious clip_by_block_rms clip_by_norm floor_by_param_norm fromage graft hyperball lamb lans lars novograd
+  | scale_by_distance_over_gradients scale_by_lans scale_by_novograd scale_by_param_block_norm scale_by_param_block_rms
+  | scale_by_stable_adam scale_by_trust_ratio stable_adamw keras.lamb mxnet.lamb mxnet.lans mxnet.lars
 inside `shard_map` what is taken along an axis is taken along the device's own part of it; under `jit` along the whole axis.
   | adaptive_grad_clip centralize group_adagrad scale_by_row_rss scale_by_sm3 sm3 mxnet.group_adagrad
 inside `shard_map` rows, columns and means are those of the device's own part of a leaf, whose shape decides whether it is factored; under

@@ -142,6 +142,14 @@ CALLS = {
     "adaptive_grad_clip: more than 5 axes, and no `axis`": lambda: update(gx.adaptive_grad_clip(0.1), six, p=six),
     "add_regularizer: penalty does not return one real number": lambda: update(gx.add_regularizer(lambda p: p, 0.1)),
     "add_regularizer: penalty is not a function": lambda: gx.add_regularizer(3.0, 0.1),
+    "add_decayed_weights: learning_rate or peak is missing": [
+        lambda: gx.add_decayed_weights(0.1, policy="independent"), lambda: gx.add_decayed_weights(0.1, policy="corrected", peak=0.1),
+        lambda: gx.add_decayed_weights(0.1, of="new"),
+    ],
+    "add_decayed_weights: one that the formula does not name is given": [
+        lambda: gx.add_decayed_weights(0.1, peak=0.1), lambda: gx.add_decayed_weights(0.1, policy="cautious", learning_rate=0.1),
+    ],
+    "hyperball: mask does not fit the parameters": lambda: update(gx.hyperball(gx.sgd(0.1), 0.1, mask={"w": True, "c": False})),
     "*aggmo: one of betas outside [-1, 1]": [
         lambda f=f, b=b: f(betas=b) for f in (functools.partial(gx.aggmo, 0.1), gx.scale_by_aggmo) for b in ((0.9, -1.5), (np.nan,))
     ],

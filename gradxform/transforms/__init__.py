@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from gradxform.transforms._clip_qk import clip_qk as clip_qk
     from gradxform.transforms._decay import WeightDecaySchedule as WeightDecaySchedule
     from gradxform.transforms._decay import add_decayed_weights as add_decayed_weights
+    from gradxform.transforms._floor import floor_by_param_norm as floor_by_param_norm
+    from gradxform.transforms._grokfast import grokfast as grokfast
     from gradxform.transforms._hutchinson import HutchinsonState as HutchinsonState
     from gradxform.transforms._hutchinson import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
     from gradxform.transforms._infinity_norm import ScaleByInfinityNormState as ScaleByInfinityNormState
@@ -101,6 +103,8 @@ else:
         "._clip": "clip clip_by_block_rms clip_by_global_norm clip_by_norm",
         "._clip_qk": "clip_qk",
         "._decay": "WeightDecaySchedule add_decayed_weights",
+        "._floor": "floor_by_param_norm",
+        "._grokfast": "grokfast",
         "._hutchinson": "HutchinsonState hutchinson_estimator_diag_hessian",
         "._infinity_norm": "ScaleByInfinityNormState scale_by_infinity_norm",
         "._momentum": "EmaState TraceState ema nesterov trace",

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from gradxform._types import Clock, Field, Hyper, MaskOrFn, Real
+import jax.numpy as jnp
+
+from gradxform._errors import HyperparameterError
+from gradxform._types import Clock, Field, Hyper, MaskOrFn, Positive, Real
 from gradxform.core import EmptyState, elementwise, masked
 from gradxform.registry import transform
+
+Policy = Literal["scaled", "coupled", "independent", "corrected", "cautious"]
+NAMES = {"scaled": (), "coupled": (), "cautious": (), "independent": ("peak",), "corrected": ("learning_rate", "peak")}
+"""What the formula of a policy names beside weight_decay."""
 
 
 class WeightDecaySchedule(NamedTuple):
@@ -16,32 +23,74 @@ class WeightDecaySchedule(NamedTuple):
 
 
 @elementwise(WeightDecaySchedule, needs=("params",))
-def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
-    """Add the parameters, times weight_decay, to the updates."""
-    return g + weight_decay * p, s
+def _add_decayed_weights(
+    g, s, p, c,
+    weight_decay: Real = 0.0, *, policy: Policy = "scaled", learning_rate: Real | None = None, peak: Positive | None = None,
+    of: Literal["old", "new"] = "old",
+):  # fmt: skip
+    """Add a part of the parameters, which the policy chooses, to the updates."""
+    q = p - learning_rate * g if of == "new" else p
+    decay = weight_decay * q
+    if policy == "cautious":
+        decay = jnp.where((g.conj() * q).real >= 0, decay, 0)
+    if policy == "independent":
+        decay = decay / peak
+    if policy == "corrected":
+        decay = decay * learning_rate / peak
+    return g + decay, s
 
 
 @transform(source="Krogh & Hertz 1991", example={"weight_decay": 0.1})
-def add_decayed_weights(weight_decay: Real[Hyper] = 0.0, mask: MaskOrFn = None):
+def add_decayed_weights(
+    weight_decay: Real[Hyper] = 0.0,
+    mask: MaskOrFn = None,
+    *,
+    policy: Policy = "scaled",
+    learning_rate: Real[Hyper] | None = None,
+    peak: Positive[Hyper] | None = None,
+    of: Literal["old", "new"] = "old",
+):
     """Add the parameters, times weight_decay, to the updates.
 
         u = g + weight_decay p
+        u = g + weight_decay p / peak                                       if policy="independent"
+        u = g + weight_decay p learning_rate / peak                         if policy="corrected"
+        u = g + weight_decay p where g p >= 0, else g                       if policy="cautious"
 
-    Before a preconditioner this is an L2 penalty; after it, and before the learning rate, it is decoupled decay.
+    of="new": p - learning_rate g, the parameters after the step, in the place of p.
+
+    Before a preconditioner this is an L2 penalty, which policy="coupled" only names; after it, and before the learning rate, it is
+    decoupled decay, "scaled" by the rate. peak is the largest rate: "independent" decay is then weight_decay at the top of the schedule
+    and falls with it, "corrected" decay falls with its square. "cautious" decay acts where the step makes the parameter
+    smaller, too.
 
     Args:
       weight_decay: the part of the parameters that is added; a number, an array or a schedule.
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
+      policy: how much is added, and where: "scaled", "coupled", "independent", "corrected" or "cautious".
+      learning_rate: the rate that the updates are multiplied by later, a number or the same schedule; for "corrected" and of="new".
+      peak: the largest learning rate; for "independent" and "corrected".
+      of: "old": the parameters; "new": what the step makes of them.
 
     >>> tx = gx.chain(gx.scale_by_adam(), gx.add_decayed_weights(0.1, mask=gx.by_ndim(2)), gx.scale_by_learning_rate(1e-3))
+    >>> rate = gx.cosine_decay_schedule(1e-3, 100)
+    >>> decay = gx.add_decayed_weights(0.1, policy="corrected", learning_rate=rate, peak=1e-3)
+    >>> tx = gx.chain(gx.scale_by_adam(), decay, gx.scale_by_learning_rate(rate))
 
     State    EmptyState(); with a schedule WeightDecaySchedule(count); with a mask MaskedState of that. Memory: none.
-    Units    weight_decay has those of g / p.
+    Units    weight_decay has those of g / p, of "independent" and "corrected" times those of learning_rate.
     Shapes   any, scalars and complex included.
     Masks    decays where True; see `masked`.
-    Source   Krogh & Hertz 1991, NeurIPS 4; decoupled: Loshchilov & Hutter 2019, arXiv:1711.05101.
-    Differs  no.
-    Raises   MissingArgumentError: no params. HyperparameterError: weight_decay is not a finite number.
+    Source   Krogh & Hertz 1991, NeurIPS 4; decoupled: Loshchilov & Hutter 2019, arXiv:1711.05101; corrected: Defazio 2025,
+             arXiv:2506.02285; cautious: Chen et al. 2025, arXiv:2510.12402.
+    Differs  policies are new; without one it is Optax's.
+    Raises   MissingArgumentError: no params. HyperparameterError: weight_decay is not a finite number, peak <= 0, an unknown policy, an
+             unknown of, learning_rate or peak is missing, one that the formula does not name is given.
     """
-    decay = _add_decayed_weights(weight_decay)
+    wanted = {*NAMES[policy], *(("learning_rate",) if of == "new" else ())}
+    for name, value in (("learning_rate", learning_rate), ("peak", peak)):
+        if (name in wanted) != (value is not None):
+            what = "needs" if name in wanted else "does not look at"
+            raise HyperparameterError(f'add_decayed_weights: policy="{policy}" with of="{of}" {what} `{name}`, but got {value!r}.')
+    decay = _add_decayed_weights(weight_decay, policy=policy, learning_rate=learning_rate, peak=peak, of=of)
     return decay if mask is None else masked(decay, mask)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gradxform.wrappers._apply_if_finite import apply_if_finite as apply_if_finite
     from gradxform.wrappers._average_params import AverageParamsState as AverageParamsState
     from gradxform.wrappers._average_params import average_params as average_params
+    from gradxform.wrappers._cautious import CautiousState as CautiousState
+    from gradxform.wrappers._cautious import cautious as cautious
     from gradxform.wrappers._conditionally import ConditionallyMaskState as ConditionallyMaskState
     from gradxform.wrappers._conditionally import ConditionallyTransformState as ConditionallyTransformState
     from gradxform.wrappers._conditionally import conditionally_mask as conditionally_mask
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from gradxform.wrappers._flatten import flatten as flatten
     from gradxform.wrappers._gpa import GPAState as GPAState
     from gradxform.wrappers._gpa import gpa as gpa
+    from gradxform.wrappers._graft import GraftState as GraftState
+    from gradxform.wrappers._graft import graft as graft
+    from gradxform.wrappers._hyperball import HyperballState as HyperballState
+    from gradxform.wrappers._hyperball import hyperball as hyperball
     from gradxform.wrappers._lookahead import LookaheadParams as LookaheadParams
     from gradxform.wrappers._lookahead import LookaheadState as LookaheadState
     from gradxform.wrappers._lookahead import lookahead as lookahead
@@ -61,10 +67,13 @@ else:
         "._accumulate": "AccumulateState accumulate",
         "._apply_if_finite": "ApplyIfFiniteState apply_if_finite",
         "._average_params": "AverageParamsState average_params",
+        "._cautious": "CautiousState cautious",
         "._conditionally": "ConditionallyMaskState ConditionallyTransformState conditionally_mask conditionally_transform",
         "._ema_nesterov": "EmaNesterovState ema_nesterov",
         "._flatten": "flatten",
         "._gpa": "GPAState gpa",
+        "._graft": "GraftState graft",
+        "._hyperball": "HyperballState hyperball",
         "._lookahead": "LookaheadParams LookaheadState lookahead",
         "._loss_scale": "LossScaleState loss_scale loss_scale_of",
         "._mechanize": "MechanicState mechanize",
