@@ -114,7 +114,7 @@ class Kernel:
         chosen = {p.name: args[p.name] for p in self.parameters.values() if _differs(p, args[p.name])}
         declared = [p for p in self.parameters.values() if not p.keyword_only]
         first = list(itertools.takewhile(lambda p: p.required, declared)) if self.whole else []
-        if len(declared) == 1:
+        if len(self.parameters) == 1:
             first = declared
         return tuple(chosen.pop(p.name) for p in first if p.name in chosen), chosen
 

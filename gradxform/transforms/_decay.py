@@ -12,6 +12,7 @@ from gradxform.core import EmptyState, elementwise, masked
 from gradxform.registry import transform
 
 Policy = Literal["scaled", "coupled", "independent", "corrected", "cautious"]
+Of = Literal["old", "new"]
 NAMES = {"scaled": (), "coupled": (), "cautious": (), "independent": ("peak",), "corrected": ("learning_rate", "peak")}
 """What the formula of a policy names beside weight_decay."""
 
@@ -23,21 +24,24 @@ class WeightDecaySchedule(NamedTuple):
 
 
 @elementwise(WeightDecaySchedule, needs=("params",))
-def _add_decayed_weights(
+def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
+    """Add the parameters, times weight_decay, to the updates."""
+    return g + weight_decay * p, s
+
+
+@elementwise(WeightDecaySchedule, needs=("params",))
+def __add_decayed_weights(
     g, s, p, c,
-    weight_decay: Real = 0.0, *, policy: Policy = "scaled", learning_rate: Real | None = None, peak: Positive | None = None,
-    of: Literal["old", "new"] = "old",
+    weight_decay: Real, policy: Policy, learning_rate: Real | None = None, peak: Positive | None = None, of: Of = "old",
 ):  # fmt: skip
-    """Add a part of the parameters, which the policy chooses, to the updates."""
+    """The same by a policy."""
     q = p - learning_rate * g if of == "new" else p
     decay = weight_decay * q
     if policy == "cautious":
         decay = jnp.where((g.conj() * q).real >= 0, decay, 0)
-    if policy == "independent":
-        decay = decay / peak
     if policy == "corrected":
-        decay = decay * learning_rate / peak
-    return g + decay, s
+        decay = decay * learning_rate
+    return g + (decay if peak is None else decay / peak), s
 
 
 @transform(source="Krogh & Hertz 1991", example={"weight_decay": 0.1})
@@ -48,7 +52,7 @@ def add_decayed_weights(
     policy: Policy = "scaled",
     learning_rate: Real[Hyper] | None = None,
     peak: Positive[Hyper] | None = None,
-    of: Literal["old", "new"] = "old",
+    of: Of = "old",
 ):
     """Add the parameters, times weight_decay, to the updates.
 
@@ -92,5 +96,6 @@ def add_decayed_weights(
         if (name in wanted) != (value is not None):
             what = "needs" if name in wanted else "does not look at"
             raise HyperparameterError(f'add_decayed_weights: policy="{policy}" with of="{of}" {what} `{name}`, but got {value!r}.')
-    decay = _add_decayed_weights(weight_decay, policy=policy, learning_rate=learning_rate, peak=peak, of=of)
+    plain = policy in ("scaled", "coupled") and of == "old"
+    decay = _add_decayed_weights(weight_decay) if plain else __add_decayed_weights(weight_decay, policy, learning_rate, peak, of)
     return decay if mask is None else masked(decay, mask)
