@@ -70,6 +70,9 @@ def test_leaves_without_elements(name):
         "hutchinson_estimator_diag_hessian",
         "sophia",
         "scale_by_sophia",
+        "apollo",
+        "apollo_mini",
+        "scale_by_apollo",
     ):  # drawn leaf by leaf
         np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5, atol=1e-7)
     numbers = [x for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.inexact) and x.size]

@@ -137,6 +137,7 @@ def twice_in_a_chain(make, **arguments):
     return gx.chain(make(**arguments), make(**arguments))
 
 
+APOLLO = gx.scale_by_apollo, functools.partial(gx.apollo, 0.1), functools.partial(gx.apollo_mini, 0.1)
 # "function: phrase" -> what raises; the function may be a pattern, and several calls a list.
 CALLS = {
     "adaptive_grad_clip: more than 5 axes, and no `axis`": lambda: update(gx.adaptive_grad_clip(0.1), six, p=six),
@@ -417,6 +418,7 @@ CALLS = {
     ),
     "*: an unknown phase": [
         *kronecker(phase="some"), lambda: gx.scale_by_psgd_kron(phase="some"), lambda: gx.psgd_kron(0.1, phase="some"),
+        *(lambda f=f: f(phase="some") for f in APOLLO),
     ],
     "*: no such way to roots": kronecker("shampoo", roots="schur"),
     "*shampoo: an exponent that is not positive": kronecker("shampoo", exponents=(0.5, -0.5)),

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
     from gradxform.optimizers._amsgrad import scale_by_amsgrad as scale_by_amsgrad
     from gradxform.optimizers._ano import ano as ano
     from gradxform.optimizers._ano import scale_by_ano as scale_by_ano
+    from gradxform.optimizers._apollo import ApolloState as ApolloState
+    from gradxform.optimizers._apollo import apollo as apollo
+    from gradxform.optimizers._apollo import apollo_mini as apollo_mini
+    from gradxform.optimizers._apollo import scale_by_apollo as scale_by_apollo
     from gradxform.optimizers._came import ScaleByCameState as ScaleByCameState
     from gradxform.optimizers._came import came as came
     from gradxform.optimizers._came import scale_by_came as scale_by_came
@@ -201,17 +205,18 @@ else:
         "._adahessian": "ScaleByAdahessianState adahessian scale_by_adahessian",
         "._adam": "ScaleByAdamState ScaleByNadamState adam adamw nadam nadamw scale_by_adam scale_by_nadam",
         "._adamax": "adamax adamaxw maxaprop nadamax scale_by_adamax scale_by_nadamax",
-        "._adamuon": "AdaMuonState adamuon scale_by_adamuon",
         "._adamp": "adamp scale_by_adamp",
+        "._adamuon": "AdaMuonState adamuon scale_by_adamuon",
         "._adan": "ScaleByAdanState adan scale_by_adan",
         "._ademamix": (
-            "ScaleByAdemamixState ScaleBySimplifiedAdEMAMixState ademamix scale_by_ademamix "
-            "scale_by_simplified_ademamix simplified_ademamix"
+            "ScaleByAdemamixState ScaleBySimplifiedAdEMAMixState ademamix scale_by_ademamix scale_by_simplified_ademamix "
+            "simplified_ademamix"
         ),
         "._adopt": "adopt scale_by_adopt",
         "._aggmo": "ScaleByAggMoState aggmo scale_by_aggmo",
         "._amsgrad": "ScaleByAmsgradState amsgrad scale_by_amsgrad",
         "._ano": "ano scale_by_ano",
+        "._apollo": "ApolloState apollo apollo_mini scale_by_apollo",
         "._came": "ScaleByCameState came scale_by_came",
         "._cocob": "COCOBState cocob scale_by_cocob",
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
@@ -247,6 +252,7 @@ else:
             "scale_by_optimistic_gradient"
         ),
         "._polyak": "polyak_sgd scale_by_polyak",
+        "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",
         "._qhadam": "qhadam scale_by_qhadam",
         "._qhm": "ScaleByQhmState qhm scale_by_qhm",
         "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",

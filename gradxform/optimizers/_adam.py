@@ -81,9 +81,9 @@ def scale_by_adam(
     return u, s._replace(mu=mu, nu=nu)
 
 
-def eps_hat(c, mu, nu, b1, b2, eps):
-    """Adam's direction with eps added before nu is debiased: mu / (sqrt(nu) + eps) sqrt(1 - b2^t) / (1 - b1^t)."""
-    return c.debias(mu, b1) / (jnp.sqrt(nu) + eps) / jnp.sqrt(c.debias(1.0, b2))
+def bias_corrected(c, x, b1, b2):
+    """x sqrt(1 - b2^t) / (1 - b1^t): of mu / (sqrt(nu) + eps) it is Adam's direction, with eps added before nu is debiased."""
+    return c.debias(x, b1) / jnp.sqrt(c.debias(1.0, b2))
 
 
 def momentum_at(t, b1, momentum_decay):

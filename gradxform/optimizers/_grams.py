@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from gradxform._numerics import abs_sq
 from gradxform._types import Average, Decay, DType, Hyper, MaskOrFn, NonNegative, Real
 from gradxform.core import chain, elementwise
-from gradxform.optimizers._adam import ScaleByAdamState, eps_hat
+from gradxform.optimizers._adam import ScaleByAdamState, bias_corrected
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -39,7 +39,7 @@ def scale_by_grams(g, s, p, c, b1: Average = 0.9, b2: Decay = 0.999, eps: NonNeg
     """
     mu = b1 * s.mu + (1 - b1) * g
     nu = b2 * s.nu + (1 - b2) * abs_sq(g)
-    m = eps_hat(c, mu, nu, b1, b2, eps)
+    m = bias_corrected(c, mu / (jnp.sqrt(nu) + eps), b1, b2)
     return jnp.abs(m) * jnp.sign(g), s._replace(mu=mu, nu=nu)
 
 
