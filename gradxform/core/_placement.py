@@ -47,22 +47,30 @@ def in_turn(rows: Sequence[R], out: list[Tree]) -> Iterator[R]:
     device, and not for all: unpaced, a compiler begins all transfers at once.
     """
     last: int | None = None
-    first = next((x for row in rows for x in jax.tree.leaves(row)), None)
-    if not isinstance(first, jax.core.Tracer):  # executed as it is written
-        yield from rows
-        return
     for i, row in enumerate(rows):
-        if any(map(is_on_host, jax.tree.leaves(row))):
+        if waits(row):
             if last is not None:
-                row, out[last] = _after(row, out[last])
+                row, out[last] = after(row, out[last])
             last = i
         yield row
 
 
-def _after(row: R, last: Tree) -> tuple[R, Tree]:
-    """Both as they are, but what is on the host only together."""
+def waits(row: Tree) -> bool:
+    """Whether something is read from the host. Only what is traced can wait: else it is executed as it is written."""
+    return any(is_on_host(x) and isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(row))
+
+
+def after(row: R, last: Tree, all_of_it: bool = False) -> tuple[R, Tree]:
+    """Both as they are, but the first that the row reads from the host, or all of it, only when all of the last is there.
+
+    The rest of a row is read with the first. What of the last stays on the device is taken as it was before, so that a compiler may still
+    compute in one what makes it and what reads it.
+    """
     leaves, treedef = jax.tree.flatten((row, last))
-    there = [i for i, x in enumerate(leaves) if is_on_host(x)]
+    number = len(jax.tree.leaves(row))
+    far = [i for i, x in enumerate(leaves[:number]) if is_on_host(x) and isinstance(x, jax.core.Tracer)]
+    there = far[: None if all_of_it else 1] + [i for i in range(number, len(leaves)) if isinstance(leaves[i], jax.Array)]
     for i, x in zip(there, jax.lax.optimization_barrier([leaves[i] for i in there]), strict=True):
-        leaves[i] = x
+        if is_on_host(x):
+            leaves[i] = x
     return treedef.unflatten(leaves)

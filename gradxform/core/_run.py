@@ -33,7 +33,7 @@ from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
 from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
-from gradxform.core._placement import in_turn
+from gradxform.core._placement import after, in_turn, waits
 from gradxform.core._transformation import owner_of
 from gradxform.core._trees import Trees, advance
 
@@ -283,9 +283,14 @@ def _measure(
     calls = {one: one.measured(engine, shape) for one in dict.fromkeys(programs)}
     for i, (one, row) in enumerate(zip(programs, rows, strict=True)):
         try:
-            total = calls[one](total, *row, *tail)
+            total = calls[one](total, *(_read_again(row, total) if i and waits(row) else row), *tail)
         except Exception as e:
             trees.note(e, i)
             raise
     if rows:
         columns[0].advance(total=total)
+
+
+def _read_again(row: Row, total: Tree) -> Row:
+    """A row that is fetched once more for the update: if nothing waited, once for both, and all rows would stay meanwhile."""
+    return after(row, total, all_of_it=True)[0]

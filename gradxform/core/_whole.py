@@ -28,6 +28,7 @@ from gradxform.core._first import as_declared
 from gradxform.core._holes import as_array, dtype_of, is_array
 from gradxform.core._hyper import as_number
 from gradxform.core._kernel import Lifted, missing, named
+from gradxform.core._paced import paced
 from gradxform.core._placement import on_device, placed
 from gradxform.core._returned import Undeclared, returned
 from gradxform.core._run import check_fit, hypers
@@ -176,9 +177,6 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
         extra = split.extra(extra, came, params)
         trees, params = Trees(stage.owner, split.see(came)), None if params is None else split.see(params)
     clock = getattr(state, layout.clock) if layout.clock else None
-    entries = trees.entries if layout.like_params else None
-    near = fetched(layout, record)
-    seen = opened(layout, near, entries) if entries else near
     t = None if clock is None else advance([clock])[0]
     k = layout.completed(state)
     number = t - layout.start if t is not None and layout.start else t
@@ -188,18 +186,29 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
     if arrays and kernel.scope != "per_tree":
         check_fit(trees, stage.owner, arrays)
     args |= {name: c.bind(args[name]) for name in kernel.transformations if args[name] is not None}
-    u, new = returned(kernel, kernel.function(trees.updates, seen, params, c, **args))
+    own = {name: getattr(record, name) for name in layout.leaf}
+    together = lambda own, rest: rest._replace(**own) if own else rest
+    u, fields = paced(lambda *parts: _computed(together(*parts), params, c, args), own, record)
     u = split.put(came, u)
+    return (u, fields) if layout.cls is None else (u, layout.write(state, fields, t))
+
+
+def _computed(record: OptState, params: Params, c: TreeContext, args: Mapping[str, Any]) -> tuple[Updates, Any]:
+    """The updates, and the fields that the kernel has changed, as they are stored; of a state that is no record all of it."""
+    kernel, layout = c.stage.kernel, c.stage.layout
+    near, entries = fetched(layout, record), c.trees.entries
+    seen = opened(layout, near, entries) if layout.like_params else near
+    u, new = returned(kernel, kernel.function(c.trees.updates, seen, params, c, **args))
     if layout.cls is None:
         return u, new
     if seen is not near:
-        new = closed(layout, new, near, leaf_as_before, trees.entries)
+        new = closed(layout, new, near, leaf_as_before, entries)
     fields: dict[str, Any] = {}
     for name, field in layout.fields.items():
-        before, after = getattr(record, name), getattr(new, name)
-        if field.kind != "clock" and after is not before:
+        before, after, was = getattr(record, name), getattr(new, name), getattr(near, name)
+        if field.kind != "clock" and after is not was:
             fields[name] = after if field.kind in ("inner", "key") else placed(as_split(as_before(after, before), before), before)
-    return u, layout.write(state, fields, t)
+    return u, fields
 
 
 def _split_as(trees: Trees, fields: Sequence[Tree]) -> View:

@@ -1,7 +1,5 @@
 """The transcription of `scale_by_ss_quasi_newton`."""
 
-from itertools import count
-
 import numpy as np
 
 from oracles._collect import oracle
@@ -20,18 +18,17 @@ def scale_by_ss_quasi_newton(method="ssbfgs", scale_init_precond=True):
     gs, ws = yield None
     joined = lambda xs: np.concatenate([np.ravel(x) for x in xs])
     g, w = joined(gs), joined(ws)
-    n = len(g)
+    n, d, before = len(g), g, None
     H = np.eye(n) * (min(1, 1 / np.linalg.norm(g)) if scale_init_precond else 1)
-    for t in count(1):
-        if t > 1:
-            s, y = w - w_, g - g_
-            ys = y @ s
-            d_ = H @ g_
-            alpha = -(s @ d_) / (d_ @ d_)
-            if ys > 0 and -alpha * s @ g_ > 0:
-                Hy = H @ y
+    while True:
+        if before is not None:
+            g0, w0 = before
+            s, y = w - w0, g - g0
+            alpha = -(s @ d) / (d @ d)
+            if y @ s > 0 and -alpha * s @ g0 > 0:
+                ys, Hy = y @ s, H @ y
                 yHy = y @ Hy
-                b, h = -alpha * s @ g_ / ys, yHy / ys
+                b, h = -alpha * s @ g0 / ys, yHy / ys
                 tau, phi = min(1, 1 / b), 1.0
                 if method == "ssbroyden":
                     k = h * b - 1
@@ -44,7 +41,7 @@ def scale_by_ss_quasi_newton(method="ssbfgs", scale_init_precond=True):
                     phi = (1 - theta) / (1 + k * theta)
                 v = np.sqrt(yHy) * (s / ys - Hy / yHy)
                 H = (H - np.outer(Hy, Hy) / yHy + phi * np.outer(v, v)) / tau + np.outer(s, s) / ys
-        d, g_, w_ = H @ g, g, w
+        d, before = H @ g, (g, w)
         parts = np.split(d, np.cumsum([np.size(x) for x in gs])[:-1])
         gs, ws = yield [part.reshape(np.shape(x)) for part, x in zip(parts, gs, strict=True)]
         g, w = joined(gs), joined(ws)
