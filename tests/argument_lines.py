@@ -7,7 +7,7 @@ SHARED = """
 a: the direction, a tree like x.
   | projections.projection_halfspace projections.projection_hyperplane projections.projection_vector
 accumulator_dtype: the dtype of the accumulated updates; None: the parameter's, float32 or wider.
-  | ema nesterov sgd signum trace grokfast
+  | ema grokfast nesterov sgd signum trace
 axis: the axis or axes of the distribution.
   | convex_kl_divergence generalized_kl_divergence kl_divergence kl_divergence_with_log_targets
 axis: the axis of the vectors.
@@ -17,12 +17,12 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
-  | acprop adabelief adahessian adam adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano grams lamb lans momo_adam nadam
-  | nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop scale_by_adahessian scale_by_adam
-  | scale_by_adamax scale_by_adamp scale_by_adan scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_belief
-  | scale_by_grams scale_by_lans scale_by_nadam scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam
-  | scale_by_shampoo scale_by_soap scale_by_sophia scale_by_stable_adam scale_by_yogi shampoo soap sophia stable_adamw yogi apollo
-  | apollo_mini scale_by_apollo
+  | acprop adabelief adahessian adam adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano apollo apollo_mini grams lamb lans
+  | momo_adam nadam nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop
+  | scale_by_adahessian scale_by_adam scale_by_adamax scale_by_adamp scale_by_adan scale_by_ademamix scale_by_adopt
+  | scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_belief scale_by_grams scale_by_lans scale_by_nadam scale_by_nadamax
+  | scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam scale_by_shampoo scale_by_soap scale_by_sophia
+  | scale_by_stable_adam scale_by_yogi shampoo soap sophia stable_adamw yogi
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -30,11 +30,11 @@ b1: where gradients are taken, between z (0) and the average x (1).
 b1: how much of the running mean of normalized gradients stays at each update.
   | laprop scale_by_laprop
 b2: how much of the running mean of squares stays at each update.
-  | acprop adabelief adam adamp adamw ademamix adopt amsgrad ftml grams lamb lans laprop mars momo_adam nadam nadamw
-  | optimistic_adam optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_adamp scale_by_ademamix scale_by_adopt
-  | scale_by_amsgrad scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam
-  | scale_by_radam scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix
-  | stable_adamw yogi apollo apollo_mini scale_by_apollo
+  | acprop adabelief adam adamp adamw ademamix adopt amsgrad apollo apollo_mini ftml grams lamb lans laprop mars momo_adam nadam
+  | nadamw optimistic_adam optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_adamp scale_by_ademamix
+  | scale_by_adopt scale_by_amsgrad scale_by_apollo scale_by_belief scale_by_grams scale_by_lans scale_by_laprop scale_by_mars
+  | scale_by_nadam scale_by_qhadam scale_by_radam scale_by_simplified_ademamix scale_by_stable_adam scale_by_yogi
+  | schedule_free_adamw simplified_ademamix stable_adamw yogi
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
@@ -44,7 +44,7 @@ betas: how much of each sum stays at each update.
 bias_correction: divide the averages by 1 - b^t, since they begin at 0.
   | lamb rmsprop scale_by_adam scale_by_rms scale_by_stddev
 decay: how much of the average stays at each update.
-  | bias_correction ema measure_with_ema update_infinity_moment update_moment update_moment_per_elem_norm grokfast
+  | bias_correction ema grokfast measure_with_ema update_infinity_moment update_moment update_moment_per_elem_norm
 decay: how much of the running mean of squares stays at each update.
   | rmsprop scale_by_rms scale_by_stddev
 dtype: the dtype of all leaves; None: each its own.
@@ -101,11 +101,11 @@ labels: one-hot, or a distribution over the classes.
 labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
-  | acprop adabelief adagrad adahessian adam adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano came dcasgd
-  | dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad mars maxaprop muon nadam
-  | nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm
-  | radam rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum simplified_ademamix sm3 soap sophia stable_adamw yogi
-  | apollo apollo_mini
+  | acprop adabelief adagrad adahessian adam adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano apollo
+  | apollo_mini came dcasgd dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion madgrad mars
+  | maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2 optimistic_gradient_descent
+  | psgd_kron qhadam qhm radam rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum simplified_ademamix sm3 soap sophia
+  | stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -117,19 +117,19 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-  | acprop adahessian adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano came cocob dog dowg galore grams lamb lans
-  | laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans scale_by_stable_adam shampoo simplified_ademamix
-  | soap stable_adamw apollo apollo_mini
+  | acprop adahessian adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano apollo apollo_mini came cocob dog dowg
+  | galore grams lamb lans laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans scale_by_stable_adam shampoo
+  | simplified_ademamix soap stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
-  | adam adamp adamuon adamw ademamix adopt amsgrad ano came grams laprop lion mars muon nadam nadamw normuon optimistic_adam
-  | optimistic_adam_v2 psgd_kron qhadam qhm scale_by_adam scale_by_adamp scale_by_adamuon scale_by_ademamix scale_by_adopt
-  | scale_by_amsgrad scale_by_ano scale_by_came scale_by_grams scale_by_laprop scale_by_lion scale_by_lmo scale_by_mars
-  | scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap
-  | scale_by_stable_adam scion shampoo soap stable_adamw apollo apollo_mini scale_by_apollo
+  | adam adamp adamuon adamw ademamix adopt amsgrad ano apollo apollo_mini came grams laprop lion mars muon nadam nadamw normuon
+  | optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm scale_by_adam scale_by_adamp scale_by_adamuon scale_by_ademamix
+  | scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_came scale_by_grams scale_by_laprop scale_by_lion
+  | scale_by_lmo scale_by_mars scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm
+  | scale_by_shampoo scale_by_soap scale_by_stable_adam scion shampoo soap stable_adamw
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
@@ -215,8 +215,8 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | acprop adahessian adamaxw adamp adamw adan ademamix aggmo ano came dadapt_adamw grams laprop lion nadamw prodigy psgd_kron
-  | qhadam qhm shampoo simplified_ademamix soap sophia apollo apollo_mini
+  | acprop adahessian adamaxw adamp adamw adan ademamix aggmo ano apollo apollo_mini came dadapt_adamw grams laprop lion nadamw
+  | prodigy psgd_kron qhadam qhm shampoo simplified_ademamix soap sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -228,8 +228,8 @@ zero: the axes of the mesh that split the batch, a name or a tuple, over all of 
   | init_sharded state_shardings
 weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None;
     one for all, patterns of paths, a tree, or a function.
-  | adamuon dion dion2 galore initial_scale mars muon normuon scale_by_adamuon scale_by_dion scale_by_dion2 scale_by_lmo
-  | scale_by_mars scale_by_muon scale_by_normuon scale_by_shape scale_by_width scion apollo apollo_mini scale_by_apollo
+  | adamuon apollo apollo_mini dion dion2 galore initial_scale mars muon normuon scale_by_adamuon scale_by_apollo scale_by_dion
+  | scale_by_dion2 scale_by_lmo scale_by_mars scale_by_muon scale_by_normuon scale_by_shape scale_by_width scion
 weight_lr_power: how much more steps of a large rate weigh in the average.
   | schedule_free schedule_free_adamw schedule_free_sgd
 bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
@@ -252,7 +252,7 @@ shampoo_beta: how much of each axis's factor stays at each update; None: b2.
 eps: added to the denominator, after the square root, before what debiases.
   | scale_by_soap soap
 eps: added to the root of nu before nu is debiased.
-  | grams scale_by_grams apollo apollo_mini scale_by_apollo
+  | apollo apollo_mini grams scale_by_apollo scale_by_grams
 eps: added inside the root by which the gradient is divided.
   | ano scale_by_ano
 precondition_1d: whether a vector has a basis, too.
@@ -272,7 +272,7 @@ every: at every how many updates the factors are refreshed; a schedule: the gap 
 start: the first update at which they are; None: every.
   | scale_by_shampoo scale_by_soap shampoo soap
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
-  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap apollo apollo_mini scale_by_apollo
+  | apollo apollo_mini psgd_kron scale_by_apollo scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
 tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
   | scale_by_soap soap
 weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
@@ -335,7 +335,7 @@ start: the first update at which it is; None: every, with a schedule the first.
 balance_every: after how many updates of Q all axes' are brought to one size, which leaves the result as it is.
   | psgd_kron scale_by_psgd_kron
 key: a random key, or a whole number as a seed.
-  | dion psgd_kron scale_by_dion scale_by_psgd_kron apollo apollo_mini scale_by_apollo
+  | apollo apollo_mini dion psgd_kron scale_by_apollo scale_by_dion scale_by_psgd_kron
 sampler: what draws n: (key, shape, dtype) -> normal numbers, of the shape of a leaf or block; in form "pro" for norms also of
     shape (32, d).
   | psgd_kron scale_by_psgd_kron
