@@ -13,6 +13,7 @@ from gradxform._types import OptState, Params, Tree, Updates
 from gradxform.core import _engine, _run
 from gradxform.core._evaluate import After, evaluated, preceded
 from gradxform.core._parts import Part
+from gradxform.core._roles import beginning
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import (
     GradientTransformation,
@@ -49,7 +50,8 @@ class Chain(Spec):
         return "elementwise"
 
     def init(self, params: Params) -> OptState:
-        return self.box([tx.init(params) for tx in self.members])
+        with beginning(params):
+            return self.box([tx.init(params) for tx in self.members])
 
     def box(self, states: Sequence[OptState]) -> OptState:
         return tuple(states) if self.labels is None else OrderedDict(zip(self.labels, states, strict=True))

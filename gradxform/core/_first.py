@@ -14,10 +14,11 @@ import numpy as np
 
 from gradxform._numerics import mixing, promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
-from gradxform.core._blocks import Blocks, Piece, views_of
+from gradxform.core._blocks import Blocks, Piece, roles_in, views_of
 from gradxform.core._holes import dtype_of, flatten, fresh, is_array, is_gap, is_key, on_the_mesh_of, paths
 from gradxform.core._hyper import as_number, at_rank, fits, misfit
 from gradxform.core._kernel import named, names_of
+from gradxform.core._roles import warn_of_turned
 from gradxform.tree._params import is_stand_in
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def first_state(stage: Stage, params: Params) -> OptState:
     leaves, treedef = flatten(params)
     layout, fields, plan = stage.layout, {}, storing.get()
     views = entry_views(stage, params)
+    if stage.kernel.sees and (roles := roles_in(stage, params)):
+        warn_of_turned(stage.owner, roles, params)
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None

@@ -19,6 +19,7 @@ from gradxform.core._labels import Cut, cut_by, suggest
 from gradxform.core._lift import elementwise, wrapper
 from gradxform.core._parts import Part
 from gradxform.core._placement import in_turn
+from gradxform.core._roles import beginning
 from gradxform.core._state import as_record
 from gradxform.core._transformation import (
     GradientTransformation,
@@ -134,7 +135,8 @@ class Partition(Spec):
         return [view.see(params) for _, _, view in self.views(params)]
 
     def init(self, params: Params) -> OptState:
-        states = {name: MaskedState(tx.init(view.see(params))) for name, tx, view in self.views(params)}
+        with beginning(params):
+            states = {name: MaskedState(tx.init(view.see(params))) for name, tx, view in self.views(params)}
         return on_the_mesh_of(params, PartitionState(states))
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import dataclasses
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple
 
 import jax
@@ -120,17 +124,14 @@ def is_numbers(x: object) -> bool:
 def numbers_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Numbers]:
     """What is said of each leaf. Of a leaf of fewer than two axes the name of a preset says nothing, and of any other spec None does."""
     leaves = flatten(tree)[0]
-    if getattr(spec, "of_all_matrices", False):
-        return [spec if getattr(x, "ndim", 0) >= 2 else None for x in leaves]
     if spec is None:
         return [WeightDimensionNumbers() if getattr(x, "ndim", 0) == 2 else None for x in leaves]
     if is_patterns(spec, tree, partial=True):
         found: list[Any] = list(resolve(owner, by_path({"default": None, **spec}), tree))
     else:
         found = _by_tree(spec(tree) if is_function(spec, tree) else spec, tree)
-    return [
-        None if isinstance(n, str) and n in PRESETS and getattr(x, "ndim", 0) < 2 else n for n, x in zip(found, leaves, strict=True)
-    ]
+    of_matrices = lambda n: n in PRESETS if isinstance(n, str) else n is spec and getattr(n, "of_all_matrices", False)
+    return [None if of_matrices(n) and getattr(x, "ndim", 0) < 2 else n for n, x in zip(found, leaves, strict=True)]
 
 
 def _by_tree(spec: Tree, tree: Tree) -> list[Any]:
@@ -144,6 +145,68 @@ def roles_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Role | None
     names = paths(tree)
     rows = zip(names, flatten(tree)[0], numbers_of(owner, spec, tree), strict=True)
     return [None if n is None or is_gap(n) or not is_array(x) else role_for(owner, np.shape(x), n, path) for path, x, n in rows]
+
+
+@dataclasses.dataclass
+class _Begun:
+    """The parameters whose first state is being made, all of them, and whether a warning about them has been given."""
+
+    params: Params
+    warned: bool = False
+
+
+_begun: contextvars.ContextVar[_Begun | None] = contextvars.ContextVar("begun", default=None)
+
+
+@contextlib.contextmanager
+def beginning(params: Params) -> Iterator[None]:
+    """While a first state is made: of what is inside, some see only some of the parameters."""
+    token = _begun.set(_begun.get() or _Begun(params))
+    try:
+        yield
+    finally:
+        _begun.reset(token)
+
+
+def warn_of_turned(owner: str, roles: Sequence[Role | None], tree: Tree) -> None:
+    """Warn, once for each first state, if more than half of the matrices that a vector beside them tells of look turned."""
+    begun = _begun.get()
+    if begun is None or begun.warned:
+        return
+    beside: dict[str, list[Shape]] = {}
+    for path, x in zip(paths(begun.params), flatten(begun.params)[0], strict=True):
+        if is_array(x):
+            beside.setdefault(_module(path), []).append(np.shape(x))
+    rows = zip(paths(tree), map(np.shape, flatten(tree)[0]), roles, strict=True)
+    known = [(path, shape, role, _looks_turned(shape, role, beside.get(_module(path), []))) for path, shape, role in rows if role]
+    told = [row for row in known if row[-1] is not None]
+    turned = [row for row in told if row[-1]]
+    if 2 * len(turned) > len(told):
+        begun.warned = True
+        path, shape, role, _ = turned[0]
+        other = "flax" if role.rows > role.columns else "equinox"
+        warnings.warn(
+            f"{owner}: {len(turned)} of {len(told)} matrices beside which a bias or scale lies look turned. At {path!r}, of shape "
+            f"{shape}, the axes were taken as {role}, but what lies beside it is as long as the inputs, and a bias is as long as the "
+            f'outputs. If the axes are the other way round, write `weight_dimension_numbers="{other}"`: steps depend on it.',
+            stacklevel=2,
+        )
+
+
+def _looks_turned(shape: Shape, role: Role, beside: Sequence[Shape]) -> bool | None:
+    """Whether a vector beside a matrix is as long as its inputs, and none as long as its outputs; None: they do not tell.
+
+    Where there are fewer vectors than matrices, they may be those of others.
+    """
+    batch, (inputs, outputs) = tuple(shape[a] for a in role.batch), role.sizes(shape)
+    lengths = [x[-1] for x in beside if len(x) == len(batch) + 1 and x[:-1] == batch]
+    few = len(lengths) < sum(len(x) > len(batch) + 1 for x in beside)
+    return None if few or (inputs in lengths) == (outputs in lengths) else inputs in lengths
+
+
+def _module(path: str) -> str:
+    """The path of what a leaf belongs to; names as of PyTorch, `fc.weight`, are paths too."""
+    return path.replace(".", "/").rpartition("/")[0]
 
 
 BlockSize = Annotated[int | None, ForEngine("block_size")]

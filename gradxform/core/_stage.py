@@ -22,6 +22,7 @@ from gradxform.core._holes import dtype_of, flatten, is_array, paths
 from gradxform.core._kernel import Arguments, Kernel, named
 from gradxform.core._labels import resolve
 from gradxform.core._parts import Part, is_transformation
+from gradxform.core._roles import beginning
 from gradxform.core._state import Layout, like_before
 from gradxform.core._transformation import Spec, frozen
 from gradxform.core._trees import numbers_may_go
@@ -128,7 +129,7 @@ class Stage(Spec):
         return updates, state
 
     def init(self, params: Params) -> OptState:
-        with numbers_may_go():
+        with numbers_may_go(), beginning(params):
             return first_state(self, params)
 
     # ---- what is inside

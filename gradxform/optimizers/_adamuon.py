@@ -58,7 +58,7 @@ def scale_by_adamuon(
         mu = beta mu + (1 - beta) g
         m  = beta mu + (1 - beta) g                                 nesterov=False: mu
         o  = newton_schulz(sign(m))                                 sign=False: of m
-        nu = beta2 nu + (1 - beta2) |o|^2
+        nu = b2 nu + (1 - b2) |o|^2                                 b2 = beta2, or beta
         v  = o / (sqrt(nu) + eps_nu)
         u  = consistent_rms sqrt(inputs outputs) v / (|v| + eps_nu)
 
@@ -97,12 +97,12 @@ def scale_by_adamuon(
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: beta outside (-1, 1), beta2 outside [0, 1), another argument < 0,
              ns_coeffs of another shape, no table of that name, an unknown preconditioning, no mesh for spread, spread names no axis of it.
     """
-    beta2 = beta if beta2 is None else beta2
+    b2 = beta if beta2 is None else beta2
     mu = beta * s.mu + (1 - beta) * g
     m = beta * mu + (1 - beta) * g if nesterov else mu
     x = jnp.sign(m) if sign else m
     o = c.whole(newton_schulz, x, s.ns_coeffs.astype(c.dtype), ns_steps, preconditioning, eps, gram)
-    nu = beta2 * s.nu + (1 - beta2) * abs_sq(o)
+    nu = b2 * s.nu + (1 - b2) * abs_sq(o)
     v = o / (jnp.sqrt(nu) + eps_nu)
     u = consistent_rms * math.sqrt(g.size) / (frobenius(v) + eps_nu) * v
     return u, s._replace(mu=mu, nu=nu)

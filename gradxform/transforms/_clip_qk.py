@@ -84,5 +84,5 @@ def clip_qk(head_axes: HeadAxes, threshold: Positive[Hyper] = 100.0, *, power: P
              axis that a leaf lacks. HyperparameterError: threshold <= 0. LabelError: a pattern matches no leaf.
     """
     if isinstance(head_axes, Mapping):
-        head_axes = by_path({"default": None, **{k: tuple(x) if np.ndim(x) else x for k, x in head_axes.items()}})
+        head_axes = by_path({"default": None, **{k: tuple(x) if isinstance(x, Sequence) else x for k, x in head_axes.items()}})
     return _clip_qk(head_axes, threshold, power=power)
