@@ -88,6 +88,7 @@ def test_nnx_optimizer(tx):
     assert loss < LEARNED < first
 
 
+@pytest.mark.filterwarnings("ignore:.*look turned:UserWarning")  # as they are
 @by_optimizer
 def test_equinox_model_with_none_leaves(tx):
     equinox = pytest.importorskip("equinox")

@@ -22,6 +22,7 @@ DTYPES = {
 }  # fmt: skip
 by_dtype = pytest.mark.parametrize("dtype", DTYPES)
 needs_devices = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU")
+pytestmark = pytest.mark.filterwarnings("ignore:.*look turned:UserWarning")  # its `b` is as long as `w` has rows
 P = {"w": jnp.linspace(-1, 1, 48).reshape(8, 6), "b": jnp.arange(1.0, 9.0)}
 
 

@@ -13,6 +13,7 @@ import gradxform as gx
 from gradxform.precision import Bfloat16, Float8, Int8, bound, float8, int8
 from gradxform.testing import examine
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*look turned:UserWarning")  # its `b` is as long as `w` has rows
 P = {"w": jnp.linspace(-1.0, 1.0, 12).reshape(3, 4), "b": jnp.ones(3, jnp.bfloat16), "s": jnp.float32(2.0), "hole": None}
 G = jax.tree.map(lambda x: 0.1 * x + 0.01, P)
 IS_ENTRY = {"is_leaf": lambda x: hasattr(x, "encode") or x is None}
