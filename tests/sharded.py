@@ -30,8 +30,9 @@ inside `shard_map` rows, columns and means are those of the device's own part of
     `jit` those of the whole leaf.
   | adafactor came scale_by_came scale_by_factored_rms keras.adafactor torch.adafactor
 inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
-  | adamp adamuon apollo apollo_mini dion dion2 galore mars muon normuon scale_by_adamp scale_by_adamuon scale_by_apollo
-  | scale_by_dion scale_by_dion2 scale_by_galore scale_by_mars scale_by_muon scale_by_normuon scale_by_shape torch.muon
+  | adam_mini adamp adamuon apollo apollo_mini dion dion2 galore mars muon normuon scale_by_adam_mini scale_by_adamp
+  | scale_by_adamuon scale_by_apollo scale_by_dion scale_by_dion2 scale_by_galore scale_by_mars scale_by_muon scale_by_normuon
+  | scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
   | psgd_kron scale_by_lmo scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_width scion shampoo soap
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.

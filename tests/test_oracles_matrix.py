@@ -30,6 +30,7 @@ CASES = [
     ("mars", {}), ("mars", {"kind": "lion", "optimize_1d": True}), ("mars", {"kind": "muon", "clip_threshold": 0.5, "gamma": 0.2}),
     ("mars", {"kind": "muon", "optimize_1d": True, "ns_coeffs": "dion"}), ("came", {}), ("came", {"clip_threshold": 0.3, "b3": 0.9}),
     ("adamp", {}), ("adamp", {"delta": 2.5, "wd_ratio": 0.3, "weight_decay": 0.1}), ("adamp", {"delta": 9.0, "nesterov": True}),
+    ("adam_mini", {}), ("adam_mini", {"blocks": "input"}), ("adam_mini", {"blocks": "leaf"}), ("adam_mini", {"blocks": "output"}),
     ("stable_adamw", {"weight_decay": 0.1}), ("apollo", {"rank": 2, "every": 5}), ("apollo", {"scale_type": "tensor", "every": 4}),
     ("apollo", {"scale_front": True, "scale": 4.0, "rank": 1, "every": 1}), ("apollo", {"limiter": None}), ("apollo_mini", {}),
     ("kl_shampoo", {}), ("kl_shampoo", {"max_precond_dim": 4, "every": 3}), ("kl_soap", {}), ("kl_soap", {"block_size": 2}),

@@ -137,6 +137,7 @@ def twice_in_a_chain(make, **arguments):
     return gx.chain(make(**arguments), make(**arguments))
 
 
+MINI = gx.scale_by_adam_mini, functools.partial(gx.adam_mini, 0.1)
 APOLLO = gx.scale_by_apollo, functools.partial(gx.apollo, 0.1), functools.partial(gx.apollo_mini, 0.1)
 # "function: phrase" -> what raises; the function may be a pattern, and several calls a list.
 CALLS = {
@@ -151,6 +152,8 @@ CALLS = {
         lambda: gx.add_decayed_weights(0.1, peak=0.1), lambda: gx.add_decayed_weights(0.1, policy="cautious", learning_rate=0.1),
     ],
     "hyperball: mask does not fit the parameters": lambda: update(gx.hyperball(gx.sgd(0.1), 0.1, mask={"w": True, "c": False})),
+    "*adam_mini: no such blocks": [lambda f=f: f(blocks="rows").init(P) for f in MINI],
+    "*adam_mini: outputs that h does not divide": [lambda f=f: f(blocks=("heads", 2)).init(P) for f in MINI],
     "*aggmo: one of betas outside [-1, 1]": [
         lambda f=f, b=b: f(betas=b) for f in (functools.partial(gx.aggmo, 0.1), gx.scale_by_aggmo) for b in ((0.9, -1.5), (np.nan,))
     ],

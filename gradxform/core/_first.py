@@ -61,13 +61,14 @@ def first_state(stage: Stage, params: Params) -> OptState:
     views = entry_views(stage, params)
     if stage.kernel.sees and (roles := roles_in(stage, params)):
         warn_of_turned(stage.owner, roles, params)
+    kinds = list(zip(views, stage.by_leaf(params) or [stage] * len(leaves), strict=True))
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
             fields[name] = None
         elif field.kind == "leaf":
             begin = None if plan is None else plan(stage, name, params)
-            firsts = {view: by_type(functools.partial(_of_leaf, stage, field, params, view)) for view in set(views)}
-            entries = ((i, p, firsts[views[i]](p, i)) for i, p in enumerate(leaves))
+            firsts = {(v, id(s)): by_type(functools.partial(_of_leaf, s, field, params, v)) for v, s in kinds}
+            entries = ((i, p, firsts[v, id(s)](p, i)) for i, (p, (v, s)) in enumerate(zip(leaves, kinds, strict=True)))
             fields[name] = treedef.unflatten([x if begin is None else begin(i, p, x) for i, p, x in entries])
         elif field.kind == "shared":
             fields[name] = _of_all(stage, field, params, leaves)
@@ -185,8 +186,8 @@ def as_declared(stage: Stage, name: str, parts: list[Tree], trees: Trees) -> lis
     if field.axes is None or not any(isinstance(x, Mapping) for x in parts):
         return parts
     shapes = [np.shape(g) if is_array(g) else None for g in trees.leaves]
-    rows = zip(parts, shapes, views_of(stage, trees.updates), strict=True)
-    return [x if n is None else _contained(x, axes_of(stage, field, n, view)) for x, n, view in rows]
+    rows = zip(parts, shapes, views_of(stage, trees.updates), stage.by_leaf(trees.updates) or [stage] * len(parts), strict=True)
+    return [x if n is None else _contained(x, axes_of(own, field, n, view)) for x, n, view, own in rows]
 
 
 def _contained(entry: Tree, axes: Tree) -> Tree:

@@ -85,15 +85,21 @@ class Stage(Spec):
 
     def slots_by_leaf(self, updates: Updates) -> list[_engine.Slot] | None:
         """The slot of each leaf, if an argument differs from leaf to leaf."""
+        stages = self.by_leaf(updates)
+        return None if stages is None else [stage.slot for stage in stages]
+
+    def by_leaf(self, tree: Tree) -> list[Stage] | None:
+        """The stage of each leaf, with its own values of the arguments that label leaves; None: they all have the same."""
         trees = {}
         for name, kind in self.kernel.leaf_args.items():
             value = self.args[name]
             if value is not None and not isinstance(value, kind):
-                trees[name] = self._by_leaf(self.kernel.parameters[name], kind, updates)
+                trees[name] = self._by_leaf(self.kernel.parameters[name], kind, tree)
         if not trees:
             return None
-        choices = zip(*trees.values(), strict=True)
-        return [_engine.Slot(self.kernel, self.layout, {**self.args, **dict(zip(trees, c, strict=True))}) for c in choices]
+        choices = list(zip(*trees.values(), strict=True))
+        own = {c: Stage(self.kernel, {**self.args, **dict(zip(trees, c, strict=True))}) for c in dict.fromkeys(choices)}
+        return [own[c] for c in choices]
 
     def _by_leaf(self, parameter: Parameter, kind: type, updates: Updates) -> list[Any]:
         """The values of an argument that labels leaves; the default where no pattern matches."""

@@ -132,14 +132,14 @@ class Derivation:
         """The state with what the fields of one stage, apart from those inside, are declared to be."""
         layout = stage.layout
         record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)
-        new = {}
+        stages, new = stage.by_leaf(params) or [stage] * len(leaves), {}
         for name, field in layout.fields.items():
             if field.kind == "inner" or layout.cls is None:
                 continue
             value = getattr(record, name)
             if field.kind == "leaf" and value is not None:
-                entries = zip(leaves, treedef.flatten_up_to(value), entry_views(stage, params), strict=True)
-                new[name] = treedef.unflatten([self._entry(stage, field, *each) for each in entries])
+                entries = zip(stages, leaves, treedef.flatten_up_to(value), entry_views(stage, params), strict=True)
+                new[name] = treedef.unflatten([self._entry(own, field, *each) for own, *each in entries])
             elif name != layout.clock or not layout.boxed:
                 new[name] = jax.tree.map(lambda x: self.split(x, PartitionSpec()), value)
         return layout.write(state, new)

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._adam import nadamw as nadamw
     from gradxform.optimizers._adam import scale_by_adam as scale_by_adam
     from gradxform.optimizers._adam import scale_by_nadam as scale_by_nadam
+    from gradxform.optimizers._adam_mini import ScaleByAdamMiniState as ScaleByAdamMiniState
+    from gradxform.optimizers._adam_mini import adam_mini as adam_mini
+    from gradxform.optimizers._adam_mini import scale_by_adam_mini as scale_by_adam_mini
     from gradxform.optimizers._adamax import adamax as adamax
     from gradxform.optimizers._adamax import adamaxw as adamaxw
     from gradxform.optimizers._adamax import maxaprop as maxaprop
@@ -204,6 +207,7 @@ else:
         "._adagrad": "adagrad",
         "._adahessian": "ScaleByAdahessianState adahessian scale_by_adahessian",
         "._adam": "ScaleByAdamState ScaleByNadamState adam adamw nadam nadamw scale_by_adam scale_by_nadam",
+        "._adam_mini": "ScaleByAdamMiniState adam_mini scale_by_adam_mini",
         "._adamax": "adamax adamaxw maxaprop nadamax scale_by_adamax scale_by_nadamax",
         "._adamp": "adamp scale_by_adamp",
         "._adamuon": "AdaMuonState adamuon scale_by_adamuon",

@@ -228,8 +228,8 @@ def apollo(
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Zhu et al. 2024, arXiv:2412.05270, Algorithm 1.
     Differs  as `scale_by_apollo`. The authors' code decays the new parameters.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps or scale < 0, limiter <= 0, rank or
-             every < 1, an unknown scale_type, an unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps or scale < 0, limiter <= 0,
+             rank or every < 1, an unknown scale_type, an unknown phase. StructureError: roles that do not fit a leaf.
     """
     direction = scale_by_apollo(
         b1, b2, eps, rank, scale, mu_dtype,
@@ -308,8 +308,8 @@ def apollo_mini(
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Zhu et al. 2024, arXiv:2412.05270, Algorithm 1.
     Differs  as `scale_by_apollo`. The authors' code decays the new parameters.
-    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps or scale < 0, limiter <= 0, rank or
-             every < 1, an unknown scale_type, an unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps or scale < 0, limiter <= 0,
+             rank or every < 1, an unknown scale_type, an unknown phase. StructureError: roles that do not fit a leaf.
     """
     return apollo(
         learning_rate, b1, b2, eps, rank, scale, weight_decay, mask, mu_dtype,

@@ -56,11 +56,14 @@ def _follow(number: int, stage: Stage, params: Params, own: dict[Any, Seen]) -> 
     for name in stage.layout.leaf:
         field, tree = stage.layout.fields[name], getattr(record, name)
         entries = [] if tree is None else treedef.flatten_up_to(tree)
-        for path, p, entry, view in zip(paths(params), leaves, entries, entry_views(stage, params), strict=False):
+        stages = stage.by_leaf(params) or [stage] * len(leaves)
+        for path, p, entry, view, own_stage in zip(
+            paths(params), leaves, entries, entry_views(stage, params), stages, strict=False
+        ):
             if not is_array(p) or is_gap(entry):
                 continue
             where = f"{stage.name()}: the state's `{name}` at {path!r}"
-            axes = axes_of(stage, field, p.shape, view)
+            axes = axes_of(own_stage, field, p.shape, view)
             declared, structure = jax.tree.flatten(Axes(*range(p.ndim)) if axes is None else axes)
             arrays, found = jax.tree.flatten(entry)
             expect(structure == found, f"{where} is {found}, but its axes are declared for {structure}.")
