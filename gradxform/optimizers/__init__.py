@@ -259,7 +259,6 @@ else:
         "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",
         "._qhadam": "qhadam scale_by_qhadam",
         "._qhm": "ScaleByQhmState qhm scale_by_qhm",
-        "._psgd_kron": "PsgdKronState psgd_kron scale_by_psgd_kron",
         "._quasi_newton": "ScaleBySSQuasiNewtonState scale_by_ss_quasi_newton ssbfgs ssbroyden",
         "._radam": "radam scale_by_radam",
         "._rmsprop": "rmsprop",
