@@ -17,7 +17,8 @@ HERE = pathlib.Path(__file__).parent / "golden"
 SHAPES = [(4, 4), (3, 5), (5, 3), (1, 6), (6, 1), (7,), (), (2, 3, 4), (3, 3, 2, 4)]
 CASES = [
     ("soap", {}), ("soap", {"precondition_1d": True, "block_size": 2, "merge_dims": 6, "every": 2}), ("soap", {"max_precond_dim": 4}),
-    ("shampoo", {"eps": 1e-6}), ("shampoo", {"graft": "adam", "b2": 0.9, "block_size": 2, "every": 3}), ("shampoo", {"max_precond_dim": 4, "eps": 1e-6}),
+    ("shampoo", {"eps": 1e-6}), ("shampoo", {"graft": "adam", "b2": 0.9, "block_size": 2, "every": 3}),
+    ("shampoo", {"max_precond_dim": 4, "eps": 1e-6}),
     ("shampoo", {"graft": "sgd", "b3": 0.7, "bias_correction": False, "start": 2, "every": 3, "eps": 1e-6}),
     ("shampoo", {"graft": "adagrad", "eps": 1e-6}), ("shampoo", {"exponents": (0.5, None), "eps": 1e-6}),
     ("shampoo", {"graft": "rmsprop", "b2": 0.9, "merge_dims": 6, "max_precond_dim": 4, "every": 2, "eps": 1e-6}),
@@ -33,7 +34,9 @@ CASES = [
     ("adam_mini", {}), ("adam_mini", {"blocks": "input"}), ("adam_mini", {"blocks": "leaf"}), ("adam_mini", {"blocks": "output"}),
     ("stable_adamw", {"weight_decay": 0.1}), ("apollo", {"rank": 2, "every": 5}), ("apollo", {"scale_type": "tensor", "every": 4}),
     ("apollo", {"scale_front": True, "scale": 4.0, "rank": 1, "every": 1}), ("apollo", {"limiter": None}), ("apollo_mini", {}),
-    ("kl_shampoo", {}), ("kl_shampoo", {"max_precond_dim": 4, "every": 3}), ("kl_soap", {}), ("kl_soap", {"block_size": 2}),
+    ("kl_shampoo", {}), ("kl_shampoo", {"max_precond_dim": 4, "every": 3}), ("kl_shampoo", {"merge_dims": 6, "init_factor": 0.5}),
+    ("kl_shampoo", {"every": lambda k: 2 + k // 4, "start": 1}), ("kl_soap", {}), ("kl_soap", {"block_size": 2, "every": 1}),
+    ("kl_soap", {"b1": 0.8, "b2": 0.9, "shampoo_beta": 0.7, "every": 3, "merge_dims": 8, "weight_decay": 0.1}),
 ]  # fmt: skip
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from gradxform._types import Array, Axes, Shape
+from gradxform._types import Array, Axes, Shape, Tree
+from gradxform.linear_algebra._factorizations import eigh, qr
 
 HIGHEST = jax.lax.Precision.HIGHEST
 matmul = functools.partial(jnp.matmul, precision=HIGHEST)
 Matrices = tuple[Array | None, ...]
 """One for each axis of a tensor; None: it has none."""
+
+
+def each(f: Callable[..., Array], *matrices: Sequence[Tree]) -> Matrices:
+    """f of what there is for each axis; None where something is missing.
+
+    Args:
+      f: a function of one entry of each of the sequences.
+      matrices: for each axis a matrix or what belongs to it, or None.
+    """
+    return tuple(None if any(x is None for x in some) else f(*some) for some in zip(*matrices, strict=True))
 
 
 def along(x: Array, matrices: Sequence[Array | None], transposed: bool = False) -> Array:
@@ -45,3 +56,16 @@ def outer(x: Array, axis: int, y: Array | None = None) -> Array:
 def squares(shape: Shape, max_precond_dim: int | None = None) -> tuple[Axes | None, ...]:
     """The axes of a square matrix for each axis that is not too long."""
     return tuple(None if max_precond_dim is not None and n > max_precond_dim else Axes(k, k) for k, n in enumerate(shape))
+
+
+def first_basis(L: Array, tie_break: float | Array = 0.0) -> Array:
+    """The eigenvectors of a factor, the largest first; tie_break orders its null space."""
+    ties = tie_break * jnp.trace(L).real / len(L) * jnp.arange(1, len(L) + 1, dtype=L.real.dtype) / len(L)
+    return eigh(L + jnp.diag(ties).astype(L.dtype))[1][:, ::-1]
+
+
+def turned_basis(L: Array, Q: Array) -> tuple[Array, Array]:
+    """One step of the power iteration from the old basis in the order of its eigenvalues, and that order."""
+    LQ = jnp.matmul(L, Q, precision=HIGHEST)
+    order = jnp.argsort(-jnp.sum(Q.conj() * LQ, 0).real)
+    return qr(LQ[:, order])[0], order

@@ -107,6 +107,12 @@ if TYPE_CHECKING:
     from gradxform.optimizers._group_adagrad import ScaleByRowRssState as ScaleByRowRssState
     from gradxform.optimizers._group_adagrad import group_adagrad as group_adagrad
     from gradxform.optimizers._group_adagrad import scale_by_row_rss as scale_by_row_rss
+    from gradxform.optimizers._kl_shampoo import KlShampooState as KlShampooState
+    from gradxform.optimizers._kl_shampoo import kl_shampoo as kl_shampoo
+    from gradxform.optimizers._kl_shampoo import scale_by_kl_shampoo as scale_by_kl_shampoo
+    from gradxform.optimizers._kl_soap import KlSoapState as KlSoapState
+    from gradxform.optimizers._kl_soap import kl_soap as kl_soap
+    from gradxform.optimizers._kl_soap import scale_by_kl_soap as scale_by_kl_soap
     from gradxform.optimizers._lamb import lamb as lamb
     from gradxform.optimizers._lans import ScaleByLansState as ScaleByLansState
     from gradxform.optimizers._lans import lans as lans
@@ -236,6 +242,8 @@ else:
         "._galore": "GaLoreDimensionNumbers GaLoreState galore scale_by_galore",
         "._grams": "grams scale_by_grams",
         "._group_adagrad": "ScaleByRowRssState group_adagrad scale_by_row_rss",
+        "._kl_shampoo": "KlShampooState kl_shampoo scale_by_kl_shampoo",
+        "._kl_soap": "KlSoapState kl_soap scale_by_kl_soap",
         "._lamb": "lamb",
         "._lans": "ScaleByLansState lans scale_by_lans",
         "._laprop": "ScaleByLaPropState laprop scale_by_laprop",

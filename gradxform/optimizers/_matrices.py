@@ -10,8 +10,10 @@ from typing import Literal
 import jax.numpy as jnp
 
 from gradxform._errors import HyperparameterError
-from gradxform._types import Array, ArrayLike, Average, Decay, DType, Field, Hyper, NonNegative, Real, Tree
+from gradxform._numerics import abs_sq
+from gradxform._types import Array, ArrayLike, Average, Axes, Decay, DType, Field, Hyper, NonNegative, Real, Shape, Tree
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, partition, per_leaf
+from gradxform.core._engine import Context
 from gradxform.core._holes import flatten, is_gap
 from gradxform.core._roles import DimensionNumbers, Roles, numbers_of
 from gradxform.linear_algebra._polynomials import polynomials
@@ -66,6 +68,19 @@ def with_adam(
     """`matrices` for the leaves that hold some, AdamW for the others."""
     others = adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, nesterov=nesterov)
     return partition({name: matrices, "adam": others}, MatrixLabels(name, weight_dimension_numbers))
+
+
+def unless_matrix(shape: Shape) -> Axes | None:
+    """The axes of what only a leaf that is no matrix has, laid out like it."""
+    return None if len(shape) == 2 else Axes(*range(len(shape)))
+
+
+def adam_direction(
+    c: Context, g: Array, mu: Array, nu: Array, b1: Average, eps: NonNegative, late: int = 0, b2: float = 0.999
+) -> tuple[Array, Array]:
+    """Adam's direction, and nu, for a leaf that is no matrix: u = mu^ / (sqrt(nu^) + eps), x^ = x / (1 - b^(t - late))."""
+    nu = b2 * nu + (1 - b2) * abs_sq(g)
+    return c.debias(mu, b1, -late) / (jnp.sqrt(c.debias(nu, b2, -late)) + eps), nu
 
 
 def shape_factor(shape_scale: ShapeScale, consistent_rms: float | Array | None, inputs: int, outputs: int) -> float | Array:

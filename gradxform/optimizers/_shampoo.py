@@ -31,7 +31,7 @@ from gradxform._types import (
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import Matrices, along, outer
+from gradxform.linear_algebra._kronecker import Matrices, along, each, outer
 from gradxform.linear_algebra._roots import Roots as Method
 from gradxform.linear_algebra._roots import can_root, inverse_power, kept
 from gradxform.registry import optimizer, transform
@@ -159,8 +159,8 @@ def scale_by_shampoo(
     Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the authors' code
              lifts them all by the least. A root that is not finite never stops the training. A leaf without any factor takes the
              graft's step itself.
-    Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0, max_precond_dim
-             < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is
+    Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
+             max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is
              not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
     """
     L, X, b3 = s.factors, s.roots, b1 if b3 is None else b3
@@ -173,10 +173,10 @@ def scale_by_shampoo(
         nu = nu + abs_sq(g) if graft == "adagrad" else graft_b2 * nu + (1 - graft_b2) * abs_sq(g)
         r = f / (jnp.sqrt(c.debias(nu, graft_b2) if graft == "adam" else nu) + graft_eps)
     G, v = (x.reshape(x.shape or (1,)) for x in (g, f))
-    L = tuple(None if L_k is None else b2 * L_k + jnp.where(b2 < 1, 1 - b2, 1) * outer(G, k) for k, L_k in enumerate(L))
+    L = each(lambda L_k, k: b2 * L_k + jnp.where(b2 < 1, 1 - b2, 1) * outer(G, k), L, range(G.ndim))
     there, failures = jnp.zeros((), bool), s.failures
     if any(L_k is not None for L_k in L):
-        mean = L if not bias_correction else tuple(None if L_k is None else c.debias(L_k, b2) for L_k in L)
+        mean = each(lambda L_k: c.debias(L_k, b2), L) if bias_correction else L
         rooted = functools.partial(_rooted, _powers(g.shape, exponents, max_precond_dim, roots), roots)
         X, failures = c.refresh(rooted, (X, failures), mean, eps)
         v, there = along(v, X, transposed=True), jnp.all(jnp.stack([jnp.trace(x).real > 0 for x in X if x is not None]))

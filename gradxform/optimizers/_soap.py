@@ -29,8 +29,7 @@ from gradxform._types import (
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._factorizations import eigh, qr
-from gradxform.linear_algebra._kronecker import HIGHEST, Matrices, along, outer, squares
+from gradxform.linear_algebra._kronecker import Matrices, along, each, first_basis, outer, squares, turned_basis
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
@@ -50,22 +49,9 @@ class SoapState(NamedTuple):
     since: Since = None
 
 
-def first_basis(L: Array, tie_break: float | Array = 0.0) -> Array:
-    """The eigenvectors of a factor, the largest first; tie_break orders its null space."""
-    ties = tie_break * jnp.trace(L).real / len(L) * jnp.arange(1, len(L) + 1, dtype=L.real.dtype) / len(L)
-    return eigh(L + jnp.diag(ties).astype(L.dtype))[1][:, ::-1]
-
-
-def turned_basis(L: Array, Q: Array) -> tuple[Array, Array]:
-    """One step of the power iteration from the old basis in the order of its eigenvalues, and that order."""
-    LQ = jnp.matmul(L, Q, precision=HIGHEST)
-    order = jnp.argsort(-jnp.sum(Q.conj() * LQ, 0).real)
-    return qr(LQ[:, order])[0], order
-
-
 def _begun(old: Tree, L: Matrices, tie_break: float | Array) -> Tree:
     mu, nu, _ = old
-    return mu, nu, tuple(None if L_ is None else first_basis(L_, tie_break) for L_ in L)
+    return mu, nu, each(lambda L_k: first_basis(L_k, tie_break), L)
 
 
 def _turned(old: Tree, L: Matrices, _: float | Array) -> Tree:
@@ -148,7 +134,7 @@ def scale_by_soap(
         u = u / (1e-30 + jnp.sqrt(jnp.mean(abs_sq(u))))
     if bias_correction:
         u = c.debias(u, b1, ahead=-1) / jnp.sqrt(c.debias(jnp.ones((), nu.dtype), b2, ahead=-1))
-    L = tuple(None if L_k is None else b3 * L_k + (1 - b3) * outer(g, k) for k, L_k in enumerate(L))
+    L = each(lambda L_k, k: b3 * L_k + (1 - b3) * outer(g, k), L, range(g.ndim))
     if any(Q_k is not None for Q_k in Q):
         mu, nu, Q = c.refresh(_turned, (mu, nu, Q), L, tie_break, at=c.t - 1, instead=[(c.t == 1, _begun)])
     return u, s._replace(mu=mu, nu=nu, factors=L, bases=Q)
