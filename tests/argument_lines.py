@@ -17,13 +17,13 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
-  | acprop adabelief adahessian adam adam_mini adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano apollo apollo_mini grams
-  | lamb lans momo_adam nadam nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm radam scale_by_acprop
-  | scale_by_adahessian scale_by_adam scale_by_adam_mini scale_by_adamax scale_by_adamp scale_by_adan scale_by_ademamix
-  | scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_belief scale_by_grams scale_by_lans scale_by_nadam
-  | scale_by_nadamax scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_radam scale_by_shampoo scale_by_soap scale_by_sophia
-  | scale_by_stable_adam scale_by_yogi shampoo soap sophia stable_adamw yogi scale_by_kl_shampoo kl_shampoo scale_by_kl_soap
-  | kl_soap
+  | acprop adabelief adahessian adam adam_mini adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano apollo apollo_mini asgo
+  | grams kl_shampoo kl_soap lamb lans momo_adam nadam nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm
+  | radam scale_by_acprop scale_by_adahessian scale_by_adam scale_by_adam_mini scale_by_adamax scale_by_adamp scale_by_adan
+  | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_asgo scale_by_belief scale_by_grams
+  | scale_by_kl_shampoo scale_by_kl_soap scale_by_lans scale_by_nadam scale_by_nadamax scale_by_psgd_kron scale_by_qhadam
+  | scale_by_qhm scale_by_radam scale_by_shampoo scale_by_soap scale_by_sophia scale_by_splus scale_by_stable_adam scale_by_yogi
+  | shampoo soap sophia splus stable_adamw yogi
 b1: how much of the decaying sum stays at each update.
   | novograd scale_by_novograd scale_by_simplified_ademamix simplified_ademamix
 b1: where gradients are taken, between z (0) and the average x (1).
@@ -33,9 +33,9 @@ b1: how much of the running mean of normalized gradients stays at each update.
 b2: how much of the running mean of squares stays at each update.
   | acprop adabelief adam adam_mini adamp adamw ademamix adopt amsgrad apollo apollo_mini ftml grams lamb lans laprop mars
   | momo_adam nadam nadamw optimistic_adam optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_adam_mini
-  | scale_by_adamp scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_apollo scale_by_belief scale_by_grams
-  | scale_by_lans scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam scale_by_radam scale_by_simplified_ademamix
-  | scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
+  | scale_by_adamp scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_apollo scale_by_belief scale_by_grams scale_by_lans
+  | scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam scale_by_radam scale_by_simplified_ademamix scale_by_stable_adam
+  | scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
@@ -106,10 +106,10 @@ labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
   | acprop adabelief adagrad adahessian adam adam_mini adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano
-  | apollo apollo_mini came dcasgd dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad lamb lans laprop lars lion
-  | madgrad mars maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2
+  | apollo apollo_mini asgo came dcasgd dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad kl_shampoo kl_soap lamb lans
+  | laprop lars lion madgrad mars maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2
   | optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum
-  | simplified_ademamix sm3 soap sophia stable_adamw yogi kl_shampoo kl_soap
+  | simplified_ademamix sm3 soap sophia splus stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -121,28 +121,28 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-  | acprop adahessian adam_mini adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano apollo apollo_mini came cocob dog
-  | dowg galore grams lamb lans laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans scale_by_stable_adam
-  | shampoo simplified_ademamix soap stable_adamw kl_shampoo kl_soap
+  | acprop adahessian adam_mini adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano apollo apollo_mini asgo came cocob
+  | dog dowg galore grams kl_shampoo kl_soap lamb lans laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans
+  | scale_by_splus scale_by_stable_adam shampoo simplified_ademamix soap splus stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
   | dcasgd dpsgd rmsprop sgd
 mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
-  | adam adam_mini adamp adamuon adamw ademamix adopt amsgrad ano apollo apollo_mini came grams laprop lion mars muon nadam nadamw
-  | normuon optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm scale_by_adam scale_by_adam_mini scale_by_adamp
-  | scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_came scale_by_grams
-  | scale_by_laprop scale_by_lion scale_by_lmo scale_by_mars scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron
-  | scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap scale_by_stable_adam scion shampoo soap stable_adamw
-  | scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | adam adam_mini adamp adamuon adamw ademamix adopt amsgrad ano apollo apollo_mini asgo came grams kl_shampoo kl_soap laprop
+  | lion mars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm scale_by_adam scale_by_adam_mini
+  | scale_by_adamp scale_by_adamuon scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_asgo
+  | scale_by_came scale_by_grams scale_by_kl_shampoo scale_by_kl_soap scale_by_laprop scale_by_lion scale_by_lmo scale_by_mars
+  | scale_by_muon scale_by_nadam scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap
+  | scale_by_splus scale_by_stable_adam scion shampoo soap splus stable_adamw
 mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
   | aggmo scale_by_aggmo
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
-  | adabelief adam adamp adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam
-  | rmsprop scale_by_adam scale_by_adamp scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon
-  | scale_by_radam sgd trace
+  | adabelief adam adamp adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
+  | scale_by_adam scale_by_adamp scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd
+  | trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
   | adamuon dion2 mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_mars
@@ -220,8 +220,8 @@ warmup_steps: the number of updates of the rise.
   | rsqrt_schedule warmup_constant_schedule warmup_cosine_decay_schedule warmup_exponential_decay_schedule warmup_power_schedule
   | wsd_schedule
 weight_decay: decoupled decay: the part of the parameters, times learning_rate, that is taken away at each update.
-  | acprop adahessian adam_mini adamaxw adamp adamw adan ademamix aggmo ano apollo apollo_mini came dadapt_adamw grams laprop lion
-  | nadamw prodigy psgd_kron qhadam qhm shampoo simplified_ademamix soap sophia kl_shampoo kl_soap
+  | acprop adahessian adam_mini adamaxw adamp adamw adan ademamix aggmo ano apollo apollo_mini asgo came dadapt_adamw grams
+  | kl_shampoo kl_soap laprop lion nadamw prodigy psgd_kron qhadam qhm shampoo simplified_ademamix soap sophia
 weight_decay: the part of the parameters that is added to the gradient.
   | adadelta cocob dog dowg madgrad
 weight_decay: the part of the parameters that is added to the direction before its norm is taken.
@@ -249,7 +249,7 @@ gram: the same numbers by products of the shorter side; fewer operations where t
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
   | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
 b2: how much of the running mean of squared gradients stays at each update.
-  | scale_by_soap soap scale_by_kl_soap kl_soap
+  | kl_soap scale_by_kl_soap scale_by_soap soap
 b2: how much of the mean of squares stays at each update.
   | ano scale_by_ano
 shampoo_beta: how much of each axis's factor stays at each update; None: b2.
@@ -267,27 +267,29 @@ normalize_grads: divide what comes back from the bases by its root mean square.
 bias_correction: multiply by sqrt(1 - b2^t) / (1 - b1^t).
   | scale_by_soap soap
 max_precond_dim: an axis that is longer has no factor.
-  | scale_by_soap soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | kl_shampoo kl_soap scale_by_kl_shampoo scale_by_kl_soap scale_by_soap soap
 block_size: cut every axis into blocks of that length, each with factors of its own; None: not at all.
-  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap
-  | kl_soap
+  | kl_shampoo kl_soap psgd_kron scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo
+  | soap
 merge_dims: join neighbouring axes first, from the front, as long as they have no more elements together; None: none.
-  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap
-  | kl_soap
+  | kl_shampoo kl_soap psgd_kron scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo
+  | soap
 every: at every how many updates the factors are refreshed; a schedule: the gap between two refreshes.
-  | scale_by_shampoo scale_by_soap shampoo soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | asgo kl_shampoo kl_soap scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_shampoo scale_by_soap scale_by_splus
+  | shampoo soap splus
 start: the first update at which they are; None: every.
-  | scale_by_shampoo scale_by_soap shampoo soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | asgo kl_shampoo kl_soap scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_shampoo scale_by_soap scale_by_splus
+  | shampoo soap splus
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.
-  | apollo apollo_mini psgd_kron scale_by_apollo scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap
-  | scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | apollo apollo_mini asgo kl_shampoo kl_soap psgd_kron scale_by_apollo scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap
+  | scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
 tie_break: the first factor gets this part of its mean eigenvalue times diag(1..n) / n, which orders its null space.
   | scale_by_soap soap
 weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a vector.
     `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf is one tensor,
     all axes are alike.
-  | psgd_kron scale_by_psgd_kron scale_by_shampoo scale_by_soap shampoo soap scale_by_kl_shampoo kl_shampoo scale_by_kl_soap
-  | kl_soap
+  | asgo kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron scale_by_shampoo
+  | scale_by_soap scale_by_splus shampoo soap splus
 adam_b1: b1 of the AdamW that the other leaves get.
   | adamuon dion dion2 mars muon normuon
 adam_b2: b2 of the AdamW that the other leaves get.
@@ -447,13 +449,31 @@ start: the first update at which there is one, before which matrices stand still
 sampler: what draws P: (key, shape, dtype) -> normal numbers, of the shape (rank, shorter side).
   | apollo apollo_mini scale_by_apollo
 shampoo_beta: how much of each side's factor stays at each update, once many have been.
-  | scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | kl_shampoo kl_soap scale_by_kl_shampoo scale_by_kl_soap
 eps: the least eigenvalue that counts; for what is no matrix, added to Adam's denominator.
-  | scale_by_kl_shampoo kl_shampoo
+  | kl_shampoo scale_by_kl_shampoo
 init_factor: what the factors begin with, times the identity.
-  | scale_by_kl_shampoo kl_shampoo scale_by_kl_soap kl_soap
+  | kl_shampoo kl_soap scale_by_kl_shampoo scale_by_kl_soap
 eps: added to the denominator, before what debiases; and the least eigenvalue that counts.
-  | scale_by_kl_soap kl_soap
+  | kl_soap scale_by_kl_soap
+b2: how much of each side's factor stays at each update.
+  | scale_by_splus splus
+eps: added to the factors' diagonals before their eigenvectors are taken.
+  | scale_by_splus splus
+ema_decay: how much of the average of the parameters stays at each update.
+  | scale_by_splus splus
+nonstandard_scale: the size of the step of what is no matrix, or has a side that is too long.
+  | scale_by_splus splus
+max_precond_dim: a matrix with a longer side has no factors.
+  | scale_by_splus splus
+b2: how much of the factor stays at each update.
+  | asgo scale_by_asgo
+eps: added to the root of the factor before it is inverted.
+  | asgo scale_by_asgo
+consistent_rms: the root mean square of every matrix's step, in units of the rate; None: it is as long as it comes.
+  | asgo scale_by_asgo
+roots: how roots are found: "eigh", by eigenvectors, or by products alone, "newton" or "newton_db".
+  | asgo scale_by_asgo
 """
 
 DIALECTS = """

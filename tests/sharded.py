@@ -34,8 +34,8 @@ inside `shard_map` the device's own part of a matrix counts as the matrix; under
   | scale_by_adamuon scale_by_apollo scale_by_dion scale_by_dion2 scale_by_galore scale_by_mars scale_by_muon scale_by_normuon
   | scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
-  | psgd_kron scale_by_lmo scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_width scion shampoo soap scale_by_kl_shampoo
-  | kl_shampoo scale_by_kl_soap kl_soap
+  | asgo kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_lmo scale_by_psgd_kron
+  | scale_by_shampoo scale_by_soap scale_by_splus scale_by_width scion shampoo soap splus
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
   | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak scale_by_ss_quasi_newton neon.adagrad neon.adam neon.rmsprop

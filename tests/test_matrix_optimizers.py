@@ -7,6 +7,7 @@ import pytest
 from matrix_directions import gradients
 from oracles import ORACLES
 from oracles._matrices import pseudonormal
+from oracles._splus import average
 from test_oracles_matrix import CASES
 
 import gradxform as gx
@@ -53,6 +54,39 @@ def test_twelve_updates_are_the_transcriptions(name, arguments, x64):
 @pytest.mark.parametrize(("name", "arguments"), TIES, ids=str)
 def test_with_a_tie_break_so_are_those_of_oblong_leaves(name, arguments, x64):
     close(*both(name, {**arguments, "tie_break": 1e-4}, OBLONG), OBLONG, 1e-6)
+
+
+@pytest.mark.fast
+def test_splus_evaluates_with_the_average_of_the_parameters_before_each_update(x64):
+    tx, w, seen = gx.splus(0.1, ema_decay=0.9, every=2), {"w": jnp.asarray(gradients((4, 4), 1)[0])}, []
+    state = tx.init(w)
+    np.testing.assert_array_equal(gx.eval_params(tx, state, w)["w"], w["w"])
+    for k in range(STEPS):
+        seen.append(np.asarray(w["w"]))
+        u, state = tx.update({"w": jnp.asarray(gradients((4, 4), 1, seed=k)[0])}, state, w)
+        w = gx.apply_updates(w, u)
+        np.testing.assert_allclose(gx.eval_params(tx, state, w)["w"], average(seen, 0.9), rtol=1e-12)
+
+
+@pytest.mark.parametrize("roots", ["eigh", "newton", "newton_db"])
+def test_shampoo_keeps_a_root_that_cannot_be_made_again_and_counts(roots):
+    tx, (g, bad) = gx.scale_by_shampoo(b2=0.9, roots=roots), (jnp.ones((3, 2)), jnp.full((3, 2), jnp.nan))
+    _, state = tx.update({"w": g}, tx.init({"w": g}))
+    _, after = tx.update({"w": bad}, state)
+    jax.tree.map(np.testing.assert_array_equal, after.roots, state.roots)
+    assert state.failures["w"] == 0
+    assert after.failures["w"] == 2
+
+
+@pytest.mark.parametrize("roots", ["eigh", "newton", "newton_db"])
+def test_shampoo_in_float32_of_rank_one_is_the_direction_itself(roots):
+    """Eigenvalues that are 0 but for rounding have no say."""
+    for shape in ((1, 6), (6, 1), (7,), (5, 4)):
+        a, b = (np.random.RandomState(seed).randn(n) for seed, n in ((0, shape[0]), (1, shape[-1])))
+        g = a if len(shape) == 1 else np.outer(a, b)
+        tx = gx.scale_by_shampoo(roots=roots)
+        u, _ = tx.update(jnp.asarray(g, jnp.float32), tx.init(jnp.asarray(g, jnp.float32)))
+        np.testing.assert_allclose(u, g / np.linalg.norm(g), atol=0.03)
 
 
 LAYERS, WIDTH = 4, 8

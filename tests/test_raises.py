@@ -63,7 +63,7 @@ TWICE = gx.WeightDimensionNumbers(0, 0)
 
 def kronecker(*names, **arguments):
     """The optimizers with factors for the axes of a leaf, and their cores."""
-    names = names or ("soap", "shampoo", "kl_shampoo", "kl_soap")
+    names = names or ("soap", "shampoo", "kl_shampoo", "kl_soap", "splus", "asgo")
     make = {name: (getattr(gx, name), getattr(gx, f"scale_by_{name}")) for name in names}
     return [
         lambda f=f, args=args: f(*args, **arguments).init({"w": X})
@@ -423,7 +423,7 @@ CALLS = {
         *kronecker(phase="some"), lambda: gx.scale_by_psgd_kron(phase="some"), lambda: gx.psgd_kron(0.1, phase="some"),
         *(lambda f=f: f(phase="some") for f in APOLLO),
     ],
-    "*: no such way to roots": kronecker("shampoo", roots="schur"),
+    "*: no such way to roots": kronecker("shampoo", "asgo", roots="schur"),
     "*: an exponent that is not positive": kronecker("shampoo", exponents=(0.5, -0.5)),
     "*: one that `roots` cannot make": [
         *kronecker("shampoo", exponents=(0.3, None), roots="newton"), *kronecker("shampoo", exponents=(1 / 6, None), roots="newton_db"),

@@ -108,7 +108,9 @@ def inverse_power(x: Array, exponent: float, method: Roots = "eigh", eps: float 
     """
     if method == "eigh":
         return by_eigenvalues(lambda w: (w + eps) ** -exponent, x)
-    return inverse_root(x + (eps * jnp.eye(x.shape[-1])).astype(x.dtype), round(1 / exponent), method, rounding(x))
+    return inverse_root(
+        x + (eps * jnp.eye(x.shape[-1], dtype=x.real.dtype)).astype(x.dtype), round(1 / exponent), method, rounding(x)
+    )
 
 
 def can_root(exponent: float, method: str) -> bool:

@@ -69,6 +69,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._came import ScaleByCameState as ScaleByCameState
     from gradxform.optimizers._came import came as came
     from gradxform.optimizers._came import scale_by_came as scale_by_came
+    from gradxform.optimizers._asgo import AsgoState as AsgoState
+    from gradxform.optimizers._asgo import asgo as asgo
+    from gradxform.optimizers._asgo import scale_by_asgo as scale_by_asgo
     from gradxform.optimizers._cocob import COCOBState as COCOBState
     from gradxform.optimizers._cocob import cocob as cocob
     from gradxform.optimizers._cocob import scale_by_cocob as scale_by_cocob
@@ -200,6 +203,9 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sophia import sophia as sophia
     from gradxform.optimizers._stable_adamw import scale_by_stable_adam as scale_by_stable_adam
     from gradxform.optimizers._stable_adamw import stable_adamw as stable_adamw
+    from gradxform.optimizers._splus import SPlusState as SPlusState
+    from gradxform.optimizers._splus import scale_by_splus as scale_by_splus
+    from gradxform.optimizers._splus import splus as splus
     from gradxform.optimizers._yogi import scale_by_yogi as scale_by_yogi
     from gradxform.optimizers._yogi import yogi as yogi
     from gradxform.transforms import HutchinsonState as HutchinsonState
@@ -228,6 +234,7 @@ else:
         "._ano": "ano scale_by_ano",
         "._apollo": "ApolloState apollo apollo_mini scale_by_apollo",
         "._came": "ScaleByCameState came scale_by_came",
+        "._asgo": "AsgoState asgo scale_by_asgo",
         "._cocob": "COCOBState cocob scale_by_cocob",
         "._dadaptation": "DAdaptAdamWState ProdigyState dadapt_adamw prodigy",
         "._dcasgd": "CompensateDelayState compensate_delay dcasgd",
@@ -280,6 +287,7 @@ else:
         "._soap": "SoapState scale_by_soap soap",
         "._sophia": "SophiaState scale_by_sophia sophia",
         "._stable_adamw": "scale_by_stable_adam stable_adamw",
+        "._splus": "SPlusState scale_by_splus splus",
         "._yogi": "scale_by_yogi yogi",
     }
     UNLISTED = ONCE_OPTIMIZERS

@@ -37,11 +37,11 @@ from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
 def sides(shape: Shape, max_precond_dim: int) -> tuple[Axes | None, ...]:
     """The axes of the factors: of both sides of a matrix, if they are not too long."""
-    return squares(shape, max_precond_dim if len(shape) == 2 else 0)
+    return squares(shape, max_precond_dim if len(shape) == 2 else -1)
 
 
 def first_factors(zero: Array, init_factor: float | Array, max_precond_dim: int) -> Matrices:
-    return each(lambda _, n: init_factor * jnp.eye(n), sides(zero.shape, max_precond_dim), zero.shape)
+    return each(lambda _, n: init_factor * jnp.eye(n, dtype=zero.real.dtype), sides(zero.shape, max_precond_dim), zero.shape)
 
 
 def first_bases(zero: Array, max_precond_dim: int) -> Matrices:
@@ -142,14 +142,14 @@ def scale_by_kl_shampoo(
     >>> tx = gx.chain(gx.scale_by_kl_shampoo(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
-    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: of leaves and blocks that are no matrix, like them but
-             real; factors, bases: for each leaf (of each block of it a tuple of) one square matrix per axis, None where there is none;
-             since: with a schedule, the updates since a refresh. Memory: 1 x params, and 2 (m^2 + n^2) for a matrix (m, n), 2 x
-             for what is none.
+    State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: of leaves and blocks that are no matrix, like
+             them but real; factors, bases: for each leaf (of each block of it a tuple of) one square matrix per axis, None where
+             there is none; since: with a schedule, the updates since a refresh. Memory: 1 x params, and 2 (m^2 + n^2) for a matrix
+             (m, n), 2 x for what is none.
     Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 2 (m^3 + n^3) and a QR of each factor at a refresh.
     Units    u is dimensionless once the factors have forgotten init_factor, which has the units of |g|.
-    Shapes   any; what has not two axes gets Adam. Leaves and blocks of one shape are computed as one batch, with one conditional for
-             their refreshes.
+    Shapes   any; what has not two axes gets Adam. Leaves and blocks of one shape are computed as one batch, with one conditional
+             for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Lin et al. 2025, arXiv:2509.03378, in the form of HeavyBall.
     Differs  the authors' file keeps running means of the eigenvalues and computes in bfloat16.
@@ -220,16 +220,16 @@ def kl_shampoo(
     >>> tx = gx.kl_shampoo(3e-3, max_precond_dim=4096)      # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
-    State    (KlShampooState(count, mu, nu, factors, bases, since), EmptyState(), EmptyState()), as `scale_by_kl_shampoo`. Memory: 1 x
-             params, and 2 (m^2 + n^2) for a matrix (m, n), 2 x for what is none.
+    State    (KlShampooState(count, mu, nu, factors, bases, since), EmptyState(), EmptyState()), as `scale_by_kl_shampoo`. Memory: 1
+             x params, and 2 (m^2 + n^2) for a matrix (m, n), 2 x for what is none.
     Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 2 (m^3 + n^3) and a QR of each factor at a refresh.
     Units    learning_rate is in units of the parameters: a step's elements are about learning_rate, as Adam's. The first gives 0.
     Shapes   any, as `scale_by_kl_shampoo`.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Lin et al. 2025, arXiv:2509.03378, in the form of HeavyBall.
     Differs  HeavyBall decays the new parameters, and not at the first gradient. Here every update decays the old ones.
-    Raises   HyperparameterError: b1 outside (-1, 1), shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or every < 1, an
-             unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or every <
+             1, an unknown phase. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_kl_shampoo(

@@ -91,19 +91,20 @@ def scale_by_kl_soap(
     >>> tx = gx.chain(gx.scale_by_kl_soap(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
-    State    count; mu, nu: like p, float32 or wider unless mu_dtype says otherwise, in the bases; factors, bases: for each leaf (of each
-             block of it a tuple of) one square matrix per axis, None where there is none; since: with a schedule, the updates since a
-             refresh. Memory: 2 x params, and 2 (m^2 + n^2) for a matrix (m, n).
-    Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 4 m n (m + n) + 2 (m^3 + n^3) and a QR of each factor at a
-             refresh.
-    Units    u is dimensionless; the bases depend on init_factor, which has the units of |g|, as long as the factors have not forgotten it.
-    Shapes   any; what has not two axes has no bases. Leaves and blocks of one shape are computed as one batch, with one conditional for
-             their refreshes.
+    State    count; mu, nu: like p, float32 or wider unless mu_dtype says otherwise, in the bases; factors, bases: for each leaf (of
+             each block of it a tuple of) one square matrix per axis, None where there is none; since: with a schedule, the updates
+             since a refresh. Memory: 2 x params, and 2 (m^2 + n^2) for a matrix (m, n).
+    Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 4 m n (m + n) + 2 (m^3 + n^3) and a QR of each factor
+             at a refresh.
+    Units    u is dimensionless; the bases depend on init_factor, which has the units of |g|, as long as the factors have not
+             forgotten it.
+    Shapes   any; what has not two axes has no bases. Leaves and blocks of one shape are computed as one batch, with one conditional
+             for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Lin et al. 2025, arXiv:2509.03378, with the factors of `scale_by_kl_shampoo`.
     Differs  the authors' file keeps running means of the eigenvalues and computes in bfloat16.
-    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, max_precond_dim < 0,
-             block_size or every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, max_precond_dim
+             < 0, block_size or every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
     """
     S, Q = s.factors, s.bases
     G = jnp.where(c.t > 1, along(g, Q), 0)
@@ -171,17 +172,17 @@ def kl_soap(
     >>> tx = gx.kl_soap(3e-3, max_precond_dim=4096)         # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
-    State    (KlSoapState(count, mu, nu, factors, bases, since), EmptyState(), EmptyState()), as `scale_by_kl_soap`. Memory: 2 x params,
-             and 2 (m^2 + n^2) for a matrix (m, n).
-    Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 4 m n (m + n) + 2 (m^3 + n^3) and a QR of each factor at a
-             refresh.
+    State    (KlSoapState(count, mu, nu, factors, bases, since), EmptyState(), EmptyState()), as `scale_by_kl_soap`. Memory: 2 x
+             params, and 2 (m^2 + n^2) for a matrix (m, n).
+    Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 4 m n (m + n) + 2 (m^3 + n^3) and a QR of each factor
+             at a refresh.
     Units    learning_rate is in units of the parameters: a step's elements are about learning_rate, as Adam's. The first gives 0.
     Shapes   any, as `scale_by_kl_soap`.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Lin et al. 2025, arXiv:2509.03378, with the factors of `kl_shampoo`.
     Differs  the authors' file decays the new parameters, and not at the first gradient. Here every update decays the old ones.
-    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or every <
-             1, an unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or
+             every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_kl_soap(

@@ -145,23 +145,23 @@ def scale_by_shampoo(
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
     State    count; mu: like p, float32 or wider unless mu_dtype says otherwise; nu: like p but real, for the grafts that have one;
-             factors, roots: for each leaf (of each block of it a tuple of) one square matrix per axis, None where there is none; failures:
-             for each leaf or block how many roots were not finite, in whose place the old ones stay; since: with a schedule, the
-             updates since a refresh. Memory: 1 x params, 2 x with nu, and 2 (m^2 + n^2) for a matrix (m, n).
-    Cost     FLOPs for a matrix (m, n): 4 m n (m + n) a step; 2 (m^3 + n^3) and an eigendecomposition of each factor at a refresh, by
-             products 8 (m^3 + n^3) for each iteration.
-    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0), but for graft="sgd", exponents that do not
-             sum to 1/2, and axes without a factor, which leave some power of k.
-    Shapes   any; a number is a vector of length 1. Leaves and blocks of one shape are computed as one batch, with one conditional for
-             their refreshes.
+             factors, roots: for each leaf (of each block of it a tuple of) one square matrix per axis, None where there is none;
+             failures: for each leaf or block how many roots were not finite, in whose place the old ones stay; since: with a
+             schedule, the updates since a refresh. Memory: 1 x params, 2 x with nu, and 2 (m^2 + n^2) for a matrix (m, n).
+    Cost     FLOPs for a matrix (m, n): 4 m n (m + n) a step; 2 (m^3 + n^3) and an eigendecomposition of each factor at a refresh,
+             by products 8 (m^3 + n^3) for each iteration.
+    Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0), but for graft="sgd", exponents that
+             do not sum to 1/2, and axes without a factor, which leave some power of k.
+    Shapes   any; a number is a vector of length 1. Leaves and blocks of one shape are computed as one batch, with one conditional
+             for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
-    Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the authors' code
-             lifts them all by the least. A root that is not finite never stops the training. A leaf without any factor takes the
-             graft's step itself.
+    Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the
+             authors' code lifts them all by the least. A root that is not finite never stops the training. A leaf without any
+             factor takes the graft's step itself.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
-             max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is
-             not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
+             max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent
+             that is not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
     """
     L, X, b3 = s.factors, s.roots, b1 if b3 is None else b3
     f = b3 * s.mu + (1 - b3) * g
@@ -250,19 +250,19 @@ def shampoo(
     >>> tx = gx.shampoo(1e-3, b2=0.99, graft="adam", every=10)  # Adam's rates serve
     >>> updates, state = tx.update(grads, tx.init(params), params)
 
-    State    (ShampooState(count, mu, nu, factors, roots, failures, since), EmptyState(), EmptyState()), as `scale_by_shampoo`. Memory: 1 x
-             params, 2 x with nu, and 2 (m^2 + n^2) for a matrix (m, n).
-    Cost     FLOPs for a matrix (m, n): 4 m n (m + n) a step; 2 (m^3 + n^3) and an eigendecomposition of each factor at a refresh, by
-             products 8 (m^3 + n^3) for each iteration.
-    Units    learning_rate is in units of the parameters, as the graft's; without one the singular values of a matrix's first step are
-             about learning_rate.
+    State    (ShampooState(count, mu, nu, factors, roots, failures, since), EmptyState(), EmptyState()), as `scale_by_shampoo`.
+             Memory: 1 x params, 2 x with nu, and 2 (m^2 + n^2) for a matrix (m, n).
+    Cost     FLOPs for a matrix (m, n): 4 m n (m + n) a step; 2 (m^3 + n^3) and an eigendecomposition of each factor at a refresh,
+             by products 8 (m^3 + n^3) for each iteration.
+    Units    learning_rate is in units of the parameters, as the graft's; without one the singular values of a matrix's first step
+             are about learning_rate.
     Shapes   any, as `scale_by_shampoo`.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  as `scale_by_shampoo`. Weight decay is decoupled and in proportion to learning_rate.
-    Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0, block_size or
-             every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is not positive, one that `roots`
-             cannot make. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
+             block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is not positive,
+             one that `roots` cannot make. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_shampoo(
