@@ -315,6 +315,19 @@ class TestErrors:
         with error(gx.UnknownNameError, "'warp'", "leaf, stacked, tree, plain"), gx.engine("warp"):
             pass
 
+    def test_a_jitted_update_is_traced_again_on_another_engine(self):
+        """What `jit` keeps by the function is kept by the engine, too."""
+        tx, params = gx.adam(0.1), {"w": jnp.ones((2, 3)), "v": jnp.ones((2, 3))}
+        state, found = tx.init(params), []
+        step = jax.jit(lambda g, s, p: (found.append(1), tx.update(g, s, p))[1])
+        programs = []
+        for name in ("leaf", "tree", "tree", "plain", "leaf"):
+            with gx.kernels.engine(name):
+                step(params, state, params)
+                programs.append(str(jax.jit(tx.update).trace(params, state, params).jaxpr))
+        assert len(found) == 3  # each engine once
+        assert programs[0] == programs[4] != programs[1] == programs[2] != programs[3] != programs[0]
+
     def test_not_a_transformation(self):
         with error(gx.StructureError, "chain, member 1", "forget to call it"):
             gx.chain(gx.clip(1.0), gx.scale_by_adam)

@@ -14,7 +14,6 @@ Where a kernel, or a function among its arguments, is the user's, `compiled` mea
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import functools
 import operator
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -46,12 +45,14 @@ if TYPE_CHECKING:
 
 CHUNK = 8  # leaves per call when summing over the tree
 ENGINES = ("leaf", "stacked", "tree", "plain")
-chosen_engine: contextvars.ContextVar[str | None] = contextvars.ContextVar("engine", default=None)
+chosen_engine = jax.make_user_context(default_value=None)  # a part of what `jit` knows a trace by
 
 
 @contextlib.contextmanager
 def engine(name: str) -> Iterator[None]:
-    """Execute leafwise stages with the named engine: `with engine("tree"): ...` around tracing or an un-jitted update.
+    """Execute leafwise stages with the named engine: `with engine("tree"): ...` around an update, or the call of a jitted step.
+
+    A jitted function is traced again where another engine is chosen around its call.
 
     Args:
       name: "leaf", "stacked", "tree" or "plain".
@@ -61,11 +62,8 @@ def engine(name: str) -> Iterator[None]:
     """
     if name not in ENGINES:
         raise UnknownNameError(f"No engine is called {name!r}; there are {', '.join(ENGINES)}.")
-    token = chosen_engine.set(name)
-    try:
+    with chosen_engine(name):
         yield
-    finally:
-        chosen_engine.reset(token)
 
 
 class Context:

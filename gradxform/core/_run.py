@@ -236,7 +236,7 @@ def run_leaves(
     if moves := any(places):  # else they are where the state is, or nothing says where
         rows = at_all(places, rows, gs)
     numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
-    programs, name, out = _programs(program, columns, trees), chosen_engine.get() or program.default, []
+    programs, name, out = _programs(program, columns, trees), chosen_engine.value or program.default, []
     for c in columns:
         if c.stage.kernel.total is None:
             c.advance()
