@@ -334,6 +334,8 @@ def test_the_command_reads_a_user_s_model(capsys, tmp_path, monkeypatch):
         (["--model", "time:time"], "returns no shapes, but"),
         (["--model", "gpt3"], "no model is called 'gpt3'; there are gpt2, llama-8b"),
         (["--hardware", "H1000"], "no hardware is called 'H1000'; there are A100"),
+        (["--model", "lama-70b"], "Did you mean 'llama-70b'?"),
+        (["--hardware", "h100"], "Did you mean 'H100'?"),
         (["--mesh", "dp=8"], "what is the axis 'dp' of the mesh for"),
         (["--zero", "fsdp"], "the mesh has"),
         (["--dtype", "bf16"], "no dtype is called 'bf16'"),

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from gradxform._errors import UnknownNameError
+from gradxform.core._labels import suggest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +83,7 @@ def hardware_of(device: str | Hardware) -> Hardware:
         return device
     if device not in HARDWARE:
         raise UnknownNameError(
-            f"plan: no hardware is called {device!r}; there are {', '.join(HARDWARE)}. Of another device give its record: "
-            "`hardware=gradxform.planning.Hardware(...)`, on the command line module:record."
+            f"plan: no hardware is called {device!r}; there are {', '.join(HARDWARE)}.{suggest(device, list(HARDWARE))} "
+            "Of another device give its record: `hardware=gradxform.planning.Hardware(...)`, on the command line module:record."
         )
     return HARDWARE[device]

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec
 
 from gradxform._errors import UnknownNameError
 from gradxform._types import DType, Tree
+from gradxform.core._labels import suggest
 
 RULES: Mapping[str, tuple[str, ...]] = {
     "embed": ("fsdp",),
@@ -151,5 +152,8 @@ MODELS: Mapping[str, Model] = {
 def model_of(name: str) -> Model:
     """The model of that name."""
     if name not in MODELS:
-        raise UnknownNameError(f"plan: no model is called {name!r}; there are {', '.join(MODELS)}, and your own: module:function.")
+        raise UnknownNameError(
+            f"plan: no model is called {name!r}; there are {', '.join(MODELS)}, and your own: module:function."
+            f"{suggest(name, list(MODELS))}"
+        )
     return MODELS[name]
