@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints import through_a_checkpoint
 from golden.problem import AVERAGES, KEPT, STEPS, problem, shapes_for
 from oracles._average_params import average
 
@@ -290,16 +291,10 @@ def test_an_average_begins_in_the_middle_of_a_run(x64):
 
 
 def test_a_checkpoint_goes_on(tmp_path):
-    """Orbax, in the middle: the same bits after it, of the parameters and of the average."""
-    checkpoint = pytest.importorskip("orbax.checkpoint")
+    """In the middle: the same bits after it, of the parameters and of the average."""
     tx = gx.average_params(gx.adam(0.05), 0.8, start=2, warmup=True)
     *_, (params, state, _) = walk(tx, 6)
-    like = jax.eval_shape(lambda p: (p, tx.init(p)), params)
-    with checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "half", (params, state))
-        checkpointer.wait_until_finished()
-        restored, state = checkpointer.restore(tmp_path / "half", like)
-    gx.check_restored(tx, restored, state)
+    restored, state = through_a_checkpoint(tx, params, state, tmp_path)
     *_, (_, _, straight) = walk(tx, 12)
     *_, (_, _, found) = walk(tx, 6, restored, state=state, first=6)
     for n in START:

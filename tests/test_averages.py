@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from checkpoints import through_a_checkpoint
 
 import gradxform as gx
 from gradxform.testing import case_for
@@ -227,15 +228,9 @@ def test_bfloat16_parameters_keep_wide_averages(name):
 
 @pytest.mark.parametrize("name", ["gpa", "outer", "ema_nesterov, in the middle"])
 def test_a_checkpoint_goes_on(name, tmp_path):
-    checkpoint = pytest.importorskip("orbax.checkpoint")
     tx = CASES[name][0](base())
     params, state, _ = list(walk(tx, 6))[-1]
-    like = jax.eval_shape(lambda p: (p, tx.init(p)), params)
-    with checkpoint.StandardCheckpointer() as checkpointer:
-        checkpointer.save(tmp_path / "half", (params, state))
-        checkpointer.wait_until_finished()
-        params, state = checkpointer.restore(tmp_path / "half", like)
-    gx.check_restored(tx, params, state)
+    params, state = through_a_checkpoint(tx, params, state, tmp_path)
     expected, found = list(walk(tx, 12))[-1], list(walk(tx, 6, params=params, state=state, first=6))[-1]
     jax.tree.map(np.testing.assert_array_equal, found[::2], expected[::2])
 
