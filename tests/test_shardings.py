@@ -364,6 +364,7 @@ def same_bits(x, y):
 
 
 SUMS = {
+    "hyperball",
     "dog",
     "scale_by_dog",
     "scale_by_distance_over_gradients",
