@@ -35,17 +35,10 @@ def test_law(name, law):
         pytest.skip(result.reason)
 
 
-AHEAD = {
-    ,
-}  # fmt: skip
-"""Transcriptions that are there before what they transcribe; each leaves this set when its function comes."""
-
-
 @pytest.mark.fast
 def test_a_transcription_stands_in_the_file_of_the_same_name():
     """`oracles/_adan.py` has what `gradxform/optimizers/_adan.py` makes."""
-    assert not {name for name in AHEAD if hasattr(gradxform, name)}, "take these off AHEAD"
     for name, transcription in ORACLES.items():
-        if "." not in name and name not in AHEAD:  # those of other systems are in one file per system
+        if "." not in name:  # those of other systems are in one file per system
             file = inspect.unwrap(getattr(gradxform, name)).__module__.rpartition(".")[2]
             assert transcription.__module__ == f"oracles.{file}", f"move `{name}` to tests/oracles/{file}.py"

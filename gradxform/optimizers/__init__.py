@@ -66,12 +66,12 @@ if TYPE_CHECKING:
     from gradxform.optimizers._apollo import apollo as apollo
     from gradxform.optimizers._apollo import apollo_mini as apollo_mini
     from gradxform.optimizers._apollo import scale_by_apollo as scale_by_apollo
-    from gradxform.optimizers._came import ScaleByCameState as ScaleByCameState
-    from gradxform.optimizers._came import came as came
-    from gradxform.optimizers._came import scale_by_came as scale_by_came
     from gradxform.optimizers._asgo import AsgoState as AsgoState
     from gradxform.optimizers._asgo import asgo as asgo
     from gradxform.optimizers._asgo import scale_by_asgo as scale_by_asgo
+    from gradxform.optimizers._came import ScaleByCameState as ScaleByCameState
+    from gradxform.optimizers._came import came as came
+    from gradxform.optimizers._came import scale_by_came as scale_by_came
     from gradxform.optimizers._cocob import COCOBState as COCOBState
     from gradxform.optimizers._cocob import cocob as cocob
     from gradxform.optimizers._cocob import scale_by_cocob as scale_by_cocob
@@ -201,11 +201,11 @@ if TYPE_CHECKING:
     from gradxform.optimizers._sophia import SophiaState as SophiaState
     from gradxform.optimizers._sophia import scale_by_sophia as scale_by_sophia
     from gradxform.optimizers._sophia import sophia as sophia
-    from gradxform.optimizers._stable_adamw import scale_by_stable_adam as scale_by_stable_adam
-    from gradxform.optimizers._stable_adamw import stable_adamw as stable_adamw
     from gradxform.optimizers._splus import SPlusState as SPlusState
     from gradxform.optimizers._splus import scale_by_splus as scale_by_splus
     from gradxform.optimizers._splus import splus as splus
+    from gradxform.optimizers._stable_adamw import scale_by_stable_adam as scale_by_stable_adam
+    from gradxform.optimizers._stable_adamw import stable_adamw as stable_adamw
     from gradxform.optimizers._yogi import scale_by_yogi as scale_by_yogi
     from gradxform.optimizers._yogi import yogi as yogi
     from gradxform.transforms import HutchinsonState as HutchinsonState
