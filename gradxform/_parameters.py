@@ -100,11 +100,11 @@ class Parameter:
             )
 
     def _check_parts(self, owner: str, value: object) -> None:
-        fits = isinstance(value, (tuple, list)) and (bool(value) if self.any_number else len(value) == len(self.parts))
-        if not fits:
+        given = value if isinstance(value, (tuple, list)) else ()
+        if not (given if self.any_number else len(given) == len(self.parts)):
             number = "one or more" if self.any_number else len(self.parts)
             raise HyperparameterError(f"{owner}: `{self.name}` must be a tuple of {number}, but got {brief(value)}.")
-        for part, x in zip(self.parts * (len(value) if self.any_number else 1), value, strict=True):
+        for part, x in zip(self.parts * (len(given) if self.any_number else 1), given, strict=True):
             if part.is_data and callable(x) and not part.functions:
                 raise HyperparameterError(f"{owner}: `{part.name}` cannot be a schedule, but got {brief(x)}. Give a number.")
             part.check(owner, x)

@@ -8,6 +8,7 @@ from matrix_directions import gradients
 from oracles import ORACLES
 from oracles._matrices import pseudonormal
 from oracles._splus import average
+from steps import plain
 from test_oracles_matrix import CASES
 
 import gradxform as gx
@@ -45,13 +46,13 @@ def close(found, wanted, shapes, tolerance):
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize(("name", "arguments"), HAVE, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), HAVE, ids=plain)
 def test_twelve_updates_are_the_transcriptions(name, arguments, x64):
     shapes = SHAPES if gx.kernels.entry(name).null_space else SHAPES | OBLONG
     close(*both(name, arguments, shapes), shapes, 1e-9)
 
 
-@pytest.mark.parametrize(("name", "arguments"), TIES, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), TIES, ids=plain)
 def test_with_a_tie_break_so_are_those_of_oblong_leaves(name, arguments, x64):
     close(*both(name, {**arguments, "tie_break": 1e-4}, OBLONG), OBLONG, 1e-6)
 

@@ -10,6 +10,7 @@ from matrix_directions import close, directions, gradients
 from oracles import ORACLES
 from oracles import _matrices as matrices
 from oracles._arithmetic import norm
+from steps import plain
 
 pytestmark = pytest.mark.fast
 
@@ -42,7 +43,7 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), CASES, ids=plain)
 def test_twelve_updates_are_finite_and_move(name, arguments):
     step = ORACLES[name](0.1, **arguments)
     ws = [np.ones(shape) for shape in SHAPES]
@@ -53,7 +54,7 @@ def test_twelve_updates_are_finite_and_move(name, arguments):
     assert all(np.any(u != 0) for u in us)
 
 
-@pytest.mark.parametrize(("name", "arguments"), [c for c in CASES if "start" not in c[1]], ids=str)
+@pytest.mark.parametrize(("name", "arguments"), [c for c in CASES if "start" not in c[1]], ids=plain)
 def test_a_gradient_of_zeros_gives_an_update_of_zeros(name, arguments):
     arguments = arguments if name == "scion" else {**arguments, "weight_decay": 0.0}
     step = ORACLES[name](0.1, **arguments)

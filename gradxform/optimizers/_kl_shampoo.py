@@ -74,6 +74,7 @@ def whitened(x: Array, Q: Matrices, D: Matrices) -> Array:
 
 def next_factors(c: Context, g: Array, S: Matrices, Q: Matrices, D: Matrices, beta: Decay) -> Matrices:
     """The factors with this gradient, each through the inverse of the other as it was; the first gradient changes nothing."""
+    assert c.t is not None
     share = jnp.where(c.t > 1, c.debias(1 - beta, beta), 0)
 
     def of(S_k: Array, k: int) -> Array:
@@ -85,11 +86,12 @@ def next_factors(c: Context, g: Array, S: Matrices, Q: Matrices, D: Matrices, be
 
 def balanced(S: Matrices) -> Matrices:
     """Both factors multiplied so that their largest elements are equal; what they make together stays."""
-    if len(S) != 2 or S[0] is None or S[1] is None:
+    left, right = S if len(S) == 2 else (None, None)
+    if left is None or right is None:
         return S
-    a, b = (jnp.max(jnp.abs(S_k), initial=0) for S_k in S)
+    a, b = (jnp.max(jnp.abs(S_k), initial=0) for S_k in (left, right))
     ratio = jnp.sqrt(jnp.where((a > 0) & (b > 0), b / jnp.where(a > 0, a, 1), 1))
-    return S[0] * ratio, S[1] / ratio
+    return left * ratio, right / ratio
 
 
 def turned(Q: Matrices, S: Matrices) -> Matrices:

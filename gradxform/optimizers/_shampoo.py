@@ -87,9 +87,9 @@ def _rooted(
 ) -> tuple[Matrices, Array]:
     """The inverse roots of the factors; an old one stays where the new one is not finite, and is counted."""
     roots, failures = list(old[0]), old[1]
-    for k, (L_k, e) in enumerate(zip(L, powers, strict=True)):
-        if L_k is not None and e is not None:
-            roots[k], failed = kept(inverse_power(L_k, e, method, eps), old[0][k])
+    for k, (L_k, X_k, e) in enumerate(zip(L, old[0], powers, strict=True)):
+        if L_k is not None and X_k is not None and e is not None:
+            roots[k], failed = kept(inverse_power(L_k, e, method, eps), X_k)
             failures = failures + failed.astype(failures.dtype)
     return tuple(roots), failures
 
@@ -163,7 +163,8 @@ def scale_by_shampoo(
              max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent
              that is not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
     """
-    L, X, b3 = s.factors, s.roots, b1 if b3 is None else b3
+    b3 = b1 if b3 is None else b3
+    L, X = s.factors, s.roots
     f = b3 * s.mu + (1 - b3) * g
     if bias_correction:
         f = f / (1 - b3 * b1 ** (c.t - 1).astype(c.dtype))

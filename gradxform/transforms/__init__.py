@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from gradxform.transforms._clip import clip_by_global_norm as clip_by_global_norm
     from gradxform.transforms._clip import clip_by_norm as clip_by_norm
     from gradxform.transforms._clip_qk import clip_qk as clip_qk
-    from gradxform.transforms._decay import WeightDecaySchedule as WeightDecaySchedule
     from gradxform.transforms._decay import add_decayed_weights as add_decayed_weights
+    from gradxform.transforms._decay_policy import WeightDecaySchedule as WeightDecaySchedule
     from gradxform.transforms._floor import floor_by_param_norm as floor_by_param_norm
     from gradxform.transforms._grokfast import grokfast as grokfast
     from gradxform.transforms._hutchinson import HutchinsonState as HutchinsonState

@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
-
-import jax.numpy as jnp
-
 from gradxform._errors import HyperparameterError
-from gradxform._types import Clock, Field, Hyper, MaskOrFn, Positive, Real
-from gradxform.core import EmptyState, elementwise, masked
+from gradxform._types import Hyper, MaskOrFn, Positive, Real
+from gradxform.core import elementwise, masked
 from gradxform.registry import transform
+from gradxform.transforms._decay_policy import Of, Policy, WeightDecaySchedule, by_policy
 
-Policy = Literal["scaled", "coupled", "independent", "corrected", "cautious"]
-Of = Literal["old", "new"]
 NAMES = {"scaled": (), "coupled": (), "cautious": (), "independent": ("peak",), "corrected": ("learning_rate", "peak")}
 """What the formula of a policy names beside weight_decay."""
-
-
-class WeightDecaySchedule(NamedTuple):
-    """The clock of a scheduled weight decay."""
-
-    count: Annotated[Clock, Field(absent=EmptyState)]
 
 
 @elementwise(WeightDecaySchedule, needs=("params",))
 def _add_decayed_weights(g, s, p, c, weight_decay: Real = 0.0):
     """Add the parameters, times weight_decay, to the updates."""
     return g + weight_decay * p, s
-
-
-@elementwise(WeightDecaySchedule, needs=("params",))
-def __add_decayed_weights(
-    g, s, p, c,
-    weight_decay: Real, policy: Policy, learning_rate: Real | None = None, peak: Positive | None = None, of: Of = "old",
-):  # fmt: skip
-    """The same by a policy."""
-    q = p - learning_rate * g if of == "new" else p
-    decay = weight_decay * q
-    if policy == "cautious":
-        decay = jnp.where((g.conj() * q).real >= 0, decay, 0)
-    if policy == "corrected":
-        decay = decay * learning_rate
-    return g + (decay if peak is None else decay / peak), s
 
 
 @transform(source="Krogh & Hertz 1991", example={"weight_decay": 0.1})
@@ -97,5 +71,5 @@ def add_decayed_weights(
             what = "needs" if name in wanted else "does not look at"
             raise HyperparameterError(f'add_decayed_weights: policy="{policy}" with of="{of}" {what} `{name}`, but got {value!r}.')
     plain = policy in ("scaled", "coupled") and of == "old"
-    decay = _add_decayed_weights(weight_decay) if plain else __add_decayed_weights(weight_decay, policy, learning_rate, peak, of)
+    decay = _add_decayed_weights(weight_decay) if plain else by_policy(weight_decay, policy, learning_rate, peak, of)
     return decay if mask is None else masked(decay, mask)
