@@ -36,8 +36,8 @@ SETTINGS = [
     (
         "apollo_mini", "plain", "apollo_torch.APOLLOAdamW", {"rank": 1, "scale_type": "tensor", "scale": 128.0}, {}, MATRICES, 1e-12,
     ),
-    # its LaProp decays the new parameters: no decay here; ε is added before v is debiased, in MARS too; QHAdam counts in float32
-    ("laprop", "plain", "pytorch_optimizer.LaProp", {"betas": (0.8, 0.9)}, B, SOME, 1e-10),
+    # its LaProp decays the new parameters: no decay here; LaProp and QHAdam count in float32; MARS adds ε before v is debiased
+    ("laprop", "plain", "pytorch_optimizer.LaProp", {"betas": (0.8, 0.9)}, B, SOME, 1e-7),
     (
         "qhadam", "plain", "pytorch_optimizer.QHAdam", {"betas": (0.8, 0.9), "nus": (0.6, 0.7)}, {**B, "nu1": 0.6, "nu2": 0.7}, SOME,
         1e-7,
