@@ -16,7 +16,7 @@ BLOCKS = {"embed": "input", "query": ("heads", 3), "key": ("heads", 2), "norm": 
 
 
 def test_each_leaf_has_blocks_of_its_own(x64):
-    tx = gx.adam_mini(0.1, blocks=BLOCKS, weight_decay=0.1)
+    tx = gx.adam_mini(0.1, blocks=BLOCKS, weight_decay=0.1, weight_dimension_numbers="conv")
     draw = lambda seed: {n: jnp.asarray(gradients(shape, 1, seed=seed)[0]) for n, shape in SHAPES.items()}
     params, steps = draw(99), {n: ORACLES["adam_mini"](0.1, blocks=BLOCKS.get(n), weight_decay=0.1) for n in SHAPES}
     state, update = tx.init(params), jax.jit(tx.update)
