@@ -26,7 +26,8 @@ def test_each_leaf_has_blocks_of_its_own(x64):
         g = draw(k)
         u, state = update(g, state, params)
         for n in SHAPES:
-            np.testing.assert_allclose(u[n], steps[n]([g[n]], [params[n]])[0], rtol=1e-9, atol=1e-12)
+            whole = lambda x: x.reshape(8, 6) if x.shape == SHAPES["key"] else x
+            np.testing.assert_allclose(whole(u[n]), steps[n]([whole(g[n])], [whole(params[n])])[0], rtol=1e-9, atol=1e-12)
         params = gx.apply_updates(params, u)
 
 
