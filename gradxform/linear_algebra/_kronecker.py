@@ -66,6 +66,6 @@ def first_basis(L: Array, tie_break: float | Array = 0.0) -> Array:
 
 def turned_basis(L: Array, Q: Array) -> tuple[Array, Array]:
     """One step of the power iteration from the old basis in the order of its eigenvalues, and that order."""
-    LQ = jnp.matmul(L, Q, precision=HIGHEST)
+    LQ = matmul(L, Q)
     order = jnp.argsort(-jnp.sum(Q.conj() * LQ, 0).real)
     return qr(LQ[:, order])[0], order

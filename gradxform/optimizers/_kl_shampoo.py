@@ -29,7 +29,7 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._engine import Context
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import HIGHEST, Matrices, along, each, outer, squares, turned_basis
+from gradxform.linear_algebra._kronecker import Matrices, along, each, matmul, outer, squares, turned_basis
 from gradxform.optimizers._matrices import adam_direction, unless_matrix
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -61,7 +61,7 @@ class KlShampooState(NamedTuple):
 
 def eigenvalues(S: Matrices, Q: Matrices, eps: float | Array) -> Matrices:
     """diag(Q* S Q), at least eps."""
-    return each(lambda S_k, Q_k: jnp.maximum(jnp.sum(Q_k.conj() * jnp.matmul(S_k, Q_k, precision=HIGHEST), 0).real, eps), S, Q)
+    return each(lambda S_k, Q_k: jnp.maximum(jnp.sum(Q_k.conj() * matmul(S_k, Q_k), 0).real, eps), S, Q)
 
 
 def whitened(x: Array, Q: Matrices, D: Matrices) -> Array:
@@ -72,7 +72,7 @@ def whitened(x: Array, Q: Matrices, D: Matrices) -> Array:
     return x
 
 
-def next_factors(c: Context, g: Array, S: Matrices, Q: Matrices, D: Matrices, beta: Decay) -> Matrices:
+def next_factors(c: Context, g: Array, S: Matrices, Q: Matrices, D: Matrices, beta: Array) -> Matrices:
     """The factors with this gradient, each through the inverse of the other as it was; the first gradient changes nothing."""
     assert c.t is not None
     share = jnp.where(c.t > 1, c.debias(1 - beta, beta), 0)
@@ -86,12 +86,11 @@ def next_factors(c: Context, g: Array, S: Matrices, Q: Matrices, D: Matrices, be
 
 def balanced(S: Matrices) -> Matrices:
     """Both factors multiplied so that their largest elements are equal; what they make together stays."""
-    left, right = S if len(S) == 2 else (None, None)
-    if left is None or right is None:
+    if len(S) != 2 or S[0] is None or S[1] is None:
         return S
-    a, b = (jnp.max(jnp.abs(S_k), initial=0) for S_k in (left, right))
+    a, b = (jnp.max(jnp.abs(S_k), initial=0) for S_k in (S[0], S[1]))
     ratio = jnp.sqrt(jnp.where((a > 0) & (b > 0), b / jnp.where(a > 0, a, 1), 1))
-    return left * ratio, right / ratio
+    return S[0] * ratio, S[1] / ratio
 
 
 def turned(Q: Matrices, S: Matrices) -> Matrices:

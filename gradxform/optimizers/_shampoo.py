@@ -163,11 +163,10 @@ def scale_by_shampoo(
              max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent
              that is not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
     """
-    b3 = b1 if b3 is None else b3
-    L, X = s.factors, s.roots
-    f = b3 * s.mu + (1 - b3) * g
+    L, X, share = s.factors, s.roots, b1 if b3 is None else b3
+    f = share * s.mu + (1 - share) * g
     if bias_correction:
-        f = f / (1 - b3 * b1 ** (c.t - 1).astype(c.dtype))
+        f = f / (1 - share * b1 ** (c.t - 1).astype(c.dtype))
     mu = b1 * s.mu + (1 - b1) * g
     r, nu = f, s.nu
     if nu is not None:
