@@ -105,8 +105,9 @@ REFUSED = {
 @pytest.mark.parametrize(("numbers", "shape", "message"), REFUSED.values(), ids=REFUSED)
 def test_roles_that_do_not_fit(numbers, shape, message):
     tx, g = gx.scale_by_muon(weight_dimension_numbers=numbers), {"w": jnp.ones(shape)}
+    state = tx.init(g)
     with pytest.raises(gx.StructureError, match=message):
-        tx.update(g, tx.init(g))
+        tx.update(g, state)
 
 
 def test_muon_by_patterns_turned_and_by_heads():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 from collections.abc import Callable, Hashable, Mapping
@@ -12,6 +13,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from gradxform._errors import StructureError
 from gradxform._numerics import mixing, promote, real_part, widen
 from gradxform._types import Array, ArrayLike, Axes, DType, Field, OptState, Params, Shape, Tree
 from gradxform.core._blocks import Blocks, Piece, roles_in, views_of
@@ -59,8 +61,9 @@ def first_state(stage: Stage, params: Params) -> OptState:
     leaves, treedef = flatten(params)
     layout, fields, plan = stage.layout, {}, storing.get()
     views = entry_views(stage, params)
-    if stage.kernel.sees and (roles := roles_in(stage, params)):
-        warn_of_turned(stage.owner, roles, params)
+    if stage.kernel.sees:
+        with contextlib.suppress(StructureError):  # roles that do not fit, which `update` refuses
+            warn_of_turned(stage.owner, roles_in(stage, params), params)
     kinds = list(zip(views, stage.by_leaf(params) or [stage] * len(leaves), strict=True))
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):

@@ -168,10 +168,10 @@ def beginning(params: Params) -> Iterator[None]:
         _begun.reset(token)
 
 
-def warn_of_turned(owner: str, roles: Sequence[Role | None], tree: Tree) -> None:
+def warn_of_turned(owner: str, roles: Sequence[Role | None] | None, tree: Tree) -> None:
     """Warn, once for each first state, if more than half of the matrices that a vector beside them tells of look turned."""
     begun = _begun.get()
-    if begun is None or begun.warned:
+    if begun is None or begun.warned or roles is None:
         return
     beside: dict[str, list[Shape]] = {}
     for path, x in zip(paths(begun.params), flatten(begun.params)[0], strict=True):
