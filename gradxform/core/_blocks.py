@@ -179,14 +179,15 @@ def _cut(part: Segment, size: int) -> list[Segment]:
     return whole + ([Segment(part.start + full * size, 1, rest)] if rest or not full else [])
 
 
-def roles_in(stage: Stage, tree: Tree) -> list[Role | None] | None:
-    """The role of each leaf in a stage that asks for them; None: it does not.
+def roles_in(stage: Stage, tree: Tree, assumed: bool = False) -> list[Role | None] | None:
+    """The role of each leaf in a stage that asks for them; None: it does not, or all axes are alike to it.
 
-    To a kernel that joins or cuts axes all of them are alike, if nothing is said.
+    With `assumed` also those that a kernel which joins and cuts no axes takes for granted where nothing is said.
     """
     kernel = stage.kernel
     said = {what: stage.args[name] for name, what in kernel.cutting.items()}
-    asks = kernel.sees == "matrix" or ("roles" in said and (len(said) == 1 or said["roles"] is not None))
+    asks = kernel.sees == "matrix" or (said.get("roles") is not None if kernel.sees else "roles" in said)
+    asks = asks or (assumed and [*said] == ["roles"])
     return roles_of(stage.owner, said.get("roles"), tree) if asks and not is_stand_in(tree) else None
 
 

@@ -63,7 +63,7 @@ def first_state(stage: Stage, params: Params) -> OptState:
     views = entry_views(stage, params)
     if stage.kernel.sees:
         with contextlib.suppress(StructureError):  # roles that do not fit, which `update` refuses
-            warn_of_turned(stage.owner, roles_in(stage, params), params)
+            warn_of_turned(stage.owner, roles_in(stage, params, assumed=True), params)
     kinds = list(zip(views, stage.by_leaf(params) or [stage] * len(leaves), strict=True))
     for name, field in layout.fields.items():
         if field.when is not None and not at_start(stage, field.when):
