@@ -33,8 +33,14 @@ Params = Any
 OptState = Any
 PyTree = Tree
 ArrayTree = Tree
-Schedule = Callable[[Any], Any]
-"""A function of the number of completed updates."""
+
+
+class Schedule(Protocol):
+    """A function of the number of completed updates: what the makers of schedules return, or any other of one argument."""
+
+    def __call__(self, count: Any, /) -> Any: ...
+
+
 ScalarOrSchedule = float | Array | Schedule
 Number = float | np.number | np.ndarray | Array
 """What may be given where a schedule may not."""

@@ -172,7 +172,8 @@ def functions(tx: gx.GradientTransformation, late: Callable[[jax.Array], jax.Arr
     gx.masked(tx, lambda params: jax.tree.map(lambda x: x.ndim > 1, params))
     gx.stateless(lambda g, p: g)
     gx.add_regularizer(lambda w: jnp.sum(w**2), lambda k: 0.1)
-    gx.join_schedules([lambda k: 0.1 * k, gx.linear_schedule(1.0, 0.0, 10)], [3])
+    assert_type(gx.join_schedules([lambda k: 0.1 * k, gx.linear_schedule(1.0, 0.0, 10)], [3]), gx.Schedule)
+    assert_type(torch.lr_scheduler.StepLR(0.1, step_size=2), gx.Schedule)
     gx.inject_hyperparams(lambda learning_rate: gx.sgd(learning_rate))(lambda k: 0.1)
     gx.chain(gx.GradientTransformation(lambda p: (), lambda g, s, p=None: (g, s)), tx)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 
@@ -12,16 +12,20 @@ from gradxform._errors import HyperparameterError
 from gradxform._types import Array
 from gradxform.schedules._join import join_schedules
 from gradxform.schedules._path import comparable, real
-from gradxform.schedules._record import Length, schedule
+from gradxform.schedules._record import Length, Record, schedule
 from gradxform.schedules._warmup import warmup_cosine_decay_schedule
 from gradxform.schedules._words import Positive, Real
+
+
+def _cycle(kwargs: Mapping[str, Any]) -> Record:
+    return cast(Record, warmup_cosine_decay_schedule(**kwargs))
 
 
 def _as_cycles(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
     given = [dict(kwargs) for kwargs in cosine_kwargs]
     if not given:
         raise HyperparameterError("sgdr_schedule: `cosine_kwargs` must have the arguments of at least one cycle, but is empty.")
-    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in given]
+    cycles = [_cycle(kwargs) for kwargs in given]
     return {"cosine_kwargs": tuple({n: cycle.args[n] for n in kwargs} for cycle, kwargs in zip(cycles, given, strict=True))}
 
 
@@ -44,7 +48,7 @@ def sgdr_schedule(k: Array, cosine_kwargs: Iterable[Mapping[str, Any]]):
     Differs  as `warmup_cosine_decay_schedule`.
     Raises   HyperparameterError: there is no cycle, or one's arguments do not fit.
     """
-    cycles = [warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs]
+    cycles = [_cycle(kwargs) for kwargs in cosine_kwargs]
     ends = itertools.accumulate(cycle.args["decay_steps"] for cycle in cycles)
     return join_schedules(cycles, list(ends)[:-1])(k)
 

@@ -22,7 +22,7 @@ from gradxform._declare import Bound, declaration_of, declare, whole
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import INT32_MAX, is_inexact, promote
 from gradxform._parameters import Parameter, parameter_for, signature_of
-from gradxform._types import Array, ArrayLike, Number, Range, Tree
+from gradxform._types import Array, ArrayLike, Number, Range, Schedule, Tree
 from gradxform.core._hyper import at_rank
 from gradxform.core._transformation import Named, frozen, show
 from gradxform.schedules._path import real
@@ -48,7 +48,7 @@ class Record(Named):
     pickled and copied by the name of its factory.
     """
 
-    factory: Callable[..., Record]
+    factory: Callable[..., Schedule]
     equation: Callable[..., Any]
     args: Mapping[str, Any]
 
@@ -139,9 +139,9 @@ def admit_part(owner: str, name: str, value: object, hint: object) -> Tree:
 
 
 @overload
-def schedule(equation: Equation[P], /) -> Callable[P, Record]: ...
+def schedule(equation: Equation[P], /) -> Callable[P, Schedule]: ...
 @overload
-def schedule(*, settle: Callable[..., Mapping[str, Any]]) -> Callable[[Equation[P]], Callable[P, Record]]: ...
+def schedule(*, settle: Callable[..., Mapping[str, Any]]) -> Callable[[Equation[P]], Callable[P, Schedule]]: ...
 def schedule(
     equation: Callable[..., ArrayLike] | None = None, /, *, settle: Callable[..., Mapping[str, Any]] | None = None
 ) -> Callable[..., Any]:
@@ -164,12 +164,12 @@ def schedule(
     return _factory(equation, settle=settle)
 
 
-def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, Any]] | None) -> Callable[..., Record]:
-    def make(bound: Bound) -> Record:
+def _factory(equation: Callable[..., Any], settle: Callable[..., Mapping[str, Any]] | None) -> Callable[..., Schedule]:
+    def make(bound: Bound) -> Schedule:
         kept = dict(bound.arguments)
         if settle is not None:
             kept.update(settle(**{n: kept[n] for n in signature_of(settle).parameters}))
         return Record(public, equation, kept)
 
-    public = declare(equation, make, skip=1, returns=Record, admit=admit)
+    public = declare(equation, make, skip=1, returns=Schedule, admit=admit)
     return public
