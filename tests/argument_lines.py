@@ -17,9 +17,9 @@ axis: the axis or axes of the classes.
 axis_name: the name, or names, of the mapped axis; None: there is one device.
   | compressed_mean error_feedback majority_vote mean_over
 b1: how much of the running mean of gradients stays at each update.
-  | acprop adabelief adahessian adam adam_mini adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano apollo apollo_mini
-  | asgo grams kl_shampoo kl_soap lamb lans momo_adam nadam nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam
-  | qhm radam scale_by_acprop scale_by_adahessian scale_by_adam scale_by_adam_mini scale_by_adamax scale_by_adamp scale_by_adan
+  | acprop adabelief adahessian adam adam_mini adamax adamaxw adamp adamw adan ademamix adopt amsgrad ano apollo apollo_mini asgo
+  | grams kl_shampoo kl_soap lamb lans momo_adam nadam nadamax nadamw optimistic_adam optimistic_adam_v2 psgd_kron qhadam qhm
+  | radam scale_by_acprop scale_by_adahessian scale_by_adam scale_by_adam_mini scale_by_adamax scale_by_adamp scale_by_adan
   | scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_ano scale_by_apollo scale_by_asgo scale_by_belief scale_by_grams
   | scale_by_kl_shampoo scale_by_kl_soap scale_by_lans scale_by_nadam scale_by_nadamax scale_by_psgd_kron scale_by_qhadam
   | scale_by_qhm scale_by_radam scale_by_shampoo scale_by_soap scale_by_sophia scale_by_splus scale_by_stable_adam scale_by_yogi
@@ -33,9 +33,9 @@ b1: how much of the running mean of normalized gradients stays at each update.
 b2: how much of the running mean of squares stays at each update.
   | acprop adabelief adam adam_mini adamp adamw ademamix adopt amsgrad apollo apollo_mini ftml grams lamb lans laprop mars
   | momo_adam nadam nadamw optimistic_adam optimistic_adam_v2 qhadam radam scale_by_acprop scale_by_adam scale_by_adam_mini
-  | scale_by_adamp scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_apollo scale_by_belief scale_by_grams
-  | scale_by_lans scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam scale_by_radam scale_by_simplified_ademamix
-  | scale_by_stable_adam scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
+  | scale_by_adamp scale_by_ademamix scale_by_adopt scale_by_amsgrad scale_by_apollo scale_by_belief scale_by_grams scale_by_lans
+  | scale_by_laprop scale_by_mars scale_by_nadam scale_by_qhadam scale_by_radam scale_by_simplified_ademamix scale_by_stable_adam
+  | scale_by_yogi schedule_free_adamw simplified_ademamix stable_adamw yogi
 b2: how much of the largest gradient stays at each update.
   | adamax adamaxw nadamax scale_by_adamax scale_by_nadamax
 beta: how much of the running mean of gradients stays at each update.
@@ -106,10 +106,10 @@ labels: 0 or 1, or for the first a probability between them.
   | sigmoid_binary_cross_entropy sigmoid_focal_loss sparsemax_loss
 learning_rate: the size of a step: a number, an array that fits every leaf, or a schedule of the number of updates.
   | acprop adabelief adagrad adahessian adam adam_mini adamax adamaxw adamp adamuon adamw adan ademamix adopt aggmo amsgrad ano
-  | apollo apollo_mini asgo came dcasgd dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad kl_shampoo kl_soap lamb
-  | lans laprop lars lion madgrad mars maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam
-  | optimistic_adam_v2 optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad scion sgd sgld shampoo
-  | sign_sgd signum simplified_ademamix sm3 soap sophia splus stable_adamw yogi
+  | apollo apollo_mini asgo came dcasgd dion dion2 dpsgd fromage ftml ftrl galore grams group_adagrad kl_shampoo kl_soap lamb lans
+  | laprop lars lion madgrad mars maxaprop muon nadam nadamax nadamw noisy_sgd normuon novograd optimistic_adam optimistic_adam_v2
+  | optimistic_gradient_descent psgd_kron qhadam qhm radam rmsprop scale_by_madgrad scion sgd sgld shampoo sign_sgd signum
+  | simplified_ademamix sm3 soap sophia splus stable_adamw yogi
 learning_rate: a factor of the steps that are found: 1, or a schedule that peaks at 1.
   | cocob dadapt_adamw dog dowg prodigy
 log_predictions: the logarithms of the predicted probabilities.
@@ -121,9 +121,9 @@ logits: scores before the sigmoid, floats.
 lower_bound: the least norm of a parameter that counts; None: no bound.
   | lamb lans scale_by_lans scale_by_trust_ratio
 mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
-  | acprop adahessian adam_mini adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano apollo apollo_mini asgo came
-  | cocob dog dowg galore grams kl_shampoo kl_soap lamb lans laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp
-  | scale_by_lans scale_by_splus scale_by_stable_adam shampoo simplified_ademamix soap splus stable_adamw
+  | acprop adahessian adam_mini adamaxw adamp adamw adan add_decayed_weights ademamix aggmo ano apollo apollo_mini asgo came cocob
+  | dog dowg galore grams kl_shampoo kl_soap lamb lans laprop lion mars nadamw psgd_kron qhadam qhm scale_by_adamp scale_by_lans
+  | scale_by_splus scale_by_stable_adam shampoo simplified_ademamix soap splus stable_adamw
 moments: the running means, a tree.
   | update_infinity_moment update_moment update_moment_per_elem_norm
 momentum: how much of the decaying sum of steps stays at each update; None: no momentum.
@@ -140,9 +140,9 @@ mu_dtype: the dtype of the sums; None: the parameter's, float32 or wider.
 needs: for each extra argument of `update` by name, a function of (params, grads) that makes one for the laws.
   | kernels.optimizer kernels.register kernels.transform
 nesterov: look ahead by one step of the momentum.
-  | adabelief adam adamp adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam
-  | rmsprop scale_by_adam scale_by_adamp scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon
-  | scale_by_radam sgd trace
+  | adabelief adam adamp adamuon adamw adopt dpsgd lars muon nadam nadamw normuon optimistic_adam optimistic_adam_v2 radam rmsprop
+  | scale_by_adam scale_by_adamp scale_by_adamuon scale_by_adopt scale_by_belief scale_by_muon scale_by_normuon scale_by_radam sgd
+  | trace
 ns_coeffs: the coefficients of the Newton-Schulz polynomial, a row for all steps or one for each; or the name of a table: "standard",
     "dion", "polar_express", "deepseek_v4", "cans", "cubic", "turbo", "dion2".
   | adamuon dion2 mars muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_mars
@@ -407,13 +407,10 @@ eps: added to the squared gradients.
   | adafactor came scale_by_came
 eps: added to the divisor, in its units, so that it is never 0; of "muon" to the norm by which the matrix is divided first.
   | mars scale_by_mars
-weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" (the
-    last of two axes or more has the outputs) or None; one for all, patterns of paths, a tree, or a function; a leaf without any is
-    a vector.
-  | adamp scale_by_adamp
-weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
-    None; one for all, patterns of paths, a tree, or a function; a leaf without any is a vector.
-  | adam_mini scale_by_adam_mini
+weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one
+    for all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the
+    outputs.
+  | adam_mini adamp scale_by_adam_mini scale_by_adamp
 b2: how much of each axis's factor stays at each update; 1: it is a sum.
   | scale_by_shampoo shampoo
 b3: the share of the old running mean in what is multiplied by the roots; None: b1.

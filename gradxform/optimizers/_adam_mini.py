@@ -110,8 +110,8 @@ def scale_by_adam_mini(
       mu_dtype: the dtype of the running mean; None: the parameter's, float32 or wider.
       blocks: "output", "input", ("heads", h), "leaf", "element" or None; one for all leaves, or patterns such as
         `{"embed": "input", "*/query": ("heads", 12)}`, a function of the tree.
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None; one
-        for all, patterns of paths, a tree, or a function; a leaf without any is a vector.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for
+        all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the outputs.
 
     >>> tx = gx.chain(gx.scale_by_adam_mini(blocks={"b": "element"}), gx.scale_by_learning_rate(1e-3))
 
@@ -170,8 +170,8 @@ def adam_mini(
       mask: which leaves decay: patterns such as `{"*/bias": False, "default": True}`, `by_ndim(2)`, a tree, a function; None: all.
       blocks: "output", "input", ("heads", h), "leaf", "element" or None; one for all leaves, or patterns such as
         `{"embed": "input", "*/query": ("heads", 12)}`, a function of the tree.
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or None; one
-        for all, patterns of paths, a tree, or a function; a leaf without any is a vector.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for
+        all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the outputs.
 
     >>> tx = gx.adam_mini(1e-3, blocks={"b": "element"})
 

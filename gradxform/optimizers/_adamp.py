@@ -31,7 +31,7 @@ def scale_by_adamp(
     g, s, p, c,
     b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-8, mu_dtype: DType | None = None, weight_decay: Real = 0.0,
     mask: LeafNumbers = None, *, delta: NonNegative = 0.1, wd_ratio: Real = 0.1, nesterov: bool = False,
-    weight_dimension_numbers: Roles = "conv",
+    weight_dimension_numbers: Roles = None,
 ):  # fmt: skip
     """Adam that leaves out what would only make a weight longer, where the loss does not depend on its length.
 
@@ -42,7 +42,7 @@ def scale_by_adamp(
         u  = u + weight_decay p                 times wd_ratio as well there
 
     In the last two lines p stands for the weights of one output, and they hold of all outputs if they hold of the largest cos; else p is
-    the whole leaf. Of leaves with no outputs, as those with fewer than two axes, nothing is left out.
+    the whole leaf. Of leaves with fewer than two axes nothing is left out.
 
     Args:
       b1: how much of the running mean of gradients stays at each update.
@@ -54,8 +54,8 @@ def scale_by_adamp(
       delta: how near to a right angle gradient and weight must be, in units of what random directions are.
       wd_ratio: a factor of the decay of weights whose length does not count.
       nesterov: look ahead by one step of the momentum.
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" (the last of
-        two axes or more has the outputs) or None; one for all, patterns of paths, a tree, or a function; a leaf without any is a vector.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for
+        all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the outputs.
 
     >>> tx = gx.chain(gx.scale_by_adamp(weight_decay=0.01), gx.scale_by_learning_rate(1e-3))
 
@@ -98,7 +98,7 @@ def adamp(
     delta: NonNegative[Hyper] = 0.1,
     wd_ratio: Real[Hyper] = 0.1,
     nesterov: bool = False,
-    weight_dimension_numbers: DimensionNumbers = "conv",
+    weight_dimension_numbers: DimensionNumbers = None,
 ):
     """AdamP: Adam that does not lengthen weights whose length the loss does not see, as before a normalization.
 
@@ -119,8 +119,8 @@ def adamp(
       delta: how near to a right angle gradient and weight must be, in units of what random directions are.
       wd_ratio: a factor of the decay of weights whose length does not count.
       nesterov: look ahead by one step of the momentum.
-      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" (the last of
-        two axes or more has the outputs) or None; one for all, patterns of paths, a tree, or a function; a leaf without any is a vector.
+      weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for
+        all, patterns of paths, a tree, or a function; a leaf without any is a vector. None: the last of two axes or more has the outputs.
 
     >>> tx = gx.adamp(1e-3, weight_decay=0.01)
 

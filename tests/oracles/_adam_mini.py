@@ -10,18 +10,16 @@ from oracles._collect import array_oracle
 
 @array_oracle
 def adam_mini(learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, blocks=None):
-    """Zhang et al. 2024, arXiv:2406.16793, Algorithm 1, for leaves (inputs, outputs); others are vectors, each element an output.
+    """Zhang et al. 2024, arXiv:2406.16793, Algorithm 1, for leaves (inputs, outputs).
 
     v_b ← β₂ v_b + (1 − β₂) mean(g_b²) for each block b;  w_b ← w_b − η (m̂_b / (√v̂_b + ε) + λ w_b)
     """
     m, v, u = 0.0, {}, None
     for t in count(1):
         g, w = yield u
-        shape = g.shape
-        g, w = (g, w) if w is None or g.ndim == 2 else (g.ravel(), w.ravel())
         kind = blocks or ("output" if g.ndim == 2 else "leaf")
         numbers = np.arange(g.size).reshape(g.shape)  # which element
-        if shape:
+        if g.ndim:
             outputs = np.broadcast_to(np.arange(g.shape[-1]), g.shape)
             h = kind[1] if isinstance(kind, tuple) else None
             block = outputs * h // g.shape[-1] if h else {
@@ -36,7 +34,6 @@ def adam_mini(learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0, block
             v[b] = b2 * v.get(b, 0.0) + (1 - b2) * np.mean(abs2(g[here]))
             direction = m[here] / (1 - b1**t) / (np.sqrt(v[b] / (1 - b2**t)) + eps)
             u[here] = -at(learning_rate, t - 1) * (direction + at(weight_decay, t - 1) * w[here])
-        u = u.reshape(shape)
 
 
 @array_oracle
