@@ -65,7 +65,7 @@ class Reader:
         if not self.in_state:
             return {n: x for n, x in self.values().items() if is_schedule(x)}
         injection = injection_of(self.spec)
-        return injection.schedules if injection else {}
+        return dict(injection.schedules) if injection else {}
 
     def used(self, ahead: bool = False) -> dict[str, Array | float]:
         """The values that the last update used, or, `ahead`, those that the next will use; before the first these are the same."""

@@ -12,7 +12,7 @@ from gradxform._types import Array, ArrayLike, Count, Schedule, Whole
 from gradxform.core._hyper import called, real_value
 from gradxform.schedules import join_schedules
 from gradxform.schedules._path import capped, progress, real
-from gradxform.schedules._record import admit_part, schedule
+from gradxform.schedules._record import Record, admit_part, schedule
 from gradxform.schedules._words import NonNegative, Unit
 
 
@@ -201,6 +201,7 @@ def PolynomialLR(k: Array, lr: NonNegative, total_iters: Count = 5, power: NonNe
 
 def _settle_sequence(schedulers: Sequence[Schedule], milestones: Sequence[int]) -> Mapping[str, Any]:
     joined = join_schedules(schedulers, milestones)
+    assert isinstance(joined, Record)
     return {"schedulers": joined.args["schedules"], "milestones": joined.args["boundaries"]}
 
 
