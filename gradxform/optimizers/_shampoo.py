@@ -64,17 +64,14 @@ def _squares(shape: Shape, exponents: Exponents, max_precond_dim: int | None, ro
     return tuple(None if e is None else a for a, e in zip(axes, powers, strict=True))
 
 
-def _moment(shape: Shape, graft: Graft) -> Axes | None:
-    return Axes(*range(len(shape))) if graft in ("adagrad", *DECAYING) else None
-
-
 class ShampooState(NamedTuple):
     """Means of g, and of |g|^2 for the graft; for each axis a factor and its inverse root; how many roots were not finite."""
 
     count: Clock
     mu: Annotated[Updates, Field(stored="mu_dtype", mean="b1")]
     nu: Annotated[RealUpdates, Field(
-        axes=_moment, nonnegative=True, mean=lambda graft, graft_b2: graft_b2 if graft in DECAYING else None,
+        nonnegative=True, when=lambda graft: graft in ("adagrad", *DECAYING),
+        mean=lambda graft, graft_b2: graft_b2 if graft in DECAYING else None,
     )]  # fmt: skip
     factors: Annotated[Any, Field("leaf", axes=_squares)]
     roots: Annotated[Any, Field("leaf", axes=_squares)]
