@@ -330,8 +330,8 @@ def names(pattern: str = "*", kind: str = "optimizer") -> list[str]:
       kind: "optimizer", "transform", or "*" for both.
 
     >>> import gradxform
-    >>> gradxform.names("adam*")
-    ['adam', 'adamax', 'adamaxw', 'adamw']
+    >>> gradxform.names("adam*w")
+    ['adamaxw', 'adamw']
 
     A pattern with a dot finds the dialects' functions.
 

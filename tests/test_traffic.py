@@ -13,7 +13,7 @@ from gradxform._numerics import in_place
 
 RESULTS = traffic.load()
 ROWS, VERSIONS = RESULTS["optimizers"], RESULTS["versions"]
-SLOW = {("muon", "v5e")}
+SLOW = {(name, "v5e") for name in ("adamuon", "dion2", "muon", "normuon", "scion")}
 PROBES = [
     pytest.param(name, target, marks=[pytest.mark.nightly] if (name, target) in SLOW else [])
     for name in traffic.CASES
