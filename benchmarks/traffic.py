@@ -81,7 +81,16 @@ COPY = (
 REASONS = {
     "adafactor": "the rows' and columns' means of the gradient come before the norm of the direction, and that before the step: the "
     "gradient is read three times (on the H100 four: one kernel for rows, one for columns), the parameters twice.",
+    "adam_mini": "the mean square of each output comes before the step: 4.",
+    "adamp": "sums come before the step: the cosines of gradient and weights, for each output and for all, and how much of the step lies "
+    "along the weights. Each reads what it sums once more.",
+    "apollo, apollo_mini": "the gradient is projected, and norms are taken of it and of its projection, before the step; counted is the "
+    "update that draws the projector anew.",
+    "asgo, dion, kl_shampoo, kl_soap, psgd_kron, shampoo, soap, splus": "products with square factors and bases, and what is refreshed, "
+    "which is counted as if every update refreshed. Left out on the v5e, as `galore`.",
+    "came": "means over rows and columns, of the squared gradient and then of what the momentum misses, and a norm come before the step.",
     "dadapt_adamw": f"{COPY}.",
+    "dion2": "the rows with the largest sums are chosen first; then come the five iterations of `muon` on a quarter of the rows.",
     "dog, dowg": "the distance and the norm come before the step: 12 + 12. The first parameters are read and not written.",
     "fromage, lars": "both norms come before the step: 8, then one pass.",
     "galore": "the singular vectors of the gradient, here at every second update; counted is what enters and leaves the decomposition. "
@@ -92,13 +101,16 @@ REASONS = {
     "lans": f"the norm of the gradient (4), two passes as in `lamb` of which both read the gradient (24 + 20), and {COPY}.",
     "lbfgs": "the two loops over ten pairs (400); the rings of pairs, which a conditional turns if no pair is stored, and which are copied "
     "into it and out of it (320); the line search, of whose trips one is counted.",
+    "mars": "the norm of the corrected gradient comes before the step: 12.",
     "momo": "the inner products come before the step: 16 + 12; on the H100 a kernel of its own reads momentum and parameters for two (8).",
     "momo_adam": f"the inner products come before the step: 24 + 16, and {COPY}.",
-    "muon": "five iterations of three matrix products, 24 each on the v5e, where sums and casts are inside the products, and 52 on the "
-    "H100; the norm of the momentum before them. That norm cannot overflow, which takes one more read (4) than Optax's.",
+    "adamuon, muon, normuon, scion": "five iterations of three matrix products, 24 each on the v5e, where sums and casts are inside the "
+    "products, and 52 on the H100; the norm of the momentum before them, which cannot overflow and so takes one more read (4) than that of "
+    "Optax's `muon`; after them the norms of NorMuon and AdaMuon.",
     "prodigy": "the distance estimate comes before the step: 20 + 28.",
     "sm3": "on the H100 the maxima along the two axes are two kernels, and each reads the gradient.",
     "sophia": "the update that estimates the curvature is counted: an estimate is written and read, and the parameters are read for it.",
+    "stable_adamw": "the root mean square of g / sqrt(nu^) comes before the step: 8.",
 }
 
 

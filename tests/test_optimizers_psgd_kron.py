@@ -8,6 +8,7 @@ from matrix_directions import close, gradients
 from oracles import ORACLES
 from oracles import _psgd_kron as truth
 from oracles._matrices import pseudonormal
+from steps import plain
 
 import gradxform as gx
 
@@ -30,7 +31,7 @@ def run(tx, gs, jit=True):
     return out, state
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS, ids=plain)
 def test_it_goes_where_the_transcription_goes(options):
     with jax.enable_x64(True):
         gs = [[np.asarray(g) for g in some] for some in zip(*(gradients(shape) for shape in SHAPES), strict=True)]

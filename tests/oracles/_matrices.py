@@ -58,7 +58,8 @@ def orthogonalized(G, ns_coeffs, ns_steps=5, preconditioning="frobenius", eps=1e
     """Catalogue A0: X = G / (‖G‖ + ε), the shorter side first; for each row X ← a X + (b A + c A²) X, A = X Xᵀ.
 
     ‖G‖: "frobenius"; "spectral", the largest singular value; "schatten", the 4-norm of the singular values. "aol": row i of the wide
-    G, of a square one column i, is divided by √(Σ_j |G Gᵀ|_ij) instead. The table "dion2" is for 1.02 (‖G‖ + ε); in Dion's repository ε is added last.
+    G, of a square one column i, is divided by √(Σ_j |G Gᵀ|_ij) instead. The table "dion2" is for 1.02 (‖G‖ + ε); in
+    Dion's repository ε is added last.
     """
     X = G.T if G.shape[0] >= G.shape[1] else G
     margin = 1.02 if isinstance(ns_coeffs, str) and ns_coeffs == "dion2" else 1.0
