@@ -169,3 +169,15 @@ def test_the_table_turbo_turns_large_singular_values_around(preconditioning, x64
         u, scaled = (np.asarray(one.update(g, one.init(g))[0]["w"]) for one in (rest, tx))
         left, s, right = np.linalg.svd(scaled, full_matrices=False)
         assert np.array_equal(np.diag(left.T @ u @ right.T) < 0, s > 0.88369806)
+
+
+def test_cautious_decay_acts_where_the_step_shrinks_the_weight(x64):
+    """Half of a matrix of random signs: p' = p - rate (o + wd p [o p >= 0])."""
+    p, g = (jnp.asarray(np.random.default_rng(seed).normal(size=(4, 6))) for seed in (0, 1))
+    plain, cautious, none = (
+        tx.update(g, tx.init(p), p)[0]
+        for tx in (gx.muon(0.1, weight_decay=0.2), gx.muon(0.1, weight_decay=0.2, weight_decay_policy="cautious"), gx.muon(0.1))
+    )
+    shrinks = none * p <= 0
+    assert 4 < np.sum(shrinks) < 20
+    np.testing.assert_allclose(cautious, np.where(shrinks, plain, none), rtol=1e-12)

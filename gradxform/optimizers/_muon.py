@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
 
@@ -207,6 +207,7 @@ def muon(
     shape_scale: ShapeScale = "original",
     bias_correction: bool = True,
     ema: bool = True,
+    weight_decay_policy: Literal["scaled", "cautious"] = "scaled",
 ):
     """Muon: orthogonalized momentum for matrices, AdamW for everything else.
 
@@ -244,6 +245,7 @@ def muon(
         "match_rms_adamw", 0.2 sqrt(max(inputs, outputs)); None: not at all.
       bias_correction: divide the running mean and g by what is missing of a mean that began at 0.
       ema: mu is a running mean; False: a decaying sum, of which g is a part with weight 1.
+      weight_decay_policy: "scaled": all decay; "cautious": what the step makes smaller, too; see `add_decayed_weights`.
 
     >>> tx = gx.muon(0.02, weight_dimension_numbers={"b": None, "w": "flax"}, adam_learning_rate=1e-3)  # None: no matrix, so AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -256,8 +258,8 @@ def muon(
              and the last layer: say None of them.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  weight_dimension_numbers, spread, wire, gram, shape_scale, bias_correction and ema; leaves of one shape are iterated on as
-             one batch; Optax's tables are "standard" and "dion" alone. Of "turbo" `scale_by_muon` says what it does.
+    Differs  weight_dimension_numbers, spread, wire, gram, shape_scale, bias_correction, ema and weight_decay_policy; leaves of one shape are
+             iterated on as one batch; Optax's tables are "standard" and "dion" alone. Of "turbo" `scale_by_muon` says what it does.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, no table of that name, no mesh for spread,
              spread names no axis of it, muon_weight_dimension_numbers beside weight_dimension_numbers.
     """
@@ -276,7 +278,7 @@ def muon(
             bias_correction=bias_correction, ema=ema,
         ),
         scale_by_shape(dims, consistent_rms, shape_scale),
-        add_decayed_weights(weight_decay, weight_decay_mask),
+        add_decayed_weights(weight_decay, weight_decay_mask, policy=weight_decay_policy),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip
     rate = learning_rate if adam_learning_rate is None else adam_learning_rate
