@@ -20,7 +20,7 @@ import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._messages import brief
-from gradxform._types import READS_CLOCK, STATIC, ForEngine, PerLeaf, Range
+from gradxform._types import READS_CLOCK, STATIC, ForEngine, PerLeaf, Range, Schedule
 
 P = ParamSpec("P")
 Made = TypeVar("Made")
@@ -216,7 +216,7 @@ def parameter_for(name: str, hint: object, default: object = inspect.Parameter.e
     per_leaf = next((mark for mark in marks if isinstance(mark, PerLeaf)), None)
     nullable, reads_clock = type(None) in inside, READS_CLOCK in marks
     engine = next((mark.what for mark in marks if isinstance(mark, ForEngine)), "")
-    functions = any(typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
+    functions = any(x is Schedule or typing.get_origin(x) is Callable for x in (*inside, *typing.get_args(base)))
     choices = _choices(hint if per_leaf is None else per_leaf.of)
     return Parameter(
         name, default, interval, is_data, keyword_only, nullable, choices, parts, any_number, per_leaf, reads_clock, functions, engine,

@@ -36,7 +36,7 @@ CASES = [
     ("stable_adamw", {"weight_decay": 0.1}), ("apollo", {"rank": 2, "every": 5}), ("apollo", {"scale_type": "tensor", "every": 4}),
     ("apollo", {"scale_front": True, "scale": 4.0, "rank": 1, "every": 1}), ("apollo", {"limiter": None}), ("apollo_mini", {}),
     ("splus", {"max_precond_dim": 4, "nonstandard_scale": 0.1, "weight_decay": 0.1}), ("splus", {"b1": 0.8, "b2": 0.9, "every": 1}),
-    ("asgo", {"eps": 0.0, "roots": "newton"}), ("asgo", {"eps": 0.0, "roots": "newton_db", "consistent_rms": None, "every": 2}),
+    ("asgo", {"eps": 1e-12, "roots": "newton"}), ("asgo", {"eps": 1e-12, "roots": "newton_db", "consistent_rms": None, "every": 2}),
     ("kl_shampoo", {}), ("kl_shampoo", {"max_precond_dim": 4, "every": 3}), ("kl_shampoo", {"merge_dims": 6, "init_factor": 0.5}),
     ("kl_shampoo", {"every": lambda k: 2 + k // 4, "start": 1}), ("kl_soap", {}), ("kl_soap", {"block_size": 2, "every": 1}),
     ("kl_soap", {"b1": 0.8, "b2": 0.9, "shampoo_beta": 0.7, "every": 3, "merge_dims": 8, "weight_decay": 0.1}),

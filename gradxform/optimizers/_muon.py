@@ -258,8 +258,9 @@ def muon(
              and the last layer: say None of them.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; the shape factor: arXiv:2409.20325.
-    Differs  weight_dimension_numbers, spread, wire, gram, shape_scale, bias_correction, ema and weight_decay_policy; leaves of one shape are
-             iterated on as one batch; Optax's tables are "standard" and "dion" alone. Of "turbo" `scale_by_muon` says what it does.
+    Differs  weight_dimension_numbers, spread, wire, gram, shape_scale, bias_correction, ema and weight_decay_policy; leaves of one
+             shape are iterated on as one batch; Optax's tables are "standard" and "dion" alone. Of "turbo" `scale_by_muon` says what
+             it does.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, no table of that name, no mesh for spread,
              spread names no axis of it, muon_weight_dimension_numbers beside weight_dimension_numbers.
     """

@@ -51,7 +51,9 @@ def _clip_qk(
 @transform(
     source="Kimi Team 2025, arXiv:2507.20534, Algorithm 1",
     example={"head_axes": 0},
-    needs={"max_logits": lambda params, grads: jax.tree.map(lambda p: jnp.linspace(-50.0, 400.0, len(p)), params)},
+    needs={
+        "max_logits": lambda params, grads: jax.tree.map(lambda p: jnp.linspace(-50.0, 400.0, p.shape[0] if p.ndim else 1), params)
+    },
     ndim=2,
 )
 def clip_qk(head_axes: HeadAxes, threshold: Positive[Hyper] = 100.0, *, power: Powers = 0.5) -> GradientTransformationExtraArgs:

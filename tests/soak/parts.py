@@ -240,6 +240,15 @@ WRAPPERS = {
 """Around one ({x}) or two parts; the number is the degree that the inside must have for the whole to have one, None for any."""
 
 LEFT_OUT = {
+    "adahessian adam_mini adamp adamuon aggmo ano apollo apollo_mini asgo came cautious clip_qk dion "
+    "dion2 floor_by_param_norm graft grams grokfast hyperball kl_shampoo kl_soap laprop mars normuon "
+    "psgd_kron qhadam qhm scale_by_adahessian scale_by_adam_mini scale_by_adamp scale_by_adamuon "
+    "scale_by_aggmo scale_by_ano scale_by_apollo scale_by_asgo scale_by_came scale_by_dion scale_by_dion2 "
+    "scale_by_grams scale_by_kl_shampoo scale_by_kl_soap scale_by_laprop scale_by_lmo scale_by_mars "
+    "scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap "
+    "scale_by_splus scale_by_ss_quasi_newton scale_by_stable_adam scale_by_width scion shampoo soap splus "
+    "ssbfgs ssbroyden stable_adamw": "they are held to their transcriptions, to the laws and around "
+    "every modifier, and no program has drawn them so far",
     "lbfgs scale_by_lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch": "their gradients must be those of `value_fn`, and "
     "those of a program are drawn: tests/test_lbfgs.py, tests/test_linesearch.py",
     "scale_by_learning_rate": "it follows every direction",
