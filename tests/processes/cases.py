@@ -244,7 +244,7 @@ MAGNIFY = {
     "adamuon": (1e-5, "signs are orthogonalized: what their sums leave of numbers that cancel is squared and divided by"),
     "asgo": (2e-5, "inverse roots of factors whose small eigenvalues are differences of large numbers"),
     "dion": (5e-5, "orthonormal factors of matrices with small singular values turn by rounding over these"),
-    "shampoo": (1e-4, "inverse roots of factors whose small eigenvalues are differences of large numbers"),
+    "shampoo": (5e-4, "inverse roots of factors whose small eigenvalues are differences of large numbers"),
     "ssbfgs": (5e-5, SEARCHED),
     "ssbroyden": (5e-5, SEARCHED),
     "adopt": (
