@@ -361,10 +361,11 @@ def test_create_by_name():
 
 def test_equality_follows_what_can_be_written_to():
     """Keys of arguments that cannot change are kept; a tree of flags or a NumPy array can."""
-    mask, rates = {"w": True}, np.ones(2)
+    mask, rates, levels = {"w": True}, np.ones(2), np.ones(3)
     for changing, write in (
         (gx.masked(gx.scale(2.0), mask), lambda: mask.update(w=False)),
         (gx.scale(rates), lambda: rates.fill(3.0)),
+        (gx.scale_by_schedule(gx.constant_schedule(levels)), lambda: levels.fill(3.0)),
     ):
         chained, before = gx.chain(changing, gx.trace(0.9)), hash(changing)
         same = gx.chain(changing, gx.trace(0.9))

@@ -86,6 +86,10 @@ class Named:
         """Its name with what it belongs to, such as `adam.update`."""
         raise NotImplementedError
 
+    def values(self) -> tuple[object, ...]:
+        """What its key is made of beside its class and its name."""
+        return ()
+
     @property
     def __name__(self) -> str:
         return self.title().rpartition(".")[2]
@@ -193,7 +197,6 @@ class Spec(Named):
         raise NotImplementedError
 
     def values(self) -> tuple[object, ...]:
-        """What its key is made of."""
         args, kwargs = self.arguments()
         return (*args, *kwargs.values())
 
@@ -237,6 +240,9 @@ class Init(Named):
 
     def title(self) -> str:
         return f"{self.spec.name()}.init"
+
+    def values(self) -> tuple[object, ...]:
+        return (self.spec,)
 
     def __call__(self, params: Params) -> OptState:
         return self.spec.init(params)
@@ -349,8 +355,8 @@ def _is_lasting(x: object) -> bool:
     """Whether the key of a value stays what it is: nothing that it is made of can be written to."""
     if isinstance(x, Spec):
         return x._lasting_key is not None
-    if isinstance(x, Init):
-        return x.spec._lasting_key is not None
+    if isinstance(x, Named):
+        return _is_lasting(x.values())
     return all(map(_is_lasting, x)) if isinstance(x, tuple) else not isinstance(x, (Mapping, list, np.ndarray))
 
 

@@ -65,6 +65,9 @@ class Record(Named):
     def title(self) -> str:
         return self.equation.__name__
 
+    def values(self) -> tuple[object, ...]:
+        return tuple(self.args.values())
+
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Record) and self._key() == other._key())
 
