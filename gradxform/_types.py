@@ -173,6 +173,8 @@ Shared = Annotated[Any, Field("shared")]
 Clock = Annotated[Any, Field("clock")]
 Key = Annotated[Any, Field("key")]
 Inner = Annotated[Any, Field("inner")]
+Sampler = Callable[[Array, Shape, DType], Array]
+"""Draws random numbers as `jax.random.normal` does: (key, shape, dtype)."""
 
 
 def SharedLaw(start: Callable[..., Tree], advance: Callable[..., Tree] | None = None, like_params: bool = False) -> Field:

@@ -12,12 +12,10 @@ from gradxform.testing._case import case_for
 pytestmark = pytest.mark.fast
 
 NAMES = ("key", "seed", "random_seed")
-AT_FIRST = {"dion", "scale_by_dion"}
-"""Their keys draw what the state begins with, and are not in it."""
 RANDOM = {}
 for entry in map(registry.entry, [*registry.names(kind="*"), *registry.names("*.*")]):
     argument = next((name for name in NAMES if name in entry.parameters), None)
-    if argument and entry.name not in AT_FIRST:
+    if argument and entry.parameters[argument].engine != "first":  # else it draws what the state begins with, and is not in it
         RANDOM[entry.full_name] = (entry, argument, {"stochastic_round": True} if "stochastic_round" in entry.parameters else {})
 SEEDS = {
     "np.int64": np.int64(3),

@@ -15,6 +15,7 @@ from jax.custom_batching import sequential_vmap
 
 from gradxform._numerics import by_parts, size_along
 from gradxform._types import Array
+from gradxform.linear_algebra._products import matmul
 
 Factors = tuple[Array, ...]
 
@@ -134,7 +135,7 @@ def orthonormal(x: Array, by: Literal["qr", "cholesky"] = "qr") -> Array:
         return qr(x)[0]
     x = _of_length_one(x, 0.0)
     for _ in range(PASSES):
-        gram = jnp.matmul(jnp.swapaxes(x, -1, -2).conj(), x, precision=jax.lax.Precision.HIGHEST)
+        gram = matmul(jnp.swapaxes(x, -1, -2).conj(), x)
         trace = jnp.trace(gram, axis1=-2, axis2=-1).real
         shift = SHIFT * float(jnp.finfo(x.dtype).eps) * trace + float(jnp.finfo(x.dtype).tiny)
         lower = cholesky(gram + (shift[..., None, None] * jnp.eye(x.shape[-1], dtype=shift.dtype)).astype(x.dtype))

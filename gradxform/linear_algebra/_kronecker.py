@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 
 from gradxform._types import Array, Axes, Shape, Tree
 from gradxform.linear_algebra._factorizations import eigh, qr
+from gradxform.linear_algebra._products import HIGHEST, matmul
 
-HIGHEST = jax.lax.Precision.HIGHEST
-matmul = functools.partial(jnp.matmul, precision=HIGHEST)
 Matrices = tuple[Array | None, ...]
 """One for each axis of a tensor; None: it has none."""
 

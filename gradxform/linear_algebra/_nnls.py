@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._numerics import is_inexact, parts, power_of_two, promote, round_to
 from gradxform._types import Array, ArrayLike
+from gradxform.linear_algebra._products import matmul
 
 
 def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: ArrayLike | None = None) -> Array:
@@ -44,14 +45,13 @@ def nnls(A: ArrayLike, b: ArrayLike, iters: int, unroll: int | bool = 1, L: Arra
     A, b = _real(A.astype(wide)), _real(b.astype(wide))
     to_A, to_b = (power_of_two(jnp.max(jnp.abs(x), initial=0)) for x in (A, b))
     A, b = A / to_A, b / to_b
-    product = lambda x, y: jnp.matmul(x, y, precision=jax.lax.Precision.HIGHEST)
-    Q, q = product(A.T, A), product(A.T, b)
+    Q, q = matmul(A.T, A), matmul(A.T, b)
     L = _largest_eigenvalue_at_most(Q) if L is None else jnp.asarray(L, Q.dtype) / to_A / to_A
     L = jnp.where(L == 0, 1, L)
 
     def step(carry: tuple[Array, Array, Array], _: None) -> tuple[tuple[Array, Array, Array], None]:
         x, y, c = carry
-        x_next = jnp.maximum(y - (product(Q, y) - q) / L, 0)
+        x_next = jnp.maximum(y - (matmul(Q, y) - q) / L, 0)
         c_next = (1 + jnp.sqrt(1 + 4 * c**2)) / 2
         return (x_next, x_next + (c - 1) / c_next * (x_next - x), c_next), None
 

@@ -13,9 +13,9 @@ from gradxform._types import Array
 from gradxform.linear_algebra._factorizations import eigh
 from gradxform.linear_algebra._inverse_root import matrix_inverse_pth_root
 from gradxform.linear_algebra._power_iteration import power_iteration
+from gradxform.linear_algebra._products import matmul
 
 Roots = Literal["eigh", "newton", "newton_db"]
-HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class _Pair(NamedTuple):
@@ -94,7 +94,7 @@ def by_eigenvalues(f: Callable[[Array], Array], x: Array) -> Array:
     """
     w, v = eigh(x)
     w = jnp.maximum(w, rounding(x) * jnp.maximum(w[..., -1:], 0))
-    return jnp.matmul(v * f(w)[..., None, :].astype(v.dtype), jnp.swapaxes(v, -1, -2).conj(), precision=HIGHEST)
+    return matmul(v * f(w)[..., None, :].astype(v.dtype), jnp.swapaxes(v, -1, -2).conj())
 
 
 def inverse_power(x: Array, exponent: float, method: Roots = "eigh", eps: float | Array = 0.0) -> Array:
@@ -132,14 +132,13 @@ def _by_denman_beavers(x: Array, p: int, ridge: float | Array, steps: int) -> Ar
 
 def _halved(a: Array, one: Array, steps: int) -> tuple[Array, Array]:
     """a^(1/2) and a^(-1/2), of eigenvalues of at most 1."""
-    product = lambda x, y: jnp.matmul(x, y, precision=HIGHEST)
     distance = lambda zy: jnp.max(jnp.abs(zy - one))
     limit = len(a) * jnp.finfo(a.dtype).eps
 
     def step(s: _Pair) -> _Pair:
-        e = (3 * one - product(s.z, s.y)) / 2
-        y, z = product(s.y, e), product(e, s.z)
-        error = distance(product(z, y))
+        e = (3 * one - matmul(s.z, s.y)) / 2
+        y, z = matmul(s.y, e), matmul(e, s.z)
+        error = distance(matmul(z, y))
         fine = error < 1.2 * s.error
         return _Pair(s.k + 1, jnp.where(fine, y, s.y), jnp.where(fine, z, s.z), jnp.where(fine, error, s.error), fine)
 

@@ -25,16 +25,16 @@ from gradxform._types import (
     NonNegative,
     Positive,
     Real,
+    Sampler,
     Schedule,
     Shape,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import DimensionNumbers, Roles
-from gradxform.linear_algebra._kronecker import matmul
 from gradxform.linear_algebra._newton_schulz import adjoint
+from gradxform.linear_algebra._products import matmul
 from gradxform.optimizers._adam import bias_corrected
-from gradxform.optimizers._dion import Sampler
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 

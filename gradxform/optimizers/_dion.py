@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -25,21 +24,22 @@ from gradxform._types import (
     NonNegative,
     Range,
     Real,
-    Shape,
+    Sampler,
     Updates,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._first import as_key
 from gradxform.core._roles import DimensionNumbers, Roles
 from gradxform.linear_algebra._factorizations import orthonormal
-from gradxform.linear_algebra._kronecker import matmul
 from gradxform.linear_algebra._newton_schulz import adjoint
+from gradxform.linear_algebra._products import matmul
 from gradxform.optimizers._matrices import ShapeScale, scale_by_shape, with_adam
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
 
 Share = Annotated[float, Range("(0, 1]"), STATIC]
-Sampler = Callable[[Array, Shape, DType], Array]
+FirstKey = Annotated[Array | int, ForEngine("first")]
+FirstSampler = Annotated[Sampler, ForEngine("first")]
 Orthogonalization = Literal["qr", "cholesky"]
 
 
@@ -61,7 +61,7 @@ def scale_by_dion(
     g, s, p, c,
     rank_fraction: Share = 1.0, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, orthogonalization: Orthogonalization = "qr", weight_dimension_numbers: Roles = None,
-    key: Annotated[Array | int, ForEngine("first")] = 0, sampler: Annotated[Sampler, ForEngine("first")] = jax.random.normal,
+    key: FirstKey = 0, sampler: FirstSampler = jax.random.normal,
 ):  # fmt: skip
     """Orthonormal updates of low rank, by one step of the power iteration.
 
@@ -134,8 +134,8 @@ def dion(
     adam_weight_decay: Real[Hyper] = 0.0,
     adam_learning_rate: Real[Hyper] | None = None,
     weight_dimension_numbers: DimensionNumbers = None,
-    key: Array | int = 0,
-    sampler: Sampler = jax.random.normal,
+    key: FirstKey = 0,
+    sampler: FirstSampler = jax.random.normal,
 ):
     """Dion: orthonormal updates of low rank for matrices, AdamW for everything else.
 

@@ -29,7 +29,8 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._engine import Context
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import Matrices, along, each, matmul, outer, squares, turned_basis
+from gradxform.linear_algebra._kronecker import Matrices, along, each, outer, squares, turned_basis
+from gradxform.linear_algebra._products import matmul
 from gradxform.optimizers._matrices import adam_direction, unless_matrix
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate

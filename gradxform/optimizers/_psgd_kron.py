@@ -28,6 +28,7 @@ from gradxform._types import (
     Positive,
     Range,
     Real,
+    Sampler,
     Schedule,
     Shape,
     Tree,
@@ -37,8 +38,9 @@ from gradxform._types import (
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import along, matmul, outer
+from gradxform.linear_algebra._kronecker import along, outer
 from gradxform.linear_algebra._newton_schulz import adjoint
+from gradxform.linear_algebra._products import matmul
 from gradxform.registry import optimizer, transform
 from gradxform.schedules import psgd_gap
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -47,7 +49,6 @@ Factors = tuple[Array, ...]
 """For each axis Q, or its diagonal."""
 Draw = Callable[[Shape], Array]
 """Normal numbers of a shape, others at each call."""
-Sampler = Callable[[Array, Shape, DType], Array]
 Skew = Annotated[float, Range("[0, inf]"), STATIC]
 Diagonal = Literal["all", "largest", None]
 Form = Literal["pro", "triangular"]
