@@ -264,7 +264,7 @@ def run_leaves(
 
 
 def _kept(columns: Sequence[Column], trees: Trees) -> list[list[Tree]]:
-    """The fields of all stages that are laid out like the updates, at the present leaves."""
+    """The fields of all stages that are laid out like the updates, of a stage that has none all, at the present leaves."""
     fields = ((c.stage.layout, name, f) for c in columns for name, f in zip(c.stage.layout.leaf, c.fields, strict=True))
     return [trees.pick(f) for layout, name, f in fields if name in (layout.like_params or layout.leaf)]
 

@@ -172,5 +172,12 @@ def lbfgs(
     Differs  as `scale_by_lbfgs` and `scale_by_zoom_linesearch`.
     Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate is not a finite number.
     """
+    return searched(scale_by_lbfgs(memory_size, scale_init_precond), learning_rate, linesearch)
+
+
+def searched(
+    direction: GradientTransformation, learning_rate: Real[Hyper] | None, linesearch: GradientTransformation | None
+) -> GradientTransformationExtraArgs:
+    """Steps against a direction, their length by a learning rate, a line search, both or neither."""
     scaling = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    return chain(scale_by_lbfgs(memory_size, scale_init_precond), scaling, identity() if linesearch is None else linesearch)
+    return chain(direction, scaling, identity() if linesearch is None else linesearch)

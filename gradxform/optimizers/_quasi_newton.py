@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple
@@ -13,17 +12,16 @@ import jax.numpy as jnp
 from gradxform._errors import StructureError
 from gradxform._numerics import parts, promote, round_to, widen
 from gradxform._types import Array, Clock, Field, Hyper, Params, Real, Shared
-from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, wrapper
+from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, wrapper
 from gradxform.core._holes import as_array, dtype_of, flatten, is_array
+from gradxform.linear_algebra._products import dot, matmul
 from gradxform.linesearch import scale_by_zoom_linesearch
 from gradxform.linesearch._example import bowl
+from gradxform.optimizers._lbfgs import searched
 from gradxform.registry import optimizer, transform
-from gradxform.transforms import identity, scale, scale_by_learning_rate
 
 Method = Literal["ssbfgs", "ssbroyden"]
 MOST = 20_000  # elements: of which the matrix has 1.6 GB in float32
-HIGHEST = jax.lax.Precision.HIGHEST
-_dot = functools.partial(jnp.dot, precision=HIGHEST)
 
 
 def _flat(xs: Sequence[Array]) -> Array:
@@ -44,12 +42,8 @@ def _unflat(v: Array, like: Sequence[Array]) -> list[Array]:
     return [round_to(whole(own), x.dtype).reshape(x.shape) for x, own in zip(like, pieces, strict=True)]
 
 
-def _arrays(params: Params) -> list[Array]:
-    return [as_array(x) for x in flatten(params)[0] if is_array(x)]
-
-
 def _zeros(params: Params) -> Array:
-    return _flat([jnp.zeros_like(x) for x in _arrays(params)])
+    return _flat([jnp.zeros_like(as_array(x)) for x in flatten(params)[0] if is_array(x)])
 
 
 def _identity(params: Params) -> Array:
@@ -99,8 +93,8 @@ def _scales(method: Method, b: Array, h: Array, n: int) -> tuple[Array, Array]:
 
 def _renewed(method: Method, H: Array, s: Array, y: Array, b: Array) -> Array:
     """The matrix after a step s along which the gradient has changed by y."""
-    Hy = jnp.matmul(H, y, precision=HIGHEST)
-    ys, yHy = _dot(y, s), _dot(y, Hy)
+    Hy = matmul(H, y)
+    ys, yHy = dot(y, s), dot(y, Hy)
     v = jnp.sqrt(yHy) * (s / ys - Hy / yHy)
     tau, phi = _scales(method, b, yHy / ys, len(s))
     return (H - jnp.outer(Hy, Hy) / yHy + phi * jnp.outer(v, v)) / tau + jnp.outer(s, s) / ys
@@ -145,31 +139,24 @@ def scale_by_ss_quasi_newton(g, s, p, c, method: Method = "ssbfgs", scale_init_p
     trees = c.trees
     ps, gs = trees.like("`params`", p), trees.leaves
     arrays = [i for i, x in enumerate(ps) if is_array(x)]
-    x, last = _flat([as_array(ps[i]) for i in arrays]), _unflat(s.flat_updates, [as_array(ps[i]) for i in arrays])
+    like = [as_array(ps[i]) for i in arrays]
+    x, last = _flat(like), _unflat(s.flat_updates, like)
     g_ = _flat([as_array(gs[i]) if is_array(gs[i]) else before for i, before in zip(arrays, last, strict=True)]).astype(H.dtype)
     dx, dg = jnp.where(started, x.astype(H.dtype) - s.flat_params, 0), jnp.where(started, g_ - s.flat_updates, 0)
     # H^-1 s = -a g_last, and a is found from s = -a H g_last
-    a = -_dot(dx, s.flat_prec_grad) / _safe(_dot(s.flat_prec_grad, s.flat_prec_grad))
-    ys, sBs = _dot(dg, dx), -a * _dot(dx, s.flat_updates)
+    a = -dot(dx, s.flat_prec_grad) / _safe(dot(s.flat_prec_grad, s.flat_prec_grad))
+    ys, sBs = dot(dg, dx), -a * dot(dx, s.flat_updates)
     curved = started & (ys > 0) & (sBs > 0)
     only = lambda v: jnp.where(curved, v, 1)  # nothing is divided by 0 where nothing is learnt
     new = _renewed(method, H, only(dx), only(dg), only(sBs) / only(ys))
     H = jnp.where(curved & jnp.all(jnp.isfinite(new)), new, H)
     if scale_init_precond:
         H = jnp.where(started, H, H / jnp.maximum(jnp.linalg.norm(g_), 1))
-    u = jnp.matmul(H, g_, precision=HIGHEST)
-    found = dict(zip(arrays, _unflat(u, [as_array(ps[i]) for i in arrays]), strict=True))
+    u = matmul(H, g_)
+    found = dict(zip(arrays, _unflat(u, like), strict=True))
     us = [round_to(found[i], dtype_of(x)) if i in found and is_array(x) else x for i, x in enumerate(gs)]
     s = s._replace(flat_params=x.astype(H.dtype), flat_updates=g_, hessian_inv=H, flat_prec_grad=u)
     return trees.together(us), s
-
-
-def _with_search(
-    method: Method, learning_rate: Real[Hyper] | None, scale_init_precond: bool, linesearch: GradientTransformation | None
-) -> GradientTransformationExtraArgs:
-    scaling = scale(-1.0) if learning_rate is None else scale_by_learning_rate(learning_rate)
-    search = identity() if linesearch is None else linesearch
-    return chain(scale_by_ss_quasi_newton(method, scale_init_precond), scaling, search)
 
 
 @optimizer(
@@ -206,7 +193,7 @@ def ssbfgs(
     Differs  Optax has none.
     Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate is not a finite number.
     """
-    return _with_search("ssbfgs", learning_rate, scale_init_precond, linesearch)
+    return searched(scale_by_ss_quasi_newton("ssbfgs", scale_init_precond), learning_rate, linesearch)
 
 
 @optimizer(
@@ -243,4 +230,4 @@ def ssbroyden(
     Differs  Optax has none.
     Raises   MissingArgumentError: no params, value, grad or value_fn. HyperparameterError: learning_rate is not a finite number.
     """
-    return _with_search("ssbroyden", learning_rate, scale_init_precond, linesearch)
+    return searched(scale_by_ss_quasi_newton("ssbroyden", scale_init_precond), learning_rate, linesearch)
