@@ -190,7 +190,7 @@ def dion(
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     return with_adam(
-        "dion", matrices, weight_dimension_numbers, rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, False
+        "dion", matrices, weight_dimension_numbers, learning_rate, adam_learning_rate,
+        adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, False,
     )  # fmt: skip

@@ -184,6 +184,5 @@ def mars(
     )  # fmt: skip
     if optimize_1d:
         return matrices
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     rest = adam_b1, adam_b2, eps, 0.0, mu_dtype, adam_weight_decay, False
-    return with_adam("mars", matrices, weight_dimension_numbers, rate, *rest)
+    return with_adam("mars", matrices, weight_dimension_numbers, learning_rate, adam_learning_rate, *rest)

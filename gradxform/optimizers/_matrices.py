@@ -57,6 +57,7 @@ def with_adam(
     matrices: GradientTransformation,
     weight_dimension_numbers: DimensionNumbers,
     learning_rate: Real[Hyper],
+    adam_learning_rate: Real[Hyper] | None,
     b1: Average[Hyper],
     b2: Decay[Hyper],
     eps: NonNegative[Hyper],
@@ -65,8 +66,9 @@ def with_adam(
     weight_decay: Real[Hyper],
     nesterov: bool,
 ) -> GradientTransformationExtraArgs:
-    """`matrices` for the leaves that hold some, AdamW for the others."""
-    others = adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, nesterov=nesterov)
+    """`matrices` for the leaves that hold some, AdamW for the others, at the same rate where it has none of its own."""
+    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
+    others = adamw(rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, nesterov=nesterov)
     return partition({name: matrices, "adam": others}, MatrixLabels(name, weight_dimension_numbers))
 
 

@@ -282,7 +282,7 @@ def muon(
         add_decayed_weights(weight_decay, weight_decay_mask, policy=weight_decay_policy),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip
-    rate = learning_rate if adam_learning_rate is None else adam_learning_rate
     return with_adam(
-        "muon", matrices, dims, rate, adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov
+        "muon", matrices, dims, learning_rate, adam_learning_rate,
+        adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, nesterov,
     )  # fmt: skip
