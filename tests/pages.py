@@ -7,6 +7,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Callable
+from types import ModuleType
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -24,14 +25,24 @@ def _benchmarks() -> str:
     return importlib.import_module("benchmarks.table").render(results).strip()
 
 
+def _beside(script: str) -> ModuleType:
+    """A benchmark, which finds its parts beside itself."""
+    if (folder := str(ROOT / "benchmarks")) not in sys.path:
+        sys.path.insert(0, folder)
+    return importlib.import_module(script)
+
+
 def _traffic() -> str:
-    sys.path.insert(0, str(ROOT / "benchmarks"))  # where its parts find one another
-    traffic = importlib.import_module("traffic")
+    traffic = _beside("traffic")
     return traffic.render(traffic.load()).strip()
 
 
 def _guides() -> str:
     return importlib.import_module("notebooks.guides").gallery()
+
+
+def _matrices() -> str:
+    return _beside("matrices").render()
 
 
 def _races() -> str:
@@ -48,6 +59,7 @@ PAGES: dict[str, tuple[str, Callable[[], str]]] = {
     "benchmarks": ("benchmarks/README.md", _benchmarks),
     "traffic": ("benchmarks/README.md", _traffic),
     "guides": ("notebooks/README.md", _guides),
+    "matrices": ("benchmarks/README.md", _matrices),
     "plans": ("benchmarks/README.md", _plans),
     "races": ("benchmarks/README.md", _races),
 }
