@@ -177,7 +177,7 @@ def test_weights_stay_in_the_box(tx):
 
 @pytest.mark.fast
 def test_the_box_also_holds_without_momentum():
-    """In neon it was lost there (erratum E18)."""
+    """In neon it was lost there."""
     tx = neon.gradient_descent_momentum(1.0, 0.0, param_clip_value=0.5)
     u, _ = tx.update({"w": jnp.full(3, -9.0)}, tx.init({"w": jnp.zeros(3)}), {"w": jnp.zeros(3)})
     np.testing.assert_allclose(u["w"], 0.5)

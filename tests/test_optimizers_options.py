@@ -59,7 +59,7 @@ class TestCenteredRmsprop:
 
 class TestNadam:
     def test_one_leaf_and_a_hundred_get_the_same_updates(self):
-        """MXNet multiplied the product once for each of the hundred (erratum E19)."""
+        """MXNet multiplied the product once for each of the hundred."""
         tx = gx.nadam(0.1, momentum_decay=4e-3)
         one, many = {"p0": jnp.ones(3)}, {f"p{i}": jnp.ones(3) for i in range(100)}
         s1, s2 = tx.init(one), tx.init(many)

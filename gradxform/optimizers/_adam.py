@@ -124,7 +124,7 @@ def scale_by_nadam(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any, scalars and complex included.
     Source   Dozat 2016, "Incorporating Nesterov momentum into Adam", Algorithm 2, as in PyTorch's NAdam.
-    Differs  Optax has only a constant b1. MXNet multiplies the product once per parameter array and update (erratum E19).
+    Differs  Optax has only a constant b1. MXNet multiplies the product once per parameter array and update.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, momentum_decay < 0.
     """
     t = c.t.astype(c.dtype)

@@ -64,7 +64,7 @@ def adabelief(
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   MXNet 2, `AdaBelief`; Zhuang et al. 2020, arXiv:2010.07468, Algorithm 2.
-    Differs  no: that epsilon adds up in nu (erratum E19) is so in the paper too, and is kept: it lifts nu by up to
+    Differs  no: that epsilon adds up in nu is so in the paper too, and is kept: it lifts nu by up to
              epsilon / (1 - beta2).
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """

@@ -36,7 +36,7 @@ def adagrad(learning_rate: Real[Hyper] = 0.1, eps: NonNegative[Hyper] = 1e-7, **
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   MXNet's optimizer guide; MXNet 1, `AdaGrad`.
-    Differs  errata E1 and E2 of the guide are mended: it divides, and by the sum with the new g. MXNet 2 has wd p in g, eps outside.
+    Differs  the guide is mended: this divides, and by the sum with the new g. MXNet 2 has wd p in g, eps outside.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """
     return decoupled(scale_by_rss(0.0, eps), *decay(common), *rate(learning_rate, common), common=common)

@@ -45,7 +45,7 @@ def ftml(
     Shapes   any, scalars and complex included.
     Source   MXNet's documentation of `FTML`; Zheng & Kwok 2017, Algorithm 1.
     Differs  MXNet keeps z = beta1 z + (1 - beta1) g - (d - beta1 d_before) p and jumps to -z / d. That is p + u as long as nothing but u
-             moves p (`gradxform.ftml`), at 3 x params of memory. Erratum E12, a gradient at w_i inside the sum over j, is mended.
+             moves p (`gradxform.ftml`), at 3 x params of memory. The guide's error, a gradient at w_i inside the sum over j, is mended.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """
     return coupled(core_ftml(learning_rate, beta1, beta2, epsilon), *multiplied(common), common=common)

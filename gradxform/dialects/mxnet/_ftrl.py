@@ -70,7 +70,7 @@ def ftrl(
     Units    learning_rate has those of p; lamda1 and beta those of g; wd those of g / p.
     Shapes   any, scalars and complex included (sign(z) = z / |z|).
     Source   MXNet 2, `Ftrl`; McMahan et al. 2013, Algorithm 1.
-    Differs  erratum E3 is mended: the guide's z lacks + g and has the other sign. From `gradxform.ftrl`: with a schedule, both roots are
+    Differs  the guide is mended, whose z lacks + g and has the other sign. From `gradxform.ftrl`: with a schedule, both roots are
              divided by the new rate, so that all weights shrink as it falls. A rate below 1e-6 counts as 1e-6.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params. LabelError: lr_mult or
              wd_mult.

@@ -135,7 +135,7 @@ def lbsgd(
     Units    learning_rate has those of p / g; with "lars" it is dimensionless.
     Shapes   any, scalars and complex included; the norms are over whole leaves.
     Source   MXNet 1, `LBSGD` (removed in MXNet 2).
-    Differs  erratum E6: the guide says that it makes the update steps of SGD; the above is what the code does. Its "lars" is not
+    Differs  the guide says that it makes the update steps of SGD; the above is what the code does. Its "lars" is not
              You et al.'s: see `lars`. learning_rate as a schedule is a function of the number of mini-batches.
     Raises   HyperparameterError: an argument out of range, an unknown warmup_strategy. MissingArgumentError: no params, with wd or
              "lars". LabelError: lr_mult or wd_mult.

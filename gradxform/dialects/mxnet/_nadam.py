@@ -47,8 +47,8 @@ def nadam(
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   MXNet 2, `Nadam`; Dozat 2016, "Incorporating Nesterov momentum into Adam".
-    Differs  errata E4 and E19 are mended: the guide looks ahead uphill, with the sign of p + beta1 v; the code multiplies the product once
-             per parameter array and update, here it is once per update.
+    Differs  the guide and the code are mended: the guide looks ahead uphill, with the sign of p + beta1 v; the code multiplies the product
+             once per parameter array and update, here it is once per update.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or wd_mult.
     """
     direction = scale_by_nadam(beta1, beta2, epsilon, momentum_decay=schedule_decay)

@@ -61,7 +61,7 @@ def rmsprop(
     Units    learning_rate has those of p.
     Shapes   any, scalars and complex included.
     Source   MXNet's optimizer guide; MXNet 1, `RMSProp`; Graves 2013, arXiv:1308.0850.
-    Differs  erratum E5 is mended: nu - |mu|^2 is computed so that it is never negative (`scale_by_stddev`). MXNet 2 calls gamma1 and
+    Differs  nu - |mu|^2 is computed so that it is never negative (`scale_by_stddev`). MXNet 2 calls gamma1 and
              gamma2 rho and momentum, and has epsilon outside.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd or clip_weights. LabelError: lr_mult
              or wd_mult.

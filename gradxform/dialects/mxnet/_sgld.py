@@ -56,7 +56,7 @@ def sgld(learning_rate: NonNegative[Hyper] = 0.1, seed: Array | int = 0, **commo
     Sharded  inside `shard_map` parts of one shape get the same noise where the key is the same on every device; under `jit` the
              noise is that of the whole leaf.
     Source   MXNet's optimizer guide; MXNet 2, `SGLD`; Welling & Teh 2011, equation 4.
-    Differs  erratum E17: the guide credits Patterson & Teh, whose method is the Riemannian one. E19: the documentation of MXNet's class has
+    Differs  the guide credits Patterson & Teh, whose method is the Riemannian one. The documentation of MXNet's class has
              another default than its code, 0.1. `seed`, an integer or a random key, stands for MXNet's global generator.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with wd. LabelError: lr_mult or
              wd_mult.

@@ -11,7 +11,7 @@ Every optimizer also takes by keyword what neon's take (`adadelta` without the t
 `learning_rate` may be a schedule, of the number of completed updates; neon's count epochs, hence their `updates_per_epoch`. Gradients are
 those of the mean loss: neon divides by the size of the mini-batch. Updates are ready for `apply_updates`.
 
-Differs: erratum E16, the documentation's gradient_clip_norm "scales each gradient by k", whatever the norm; E18, in neon
+Differs: the documentation's gradient_clip_norm "scales each gradient by k", whatever the norm; in neon
 param_clip_value is lost where momentum_coef is 0.
 
 Not taken: `name`; `schedule` (a schedule as learning_rate); a number of bits as stochastic_round (the dtype of the parameters says it);

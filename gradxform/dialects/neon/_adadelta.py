@@ -38,7 +38,7 @@ def adadelta(
     Units    u has those of p, set by epsilon.
     Shapes   any, scalars and complex included.
     Source   neon's documentation and code, `Adadelta`; Zeiler 2012, arXiv:1212.5701, Algorithm 1.
-    Differs  erratum E9 is mended: the documentation has two decays, the code one.
+    Differs  as in the code: the documentation has two decays, the code one.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
     """
     step = scale_by_adadelta(decay, epsilon), scale(-1.0)

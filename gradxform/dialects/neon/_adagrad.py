@@ -45,7 +45,7 @@ def adagrad(
     Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
              `jit` over all.
     Source   neon's documentation and code, `Adagrad`.
-    Differs  erratum E16: k is what the code has.
+    Differs  k is what the code has.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
     """
     return optimizer(

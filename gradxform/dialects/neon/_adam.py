@@ -51,7 +51,7 @@ def adam(
     Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
              `jit` over all.
     Source   neon's code, `Adam`; Kingma & Ba 2015, arXiv:1412.6980, the end of section 2.
-    Differs  errata E7 and E10 are mended: the documentation divides nu by 1 - beta_1^t, and averages over 1 / beta. E16: k is what the code
+    Differs  the documentation is mended, which divides nu by 1 - beta_1^t, and averages over 1 / beta. k is what the code
              has.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
     """

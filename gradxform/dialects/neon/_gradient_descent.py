@@ -61,8 +61,8 @@ def gradient_descent_momentum(
     Units    learning_rate has those of p / g.
     Shapes   any, scalars and complex included.
     Source   neon's documentation and code, `GradientDescentMomentum`.
-    Differs  erratum E18 is mended: the documentation's nesterov has the other sign of the rate, and in the code param_clip_value is lost
-             where momentum_coef = 0. E16: it says that the clip by norm multiplies by gradient_clip_norm itself.
+    Differs  mended: the documentation's nesterov has the other sign of the rate, and in the code param_clip_value is lost
+             where momentum_coef = 0. The documentation says that the clip by norm multiplies by gradient_clip_norm itself.
     Raises   HyperparameterError: an argument out of range; nesterov without momentum. MissingArgumentError: no params, with wdecay
              or param_clip_value or stochastic_round.
     """

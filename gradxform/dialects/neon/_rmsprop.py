@@ -47,7 +47,7 @@ def rmsprop(
     Sharded  inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under
              `jit` over all.
     Source   neon's documentation and code, `RMSProp`.
-    Differs  erratum E10: the mean is over about 1 / (1 - decay_rate) updates, not 1 / decay_rate. E16: k is what the code has.
+    Differs  the mean is over about 1 / (1 - decay_rate) updates, not 1 / decay_rate. k is what the code has.
     Raises   HyperparameterError: an argument out of range. MissingArgumentError: no params, with param_clip_value or stochastic_round.
     """
     return optimizer(

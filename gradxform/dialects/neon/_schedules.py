@@ -177,7 +177,7 @@ def poly_schedule(k: Array, learning_rate: NonNegative, total_epochs: Count, pow
 
     Units    those of learning_rate.
     Source   neon's documentation, `PolySchedule`.
-    Differs  erratum E18 is mended: neon's code has floor(e / total_epochs) for the quotient, and so does not decay before the end.
+    Differs  mended: neon's code has floor(e / total_epochs) for the quotient, and so does not decay before the end.
     Raises   HyperparameterError: an argument out of range.
     """
     e = _epochs(k, updates_per_epoch)
