@@ -111,7 +111,7 @@ def examine(program: Program, account: Account, chunk: int) -> None:
         homogeneous(trainer, start, gs)
         if why_not_compared(program) is None:
             account.steps += as_optax(trainer, start, gs, account)
-        if program.law and not program.needs(*parts.VALUED, "sophia"):
+        if program.law and not program.needs(*parts.VALUED, *parts.OF_CURVATURE):
             account.laws[str(program.law)] += 1
             report = gradxform.testing.examine(trainer.tx, laws=[program.law])
             expect(report.ok, str(report))

@@ -89,7 +89,7 @@ class Trainer:
     def extra(self, value: Any) -> dict[str, Any]:
         """The extra arguments that the program needs. (Optax's `sam` refuses others.)"""
         given = {"value": value} if self.program.needs(*parts.VALUED) else {}
-        return given | ({"obj_fn": parts.objective} if self.program.needs("sophia") else {})
+        return given | ({"obj_fn": parts.objective} if self.program.needs(*parts.OF_CURVATURE) else {})
 
     def step(self, params: Any, state: Any, g: Any, value: Any) -> tuple[Any, Any, Any]:
         u, state = self.tx.update(g, state, params, **self.extra(value))

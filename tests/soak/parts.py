@@ -27,6 +27,11 @@ def vectors(params):
     return jax.tree.map(lambda p: p.ndim != 2, params)
 
 
+def halves(params):
+    """The shapes of a model half as wide."""
+    return jax.tree.map(lambda p: jax.ShapeDtypeStruct([max(n // 2, 1) for n in p.shape], p.dtype), params)
+
+
 def groups(params):
     """Labels "a" and "b", in turn."""
     return jax.tree.map(lambda is_odd: "a" if is_odd else "b", odd(params))
@@ -48,7 +53,7 @@ def objective(params, *_):
     return sum(jnp.sum(jnp.abs(p) ** 4).astype(jnp.float32) for p in jax.tree.leaves(params)) / 4
 
 
-WORDS = {f.__name__: f for f in (odd, matrices, vectors, groups, by_turns, norm, penalty)} | {"jnp": jnp, "jax": jax}
+WORDS = {f.__name__: f for f in (odd, matrices, vectors, halves, groups, by_turns, norm, penalty)} | {"jnp": jnp, "jax": jax}
 
 RATES = ("0.01", "0.1", "0.003")
 SCHEDULES = (
@@ -93,6 +98,8 @@ TRANSFORMS = {
     "gx.add_noise(0.01, 0.55, 0)": None,
     "gx.add_regularizer(penalty, 0.01)": None,
     "gx.clip_by_norm(1.0)": None,
+    "gx.floor_by_param_norm(0.01)": None,
+    "gx.grokfast(0.9, 2.0)": 1,
     "gx.compensate_delay(0.1)": None,
     "gx.compressed_mean(gx.distributed.scaled_sign())": 1,
     "gx.error_feedback(gx.distributed.scaled_sign())": 1,
@@ -134,6 +141,7 @@ DIRECTIONS = {
     "gx.scale_by_nadam(eps=1e-30)": 0,
     "gx.scale_by_nadamax(eps=1e-30)": 0,
     "gx.scale_by_row_rss()": None,
+    "gx.scale_by_lmo()": None,
     "o.masked(gx.scale_by_muon(), matrices)": None,
     "gx.store(gx.scale_by_adam(), '8bit')": None,
 }
@@ -193,20 +201,53 @@ OPTIMIZERS = {
     "o.contrib.sam(o.adam({rate}), o.chain(o.contrib.normalize(), o.sgd(0.01)))": None,
     "o.inject_hyperparams(o.adam)({rate})": None,
     "o.inject_hyperparams(o.sgd)({rate}, momentum=0.9)": 1,
+    "gx.adahessian({rate})": None,
+    "gx.adam_mini({rate})": None,
+    "gx.adamp({rate})": None,
+    "gx.adamuon({rate})": None,
+    "gx.aggmo({rate})": 1,
+    "gx.ano({rate})": None,
+    "gx.apollo({rate}, rank=2, every=3)": None,
+    "gx.apollo_mini({rate}, every=3)": None,
+    "gx.asgo({rate}, every=3)": None,
     "gx.average_params(gx.adamw({rate}), 0.9, start=2, warmup=True)": None,
     "gx.ema_nesterov(gx.adam({rate}), 0.9, 0.3)": None,
     "gx.gpa(gx.adamw({rate}), 0.9, 0.7)": None,
     "gx.outer(gx.adam({rate}), 3)": None,
+    "gx.came({rate})": None,
+    "gx.cautious(gx.adamw({rate}))": None,
+    "gx.cautious(gx.sgd({rate}, 0.9))": 1,
     "gx.contrib.galore(0.01, 2, 3)": None,
     "gx.dcasgd({rate}, momentum=0.9)": None,
+    "gx.dion({rate}, rank_fraction=0.5)": None,
+    "gx.dion2({rate})": None,
     "gx.ftml({rate})": None,
     "gx.ftrl({rate}, l1=0.01, l2=0.01)": None,
+    "gx.graft(gx.sgd({rate}), gx.adam(1.0))": None,
+    "gx.grams({rate})": None,
     "gx.group_adagrad({rate})": None,
+    "gx.hyperball(gx.adam(1.0), {rate})": None,
+    "gx.kl_shampoo({rate}, every=3)": None,
+    "gx.kl_soap({rate}, every=3)": None,
     "gx.lans({rate})": None,
+    "gx.laprop({rate})": None,
+    "gx.mars({rate})": None,
+    "gx.mars({rate}, kind='lion')": None,
     "gx.maxaprop({rate})": None,
     "gx.nadamax({rate})": None,
+    "gx.normuon({rate})": None,
     "gx.noisy_sgd(0.01, key=0)": None,
+    "gx.psgd_kron({rate}, every=3)": None,
+    "gx.psgd_kron({rate}, form='triangular')": None,
+    "gx.qhadam({rate})": None,
+    "gx.qhm({rate})": 1,
+    "gx.scale_by_width(gx.adam({rate}), halves)": None,
+    "gx.scion({rate})": None,
     "gx.sgld(0.01, temperature=1e-4)": None,
+    "gx.shampoo({rate}, every=3)": None,
+    "gx.soap({rate}, every=3, tie_break=0.01)": None,
+    "gx.splus({rate}, every=3)": None,
+    "gx.stable_adamw({rate})": None,
     "gx.contrib.sophia({rate}, update_interval=2)": None,
     "gx.master_weights(gx.adamw({rate}))": None,
     "gx.store(gx.adamw({rate}), '8bit')": None,
@@ -240,15 +281,12 @@ WRAPPERS = {
 """Around one ({x}) or two parts; the number is the degree that the inside must have for the whole to have one, None for any."""
 
 LEFT_OUT = {
-    "adahessian adam_mini adamp adamuon aggmo ano apollo apollo_mini asgo came cautious clip_qk dion "
-    "dion2 floor_by_param_norm graft grams grokfast hyperball kl_shampoo kl_soap laprop mars normuon "
-    "psgd_kron qhadam qhm scale_by_adahessian scale_by_adam_mini scale_by_adamp scale_by_adamuon "
-    "scale_by_aggmo scale_by_ano scale_by_apollo scale_by_asgo scale_by_came scale_by_dion scale_by_dion2 "
-    "scale_by_grams scale_by_kl_shampoo scale_by_kl_soap scale_by_laprop scale_by_lmo scale_by_mars "
-    "scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap "
-    "scale_by_splus scale_by_ss_quasi_newton scale_by_stable_adam scale_by_width scion shampoo soap splus "
-    "ssbfgs ssbroyden stable_adamw": "they are held to their transcriptions, to the laws and around "
-    "every modifier, and no program has drawn them so far",
+    "clip_qk": "it needs the heads' largest logits: tests/test_transforms_clip_qk.py",
+    "scale_by_ss_quasi_newton ssbfgs ssbroyden": "as lbfgs: tests/test_quasi_newton.py",
+    "scale_by_adahessian scale_by_adam_mini scale_by_adamp scale_by_adamuon scale_by_aggmo scale_by_ano scale_by_apollo scale_by_asgo "
+    "scale_by_came scale_by_dion scale_by_dion2 scale_by_grams scale_by_kl_shampoo scale_by_kl_soap scale_by_laprop scale_by_mars "
+    "scale_by_normuon scale_by_psgd_kron scale_by_qhadam scale_by_qhm scale_by_shampoo scale_by_soap scale_by_splus "
+    "scale_by_stable_adam": "they are drawn as the whole optimizer",
     "lbfgs scale_by_lbfgs scale_by_backtracking_linesearch scale_by_zoom_linesearch": "their gradients must be those of `value_fn`, and "
     "those of a program are drawn: tests/test_lbfgs.py, tests/test_linesearch.py",
     "scale_by_learning_rate": "it follows every direction",
@@ -301,6 +339,9 @@ NOT_OF_COMPLEX = (
 
 VALUED = ("polyak", "momo", "plateau")
 """Parts that need the extra argument `value`."""
+
+OF_CURVATURE = ("sophia", "adahessian")
+"""Parts that need the extra argument `obj_fn`."""
 
 NOT_COMPARED = {
     "a part is ours alone": lambda program: program.needs("gx."),
