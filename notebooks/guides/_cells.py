@@ -17,6 +17,7 @@ ORDER = [
     "schedule_gallery",
     "own_race",
     "full_batch",
+    "differential_equations",
     "fine_tuning",
     "low_memory",
     "eight_devices",

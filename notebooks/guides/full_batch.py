@@ -160,3 +160,5 @@ plt.show()
 # %% [markdown]
 # L-BFGS alone goes downhill so directly that it ends in the nearest valley, and that one is not a solution: the residual says so, without any truth to compare
 # with. Adam finds the right valley, and from there curvature takes over, with fewer steps than Adam needs for less.
+#
+# What comes after L-BFGS, where a hundred times less error is wanted, is in the guide on [differential equations](differential_equations.ipynb).
