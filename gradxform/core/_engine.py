@@ -31,7 +31,7 @@ from gradxform.core._explicit import found_by_xla
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
-from gradxform.core._placement import in_turn, on_device, placed
+from gradxform.core._placement import in_turn, is_on_host, on_device, placed
 from gradxform.core._refresh import plan_of
 from gradxform.core._returned import Undeclared, returned, shaped
 from gradxform.core._state import Layout
@@ -245,7 +245,9 @@ class Program:
                     raise
                 g = round_to(jnp.asarray(shaped(slot.kernel, "the update", u, g)), g.dtype)
                 new = [shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf]
-                new_fields += as_stored(slot.layout, new, fields)
+                same = [getattr(record, f) is getattr(seen[1], f) for f in slot.layout.leaf]
+                stored = zip(as_stored(slot.layout, new, fields), fields, same, strict=True)
+                new_fields += [o if as_it_was and is_on_host(o) else n for n, o, as_it_was in stored]  # it needs not be fetched
         return (g, *new_fields)
 
     def common(self, shape: Shape, tail: Row) -> Sequence[Common]:

@@ -6,7 +6,7 @@ widened, and back where it is rounded and encoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import jax
@@ -40,7 +40,7 @@ def chosen(flag: ArrayLike, new: Tree, old: Tree) -> Tree:
     return placed(jax.tree.map(lambda n, o: jnp.where(flag, n, o), on_device(new), on_device(old)), old)
 
 
-def in_turn(rows: Sequence[R], out: list[Tree]) -> Iterator[R]:
+def in_turn(rows: Sequence[R], out: list[Tree], first: Tree = None) -> Iterator[R]:
     """The rows, of each of which the result is to be added to `out` before the next is taken.
 
     What a row reads from the host is not fetched before what the last one keeps there is back. So a step has room for a leaf or two on the
@@ -51,6 +51,8 @@ def in_turn(rows: Sequence[R], out: list[Tree]) -> Iterator[R]:
         if waits(row):
             if last is not None:
                 row, out[last] = after(row, out[last])
+            elif first is not None:
+                row, _ = after(row, first)
             last = i
         yield row
 
@@ -60,17 +62,30 @@ def waits(row: Tree) -> bool:
     return any(is_on_host(x) and isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(row))
 
 
-def after(row: R, last: Tree, all_of_it: bool = False) -> tuple[R, Tree]:
-    """Both as they are, but the first that the row reads from the host, or all of it, only when all of the last is there.
+def apart(f: Callable[[], R], otherwise: R | None) -> R:
+    """f(), as the branch of a condition that always holds; of what is `otherwise` there, None stands for zeros.
 
-    The rest of a row is read with the first. What of the last stays on the device is taken as it was before, so that a compiler may still
-    compute in one what makes it and what reads it.
+    What a branch reads from the host is its own. Else a compiler fetches what is read here and there once for both, and it would stay on
+    the device in between; a TPU's does so whatever barriers stand between.
+    """
+    if otherwise is None:
+        otherwise = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(f))
+    always = jax.lax.optimization_barrier(jnp.asarray(True))  # which a compiler does not know
+    return jax.lax.cond(always, f, lambda: otherwise)
+
+
+def after(row: R, last: Tree) -> tuple[R, Tree]:
+    """Both as they are, but the first array of the row, which has axes, only when all of the last is there.
+
+    The rest of a row is read with the first, and what waits should be no more: what does is fetched before by a TPU's compiler, and kept.
+    What of the last stays on the device is taken as it was before, so that a compiler may still compute in one what makes it and what
+    reads it.
     """
     leaves, treedef = jax.tree.flatten((row, last))
     number = len(jax.tree.leaves(row))
-    far = [i for i, x in enumerate(leaves[:number]) if is_on_host(x) and isinstance(x, jax.core.Tracer)]
-    there = far[: None if all_of_it else 1] + [i for i in range(number, len(leaves)) if isinstance(leaves[i], jax.Array)]
+    first = next(i for i, x in enumerate(leaves[:number]) if isinstance(x, jax.core.Tracer) and x.ndim)
+    there = [first, *(i for i in range(number, len(leaves)) if isinstance(leaves[i], jax.Array))]
     for i, x in zip(there, jax.lax.optimization_barrier([leaves[i] for i in there]), strict=True):
-        if is_on_host(x):
+        if i == first or is_on_host(x):
             leaves[i] = x
     return treedef.unflatten(leaves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ from gradxform.core._holes import is_array
 from gradxform.core._hyper import NUMBERS, Fraction, as_coefficient, as_number, at_rank, evaluate, fits, is_number, misfit
 from gradxform.core._kernel import missing, named, names_of
 from gradxform.core._labels import resolve
-from gradxform.core._placement import after, in_turn, waits
+from gradxform.core._placement import apart, in_turn, waits
 from gradxform.core._transformation import owner_of
 from gradxform.core._trees import Trees, advance
 
@@ -236,12 +237,12 @@ def run_leaves(
     if moves := any(places):  # else they are where the state is, or nothing says where
         rows = at_all(places, rows, gs)
     numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
-    programs, name, out = _programs(program, columns, trees), chosen_engine.value or program.default, []
+    programs, name, out, first = _programs(program, columns, trees), chosen_engine.value or program.default, [], None
     for c in columns:
         if c.stage.kernel.total is None:
             c.advance()
     if stages[0].kernel.measures:
-        _measure(name, programs, columns, rows, numbers, trees)
+        first = _measure(name, programs, columns, rows, numbers, trees)
     elif stages[0].kernel.total is not None:
         columns[0].advance(total=program.total([g for g, *_ in rows]))
     shape, tail = _tail(columns, numbers)
@@ -251,7 +252,7 @@ def run_leaves(
         out = in_groups(name, programs, shape, rows, tail)
     else:
         calls = {one: one.compiled(name, shape) for one in dict.fromkeys(programs)}
-        for one, row in zip(programs, in_turn(rows, out), strict=True):
+        for one, row in zip(programs, in_turn(rows, out, first), strict=True):
             try:
                 out.append(calls[one](*row, *tail))
             except Exception as e:
@@ -283,14 +284,11 @@ def _measure(
     calls = {one: one.measured(engine, shape) for one in dict.fromkeys(programs)}
     for i, (one, row) in enumerate(zip(programs, rows, strict=True)):
         try:
-            total = calls[one](total, *(_read_again(row, total) if i and waits(row) else row), *tail)
+            add = functools.partial(calls[one], total, *row, *tail)
+            total = apart(add, total) if waits(row) else add()
         except Exception as e:
             trees.note(e, i)
             raise
     if rows:
         columns[0].advance(total=total)
-
-
-def _read_again(row: Row, total: Tree) -> Row:
-    """A row that is fetched once more for the update: if nothing waited, once for both, and all rows would stay meanwhile."""
-    return after(row, total, all_of_it=True)[0]
+    return total
