@@ -8,16 +8,20 @@ the next.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import jax
-import jax.core
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxpr_as_fun
 
 from gradxform._types import Array, Tree
 from gradxform.core._placement import after, is_on_host, waits
+
+BARRIER = "optimization_barrier"
+SMALL = 16
+"""What has fewer elements than this part of the mean of the arrays on the host is small."""
 
 
 def paced(f: Callable[..., Tree], own: Tree, others: Tree) -> Tree:
@@ -45,48 +49,66 @@ def paced(f: Callable[..., Tree], own: Tree, others: Tree) -> Tree:
     return treedef.unflatten([next(made) if isinstance(x, jax.Array) else x for x in found])
 
 
+def size(v: Var) -> int:
+    return math.prod(getattr(v.aval, "shape", ()))
+
+
 class _Evaluation:
     """A trace, of which some values are known."""
 
     def __init__(self, closed: ClosedJaxpr, far: Sequence[Array]):
         self.jaxpr: Jaxpr = closed.jaxpr
         self.known: dict[Var, Array] = dict(zip(self.jaxpr.constvars, closed.consts, strict=True))
-        self.waiting = dict(zip(self.jaxpr.invars, far, strict=True))
+        self.known |= zip(self.jaxpr.invars, far, strict=True)
         self.makers = {v: i for i, e in enumerate(self.jaxpr.eqns) for v in e.outvars}
 
     def in_order(self, own: int) -> list[Var]:
-        """What is computed of what waits: what needs the fewest arrays comes first, and of the first of them.
+        """What is made of arrays on the host: what is made of the first, and of all that is needed with it, and so on.
 
-        Nothing, if whatever needs one of the first `own` arrays needs them all.
+        What needs all of the first `own` arrays comes last; if that is whatever needs any, nothing. What is small, such as a sum, needs none
+        of them: it stays, and what it was made of needs not.
         """
         reads = {v: 1 << i for i, v in enumerate(self.jaxpr.invars)}
+        little = sum(map(size, reads)) / (SMALL * max(len(reads), 1))
         for e in self.jaxpr.eqns:
-            depends = [reads.get(v, 0) for v in e.invars if isinstance(v, Var)]
-            reads |= dict.fromkeys(e.outvars, functools.reduce(operator.or_, depends, 0))
-        out = dict.fromkeys(v for v in self.jaxpr.outvars if isinstance(v, Var) and reads.get(v))
+            depends = [reads.get(v, 0) if isinstance(v, Var) else 0 for v in e.invars]
+            if e.primitive.name != BARRIER:
+                depends = [functools.reduce(operator.or_, depends, 0)] * len(e.outvars)
+            reads |= {v: bits if size(v) > max(little, 1) else 0 for v, bits in zip(e.outvars, depends, strict=True)}
+        out = list(dict.fromkeys(v for v in self.jaxpr.outvars if isinstance(v, Var) and reads.get(v)))
         all_own = (1 << own) - 1
-        if own > 1 and all(reads[v] & all_own in (0, all_own) for v in out):
+        late = [v for v in out if own > 1 and reads[v] & all_own == all_own]
+        if late and all(v in late for v in out if reads[v] & all_own):
             return []
-        return sorted(out, key=lambda v: (reads[v].bit_count(), reads[v] & -reads[v]))
+        together: list[int] = []
+        for v in out:
+            if v not in late:
+                joined = [bits for bits in together if bits & reads[v]]
+                together = [bits for bits in together if not bits & reads[v]]
+                together.append(functools.reduce(operator.or_, joined, reads[v]))
+        first = lambda v: next(bits & -bits for bits in together if bits & reads[v])
+        return [*sorted((v for v in out if v not in late), key=first), *late]
 
-    def needs(self, wanted: Collection[Var]) -> tuple[list[int], list[Var]]:
-        """The operations that are to be executed for these values, and what they fetch."""
-        operations, fetched, left = set(), [], list(wanted)
+    def needs(self, wanted: Collection[Var]) -> list[JaxprEqn]:
+        """The operations that are to be executed for these values."""
+        operations, left = set(), list(wanted)
         while left:
             v = left.pop()
-            if v in self.waiting:
-                fetched.append(v)
-            elif v not in self.known and self.makers[v] not in operations:
+            if v not in self.known and self.makers[v] not in operations:
                 operations.add(self.makers[v])
                 left += [x for x in self.jaxpr.eqns[self.makers[v]].invars if isinstance(x, Var)]
-        return sorted(operations), list(dict.fromkeys(fetched))
+        return [self.jaxpr.eqns[i] for i in sorted(operations)]
 
-    def execute(self, operations: Sequence[int]) -> None:
+    def fetched(self, eqns: Sequence[JaxprEqn]) -> list[Var]:
+        """What operations read from the host."""
+        read = (v for e in eqns if e.primitive.name != BARRIER for v in e.invars if isinstance(v, Var))
+        return list(dict.fromkeys(v for v in read if v in self.known and is_on_host(self.known[v])))
+
+    def execute(self, eqns: Sequence[JaxprEqn]) -> None:
         """Execute these, whose arguments are known."""
-        eqns = [self.jaxpr.eqns[i] for i in operations]
         makes = [v for e in eqns for v in e.outvars]
         reads = list(dict.fromkeys(v for e in eqns for v in e.invars if isinstance(v, Var) and v in self.known))
-        part = self.jaxpr.replace(constvars=[], invars=reads, outvars=makes, eqns=eqns)
+        part = self.jaxpr.replace(constvars=[], invars=reads, outvars=makes, eqns=list(eqns))
         self.known |= zip(makes, jaxpr_as_fun(ClosedJaxpr(part, []))(*[self.known[v] for v in reads]), strict=True)
 
 
@@ -97,13 +119,12 @@ def _evaluated(closed: ClosedJaxpr, far: Sequence[Array], own: int) -> list[Arra
     if not order:
         return jaxpr_as_fun(closed)(*far)
     for wanted in [*([v] for v in order), [v for v in closed.jaxpr.outvars if isinstance(v, Var)]]:
-        operations, fetched = these.needs(wanted)
+        eqns = these.needs(wanted)
+        fetched = these.fetched(eqns)
         if fetched and last:
-            xs, ys = after([these.waiting[v] for v in fetched], [these.known[v] for v in last])
-            these.waiting |= zip(fetched, xs, strict=True)
-            these.known |= zip(last, ys, strict=True)
+            xs, ys = after([these.known[v] for v in fetched], [these.known[v] for v in last])
+            these.known |= zip([*fetched, *last], [*xs, *ys], strict=True)
             last = []
-        these.known |= {v: these.waiting.pop(v) for v in fetched}
-        these.execute(operations)
+        these.execute(eqns)
         last += wanted
     return [v.val if isinstance(v, Literal) else these.known[v] for v in closed.jaxpr.outvars]

@@ -20,7 +20,7 @@ from gradxform._errors import StructureError
 from gradxform._messages import OF_A_STATE
 from gradxform._numerics import mixing, promote, real_part, round_to, widen
 from gradxform._types import Array, ArrayLike, OptState, Params, Tree, Updates
-from gradxform.core._encoded import closed, opened
+from gradxform.core._encoded import any_encoded, at_entries, closed, opened
 from gradxform.core._engine import Context, wide_leaf
 from gradxform.core._evaluate import After, evaluated
 from gradxform.core._explicit import as_split, found_by_xla, place_beside
@@ -196,7 +196,7 @@ def run(stage: Stage, updates: Updates, state: OptState, params: Params, extra: 
 def _computed(record: OptState, params: Params, c: TreeContext, args: Mapping[str, Any]) -> tuple[Updates, Any]:
     """The updates, and the fields that the kernel has changed, as they are stored; of a state that is no record all of it."""
     kernel, layout = c.stage.kernel, c.stage.layout
-    near, entries = fetched(layout, record), c.trees.entries
+    near, entries = fetched(layout, record, far=True), c.trees.entries
     seen = opened(layout, near, entries) if layout.like_params else near
     u, new = returned(kernel, kernel.function(c.trees.updates, seen, params, c, **args))
     if layout.cls is None:
@@ -218,9 +218,11 @@ def _split_as(trees: Trees, fields: Sequence[Tree]) -> View:
     return Split(tuple(places)) if any(places) else View()
 
 
-def fetched(layout: Layout, record: OptState) -> OptState:
-    """A record with what it keeps for each leaf on the device. The states inside fetch their own."""
-    return record._replace(**{name: on_device(getattr(record, name)) for name in layout.leaf}) if layout.leaf else record
+def fetched(layout: Layout, record: OptState, *, far: bool = False) -> OptState:
+    """A record with what it keeps for each leaf on the device. The states inside fetch their own, as with `far` a kernel some fields."""
+    stays = lambda name: far and layout.fields[name].far and not any_encoded(at_entries(getattr(record, name))[0])
+    near = {name: on_device(getattr(record, name)) for name in layout.leaf if not stays(name)}
+    return record._replace(**near) if near else record
 
 
 def needed(stage: Stage, params: Params, extra: Extras) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class MechanicState(NamedTuple):
     m: Each
     v: Each
     s: Annotated[Each, Field(first=lambda num_betas, s_init: jnp.full(num_betas, s_init))]
-    x0: Annotated[ParamsCopy, Field(constant=True)]
+    x0: Annotated[ParamsCopy, Field(constant=True, far=True)]
 
 
 def _moved(s, p, c, eps):
