@@ -140,8 +140,8 @@ class Field:
       partner: of a running mean of some x that began at 0, the field that is a running mean of |x|^2 and began at 0 too, by name, so that
         by the inequality of Cauchy and Schwarz its root bounds this one; "" for none.
       constant: that updates may leave it as it began: a copy of the first parameters, a count of what seldom happens.
-      far: of a `leaf` field of a kernel of trees or lists, that the kernel gets what lies in the host's memory as it lies there, and fetches
-        itself what it reads, when it does. Else all of it is fetched before.
+      far: of a `leaf` field of a kernel of trees or lists, that the kernel gets what lies in the host's memory as it lies there, and
+        fetches itself what it reads, when it does. Else all of it is fetched before.
     """
 
     kind: str | None = None

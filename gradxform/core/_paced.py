@@ -65,8 +65,8 @@ class _Evaluation:
     def in_order(self, own: int) -> list[Var]:
         """What is made of arrays on the host: what is made of the first, and of all that is needed with it, and so on.
 
-        What needs all of the first `own` arrays comes last; if that is whatever needs any, nothing. What is small, such as a sum, needs none
-        of them: it stays, and what it was made of needs not.
+        What needs all of the first `own` arrays comes last; if that is whatever needs any, nothing. What is small, such as a sum, needs
+        none of them: it stays, and what it was made of needs not.
         """
         reads = {v: 1 << i for i, v in enumerate(self.jaxpr.invars)}
         little = sum(map(size, reads)) / (SMALL * max(len(reads), 1))

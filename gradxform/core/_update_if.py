@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, OptState, Params, Updates
 from gradxform.core._holes import flatten, is_array
-from gradxform.core._placement import chosen
+from gradxform.core._paced import paced
+from gradxform.core._placement import chosen, placed
 from gradxform.core._transformation import GradientTransformation
 from gradxform.core._whole import as_before
 
@@ -56,10 +57,12 @@ def update_if(
     leaves, treedef = flatten(g)
     present = [i for i, x in enumerate(leaves) if is_array(x)]
 
-    def make(s: OptState) -> tuple[list[Array], OptState]:
+    def made(s: OptState, rest: None) -> tuple[list[Array], OptState]:
         u, new = inner.update(g, s, p)
         us = treedef.flatten_up_to(u)
-        return [jnp.asarray(us[i]) for i in present], as_before(new, s)
+        return [jnp.asarray(us[i]) for i in present], placed(as_before(new, s), s)
+
+    make = lambda s: paced(made, s, None)
 
     def leave(s: OptState) -> tuple[list[Array], OptState]:
         made = jax.eval_shape(make, s)[0]  # the dtypes; those of the gradients unless `inner` widens

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 from gradxform._types import Array, Clock, Count, Field, Inner, OptState, Params, Updates
 from gradxform.core import GradientTransformation, wrapper
 from gradxform.core._evaluate import evaluated
+from gradxform.core._placement import on_device
 from gradxform.core._update_if import update_if
 from gradxform.optimizers import sgd
 from gradxform.registry import transform
@@ -21,7 +22,7 @@ class OuterState(NamedTuple):
     count: Clock
     base_optimizer_state: Inner
     outer_state: Annotated[Inner, Field(first=lambda outer_optimizer, params: outer_optimizer.init(widened(params)))]
-    snapshot: Copy
+    snapshot: Annotated[Copy, Field(far=True)]
 
 
 def _drift(u: Array, p: Array, begun: Array) -> Array:
@@ -82,7 +83,7 @@ def outer(
     u, inner_state = base_optimizer.update(g, s.base_optimizer_state, p)
 
     def meet(u: Updates, state: OptState, p: Params) -> tuple[Updates, OptState]:
-        outer_state, snapshot = state
+        outer_state, snapshot = state[0], on_device(state[1])
         (drift,) = c.map(
             _drift, u, p, as_params(p, snapshot), like=(snapshot,)
         )  # local steps began at the snapshot as it is stored

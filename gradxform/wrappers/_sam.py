@@ -14,7 +14,8 @@ from gradxform._numerics import round_to
 from gradxform._types import Array, ArrayLike, Count, Field, Inner, OptState, Params, ParamsCopy, Shared, Updates
 from gradxform.core import GradientTransformation, apply_updates, wrapper
 from gradxform.core._holes import dtype_of, is_array, is_gap
-from gradxform.core._placement import placed
+from gradxform.core._paced import paced
+from gradxform.core._placement import on_device, placed
 from gradxform.core._transformation import widens
 from gradxform.core._whole import TreeContext
 from gradxform.registry import transform
@@ -28,7 +29,7 @@ class SAMState(NamedTuple):
     steps_since_sync: Annotated[Shared, Field(first=lambda: jnp.zeros([], jnp.int32), at=lambda: 0)]
     opt_state: Inner
     adv_state: Annotated[Inner, Field(aside=True)]
-    cache: Annotated[ParamsCopy, Field(when=lambda opaque_mode: not opaque_mode)]
+    cache: Annotated[ParamsCopy, Field(when=lambda opaque_mode: not opaque_mode, far=True)]
 
 
 def _map(f: Callable[..., Array], *trees: Params) -> Params:
@@ -62,27 +63,29 @@ def _transparent(
 ) -> tuple[Updates, OptState]:  # fmt: skip
     """One step uphill, or from above one of the optimizer, taken from where the climb began."""
     n, trees, wide = s.steps_since_sync, c.trees, widens(optimizer)
-    start = _either(n == 0, p, s.cache)
+    begun = lambda s: _either(n == 0, p, on_device(s.cache))
 
-    def sync(opt_state: OptState, adv_state: OptState) -> tuple[list[Array], OptState, OptState]:
-        u, opt_state = optimizer.update(g, opt_state, start)
+    def sync(s: OptState, rest: None) -> tuple[list[Array], OptState]:
+        start = begun(s)
+        u, opt_state = optimizer.update(g, s.opt_state, start)
         us = trees.pick(trees.take("an update", c.map(_from_above, u, p, start)))
         us = us if wide else [round_to(x, g.dtype) for x, g in zip(us, trees.arrays, strict=True)]
-        return us, opt_state, placed(adv_optimizer.init(p), adv_state) if reset_state else adv_state
+        adv_state = placed(adv_optimizer.init(p), s.adv_state) if reset_state else s.adv_state
+        return us, s._replace(opt_state=opt_state, adv_state=adv_state, cache=placed(start, s.cache))
 
-    def climb(opt_state: OptState, adv_state: OptState) -> tuple[list[Array], OptState, OptState]:
-        u, adv_state = adv_optimizer.update(g, adv_state, p)
-        made = jax.eval_shape(sync, opt_state, adv_state)[0] if wide else trees.arrays
+    def climb(s: OptState, rest: None) -> tuple[list[Array], OptState]:
+        u, adv_state = adv_optimizer.update(g, s.adv_state, p)
+        made = jax.eval_shape(sync, s, None)[0] if wide else trees.arrays
         us = [round_to(-jnp.asarray(x), to.dtype) for x, to in zip(trees.pick(trees.take("an update", u)), made, strict=True)]
-        return us, opt_state, adv_state
+        return us, s._replace(adv_state=adv_state, cache=placed(begun(s), s.cache))
 
     last = n == sync_period - 1
+    step = lambda f: lambda s: paced(f, s, None)
     if isinstance(last, jax.core.Tracer):
-        us, opt_state, adv_state = jax.lax.cond(last, sync, climb, s.opt_state, s.adv_state)
+        us, s = jax.lax.cond(last, step(sync), step(climb), s)
     else:
-        us, opt_state, adv_state = (sync if last else climb)(s.opt_state, s.adv_state)
-    u, n = trees.together(trees.put(trees.leaves, us)), jnp.where(last, 0, n + 1)
-    return u, s._replace(steps_since_sync=n, opt_state=opt_state, adv_state=adv_state, cache=start)
+        us, s = (sync if last else climb)(s, None)
+    return trees.together(trees.put(trees.leaves, us)), s._replace(steps_since_sync=jnp.where(last, 0, n + 1))
 
 
 @transform(
