@@ -39,11 +39,25 @@ BESIDE = {
 }
 
 
+def modified(make):
+    """A modifier around an AdamW, as the references have it: decay comes behind."""
+    adam = lambda b1=0.0, b2=0.9, **_: gx.adam(LR, b1, b2, eps=1e-14)
+    return lambda weight_decay, **given: gx.chain(make(adam, given), gx.add_decayed_weights(-LR * weight_decay))
+
+
+MODIFIERS = {
+    "cautious": modified(lambda adam, given: gx.cautious(adam(**given))),
+    "grokfast": modified(lambda adam, given: gx.chain(gx.grokfast(given["decay"]), adam(**given))),
+    "hyperball": modified(lambda adam, given: gx.hyperball(adam(**given), LR)),
+}
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda s: f"{s[0]}, {s[1]}")
 def test_the_references_go_the_same_way(x64, setting):
     name, title, _, _, arguments, leaves, tolerance = setting
     first, gs = problem()
-    tx = gx.create(name, learning_rate=LR, **BESIDE.get(name, {}), **({"weight_decay": 0.0} | arguments))
+    make = MODIFIERS.get(name, functools.partial(gx.create, name, learning_rate=LR, **BESIDE.get(name, {})))
+    tx = make(**({"weight_decay": 0.0} | arguments))
     p = {leaf: jnp.asarray(first[leaf]) for leaf in leaves}
     state, kept = tx.init(p), []
     for k, g in enumerate(gs):

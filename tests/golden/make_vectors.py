@@ -2,13 +2,16 @@
 
     python -m venv /tmp/golden
     /tmp/golden/bin/pip install torch==2.13.0 numpy pytorch-optimizer==4.1.0 torch-optimi==0.3.3 packaging ano-optimizer==1.0.0 adamp==0.3.0
+    /tmp/golden/bin/pip install heavyball==3.2.1
     /tmp/golden/bin/pip install --no-deps came-pytorch==0.1.3 grams-pytorch==0.0.2 adam-mini==1.1.1 apollo-torch==1.0.3
-    /tmp/golden/bin/python tests/golden/make_vectors.py
+    /tmp/golden/bin/python tests/golden/make_vectors.py [FUNCTION ...]
 
+All functions by default; of the others the values stay as they are.
 Everything runs in float64 on one thread of the CPU. What the references need or do beside their papers is undone where it can be:
 
     apollo-torch        imports transformers and bitsandbytes, which are stood in for; its random numbers are those of `matrices.normal`.
     pytorch-optimizer   computes Newton-Schulz in bfloat16: that is float64 here. AdaHessian is given a diagonal, sin(g).
+    heavyball           compiles, and keeps its state in float32: not here.
     Adam-mini           finds its blocks by the names of parameters, which the settings give.
 
 An array is named `function/setting/leaf` and holds the parameters after the updates in `matrices.KEPT`.
@@ -71,6 +74,14 @@ def of_pytorch_optimizer(name, p, given):
     return getattr(pytorch_optimizer, name)([p], lr=LR, **given)
 
 
+def of_heavyball(name, p, given):
+    import heavyball
+
+    heavyball.utils.compile_mode = None
+    plain = {"weight_decay": 0.0, "storage_dtype": "float64", "compile_step": False}
+    return getattr(heavyball, name)([p], lr=LR, **{**plain, **given})
+
+
 def of_others(module):
     def make(name, p, given):
         given = {"foreach": False, "triton": False, **given} if module == "optimi" else given
@@ -79,7 +90,12 @@ def of_others(module):
     return make
 
 
-ROOMS = {"apollo_torch": of_apollo_torch, "adam_mini": of_adam_mini, "pytorch_optimizer": of_pytorch_optimizer}
+ROOMS = {
+    "apollo_torch": of_apollo_torch,
+    "adam_mini": of_adam_mini,
+    "pytorch_optimizer": of_pytorch_optimizer,
+    "heavyball": of_heavyball,
+}
 
 
 def run(reference, given, leaf):
@@ -101,5 +117,7 @@ def run(reference, given, leaf):
 
 
 if __name__ == "__main__":
-    arrays = {f"{s[0]}/{s[1]}/{leaf}": run(s[2], s[3], leaf) for s in SETTINGS for leaf in s[5]}
-    np.savez_compressed(pathlib.Path(__file__).parent / "vectors.npz", **arrays)
+    path, chosen = pathlib.Path(__file__).parent / "vectors.npz", sys.argv[1:] or {s[0] for s in SETTINGS}
+    made = {f"{s[0]}/{s[1]}/{leaf}": run(s[2], s[3], leaf) for s in SETTINGS if s[0] in chosen for leaf in s[5]}
+    kept = {name: x for name, x in np.load(path).items() if name.partition("/")[0] not in chosen} if sys.argv[1:] else {}
+    np.savez_compressed(path, **kept, **made)

@@ -50,4 +50,13 @@ SETTINGS = [
     ("mars", "no matrix", "pytorch_optimizer.MARS", {"eps": 1e-14}, {"eps": 1e-14}, ("vector",), 1e-11),
     ("adahessian", "plain", "pytorch_optimizer.AdaHessian", {"betas": (0.8, 0.9), "eps": 1e-8, **DECAY}, {**B, **DECAY}, SOME, 1e-12),
     ("adahessian", "root", "pytorch_optimizer.AdaHessian", {"hessian_power": 0.5, "eps": 1e-8}, {"hessian_power": 0.5}, SOME, 1e-12),
+    # modifiers, around an Adam whose ε is 1e-14, as it is the least root there
+    ("cautious", "plain", "heavyball.AdamW", {"betas": (0.8, 0.9), "eps": 1e-14, "caution": True}, B, ALL, 1e-12),
+    ("cautious", "decay", "heavyball.AdamW", {"betas": (0.8, 0.9), "eps": 1e-14, "caution": True, **DECAY}, {**B, **DECAY}, ALL, 1e-12),
+    (
+        "grokfast", "plain", "pytorch_optimizer.GrokFastAdamW",
+        {"betas": (0.8, 0.9), "eps": 1e-14, "grokfast_alpha": 0.9, "normalize_lr": False, **DECAY},
+        {**B, "decay": 0.9, **DECAY}, SOME, 1e-12,
+    ),
+    ("hyperball", "plain", "heavyball.HyperBallAdamW", {"betas": (0.8, 0.9), "eps": 1e-14}, {"b2": 0.9}, (*MATRICES, "cube"), 1e-12),
 ]  # fmt: skip
