@@ -88,7 +88,7 @@ class Parameter:
 
     def _check_engine(self, owner: str, value: object) -> None:
         names = value if isinstance(value, tuple) else (value,)
-        if self.engine == "spread" and value is not None and not (names and all(isinstance(x, str) for x in names)):
+        if self.engine in ("spread", "deal") and value is not None and not (names and all(isinstance(x, str) for x in names)):
             raise HyperparameterError(
                 f"{owner}: `{self.name}` must be the name of a mesh's axis, a tuple of such names or None, but got {brief(value)}."
             )

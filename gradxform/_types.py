@@ -238,14 +238,15 @@ class ForEngine:
     """Marks an argument that says how a kernel is called, of which the kernel itself makes nothing.
 
     Attributes:
-      what: `spread`, the axes of a mesh over whose devices whole matrices are dealt out; `wire`, the dtype in which they travel;
-        `first`, what the first values of state fields alone are made of.
+      what: `spread`, the axes of a mesh over whose devices whole matrices are dealt out; `deal`, the same with their state; `wire`, the
+        dtype in which they travel; `first`, what the first values of state fields alone are made of.
     """
 
     what: str
 
 
 SpreadOver = Annotated[str | tuple[str, ...] | None, ForEngine("spread")]
+SpreadWithState = Annotated[str | tuple[str, ...] | None, ForEngine("deal")]
 Wire = Annotated[DTypeLike | None, ForEngine("wire")]
 
 

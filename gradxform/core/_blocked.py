@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 
 from gradxform._errors import MissingArgumentError
 from gradxform._types import Array, Tree
@@ -21,7 +22,8 @@ from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
 from gradxform.core._blocks import Blocks, views_of
 from gradxform.core._encoded import any_encoded, as_stored, decoded
-from gradxform.core._explicit import found_by_xla
+from gradxform.core._dealt import Dealer, Work, home_of, keeps_matrices
+from gradxform.core._explicit import Place, found_by_xla, place_of
 from gradxform.core._holes import as_array
 from gradxform.core._placement import in_turn, on_device, placed
 from gradxform.core._spread import is_heard, whole
@@ -62,11 +64,13 @@ class Kind(NamedTuple):
     Attributes:
       batches: the sizes of the axes in front, that count them, of each row.
       share: which they are of all pieces, where refreshes are dealt out over updates.
+      homes: how the stack of each row is split where its leaf lives, as far as that is known; None: the pieces are not dealt out.
     """
 
     program: Program
     batches: tuple[Sizes, ...]
     share: _refresh.Share
+    homes: tuple[PartitionSpec | None, ...] | None = None
 
     @property
     def depth(self) -> int:
@@ -94,19 +98,20 @@ def in_blocks(
     stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, trees: Trees
 ) -> list[Row]:
     """The rows of the leaves, by way of their pieces. On explicit axes of a mesh they are computed as XLA finds best."""
-    run = functools.partial(_in_blocks, stage, engine, programs, shape, trees=trees)
+    run = functools.partial(_in_blocks, stage, engine, programs, shape, trees=trees, places=[place_of(row[0]) for row in rows])
     if engine == "spread":
         return run(rows, tail)
     like = lambda: [(row[0], *one.fields(shape, (*row, *tail))) for one, row in zip(programs, rows, strict=True)]
-    return found_by_xla(run, (rows, tail), like)
+    return found_by_xla(run, (rows, tail), like, of_whole=engine == "dealt")
 
 
 def _in_blocks(
-    stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, *, trees: Trees
-) -> list[Row]:
+    stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, *, trees: Trees,
+    places: Sequence[Place],
+) -> list[Row]:  # fmt: skip
     views: Any = trees.pick(views_of(stage, trees.updates))
     cut = [_cut(*each) for each in zip(programs, views, rows, strict=True)]
-    kinds, members, where = _grouped(engine, programs, views, cut)
+    kinds, members, where = _grouped(engine, programs, views, cut, places)
     run = lambda these: functools.partial(_computed, these, shape)
     if not rows or engine == "plain" or (engine == "spread" and is_heard()):
         made = run(kinds)(members, tail)
@@ -182,38 +187,64 @@ def _together(program: Program, view: Blocks, row: Row, parts: Sequence[Row]) ->
 
 
 def _grouped(
-    engine: str, programs: Sequence[Program], views: Sequence[Blocks], cut: Sequence[Sequence[Row]]
+    engine: str, programs: Sequence[Program], views: Sequence[Blocks], cut: Sequence[Sequence[Row]], places: Sequence[Place]
 ) -> tuple[list[Kind], list[list[Row]], list[tuple[int, int]]]:
     """The kinds of pieces, the rows of each kind, and for each piece of each leaf in order which row of which kind it is."""
-    found: dict[Hashable, list[tuple[Row, Sizes]]] = {}
+    found: dict[Hashable, list[tuple[Row, Sizes, PartitionSpec | None]]] = {}
     owners: list[Program] = []
     where = []
-    for program, view, rows in zip(programs, views, cut, strict=True):
+    for program, view, rows, place in zip(programs, views, cut, places, strict=True):
         for piece, row in zip(view.pieces, rows, strict=True):
             n = len(piece.batch)
             arrays, treedef = jax.tree.flatten(row)
             alike = (program, treedef, *((x.shape[n:], x.dtype) for x in arrays))
-            key = alike if engine == "stacked" else len(where)
+            key = alike if engine in ("stacked", "dealt") else len(where)
             if key not in found:
                 owners.append(program)
             some = found.setdefault(key, [])
             where.append((list(found).index(key), len(some)))
-            some.append((row, piece.batch))
+            some.append((row, piece.batch, home_of(place, piece)))
     kinds, members, start = [], [], 0
-    counts = [sum(math.prod(batch) for _, batch in some) for some in found.values()]
+    counts = [sum(math.prod(batch) for _, batch, _ in some) for some in found.values()]
     for program, some, number in zip(owners, found.values(), counts, strict=True):
         plan = program.slots[0].plan
         dealt = plan is not None and plan.phase == "spread"
         share = _refresh.Share(start, number, sum(counts)) if dealt else _refresh.Share(0, 0, 1)
-        kinds.append(Kind(program, tuple(batch for _, batch in some), share))
-        members.append([row for row, _ in some])
+        rows, batches, homes = zip(*some, strict=True)
+        deals = engine == "dealt" and keeps_matrices(_of_pieces(program, rows[0]), len(batches[0]))
+        kinds.append(Kind(program, batches, share, homes if deals else None))
+        members.append(list(rows))
         start += number
     return kinds, members, where
 
 
 def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Row]], tail: Row) -> list[list[Row]]:
-    """All rows of all kinds: the kernels run until none of them asks."""
-    stacks = [kind.together(on_device(rows)) for kind, rows in zip(kinds, members, strict=True)]
+    """All rows of all kinds."""
+    rows = [on_device(some) for some in members]
+    if kinds and kinds[0].homes is not None:
+        out = [Dealer(kind, some).results(tail, _work_of(kind, shape)) for kind, some in zip(kinds, rows, strict=True)]
+    else:
+        stacks = [kind.together(some) for kind, some in zip(kinds, rows, strict=True)]
+        out = [kind.apart(row) for kind, row in zip(kinds, _answered(kinds, shape, stacks, tail), strict=True)]
+    fields = lambda kind, row: kind.program.fields(shape, (*row, *tail))
+    apart = [zip(some, old, strict=True) for some, old in zip(out, members, strict=True)]
+    return [[(u, *placed(new, fields(kind, row))) for (u, *new), row in pairs] for kind, pairs in zip(kinds, apart, strict=True)]
+
+
+def _work_of(kind: Kind, shape: Shape) -> Work:
+    """What a device makes of its members of a kind."""
+    here = lambda share, row: Kind(kind.program, ((row[0].shape[0],),), share)
+    return lambda share, row, tail: _answered([here(share, row)], shape, [row], tail)[0]
+
+
+def _of_pieces(program: Program, row: Row) -> list[Tree]:
+    """The state fields in a row that are not laid out like the leaf."""
+    layout = program.slots[0].layout
+    return [x for name, x in zip(layout.leaf, row[1 + program.wants_params :], strict=False) if name not in layout.like_params]
+
+
+def _answered(kinds: Sequence[Kind], shape: Shape, stacks: Sequence[Row], tail: Row) -> list[Row]:
+    """The results of each kind, all of its rows as one: the kernels run until none of them asks."""
     answers: list[list[Tree]] = [[] for _ in kinds]
     while True:
         out = [_tried(kind, shape, row, told, tail) for kind, row, told in zip(kinds, stacks, answers, strict=True)]
@@ -229,10 +260,7 @@ def _computed(kinds: Sequence[Kind], shape: Shape, members: Sequence[Sequence[Ro
             for i, answer in zip(far, whole(list(far.values()), spread), strict=True):
                 answers[i].append(answer)
         if all(question is None for question, _ in out):
-            break
-    apart = [zip(kind.apart(row), rows, strict=True) for kind, (_, row), rows in zip(kinds, out, members, strict=True)]
-    fields = lambda kind, row: kind.program.fields(shape, (*row, *tail))
-    return [[(u, *placed(new, fields(kind, row))) for (u, *new), row in pairs] for kind, pairs in zip(kinds, apart, strict=True)]
+            return [row for _, row in out]
 
 
 def _refreshed(kind: Kind, shape: Shape, question: _refresh.Asked, arrays: Tree, tail: Row) -> Tree:
@@ -247,10 +275,11 @@ def _refreshed(kind: Kind, shape: Shape, question: _refresh.Asked, arrays: Tree,
 def _tried(kind: Kind, shape: Shape, row: Row, answers: Sequence[Tree], tail: Row) -> tuple[Question | None, Tree]:
     """What a batch asks for next, with the arrays of the question; or None and the results."""
     asked: list[Question] = []
+    spread = kind.program.spread
 
     def one(row: Row, answers: Sequence[Tree]) -> Tree:
         try:
-            return kind.program.leaf(shape, *row, *tail, told=Told(answers, kind.program.spread is not None))
+            return kind.program.leaf(shape, *row, *tail, told=Told(answers, spread is not None and not spread.with_state))
         except (_refresh.Asked, _travel.Asked) as question:
             asked.append(question)
             return question.arrays_of_each

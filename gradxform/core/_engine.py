@@ -6,6 +6,7 @@
     stacked   leaves of one shape and dtype in one batched call; the default of kernels that multiply matrices
     tree      one compiled function for all leaves: little tracing, a long first compilation
     spread    whole matrices dealt out over devices (`_spread`), where an argument asks for it
+    dealt     matrices dealt out with all of their state (`_dealt`), where an argument asks for it
     plain     not compiled, for debugging
 
 Where a kernel, or a function among its arguments, is the user's, `compiled` means: traced in this update, compiled if its trace is new.
@@ -206,7 +207,8 @@ class Program:
         self.slots = slots
         self.wants_params = any("params" in s.kernel.needs for s in slots)
         self.spread = slots[0].spread
-        self.default = "spread" if self.spread else "stacked" if any(s.kernel.stack for s in slots) else "leaf"
+        asked = self.spread and ("dealt" if self.spread.with_state else "spread")
+        self.default = asked or ("stacked" if any(s.kernel.stack for s in slots) else "leaf")
         self.starts = [sum(s.size for s in slots[:i]) for i in range(len(slots))]
         self.is_constant = all(s.is_constant for s in slots)
         self.looks_across = any(s.kernel.scope == "per_leaf" for s in slots)

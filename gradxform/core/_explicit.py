@@ -59,9 +59,9 @@ def as_split(new: Tree, old: Tree) -> Tree:
     return jax.tree.map(lambda n, o: at(place_of(o), n, o), new, old)
 
 
-def found_by_xla(f: Callable[..., T], args: Sequence[Tree], like: Callable[[], Any]) -> T:
-    """f(*args), whose results are split as the arrays of `like` are, but inside as XLA finds best."""
-    meshes = [where.mesh for x in jax.tree.leaves(args) if (where := place_of(x)) is not None and any(where.spec)]
+def found_by_xla(f: Callable[..., T], args: Sequence[Tree], like: Callable[[], Any], of_whole: bool = False) -> T:
+    """f(*args), whose results are split as the arrays of `like` are, but inside as XLA finds best; `of_whole`: also if no argument is."""
+    meshes = [where.mesh for x in jax.tree.leaves(args) if (where := place_of(x)) is not None and (of_whole or any(where.spec))]
     if not meshes:
         return f(*args)
     mesh = meshes[0]

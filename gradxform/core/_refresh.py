@@ -7,13 +7,13 @@ A kernel says what: `roots = c.refresh(f, old, *args)` is f(old, *args) where it
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.core
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import mixing, promote, round_to
@@ -96,11 +96,16 @@ class Asked(BaseException):
 
 
 class Share(NamedTuple):
-    """Which members of all are here: those from `start` on."""
+    """Which members of all are here: so many from `start` on, or those of these numbers; no member has a negative one."""
 
     start: int
     number: int
     of: int
+    numbers: Array | None = None
+
+    @property
+    def members(self) -> Array | np.ndarray:
+        return np.arange(self.start, self.start + self.number) if self.numbers is None else self.numbers
 
 
 def refreshed(
@@ -113,7 +118,7 @@ def refreshed(
     which, branches = due.astype(jnp.int32), [lambda old, *args: old, compute]
     if plan.phase == "spread" and share.of > 1:
         branches.append(functools.partial(_some, compute, plan, share, asked.at, depth))
-        which = jnp.where(asked.at == plan.first, 1, jnp.where((asked.at > plan.first) & _any_here(plan, share, asked.at), 2, 0))
+        which = jnp.where(asked.at == plan.first, 1, jnp.where((asked.at > plan.first) & jnp.any(_whose(plan, share, asked.at)), 2, 0))
     for condition, f in asked.instead:
         branches.append(functools.partial(_computed, f, depth))
         which = jnp.where(condition, len(branches) - 1, which)
@@ -146,28 +151,24 @@ def _turn(plan: Plan, share: Share, t: Array) -> tuple[Array, Array]:
     return ceil(tau), ceil(tau + 1)
 
 
-def _any_here(plan: Plan, share: Share, t: Array) -> Array:
+def _whose(plan: Plan, share: Share, t: Array) -> Array:
+    """Which of the members that are here have their turn."""
     low, high = _turn(plan, share, t)
-    return (low < share.start + share.number) & (high > share.start) & (low < high)
+    return (share.members >= low) & (share.members < high)
 
 
 def _some(compute: Callable[..., Tree], plan: Plan, share: Share, t: Array, depth: int, old: Tree, *args: Tree) -> Tree:
-    """The refresh of those members only whose turn it is: a slice of the batch."""
+    """The refresh of those members only whose turn it is: a part of the batch."""
     assert isinstance(plan.every, int)
     if not depth:
         return compute(old, *args)
-    low, high = _turn(plan, share, t)
-    width = min(-(-share.of // plan.every), share.number)
+    mine = _whose(plan, share, t)
+    those = jnp.argsort(~mine)[: min(-(-share.of // plan.every), len(share.members))]
     flat = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[depth:]), tree)
-    start = jnp.clip(low - share.start, 0, share.number - width)
-    part = lambda tree: jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, width), flat(tree))
+    part = lambda tree: jax.tree.map(lambda x: x[those], flat(tree))
     some = part(old)
-    shape = jax.tree.leaves(old)[0].shape[:depth]
-    assert math.prod(shape) == share.number
-    deep = lambda tree: jax.tree.map(lambda x: x.reshape(width, *(1,) * (depth - 1), *x.shape[1:]), tree)
+    deep = lambda tree: jax.tree.map(lambda x: x.reshape(len(those), *(1,) * (depth - 1), *x.shape[1:]), tree)
     new = jax.tree.map(lambda x, o: x.reshape(o.shape), compute(deep(some), *map(deep, map(part, args))), some)
-    index = start + share.start + jnp.arange(width)
-    mine = (index >= low) & (index < high)
-    new = jax.tree.map(lambda n, o: jnp.where(mine.reshape(-1, *(1,) * (n.ndim - 1)), n, o), new, some)
-    put = lambda x, n: jax.lax.dynamic_update_slice_in_dim(flat(x), n, start, 0).reshape(x.shape)
+    new = jax.tree.map(lambda n, o: jnp.where(mine[those].reshape(-1, *(1,) * (n.ndim - 1)), n, o), new, some)
+    put = lambda x, n: flat(x).at[those].set(n).reshape(x.shape)
     return jax.tree.map(put, old, new)

@@ -233,11 +233,12 @@ def run_leaves(
     gs = trees.pick(trees.leaves)
     ps = [trees.pick(trees.like("`params`", params))] if program.wants_params else []
     rows = list(zip(gs, *ps, *(x for c in columns for x in c.columns), strict=True))
+    name = chosen_engine.value or program.default
     places = [place_beside(g, entries) for g, *entries in zip(gs, *_kept(columns, trees), strict=True)]
-    if moves := any(places):  # else they are where the state is, or nothing says where
+    if moves := name != "dealt" and any(places):  # else they are where the state is, or nothing says where, or they travel
         rows = at_all(places, rows, gs)
     numbers = jnp.asarray(np.asarray([x for s in stages for x in s.slot.pack(s.args)], jnp.result_type(float)))
-    programs, name, out, first = _programs(program, columns, trees), chosen_engine.value or program.default, [], None
+    programs, out, first = _programs(program, columns, trees), [], None
     for c in columns:
         if c.stage.kernel.total is None:
             c.advance()

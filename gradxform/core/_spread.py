@@ -47,7 +47,7 @@ def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:
     if (listening := _HEARD.get()) is not None:
         listening += asked
         return [one.matrices[0] for one in asked]
-    mesh = _mesh([x for one in asked for x in one.matrices], spread)
+    mesh = mesh_of([x for one in asked for x in one.matrices], spread)
     explicit = tuple(a for a, t in types_of(mesh).items() if t == AxisType.Explicit)
     cut(asked, mesh, spread)
     compute = functools.partial(_answers, asked, None if explicit else mesh, spread)
@@ -87,7 +87,7 @@ def _form(x: Array, form: Form) -> Form:
     return known if full and not any(batch) else form
 
 
-def _mesh(xs: Sequence[Array], spread: Spread) -> AbstractMesh:
+def mesh_of(xs: Sequence[Array], spread: Spread) -> AbstractMesh:
     """The mesh on which the leaves are, or in whose context they are updated."""
     meshes = [*(jax.typeof(x).sharding.mesh for x in xs), jax.sharding.get_abstract_mesh()]
     found = [mesh for mesh in meshes if not mesh.empty]

@@ -37,20 +37,27 @@ def at_once(f: Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
 
 
 class Spread(NamedTuple):
-    """Over which axes of the mesh matrices are dealt out, and the dtype in which they travel; None: their own."""
+    """Over which axes of the mesh matrices are dealt out, the dtype in which they travel, None: their own; and whether their state is, too."""
 
     owner: str
     over: str | tuple[str, ...]
     wire: DType | None
+    with_state: bool = False
 
     @property
     def axes(self) -> tuple[str, ...]:
         return (self.over,) if isinstance(self.over, str) else self.over
 
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The last first: where several shard one axis of a leaf, that is the one that can leave it alone."""
+        return self.axes[::-1]
+
 
 def spread_of(owner: str, said: Mapping[str, Any]) -> Spread | None:
-    """What the arguments for the engine `spread` say, if there are any."""
-    return Spread(owner, said["spread"], said.get("wire")) if said.get("spread") is not None else None
+    """What the arguments for the engines `spread` and `dealt` say, if there are any."""
+    found = (Spread(owner, said[what], said.get("wire"), what == "deal") for what in ("spread", "deal") if said.get(what) is not None)
+    return next(found, None)
 
 
 class Form(NamedTuple):
@@ -196,8 +203,7 @@ class Road(NamedTuple):
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The last first: where several shard one axis of a leaf, that is the one that can leave it alone."""
-        return self.spread.axes[::-1]
+        return self.spread.order
 
     @property
     def devices(self) -> int:
@@ -209,22 +215,22 @@ class Road(NamedTuple):
         return wire if wire.itemsize < self.dtype.itemsize else self.dtype
 
     def packed(self, x: Array) -> Array:
-        if self.wire == self.dtype:
-            return x
-        return jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
+        """As it travels: narrow numbers as whole ones, which no compiler widens."""
+        return x if self.wire.itemsize > 2 else jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
 
     def unpacked(self, x: Array) -> Array:
-        return x if self.wire == self.dtype else jax.lax.bitcast_convert_type(x, self.wire).astype(self.dtype)
+        return (x if self.wire.itemsize > 2 else jax.lax.bitcast_convert_type(x, self.wire)).astype(self.dtype)
 
-    def at_home(self, x: Array, *, leaving: bool) -> Array:
-        """A stack whose parts are where they are: each device has its part of every matrix.
+    def at_home(self, x: Array, *, leaving: bool, home: P | None = None) -> Array:
+        """A stack whose parts are where they are, at `home` if that is known: each device has its part of every matrix.
 
-        Where that is not known, it goes from there to whole matrices, or back, by one axis of the mesh after another, as XLA finds no way
-        for several at once.
+        From there it goes to whole matrices, or back, by one axis of the mesh after another, as XLA finds no way for several at once.
         """
         at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
         if self.others is None:
             stops = [P(self.axes[:i] or None, *[P.UNCONSTRAINED] * (x.ndim - 1)) for i in range(len(self.axes))]
+            if home is not None:
+                stops = [home, *(stops[1:] if home[0] is None else [])]
         else:
             stops = [P(None, self.axes, self.others), P(self.axes, None, self.others)]
         return functools.reduce(at, stops if leaving else stops[::-1], x)

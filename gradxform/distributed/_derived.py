@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import jax
@@ -16,12 +16,14 @@ from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform._types import Axes, Field, OptState, Params, Shape, Tree
 from gradxform.core import GradientTransformation
-from gradxform.core._blocks import Blocks
+from gradxform.core._blocks import Blocks, views_of
+from gradxform.core._dealt import is_settled, keeps_matrices
 from gradxform.core._encoded import is_encoded
 from gradxform.core._first import axes_of, entry_views, types_alone
 from gradxform.core._holes import flatten, is_gap
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
+from gradxform.core._travel import Spread
 from gradxform.distributed._per_device import on_all_devices
 from gradxform.distributed._zero import AnyMesh, AxisNames, ways, zero_spec
 from gradxform.tree._params import map_params
@@ -90,14 +92,17 @@ class Derivation:
 
     def state(self, tx: GradientTransformation, params: Typed, like: OptState = None) -> Typed:
         """The state of a transformation, laid out as `like`, which may hold encoded entries where `init` makes none."""
+        spec = getattr(tx, "update", None)
+        deals = self._deals(spec)
+        if isinstance(spec, Stage) and deals:
+            return self._dealt(spec, params, like)
         try:
-            found = self.typed(tx.init, params)
-            if like is None or _shapes(found) == _shapes(like):
+            found = None if deals else self.typed(tx.init, params)
+            if found is not None and (like is None or _shapes(found) == _shapes(like)):
                 return found
         except Exception:  # JAX has no rule for how something in `init` is split, or it is wrong itself: then it fails below
             pass
         state = self.untyped(tx.init, params) if like is None else like
-        spec = getattr(tx, "update", None)
         if not isinstance(spec, Spec):
             return self._of_another_library(tx, params, state)
         state = self._own(spec, params, state) if isinstance(spec, Stage) else state
@@ -110,6 +115,38 @@ class Derivation:
         ]
         join = lambda s, new: spec.joined(s, [p._replace(state=x) for p, x in zip(parts, new, strict=True)])[1]
         return self.typed(join, state, inside)
+
+    def _deals(self, spec: object) -> bool:
+        """Whether it, or something inside it, deals out matrices with their state over axes of the mesh."""
+        spread = spec.slot.spread if isinstance(spec, Stage) else None
+        own = spread is not None and spread.with_state and set(spread.axes) <= set(self.mesh.shape)
+        return own or (isinstance(spec, Spec) and any(self._deals(getattr(tx, "update", None)) for tx in spec.members))
+
+    def _dealt(self, stage: Stage, params: Typed, like: OptState) -> Typed:
+        """The state of a stage that deals out matrices: it rests with them where the devices divide a leaf's number of matrices; of other
+        leaves, what has axes of its own is split along these axes of the mesh, too.
+        """
+        spread, layout = stage.slot.spread, stage.layout
+        assert spread is not None
+        state = self.untyped(stage.init, params) if like is None else like
+        record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)
+        names = [name for name in layout.leaf if name not in layout.like_params and getattr(record, name) is not None]
+        entries = zip(*(treedef.flatten_up_to(getattr(record, name)) for name in names), strict=True)
+        rows = zip(leaves, views_of(stage, params), entries, strict=True)
+        stacked = [self._over_stack(p, view, own, spread) for p, view, own in rows]
+        found = self._own(stage, treedef.unflatten(stacked), state)
+        new, further = layout.read(found, stage.owner), lambda x: self.further(x, spread.order)
+        return layout.write(found, {name: jax.tree.map(further, getattr(new, name)) for name in names})
+
+    def _over_stack(self, p: Tree, view: Blocks | None, entries: Sequence[Tree], spread: Spread) -> Tree:
+        """A leaf, split along the axis that counts its matrices, if they are dealt out and the devices divide their number."""
+        if view is None or not view.lead or not _is_shaped(p) or not is_settled(view.seen, ways(spread.order, self.mesh.shape)):
+            return p
+        parts = zip(view.pieces, *map(view.entries, entries), strict=True)
+        if not any(keeps_matrices(own, len(piece.batch)) for piece, *own in parts):
+            return p
+        first = spread.order[0] if len(spread.order) == 1 else spread.order
+        return self.split(p, PartitionSpec(*(first if i == view.order[0] else None for i in range(p.ndim))))
 
     def _seen(self, see: Callable[[Params], Tree], params: Typed) -> Tree:
         """What the transformations inside see of the parameters."""

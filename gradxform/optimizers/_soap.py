@@ -22,9 +22,11 @@ from gradxform._types import (
     RealUpdates,
     Schedule,
     Shape,
+    SpreadWithState,
     Tree,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
@@ -72,7 +74,7 @@ def scale_by_soap(
     b1: Average = 0.95, b2: Decay = 0.95, shampoo_beta: Decay | None = None, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, precondition_1d: bool = False, normalize_grads: bool = False, bias_correction: bool = True, max_precond_dim: Whole = 10000,
     block_size: BlockSize = None, merge_dims: MergeDims = None, every: Every = 10, start: Start = None, phase: Phase = "all",
-    tie_break: NonNegative = 0.0, weight_dimension_numbers: Roles = None,
+    tie_break: NonNegative = 0.0, weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Adam in the eigenbasis of Shampoo's factors.
 
@@ -168,6 +170,8 @@ def soap(
     phase: Literal["all", "spread"] = "all",
     tie_break: NonNegative[Hyper] = 0.0,
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """SOAP: AdamW in the eigenbasis of Shampoo's factors.
 
@@ -218,6 +222,7 @@ def soap(
             b1, b2, shampoo_beta, eps, mu_dtype, precondition_1d=precondition_1d, normalize_grads=normalize_grads,
             bias_correction=bias_correction, max_precond_dim=max_precond_dim, block_size=block_size, merge_dims=merge_dims,
             every=every, start=start, phase=phase, tie_break=tie_break, weight_dimension_numbers=weight_dimension_numbers,
+            spread=spread, wire=wire,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -1,0 +1,132 @@
+"""The engine `dealt`: matrices are dealt out over the devices of a mesh with all of their state, and their whole update is computed there.
+
+Where the devices divide the number of matrices that a leaf holds (`is_settled`), each has a stretch of them. There their state rests, if it
+was made so (`state_shardings`), and only gradients and updates travel, in what the wire says. Matrices of other leaves are stacked and
+filled up to as many for every device, and travel there and back with their state, which no wire narrows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.shard_alike import shard_alike
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
+
+from gradxform._numerics import parts, real_part
+from gradxform._types import Array, Shape, Tree
+from gradxform.core._blocks import Piece
+from gradxform.core._explicit import Place
+from gradxform.core._holes import is_key
+from gradxform.core._refresh import Share
+from gradxform.core._spread import mesh_of
+from gradxform.core._travel import Road, types_of
+
+if TYPE_CHECKING:
+    from gradxform.core._blocked import Kind
+    from gradxform.core._engine import Row
+
+Work = Callable[[Share, "Row", "Row"], "Row"]
+"""(which members are here, their row, what is alike for all) -> (u, *new state fields)."""
+
+
+def keeps_matrices(entries: Tree, n: int) -> bool:
+    """Whether of these entries of a piece, that are not laid out like it, one has two axes or more beside the n that count the pieces."""
+    return any(x.ndim > n + 1 for x in jax.tree.leaves(entries))
+
+
+def is_settled(batch: Shape, devices: int) -> bool:
+    """Whether each device has a stretch of the matrices that these axes of a leaf count."""
+    return bool(batch) and batch[0] > 0 and batch[0] % devices == 0
+
+
+def home_of(place: Place, piece: Piece) -> P | None:
+    """How the stack of a piece is split where its leaf lives, which has this place; None: that is not known, or is no way to split it."""
+    n = len(piece.batch)
+    if place is None or n == 0:
+        return None
+    split = {a: axes for a, axes in enumerate(place.spec) if axes is not None}
+    kept = (piece.axes[0], *piece.axes[n:])
+    return P(*(None if a is None else split.get(a) for a in kept)) if set(split) <= set(kept) else None
+
+
+class Dealer:
+    """A kind whose members are dealt out: where its rows are on each way."""
+
+    def __init__(self, kind: Kind, rows: Sequence[Row]):
+        assert kind.program.spread is not None and kind.homes is not None
+        mesh = mesh_of([x for x in jax.tree.leaves(rows) if not is_key(x)], kind.program.spread)
+        self.kind, self.homes, self.is_complex = kind, kind.homes, jnp.iscomplexobj(rows[0][0])
+        self.road = Road(mesh, kind.program.spread, real_part(rows[0][0].dtype), None)
+        self.settled = [i for i, batch in enumerate(kind.batches) if is_settled(batch, self.road.devices)]
+        self.loose = [i for i in range(len(rows)) if i not in self.settled]
+        depths = [len(batch) for batch in kind.batches]
+        self.rows = [jax.tree.map(lambda x, n=n: x.reshape(-1, *x.shape[n:]), row) for n, row in zip(depths, rows, strict=True)]
+
+    def packed(self, x: Array) -> Array:
+        """A gradient or an update as it travels."""
+        return self.road.packed(jnp.stack(parts(x), -1) if self.is_complex else x)
+
+    def unpacked(self, x: Array) -> Array:
+        x = self.road.unpacked(x)
+        return jax.lax.complex(x[..., 0], x[..., 1]) if self.is_complex else x
+
+    def results(self, tail: Row, work: Work) -> list[Row]:
+        """Those of each row, from what each device makes of its members."""
+        owners = [[i] for i in self.settled] + ([self.loose] if self.loose else [])
+        stacks = [(self.road.at_home(self.packed(g), leaving=True, home=self.homes[i]), *rest) for i in self.settled for g, *rest in [self.rows[i]]]
+        stacks += [self._together()] if self.loose else []
+        out = self._on_each(work, owners, stacks, tail)
+        found = {i: (self.unpacked(self.road.at_home(u, leaving=False, home=self.homes[i])), *new) for i, (u, *new) in zip(self.settled, out, strict=False)}
+        found |= self._apart(out[-1]) if self.loose else {}
+        shaped = lambda x, batch: x.reshape(*batch, *x.shape[1:])
+        return [jax.tree.map(lambda x, batch=batch: shaped(x, batch), found[i]) for i, batch in enumerate(self.kind.batches)]
+
+    def _together(self) -> Row:
+        """The rows that are not settled as one, filled up with copies of the last member, on their way."""
+        rows = [(self.packed(g), *rest) for g, *rest in (self.rows[i] for i in self.loose)]
+        row = jax.tree.map(lambda *xs: jnp.concatenate(xs), *rows)
+        more = -row[0].shape[0] % self.road.devices
+        filled = lambda x: jnp.concatenate([x, jnp.broadcast_to(x[-1:], (more, *x.shape[1:]))]) if more else x
+        return jax.tree.map(lambda x: filled(x) if is_key(x) else self.road.at_home(filled(x), leaving=True), row)
+
+    def _apart(self, row: Row) -> dict[int, Row]:
+        """The inverse, of results: each is split as what was there before."""
+        u, *new = jax.tree.map(lambda x: self.road.at_home(x, leaving=False), row)
+        ends = list(itertools.accumulate(self.rows[i][0].shape[0] for i in self.loose))
+        found, whole, skip = {}, (self.unpacked(u), *new), 1 + self.kind.program.wants_params
+        for i, start, end in zip(self.loose, [0, *ends], ends, strict=False):
+            mine = jax.tree.map(lambda x, start=start, end=end: x[start:end], whole)
+            old = (self.rows[i][0], *self.rows[i][skip:][: len(new)])
+            found[i] = jax.tree.map(lambda o, n: shard_alike(o, n)[1], old, mine)
+        return found
+
+    def _on_each(self, work: Work, owners: Sequence[Sequence[int]], stacks: Sequence[Row], tail: Row) -> list[Row]:
+        """The results of each stack: every device works on its parts of all of them together."""
+        road, share = self.road, self.kind.share
+        numbers = [self._numbers(some, stack[0].shape[0]) for some, stack in zip(owners, stacks, strict=True)]
+        ends = list(itertools.accumulate(stack[0].shape[0] // road.devices for stack in stacks))
+
+        def local(numbers: Sequence[Array], stacks: Sequence[Row], tail: Row) -> list[Row]:
+            row = jax.tree.map(lambda *xs: jnp.concatenate(xs), *((self.unpacked(g), *rest) for g, *rest in stacks))
+            here = share._replace(number=ends[-1], numbers=jnp.concatenate(numbers)) if share.number else share
+            u, *new = work(here, row, tail)
+            some = zip([0, *ends], ends, strict=False)
+            return [jax.tree.map(lambda x, i=i, j=j: x[i:j], (self.packed(u), *new)) for i, j in some]
+
+        whole, free = P(road.axes), {a for a, t in types_of(road.mesh).items() if t != AxisType.Manual}
+        specs = {"in_specs": (whole, whole, P()), "out_specs": whole}
+        return jax.shard_map(local, mesh=road.mesh, axis_names=free, check_vma=False, **specs)(numbers, list(stacks), tail)
+
+    def _numbers(self, owners: Sequence[int], size: int) -> Array:
+        """Of each member of a stack which one it is of all; -1 where it only fills up."""
+        counts = [math.prod(batch) for batch in self.kind.batches]
+        starts = list(itertools.accumulate(counts, initial=self.kind.share.start))
+        found = [k for i in owners for k in range(starts[i], starts[i] + counts[i])]
+        return jnp.asarray(np.asarray(found + [-1] * (size - len(found)), np.int32))
