@@ -41,6 +41,8 @@ State fields  a NamedTuple's annotations: `Updates` (an array per leaf, zeros at
 Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argument that is a tree; an argument annotated `LeafNumbers` or
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`. Arguments
               annotated `SpreadOver` and `Wire` are for the engine that computes `c.whole` on other devices; the kernel leaves them alone.
+              With `SpreadWithState` in the place of the first, pieces that have a matrix in their state are dealt out with all of
+              it, for their whole update.
 Matrices      a kernel of `per_leaf(..., sees="matrix")` is called with one matrix, `sees="tensor"` with one array of any number of axes:
               an argument annotated `Roles` says which axes of a leaf are inputs, outputs and a batch, `BlockSize` and `MergeDims` how it is
               cut. `c.refresh(f, old, *args)` is f(old, *args) where the arguments annotated `Every`, `Start` and `Phase` say so, and `old`
@@ -110,6 +112,7 @@ from gradxform._types import RealUpdates as RealUpdates
 from gradxform._types import Shared as Shared
 from gradxform._types import SharedLaw as SharedLaw
 from gradxform._types import SpreadOver as SpreadOver
+from gradxform._types import SpreadWithState as SpreadWithState
 from gradxform._types import Tree as Tree
 from gradxform._types import Unit as Unit
 from gradxform._types import Updates as Updates

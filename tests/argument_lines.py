@@ -180,7 +180,11 @@ smooth: added above and below the fraction, so that empty regions have no loss.
 source: where the equation comes from.
   | kernels.optimizer kernels.register kernels.transform
 spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on where it lives.
-  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
+  | adamuon dion2 muon normuon scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_muon scale_by_normuon scion
+spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None: each is updated
+    where it lives.
+  | asgo dion kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron
+  | scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
 state: its state.
   | get_hyperparams reset_group set_hyperparams tree_map_params
 state_dtype: the dtype of z; None: the parameter's, float32 or wider.
@@ -247,7 +251,10 @@ shape_scale: how a matrix's step depends on its shape: "original", sqrt(max(1, o
 gram: the same numbers by products of the shorter side; fewer operations where the longer is twice as long or more.
   | adamuon muon normuon orthogonalize_via_newton_schulz scale_by_adamuon scale_by_muon scale_by_normuon
 wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
-  | adamuon muon normuon scale_by_adamuon scale_by_muon scale_by_normuon
+  | adamuon dion2 muon normuon scale_by_adamuon scale_by_dion2 scale_by_lmo scale_by_muon scale_by_normuon scion
+wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+  | asgo dion kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron
+  | scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
 b2: how much of the running mean of squared gradients stays at each update.
   | kl_soap scale_by_kl_soap scale_by_soap soap
 b2: how much of the mean of squares stays at each update.

@@ -30,12 +30,19 @@ inside `shard_map` rows, columns and means are those of the device's own part of
     `jit` those of the whole leaf.
   | adafactor came scale_by_came scale_by_factored_rms keras.adafactor torch.adafactor
 inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
-  | adam_mini adamp adamuon apollo apollo_mini dion dion2 galore mars muon normuon scale_by_adam_mini scale_by_adamp
-  | scale_by_adamuon scale_by_apollo scale_by_dion scale_by_dion2 scale_by_galore scale_by_mars scale_by_muon scale_by_normuon
+  | adam_mini adamp adamuon apollo apollo_mini dion2 galore mars muon normuon scale_by_adam_mini scale_by_adamp
+  | scale_by_adamuon scale_by_apollo scale_by_dion2 scale_by_galore scale_by_mars scale_by_muon scale_by_normuon
   | scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
-  | asgo kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_lmo scale_by_psgd_kron
-  | scale_by_shampoo scale_by_soap scale_by_splus scale_by_width scion shampoo soap splus
+  | scale_by_lmo scale_by_width scion
+inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread
+    each matrix that has others in its state is updated on one device. Where the devices divide the number of a leaf's matrices, as
+    of layers that are scanned, its state rests there, as `state_shardings` places it, split by no other axis of the mesh: only
+    gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in float32, and parameters where they are
+    read. Of other leaves the state travels, too, there and back in each step, and those of a shape are filled up to as many for
+    each device: have layers in one leaf, along an axis in front that the parameters are not split along if the mesh is automatic.
+  | asgo dion kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron
+  | scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
   | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak scale_by_ss_quasi_newton neon.adagrad neon.adam neon.rmsprop

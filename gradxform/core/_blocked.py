@@ -21,8 +21,8 @@ from gradxform._types import Array, Tree
 from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
 from gradxform.core._blocks import Blocks, views_of
-from gradxform.core._encoded import any_encoded, as_stored, decoded
 from gradxform.core._dealt import Dealer, Work, home_of, keeps_matrices
+from gradxform.core._encoded import any_encoded, as_stored, decoded
 from gradxform.core._explicit import Place, found_by_xla, place_of
 from gradxform.core._holes import as_array
 from gradxform.core._placement import in_turn, on_device, placed

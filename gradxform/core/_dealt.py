@@ -37,8 +37,8 @@ Work = Callable[[Share, "Row", "Row"], "Row"]
 
 
 def keeps_matrices(entries: Tree, n: int) -> bool:
-    """Whether of these entries of a piece, that are not laid out like it, one has two axes or more beside the n that count the pieces."""
-    return any(x.ndim > n + 1 for x in jax.tree.leaves(entries))
+    """Whether of these entries of a piece, that are not laid out like it, one is a matrix, or n axes in front of it count some."""
+    return any(x.ndim == n + 2 for x in jax.tree.leaves(entries))
 
 
 def is_settled(batch: Shape, devices: int) -> bool:
@@ -60,7 +60,8 @@ class Dealer:
     """A kind whose members are dealt out: where its rows are on each way."""
 
     def __init__(self, kind: Kind, rows: Sequence[Row]):
-        assert kind.program.spread is not None and kind.homes is not None
+        assert kind.program.spread is not None
+        assert kind.homes is not None
         mesh = mesh_of([x for x in jax.tree.leaves(rows) if not is_key(x)], kind.program.spread)
         self.kind, self.homes, self.is_complex = kind, kind.homes, jnp.iscomplexobj(rows[0][0])
         self.road = Road(mesh, kind.program.spread, real_part(rows[0][0].dtype), None)
@@ -79,17 +80,27 @@ class Dealer:
 
     def results(self, tail: Row, work: Work) -> list[Row]:
         """Those of each row, from what each device makes of its members."""
-        owners = [[i] for i in self.settled] + ([self.loose] if self.loose else [])
-        stacks = [(self.road.at_home(self.packed(g), leaving=True, home=self.homes[i]), *rest) for i in self.settled for g, *rest in [self.rows[i]]]
-        stacks += [self._together()] if self.loose else []
+        owners, stacks = [[i] for i in self.settled], [self._leaving(i) for i in self.settled]
+        if self.loose:
+            owners, stacks = [*owners, self.loose], [*stacks, self._together()]
         out = self._on_each(work, owners, stacks, tail)
-        found = {i: (self.unpacked(self.road.at_home(u, leaving=False, home=self.homes[i])), *new) for i, (u, *new) in zip(self.settled, out, strict=False)}
-        found |= self._apart(out[-1]) if self.loose else {}
+        found = {i: self._back(i, row) for i, row in zip(self.settled, out, strict=False)}
+        if self.loose:
+            found |= self._apart(out[-1])
         shaped = lambda x, batch: x.reshape(*batch, *x.shape[1:])
         return [jax.tree.map(lambda x, batch=batch: shaped(x, batch), found[i]) for i, batch in enumerate(self.kind.batches)]
 
+    def _leaving(self, i: int) -> Row:
+        """A settled row, with what is not of its state, g and maybe p, on its way."""
+        n, row = 1 + self.kind.program.wants_params, (self.packed(self.rows[i][0]), *self.rows[i][1:])
+        return (*(self.road.at_home(x, leaving=True, home=self.homes[i]) for x in row[:n]), *row[n:])
+
+    def _back(self, i: int, row: Row) -> Row:
+        """The results of a settled row, with the update where its leaf lives."""
+        return (self.unpacked(self.road.at_home(row[0], leaving=False, home=self.homes[i])), *row[1:])
+
     def _together(self) -> Row:
-        """The rows that are not settled as one, filled up with copies of the last member, on their way."""
+        """The other rows as one, filled up with copies of the last member, on their way."""
         rows = [(self.packed(g), *rest) for g, *rest in (self.rows[i] for i in self.loose)]
         row = jax.tree.map(lambda *xs: jnp.concatenate(xs), *rows)
         more = -row[0].shape[0] % self.road.devices

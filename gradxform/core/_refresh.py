@@ -118,7 +118,9 @@ def refreshed(
     which, branches = due.astype(jnp.int32), [lambda old, *args: old, compute]
     if plan.phase == "spread" and share.of > 1:
         branches.append(functools.partial(_some, compute, plan, share, asked.at, depth))
-        which = jnp.where(asked.at == plan.first, 1, jnp.where((asked.at > plan.first) & jnp.any(_whose(plan, share, asked.at)), 2, 0))
+        which = jnp.where(
+            asked.at == plan.first, 1, jnp.where((asked.at > plan.first) & jnp.any(_whose(plan, share, asked.at)), 2, 0)
+        )
     for condition, f in asked.instead:
         branches.append(functools.partial(_computed, f, depth))
         which = jnp.where(condition, len(branches) - 1, which)

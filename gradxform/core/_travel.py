@@ -37,7 +37,7 @@ def at_once(f: Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
 
 
 class Spread(NamedTuple):
-    """Over which axes of the mesh matrices are dealt out, the dtype in which they travel, None: their own; and whether their state is, too."""
+    """Over which axes of the mesh matrices are dealt out, the dtype in which they travel, None: their own; and whether with their state."""
 
     owner: str
     over: str | tuple[str, ...]
@@ -56,7 +56,9 @@ class Spread(NamedTuple):
 
 def spread_of(owner: str, said: Mapping[str, Any]) -> Spread | None:
     """What the arguments for the engines `spread` and `dealt` say, if there are any."""
-    found = (Spread(owner, said[what], said.get("wire"), what == "deal") for what in ("spread", "deal") if said.get(what) is not None)
+    found = (
+        Spread(owner, said[what], said.get("wire"), what == "deal") for what in ("spread", "deal") if said.get(what) is not None
+    )
     return next(found, None)
 
 
@@ -216,7 +218,11 @@ class Road(NamedTuple):
 
     def packed(self, x: Array) -> Array:
         """As it travels: narrow numbers as whole ones, which no compiler widens."""
-        return x if self.wire.itemsize > 2 else jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
+        return (
+            x
+            if self.wire.itemsize > 2
+            else jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
+        )
 
     def unpacked(self, x: Array) -> Array:
         return (x if self.wire.itemsize > 2 else jax.lax.bitcast_convert_type(x, self.wire)).astype(self.dtype)

@@ -23,7 +23,9 @@ from gradxform._types import (
     RealUpdates,
     Schedule,
     Shape,
+    SpreadWithState,
     Updates,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
@@ -72,7 +74,7 @@ def scale_by_asgo(
     g, s, p, c,
     b1: Average = 0.9, b2: Decay = 0.8, eps: NonNegative = 1e-10, mu_dtype: DType | None = None,
     *, consistent_rms: NonNegative | None = 0.2, roots: Method = "eigh", every: Every = 1, start: Start = 1, phase: Phase = "all",
-    weight_dimension_numbers: Roles = None,
+    weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Multiply by the inverse root of Shampoo's factor of the shorter side.
 
@@ -97,6 +99,9 @@ def scale_by_asgo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_asgo(every=10), gx.scale_by_learning_rate(0.01))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -109,12 +114,18 @@ def scale_by_asgo(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any; what has not two axes gets Adam. Matrices of one shape are computed as one batch, with one conditional for their
              refreshes.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   An et al. 2025, arXiv:2503.20762, Algorithm 1, with a running mean in the place of the sum.
     Differs  eigenvalues of the factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32. A root that is
              not finite is not taken: the old one stays.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, consistent_rms < 0, no such way to roots, every <
-             1, an unknown phase. StructureError: roles that do not fit a leaf.
+             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     mu = b1 * s.mu + (1 - b1) * g
     if g.ndim != 2:
@@ -151,6 +162,8 @@ def asgo(
     start: int | None = 1,
     phase: Literal["all", "spread"] = "all",
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """ASGO: one-sided Shampoo, the running mean of gradients times the inverse root of the factor of the shorter side.
 
@@ -173,6 +186,9 @@ def asgo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.asgo(0.01, every=10)
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -184,16 +200,22 @@ def asgo(
     Units    learning_rate is in units of the parameters: a matrix's step has the root mean square consistent_rms learning_rate, as
              AdamW's.
     Shapes   any, as `scale_by_asgo`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   An et al. 2025, arXiv:2503.20762, Algorithm 1, with a running mean in the place of the sum.
     Differs  as `scale_by_asgo`.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, consistent_rms < 0, no such way to roots, every <
-             1, an unknown phase. StructureError: roles that do not fit a leaf.
+             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_asgo(
             b1, b2, eps, mu_dtype, consistent_rms=consistent_rms, roots=roots, every=every, start=start, phase=phase,
-            weight_dimension_numbers=weight_dimension_numbers,
+            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -25,7 +25,9 @@ from gradxform._types import (
     Range,
     Real,
     Sampler,
+    SpreadWithState,
     Updates,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._first import as_key
@@ -61,6 +63,7 @@ def scale_by_dion(
     g, s, p, c,
     rank_fraction: Share = 1.0, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, orthogonalization: Orthogonalization = "qr", weight_dimension_numbers: Roles = None,
+    spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
     key: FirstKey = 0, sampler: FirstSampler = jax.random.normal,
 ):  # fmt: skip
     """Orthonormal updates of low rank, by one step of the power iteration.
@@ -82,6 +85,9 @@ def scale_by_dion(
       orthogonalization: how the orthonormal basis P is found: "qr"; "cholesky", the same by products of matrices, for accelerators.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 
@@ -94,12 +100,18 @@ def scale_by_dion(
              (eps -> 0).
     Shapes   matrices (inputs, outputs), complex included; other shapes with weight_dimension_numbers, also batches of matrices.
              Matrices of one shape are computed as one batch, and begin with one Q.
-    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  a matrix of zeros leaves Q as it is, as in the authors' repository; so does a column of R that is 0. Its randomized
              Cholesky QR is one without randomness here.
-    Raises   StructureError: a leaf is not a matrix. HyperparameterError: rank_fraction outside (0, 1], beta outside (-1, 1),
-             eps < 0, an unknown orthogonalization.
+    Raises   StructureError: a leaf is not a matrix. HyperparameterError: rank_fraction outside (0, 1], beta outside (-1, 1), eps <
+             0, an unknown orthogonalization, no mesh for spread, spread names no axis of it.
     """
     M = s.mu + g
     P = orthonormal(matmul(adjoint(M), s.q), orthogonalization)
@@ -134,6 +146,8 @@ def dion(
     adam_weight_decay: Real[Hyper] = 0.0,
     adam_learning_rate: Real[Hyper] | None = None,
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
     key: FirstKey = 0,
     sampler: FirstSampler = jax.random.normal,
 ):
@@ -163,6 +177,9 @@ def dion(
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 
@@ -175,16 +192,22 @@ def dion(
     Units    learning_rate has those of the norm of a linear map between vectors of RMS 1: by about it a layer's outputs move.
     Shapes   matrices (inputs, outputs) get Dion; with weight_dimension_numbers the leaves that have some. Do not use it for
              embeddings and the last layer: say None of them.
-    Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  as `scale_by_dion`.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown shape_scale, an unknown
-             orthogonalization.
+             orthogonalization, no mesh for spread, spread names no axis of it.
     """
     matrices = chain(
         scale_by_dion(
             rank_fraction, beta, eps, mu_dtype, orthogonalization=orthogonalization,
-            weight_dimension_numbers=weight_dimension_numbers, key=key, sampler=sampler,
+            weight_dimension_numbers=weight_dimension_numbers, key=key, sampler=sampler, spread=spread, wire=wire,
         ),
         scale_by_shape(weight_dimension_numbers, None, shape_scale),
         add_decayed_weights(weight_decay, weight_decay_mask),

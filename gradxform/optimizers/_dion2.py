@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from gradxform._types import (
     STATIC,
+    Array,
     Average,
     Clock,
     Decay,
@@ -21,8 +22,10 @@ from gradxform._types import (
     Range,
     Real,
     Shared,
+    SpreadOver,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._roles import DimensionNumbers, Roles
@@ -43,12 +46,18 @@ class Dion2State(NamedTuple):
     ns_coeffs: Annotated[Shared, coefficients("scale_by_dion2")]
 
 
+def _orthogonal(M: Array, coeffs: Array, ns_steps: int, eps: float | Array, fraction: float) -> Array:
+    """The largest rows, orthogonalized; 0 at the others."""
+    _, K = jax.lax.top_k(jnp.sum(jnp.abs(M), 1), min(len(M), max(1, math.ceil(fraction * len(M)))))
+    return jnp.zeros_like(M).at[K].set(newton_schulz(M[K], coeffs, ns_steps, eps=eps))
+
+
 @transform(source="Ahn et al. 2025, arXiv:2512.16928", homogeneity=0, example={"eps": 1e-30}, ndim=2)
 @per_leaf(Dion2State, stack=True, sees="matrix")
 def scale_by_dion2(
     g, s, p, c,
     fraction: Share = 0.25, beta: Average = 0.95, ns_coeffs: Coefficients = "dion2", ns_steps: Whole = 5, eps: NonNegative = 1e-8,
-    mu_dtype: DType | None = None, *, weight_dimension_numbers: Roles = None,
+    mu_dtype: DType | None = None, *, weight_dimension_numbers: Roles = None, spread: SpreadOver = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Orthogonalize the largest rows of the momentum, which alone decay.
 
@@ -67,6 +76,9 @@ def scale_by_dion2(
       mu_dtype: the dtype of the momentum; None: the parameter's, float32 or wider.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on
+        where it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> tx = gx.chain(gx.masked(gx.scale_by_dion2(), gx.by_ndim(2)), gx.scale_by_learning_rate(0.01))
 
@@ -81,13 +93,12 @@ def scale_by_dion2(
              side that is sharded, and by default in each device's part of it, so that the result depends on their number. There
              eps is added to 1.02 times the norm, for which its table is; here the sum is taken 1.02 times.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: fraction outside (0, 1], beta outside (-1, 1), eps < 0,
-             ns_coeffs of another shape, no table of that name.
+             ns_coeffs of another shape, no table of that name, no mesh for spread, spread names no axis of it.
     """
     M = s.mu + g
     M = M if g.shape[0] < g.shape[1] else M.T
-    _, K = jax.lax.top_k(jnp.sum(jnp.abs(M), 1), min(len(M), max(1, math.ceil(fraction * len(M)))))
-    u = jnp.zeros_like(M).at[K].set(newton_schulz(M[K], s.ns_coeffs.astype(c.dtype), ns_steps, eps=eps))
-    mu = M.at[K].multiply(beta)
+    u = c.whole(_orthogonal, M, s.ns_coeffs.astype(c.dtype), ns_steps, eps, fraction)
+    mu = jnp.where(jnp.any(u != 0, 1, keepdims=True), beta * M, M)
     u, mu = (u, mu) if g.shape[0] < g.shape[1] else (u.T, mu.T)
     return u, s._replace(mu=mu)
 
@@ -116,6 +127,8 @@ def dion2(
     adam_weight_decay: Real[Hyper] = 0.0,
     adam_learning_rate: Real[Hyper] | None = None,
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadOver = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """Dion2: the largest rows of the momentum, orthogonalized, for matrices; AdamW for everything else.
 
@@ -144,6 +157,9 @@ def dion2(
       adam_learning_rate: the rate of the AdamW that the other leaves get; None: learning_rate.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on
+        where it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> tx = gx.dion2(0.01, weight_dimension_numbers={"b": None, "w": "flax"})  # None: no matrix, so AdamW
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -158,16 +174,19 @@ def dion2(
     Source   Ahn et al. 2025, arXiv:2512.16928.
     Differs  as `scale_by_dion2`.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown shape_scale, no table of
-             that name.
+             that name, no mesh for spread, spread names no axis of it.
     """
     if isinstance(ns_coeffs, str):
         polynomials("dion2", ns_coeffs, ns_steps)
     matrices = chain(
-        scale_by_dion2(fraction, beta, ns_coeffs, ns_steps, eps, mu_dtype, weight_dimension_numbers=weight_dimension_numbers),
+        scale_by_dion2(
+            fraction, beta, ns_coeffs, ns_steps, eps, mu_dtype, weight_dimension_numbers=weight_dimension_numbers, spread=spread,
+            wire=wire,
+        ),
         scale_by_shape(weight_dimension_numbers, None, shape_scale),
         add_decayed_weights(weight_decay, weight_decay_mask),
         scale_by_learning_rate(learning_rate),
-    )
+    )  # fmt: skip
     return with_adam(
         "dion2", matrices, weight_dimension_numbers, learning_rate, adam_learning_rate,
         adam_b1, adam_b2, eps, adam_eps_root, mu_dtype, adam_weight_decay, False,

@@ -22,8 +22,10 @@ from gradxform._types import (
     RealUpdates,
     Schedule,
     Shape,
+    SpreadWithState,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._engine import Context
@@ -111,6 +113,7 @@ def scale_by_kl_shampoo(
     b1: Average = 0.9, shampoo_beta: Decay = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, init_factor: Positive = 0.1, max_precond_dim: Whole = 10000, block_size: BlockSize = None, merge_dims: MergeDims = None,
     every: Every = 2, start: Start = None, phase: Phase = "all", weight_dimension_numbers: Roles = None,
+    spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Multiply by inverse roots of the factors of the Kronecker product that is nearest to the second moments in divergence.
 
@@ -140,6 +143,9 @@ def scale_by_kl_shampoo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_kl_shampoo(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -152,11 +158,18 @@ def scale_by_kl_shampoo(
     Units    u is dimensionless once the factors have forgotten init_factor, which has the units of |g|.
     Shapes   any; what has not two axes gets Adam. Leaves and blocks of one shape are computed as one batch, with one conditional
              for their refreshes.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Lin et al. 2025, arXiv:2509.03378, in the form of HeavyBall.
     Differs  the authors' file keeps running means of the eigenvalues and computes in bfloat16.
     Raises   HyperparameterError: b1 outside (-1, 1), shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, max_precond_dim < 0,
-             block_size or every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
+             block_size or every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that
+             do not fit a leaf.
     """
     g = jnp.where(c.t > 1, g, 0)
     mu = b1 * s.mu + (1 - b1) * g
@@ -194,6 +207,8 @@ def kl_shampoo(
     start: int | None = None,
     phase: Literal["all", "spread"] = "all",
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """KL-Shampoo: Shampoo whose factors are those of the Kronecker product that is nearest to the second moments in divergence.
 
@@ -218,6 +233,9 @@ def kl_shampoo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.kl_shampoo(3e-3, max_precond_dim=4096)      # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -227,16 +245,23 @@ def kl_shampoo(
     Cost     FLOPs for a matrix (m, n): 8 m n (m + n) + 2 (m^3 + n^3) a step; 2 (m^3 + n^3) and a QR of each factor at a refresh.
     Units    learning_rate is in units of the parameters: a step's elements are about learning_rate, as Adam's. The first gives 0.
     Shapes   any, as `scale_by_kl_shampoo`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Lin et al. 2025, arXiv:2509.03378, in the form of HeavyBall.
     Differs  HeavyBall decays the new parameters, and not at the first gradient. Here every update decays the old ones.
     Raises   HyperparameterError: b1 outside (-1, 1), shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or every <
-             1, an unknown phase. StructureError: roles that do not fit a leaf.
+             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_kl_shampoo(
             b1, shampoo_beta, eps, mu_dtype, init_factor=init_factor, max_precond_dim=max_precond_dim, block_size=block_size,
             merge_dims=merge_dims, every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers,
+            spread=spread, wire=wire,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

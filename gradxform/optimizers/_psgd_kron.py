@@ -31,9 +31,11 @@ from gradxform._types import (
     Sampler,
     Schedule,
     Shape,
+    SpreadWithState,
     Tree,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
@@ -211,7 +213,7 @@ def scale_by_psgd_kron(
     clip_rms: Positive | None = 1.1, clip_value: Positive | None = None, diagonal: Diagonal = None, max_precond_dim: Whole = 8192,
     max_skew: Skew = 1.0, block_size: BlockSize = None, merge_dims: MergeDims = None, every: Every = GAP, start: Start = None,
     phase: Phase = "all", balance_every: Count = 100, key: Array | int = 0, sampler: Sampler = jax.random.normal,
-    weight_dimension_numbers: Roles = None,
+    weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Precondition the gradient's running mean by a matrix for each axis, fitted so that gradients come out white.
 
@@ -253,6 +255,9 @@ def scale_by_psgd_kron(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_psgd_kron(), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -266,15 +271,20 @@ def scale_by_psgd_kron(
     Units    u is dimensionless: once Q is fitted its root mean square is about 1.
     Shapes   any, scalars and complex included. Leaves and blocks of one shape are computed as one batch, with one conditional for
              their updates of Q.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  when Q is updated is left to no chance. The mean is debiased, in psgd_torch b1 is min(t / (t + 1), b1); clip_rms=2,
              clip_value=10 and b1=0 are its defaults. kron_torch damps m itself, of which then a little is noise. Where x is 0, a
              triangular Q stays, which elsewhere grows without end.
     Raises   HyperparameterError: b1 outside (-1, 1), precond_lr < 0, init_scale, clip_rms or clip_value <= 0, max_precond_dim or
              max_skew < 0, block_size, every or balance_every < 1, an unknown form, an unknown whiten, an unknown diagonal, an
-             unknown phase.
-             StructureError: roles that do not fit a leaf.
+             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     mu = b1 * s.mu + (1 - b1) * g
     m = c.debias(mu, b1)
@@ -319,6 +329,8 @@ def psgd_kron(
     key: Array | int = 0,
     sampler: Sampler = jax.random.normal,
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """PSGD: momentum, whitened by a preconditioner for each axis.
 
@@ -353,6 +365,9 @@ def psgd_kron(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.psgd_kron(1e-3, weight_decay=0.1)           # about a third of Adam's rate, and three to ten times its decay
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -364,20 +379,26 @@ def psgd_kron(
     Units    learning_rate is in units of the parameters: a step's root mean square is about learning_rate, at most clip_rms
              times it.
     Shapes   any, as `scale_by_psgd_kron`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  as `scale_by_psgd_kron`. psgd_jax decays matrices only: `mask=by_ndim(2)`.
     Raises   HyperparameterError: b1 outside (-1, 1), precond_lr < 0, init_scale, clip_rms or clip_value <= 0, max_precond_dim or
              max_skew < 0, block_size, every or balance_every < 1, an unknown form, an unknown whiten, an unknown diagonal, an
-             unknown phase.
-             StructureError: roles that do not fit a leaf. MissingArgumentError: no params.
+             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
+             MissingArgumentError: no params.
     """
     return chain(
         scale_by_psgd_kron(
             b1, precond_lr, mu_dtype, form=form, whiten=whiten, init_scale=init_scale, clip_rms=clip_rms, clip_value=clip_value,
             diagonal=diagonal, max_precond_dim=max_precond_dim, max_skew=max_skew, block_size=block_size, merge_dims=merge_dims,
             every=every, start=start, phase=phase, balance_every=balance_every, key=key, sampler=sampler,
-            weight_dimension_numbers=weight_dimension_numbers,
+            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

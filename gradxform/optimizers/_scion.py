@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -21,9 +22,11 @@ from gradxform._types import (
     PerLeaf,
     Real,
     Shared,
+    SpreadOver,
     Tree,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._roles import DimensionNumbers, Roles
@@ -46,14 +49,14 @@ class ScionState(NamedTuple):
     ns_coeffs: Annotated[Shared, coefficients("scale_by_lmo")]
 
 
-def _lmo(x: Array, norm: str, eps: float | Array, coeffs: Array, steps: int) -> Array:
-    """The corner of the unit ball of a norm in the direction of x."""
+def _lmo(whole: Callable[..., Array], x: Array, norm: str, eps: float | Array, coeffs: Array, steps: int) -> Array:
+    """The corner of the unit ball of a norm in the direction of x, of which `whole` computes what needs a whole matrix."""
     length = lambda axis: size_along(x, axis)
     if norm == "bias" or (norm == "auto" and x.ndim < 2):
         return x / (length(None) / math.sqrt(max(x.size, 1)) + eps)
     if norm == "auto" and x.ndim > 2:
         *kernel, inputs, outputs = x.shape
-        u = newton_schulz(x.reshape(-1, outputs), coeffs, steps, "frobenius", eps)
+        u = whole(newton_schulz, x.reshape(-1, outputs), coeffs, steps, "frobenius", eps)
         return math.sqrt(outputs / max(inputs, 1)) / max(math.prod(kernel), 1) * u.reshape(x.shape)
     if x.ndim != 2:
         raise StructureError(
@@ -68,7 +71,7 @@ def _lmo(x: Array, norm: str, eps: float | Array, coeffs: Array, steps: int) -> 
     if norm == "row":
         return x / (length(0) * math.sqrt(inputs) + eps)
     scale = math.sqrt(outputs / inputs)
-    return (max(1.0, scale) if norm == "spectral_max" else scale) * newton_schulz(x, coeffs, steps, "frobenius", eps)
+    return (max(1.0, scale) if norm == "spectral_max" else scale) * whole(newton_schulz, x, coeffs, steps, "frobenius", eps)
 
 
 @transform(source="Pethick et al. 2025, arXiv:2502.07529", homogeneity=0, example={"eps": 1e-30})
@@ -77,6 +80,7 @@ def scale_by_lmo(
     g, s, p, c,
     norm: Norms = "auto", radius: LeafNumbers = 1.0, beta: Average = 0.9, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, ns_coeffs: Coefficients = JORDAN, ns_steps: Whole = 5, weight_dimension_numbers: Roles = None,
+    spread: SpreadOver = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Go to the corner of a norm's ball that lies in the direction of the gradient's running mean.
 
@@ -105,6 +109,9 @@ def scale_by_lmo(
       ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on
+        where it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> tx = gx.chain(gx.scale_by_lmo({"b": "bias", "w": "spectral"}), gx.scale_by_learning_rate(0.02))
 
@@ -116,11 +123,12 @@ def scale_by_lmo(
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Pethick et al. 2025, arXiv:2502.07529, Table 2, and the authors' repository.
     Differs  beta is 1 minus the paper's momentum. A zero gradient gives 0 in every dtype, and iterations of narrow parameters are float32.
-    Raises   StructureError: a norm of matrices for another leaf. HyperparameterError: beta outside (-1, 1), eps < 0, no norm of that name,
-             ns_coeffs of another shape, no table of that name. LabelError: a pattern matches no leaf, a radius is not a number.
+    Raises   StructureError: a norm of matrices for another leaf. HyperparameterError: beta outside (-1, 1), eps < 0, no norm of
+             that name, ns_coeffs of another shape, no table of that name, no mesh for spread, spread names no axis of it.
+             LabelError: a pattern matches no leaf, a radius is not a number.
     """
     mu = beta * s.mu + (1 - beta) * g
-    u = c.radius * _lmo(mu, norm, eps, s.ns_coeffs.astype(c.dtype), ns_steps)
+    u = c.radius * _lmo(c.whole, mu, norm, eps, s.ns_coeffs.astype(c.dtype), ns_steps)
     return u, s._replace(mu=mu)
 
 
@@ -142,6 +150,8 @@ def scion(
     ns_coeffs: Coefficients = JORDAN,
     ns_steps: Whole = 5,
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadOver = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """Scion: a part of the way to the corner of a norm's ball in the direction of the gradient, for every layer.
 
@@ -165,6 +175,9 @@ def scion(
       ns_steps: the number of Newton-Schulz steps; a table with a row for each is used whole, "polar_express" as far as they go.
       weight_dimension_numbers: which axes are a leaf's inputs and outputs: `WeightDimensionNumbers`, "flax", "equinox", "conv" or
         None; one for all, patterns of paths, a tree, or a function.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices whole matrices are dealt out; None: each is iterated on
+        where it lives.
+      wire: with spread, the dtype in which matrices travel between devices; None: that of the iteration.
 
     >>> gpt = gx.scion(2**-12, {"head/*": "sign"}, {"head/*": 3000.0, "default": 50.0})  # all other layers "auto"
     >>> tx = gx.scion(0.01, {"b": "bias", "w": "spectral"}, radius=10.0)
@@ -184,7 +197,7 @@ def scion(
     return chain(
         scale_by_lmo(
             norm, radius, beta, eps, mu_dtype,
-            ns_coeffs=ns_coeffs, ns_steps=ns_steps, weight_dimension_numbers=weight_dimension_numbers,
+            ns_coeffs=ns_coeffs, ns_steps=ns_steps, weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
         ),
         add_decayed_weights(1.0) if constrained else identity(),
         scale_by_learning_rate(learning_rate),

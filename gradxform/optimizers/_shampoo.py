@@ -24,9 +24,11 @@ from gradxform._types import (
     RealUpdates,
     Schedule,
     Shape,
+    SpreadWithState,
     Unit,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
@@ -99,7 +101,7 @@ def scale_by_shampoo(
     *, graft: Graft = None, graft_b2: Decay = 0.999, graft_eps: NonNegative = 1e-10, exponents: Exponents = None,
     roots: Method = "eigh", bias_correction: bool = True, block_size: BlockSize = 1024, merge_dims: MergeDims = None,
     max_precond_dim: Whole | None = None, every: Every = 1, start: Start = None, phase: Phase = "all",
-    weight_dimension_numbers: Roles = None,
+    weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Multiply by inverse roots of Shampoo's factors.
 
@@ -137,6 +139,9 @@ def scale_by_shampoo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_shampoo(b2=0.99, graft="adam", every=10), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -151,14 +156,21 @@ def scale_by_shampoo(
              do not sum to 1/2, and axes without a factor, which leave some power of k.
     Shapes   any; a number is a vector of length 1. Leaves and blocks of one shape are computed as one batch, with one conditional
              for their refreshes.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the
              authors' code lifts them all by the least. A root that is not finite never stops the training. A leaf without any
              factor takes the graft's step itself.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
              max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent
-             that is not positive, one that `roots` cannot make. StructureError: roles that do not fit a leaf.
+             that is not positive, one that `roots` cannot make, no mesh for spread, spread names no axis of it. StructureError:
+             roles that do not fit a leaf.
     """
     L, X, share = s.factors, s.roots, b1 if b3 is None else b3
     f = share * s.mu + (1 - share) * g
@@ -212,6 +224,8 @@ def shampoo(
     start: int | None = None,
     phase: Literal["all", "spread"] = "all",
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """Shampoo: the running mean of gradients times inverse roots of the factors of their second moments, in the size of a graft's step.
 
@@ -243,6 +257,9 @@ def shampoo(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.shampoo(1e-3, b2=0.99, graft="adam", every=10)  # Adam's rates serve
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -254,18 +271,25 @@ def shampoo(
     Units    learning_rate is in units of the parameters, as the graft's; without one the singular values of a matrix's first step
              are about learning_rate.
     Shapes   any, as `scale_by_shampoo`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  as `scale_by_shampoo`. Weight decay is decoupled and in proportion to learning_rate.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
              block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is not positive,
-             one that `roots` cannot make. StructureError: roles that do not fit a leaf.
+             one that `roots` cannot make, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
+             leaf.
     """
     return chain(
         scale_by_shampoo(
             b1, b2, b3, eps, mu_dtype, graft=graft, graft_b2=graft_b2, graft_eps=graft_eps, exponents=exponents, roots=roots,
             bias_correction=bias_correction, block_size=block_size, merge_dims=merge_dims, max_precond_dim=max_precond_dim,
-            every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers,
+            every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -107,6 +107,9 @@ def scale_by_soap(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_soap(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -118,13 +121,20 @@ def scale_by_soap(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any. A vector, a number, and an axis longer than max_precond_dim have no basis; where none has, this is Adam, one gradient
              late. Leaves and blocks of one shape are computed as one batch, with one conditional for their refreshes.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, here a decay is a stage of its own; tie_break. Where a factor is singular, as
              the larger one of a matrix that is not square is after one gradient, its eigenvectors of 0 are what rounding makes of
              them, in the authors' file too: with tie_break=1e-6 every machine finds the same.
-    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, max_precond_dim < 0, block_size or every
-             < 1, an unknown phase. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, max_precond_dim < 0, block_size or
+             every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
+             leaf.
     """
     b3 = b2 if shampoo_beta is None else shampoo_beta
     L, Q = s.factors, s.bases
@@ -202,6 +212,9 @@ def soap(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.soap(3e-3, max_precond_dim=4096)            # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -211,11 +224,17 @@ def soap(
     Cost     FLOPs for a matrix (m, n): 6 m n (m + n) a step; 4 m n (m + n) + 4 (m^3 + n^3) and a QR of each factor at a refresh.
     Units    learning_rate is in units of the parameters: a step's elements are about learning_rate, as Adam's. The first gives 0.
     Shapes   any, as `scale_by_soap`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, and not at the first gradient. Here every update decays the old ones.
-    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, block_size or every < 1, an unknown
-             phase. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, block_size or every < 1, an
+             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_soap(

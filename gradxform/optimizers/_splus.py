@@ -24,8 +24,10 @@ from gradxform._types import (
     Real,
     Schedule,
     Shape,
+    SpreadWithState,
     Updates,
     Whole,
+    Wire,
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._evaluate import After
@@ -80,7 +82,7 @@ def scale_by_splus(
     b1: Average = 0.9, b2: Decay = 0.999, eps: NonNegative = 1e-30, weight_decay: Real = 0.0, mask: LeafNumbers = None,
     mu_dtype: DType | None = None,
     *, ema_decay: Decay = 0.999, nonstandard_scale: Real = 1e-3, max_precond_dim: Whole = 10000, every: Every = 100, start: Start = 1,
-    phase: Phase = "all", weight_dimension_numbers: Roles = None,
+    phase: Phase = "all", weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
 ):  # fmt: skip
     """Take the sign of the momentum in the eigenbasis of Shampoo's factors, and average the parameters.
 
@@ -109,6 +111,9 @@ def scale_by_splus(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.chain(gx.scale_by_splus(), gx.scale_by_learning_rate(0.1))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -121,14 +126,21 @@ def scale_by_splus(
     Units    u is dimensionless: scaling every gradient by k > 0 leaves u unchanged. A rate serves matrices of every width.
     Shapes   any; what has not two axes has no bases. Matrices of one shape are computed as one batch, with one conditional for
              their refreshes.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  parameters are not told apart by names such as 'embed': use max_precond_dim, or roles. Where a factor is singular, as
              the larger one of a matrix that is not square is after one gradient, its eigenvectors of 0 are what rounding makes of
              them, in the authors' file too.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 or ema_decay outside [0, 1), eps < 0,
-             max_precond_dim < 0, every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
+             max_precond_dim < 0, every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles
+             that do not fit a leaf.
     """
     L, Q = s.factors, s.bases
     is_standard = any(Q_k is not None for Q_k in Q)
@@ -165,6 +177,8 @@ def splus(
     start: int | None = 1,
     phase: Literal["all", "spread"] = "all",
     weight_dimension_numbers: DimensionNumbers = None,
+    spread: SpreadWithState = None,
+    wire: Wire = jnp.bfloat16,
 ):
     """SPlus: the sign of the momentum in the eigenbasis of Shampoo's factors, and an average of the parameters to evaluate with.
 
@@ -189,6 +203,9 @@ def splus(
       weight_dimension_numbers: which axes are a leaf's inputs and outputs, all others a batch of matrices; a leaf without any is a
         vector. `WeightDimensionNumbers`, "flax", "equinox", "conv"; one for all, patterns of paths, a tree, a function. None: a leaf
         is one tensor, all axes are alike.
+      spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
+        each is updated where it lives.
+      wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
 
     >>> tx = gx.splus(0.1)
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -199,17 +216,25 @@ def splus(
     Cost     FLOPs for a matrix (m, n): 6 m n (m + n) a step; an eigendecomposition of each factor at a refresh.
     Units    learning_rate, times 2 / (m + n) or nonstandard_scale, is in units of the parameters: the root mean square of a step.
     Shapes   any, as `scale_by_splus`.
-    Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
+    Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
+             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
+             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
+             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
+             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
+             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
+             parameters are not split along if the mesh is automatic.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  as `scale_by_splus`; the authors' PyTorch file decays the new parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 or ema_decay outside [0, 1), eps < 0,
-             every < 1, an unknown phase. StructureError: roles that do not fit a leaf.
+             every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
+             leaf.
     """
     return chain(
         scale_by_splus(
             b1, b2, eps, weight_decay, mask, mu_dtype, ema_decay=ema_decay, nonstandard_scale=nonstandard_scale,
             max_precond_dim=max_precond_dim, every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers,
+            spread=spread, wire=wire,
         ),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip
