@@ -21,12 +21,12 @@ from gradxform._types import Array, Tree
 from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
 from gradxform.core._blocks import Blocks, views_of
-from gradxform.core._dealt import Dealer, Work, home_of, keeps_matrices
+from gradxform.core._dealt import Deal, Dealer, Work, home_of, keeps_matrices
 from gradxform.core._encoded import any_encoded, as_stored, decoded
 from gradxform.core._explicit import Place, found_by_xla, place_of
 from gradxform.core._holes import as_array
 from gradxform.core._placement import in_turn, on_device, placed
-from gradxform.core._spread import is_heard, whole
+from gradxform.core._spread import is_heard, listening, whole
 
 if TYPE_CHECKING:
     from gradxform.core._engine import Program, Row, Shape, Slot
@@ -120,12 +120,17 @@ def _in_blocks(
         made = (users or programs)[0].made(("blocks", *kinds), shape, run(kinds))(members, tail)
     else:
         made = []
+        owners = [(i, j) for i, view in enumerate(views) for j in range(len(view.pieces))]
         for kind, some in zip(kinds, in_turn(members, made), strict=True):
+            mine = tuple(owner for owner, (k, _) in zip(owners, where, strict=True) if k == len(made))
+            if kind.homes is not None and (heard := listening()) is not None:
+                heard.append(Deal(kind, mine, some, tail, _work_of(kind, shape)))
+                made.append([(row[0], *kind.program.fields(shape, (*row, *tail))) for row in some])
+                continue
             try:
                 made += kind.program.made(("blocks", *kind[1:]), shape, run([kind]))([some], tail)
             except Exception as e:
-                owners = [i for i, view in enumerate(views) for _ in view.pieces]
-                trees.note(e, *dict.fromkeys(i for i, (k, _) in zip(owners, where, strict=True) if k == len(made)))
+                trees.note(e, *dict.fromkeys(i for i, _ in mine))
                 raise
     results = iter([made[k][j] for k, j in where])
     parts = [[next(results) for _ in view.pieces] for view in views]

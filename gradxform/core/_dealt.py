@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,23 @@ if TYPE_CHECKING:
 
 Work = Callable[[Share, "Row", "Row"], "Row"]
 """(which members are here, their row, what is alike for all) -> (u, *new state fields)."""
+
+
+class Deal(NamedTuple):
+    """What is dealt out of a kind, where that is asked (`_spread.heard`).
+
+    Attributes:
+      pieces: of which leaf each row is, and which piece of it.
+      rows: shapes.
+      tail: what is alike for all, as shapes.
+      work: what a device makes of its members.
+    """
+
+    kind: Kind
+    pieces: tuple[tuple[int, int], ...]
+    rows: Sequence[Row]
+    tail: Row
+    work: Work
 
 
 def keeps_matrices(entries: Tree, n: int) -> bool:

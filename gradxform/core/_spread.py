@@ -12,6 +12,7 @@ import functools
 import math
 from collections.abc import Hashable, Iterator, Sequence
 from contextvars import ContextVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,15 @@ from gradxform._numerics import parts
 from gradxform._types import Array
 from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, real_parts, types_of
 
-_HEARD: ContextVar[list[Asked] | None] = ContextVar("heard", default=None)
+_HEARD: ContextVar[list[Any] | None] = ContextVar("heard", default=None)
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[list[Asked]]:
-    """Collects what is asked for meanwhile: each question is answered by the matrix itself, and nothing travels."""
-    asked: list[Asked] = []
+def heard() -> Iterator[list[Any]]:
+    """Collects what is asked for meanwhile, and what is dealt out (`_dealt.Deal`): each question is answered by the matrix itself, and
+    nothing travels.
+    """
+    asked: list[Any] = []
     token = _HEARD.set(asked)
     try:
         yield asked
@@ -40,6 +43,11 @@ def heard() -> Iterator[list[Asked]]:
 def is_heard() -> bool:
     """Whether what is asked for is collected, so that nothing of it is to be compiled and kept."""
     return _HEARD.get() is not None
+
+
+def listening() -> list[Any] | None:
+    """What is collected, where something is."""
+    return _HEARD.get()
 
 
 def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 from jax.sharding import AbstractMesh
 
-from gradxform._errors import UnknownNameError
 from gradxform.core._allotment import allot
 from gradxform.core._spread import cut
 from gradxform.core._travel import Asked, Road, Spread
@@ -27,10 +26,6 @@ class Question(NamedTuple):
 
 def dealt(questions: Sequence[Question], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:
     """The work on whole matrices, and who gets which."""
-    if missing := [a for a in spread.axes if a not in axes.sizes]:
-        raise UnknownNameError(
-            f"plan: {spread.owner} has `spread` {missing[0]!r}, but the mesh has the axes {', '.join(axes.sizes)}."
-        )
     _cut([one.asked for one in questions], spread, axes)
     total, assignments = Work(), []
     roads: dict[Road, dict[Hashable, list[Question]]] = {}

@@ -8,16 +8,19 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import PartitionSpec
 
+from gradxform._errors import UnknownNameError
 from gradxform._types import Tree
+from gradxform.core._dealt import Deal
 from gradxform.core._holes import is_array, with_path
 from gradxform.core._roles import is_numbers
 from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
-from gradxform.core._travel import Asked
+from gradxform.core._travel import Asked, Spread
 from gradxform.distributed._derived import Derivation, spec_of
 from gradxform.planning._collectives import Leaf
 from gradxform.planning._dealt import Question, dealt
+from gradxform.planning._dealt_state import Share, dealt_with_state
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Split, Work, whole, work_of
 from gradxform.planning._record import Assignment
@@ -45,15 +48,28 @@ def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Ax
     total, assignments = Work(), []
     for one in visited:
         questions: list[Question] = []
+        shares: list[Share] = []
         for stated in _traceable(one, leaves):
-            work, asked = _traced(stated, axes)
+            work, asked, split = _traced(stated, axes)
             total.add(work, stated.times)
-            questions += [Question(x, stated.times) for x in asked]
-        if questions:
-            work, found = dealt(questions, one.tx.update.slot.spread, axes)  # type: ignore[union-attr]
-            total.add(work)
-            assignments += found
+            questions += [Question(x, stated.times) for x in asked if not isinstance(x, Deal)]
+            shares += [Share(x, stated.tx.update, stated.times, *split) for x in asked if isinstance(x, Deal)]
+        for found, count in ((questions, dealt), (shares, dealt_with_state)):
+            if found:
+                work, who = count(found, _spread_of(one, axes), axes)  # type: ignore[arg-type]
+                total.add(work)
+                assignments += who
     return total, assignments
+
+
+def _spread_of(one: Visited, axes: Axes) -> Spread:
+    """What a stage deals out over, if the mesh has it."""
+    spread = one.tx.update.slot.spread  # type: ignore[union-attr]
+    if missing := [a for a in spread.axes if a not in axes.sizes]:
+        raise UnknownNameError(
+            f"plan: {spread.owner} has `spread` {missing[0]!r}, but the mesh has the axes {', '.join(axes.sizes)}."
+        )
+    return spread
 
 
 def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
@@ -83,8 +99,8 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
         yield Stated(one.tx, {path: x}, leaves, len(group))
 
 
-def _traced(stated: Stated, axes: Axes) -> tuple[Work, list[Asked]]:
-    """The work of an update of a tree, and what it asks for whole."""
+def _traced(stated: Stated, axes: Axes) -> tuple[Work, list[Asked | Deal], tuple[Tree, Tree]]:
+    """The work of an update of a tree, what it asks for whole or deals out, and how the tree and the state are split."""
     splits = [_split(stated.leaves, path, x) for path, x in with_path(stated.seen)]
     specs = [PartitionSpec(*(one or None for one in split)) for split in splits]
     leaves, treedef = jax.tree.flatten(stated.seen)
@@ -97,7 +113,9 @@ def _traced(stated: Stated, axes: Axes) -> tuple[Work, list[Asked]]:
         jaxpr = jax.make_jaxpr(lambda *args: stated.tx.update(*args))(*plain)  # a new function, so that JAX traces it and we hear
     state_splits = [split_of(spec_of(x), x.ndim) for x in jax.tree.leaves(state)]
     work = work_of(jaxpr, [*splits, *state_splits, *splits], axes.sizes)
-    return work, (asked and _typed(derivation, stated.tx.update, args)) or asked
+    if not any(isinstance(x, Deal) for x in asked):
+        asked = (asked and _typed(derivation, stated.tx.update, args)) or asked
+    return work, asked, (params, state)
 
 
 def _typed(derivation: Derivation, update: Any, args: Tree) -> list[Asked]:

@@ -1,0 +1,163 @@
+"""What it costs to deal out matrices with their state: the work of each device on its members, and what travels of each array of a leaf."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gradxform._numerics import real_part
+from gradxform._types import Tree
+from gradxform.core import _refresh
+from gradxform.core._blocks import views_of
+from gradxform.core._dealt import Deal, is_settled
+from gradxform.core._holes import flatten, is_array
+from gradxform.core._stage import Stage
+from gradxform.core._travel import Spread, real_parts
+from gradxform.distributed._derived import Shaped, spec_of
+from gradxform.planning._mesh import Axes, split_of
+from gradxform.planning._products import Split, Work, whole, work_of
+from gradxform.planning._record import Assignment
+
+
+class Share(NamedTuple):
+    """What a stage deals out of a kind of a tree, how many such trees there are, and the tree and the state as shapes with their splits."""
+
+    deal: Deal
+    stage: Stage
+    times: int
+    params: Tree
+    state: Tree
+
+
+class Travel(NamedTuple):
+    """An array of a row: its bytes for one member, how it is split where it lives, how often it goes there and comes back."""
+
+    nbytes: int
+    stack: tuple[str, ...]
+    inside: tuple[str, ...]
+    there: bool = True
+    back: bool = True
+
+
+class Found(NamedTuple):
+    """Of a kind: the shape of a member, how many there are and how many a device gets, and the bytes that only fill up."""
+
+    shape: tuple[int, int]
+    number: int
+    each: int
+    flops: int
+    padded: float
+
+
+def dealt_with_state(shares: Sequence[Share], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:
+    """The work of a device on its members, what travels, and who gets which."""
+    kinds: dict[Hashable, list[Share]] = {}
+    for one in shares:
+        kinds.setdefault(_kind(one.deal), []).append(one)
+    total = Work()
+    found = [_of_kind(some, spread, axes, total) for some in kinds.values()]
+    devices, needed = axes.count(spread.axes), sum(one.number * one.flops for one in found)
+    busy = needed / (devices * sum(one.each * one.flops for one in found)) if needed else 1.0
+    assignment = Assignment(
+        stage=spread.owner,
+        axes=spread.axes,
+        matrices=tuple((*one.shape, one.number) for one in found),
+        groups=((devices, tuple(one.each for one in found), 1 / devices),),
+        others=(),
+        busy=busy,
+        bytes=total.moved.total(),
+        padded_bytes=round(sum(one.padded for one in found)),
+    )
+    return total, [assignment]
+
+
+def _kind(deal: Deal) -> Hashable:
+    """What members have in common that are computed as one batch."""
+    n, (arrays, treedef) = len(deal.kind.batches[0]), jax.tree.flatten(deal.rows[0])
+    return deal.kind.program, treedef, tuple((x.shape[n:], str(x.dtype)) for x in arrays)
+
+
+def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -> Found:
+    """What there is of a kind; `total` gets the work of a device."""
+    devices = axes.count(spread.axes)
+    rows = [(one, i, batch, one.times * math.prod(batch)) for one in shares for i, batch in enumerate(one.deal.kind.batches)]
+    loose = sum(n for *_, batch, n in rows if not is_settled(batch, devices))
+    filled, padded = -(-loose // devices) * devices, 0.0
+    for one, i, batch, n in rows:
+        members = n if is_settled(batch, devices) else n * filled / loose
+        moved = _moved(_travels(one, i, spread), members / devices, spread, axes)
+        padded += moved.total() * (1 - n / members) if members else 0
+        total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
+    number, work = sum(n for *_, n in rows), _of_one(shares[0].deal)
+    each = (number - loose + filled) // devices
+    total.add(Work(work.flops), each)
+    deal = shares[0].deal
+    first, *others = deal.rows[0][0].shape[len(deal.kind.batches[0]) :]
+    return Found((first, math.prod(others)), number, each, work.flops.total(), padded)
+
+
+def _travels(one: Share, i: int, spread: Spread) -> Iterator[Travel]:
+    """The arrays of a row: the gradient and the update, the parameter, the state."""
+    deal, (leaf, place) = one.deal, one.deal.pieces[i]
+    leaves, treedef = flatten(one.params)
+    k = [k for k, x in enumerate(leaves) if is_array(x)][leaf]
+    view, layout, program = views_of(one.stage, one.params)[k], one.stage.layout, deal.kind.program
+    assert view is not None
+    piece, record, number = view.pieces[place], layout.read(one.state, one.stage.owner), math.prod(deal.kind.batches[i])
+    stack = piece.axes[0] if piece.batch else None
+    like = _travel(_split(leaves[k]), stack)
+    g, *rest = deal.rows[i]
+    wire = real_part(g.dtype) if spread.wire is None else jnp.dtype(spread.wire)
+    narrow = min(wire.itemsize, real_part(g.dtype).itemsize) * real_parts(g)
+    yield Travel(g.size // number * narrow, *like)
+    if program.wants_params:
+        yield Travel(rest[0].size // number * rest[0].dtype.itemsize, *like, back=False)
+    for name, field in zip(layout.leaf, rest[program.wants_params :], strict=False):
+        entry = treedef.flatten_up_to(getattr(record, name))[k]
+        if name in layout.like_params:
+            splits = [_travel(_split(entry), stack) if isinstance(entry, Shaped) else like]
+        else:
+            splits = [_travel(_split(x), 0 if piece.batch else None) for x in jax.tree.leaves(view.entries(entry)[place])]
+        for x, split in zip(jax.tree.leaves(field), splits, strict=True):
+            yield Travel(x.size // number * x.dtype.itemsize, *split)
+
+
+def _split(x: Shaped) -> Split:
+    return split_of(spec_of(x), x.ndim)
+
+
+def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The axes of the mesh that split the axis which counts matrices, and those that split others."""
+    return () if stack is None else split[stack], tuple(a for i, one in enumerate(split) if i != stack for a in one)
+
+
+def _moved(
+    travels: Iterator[Travel], members: float, spread: Spread, axes: Axes
+) -> collections.Counter[tuple[str, tuple[str, ...]]]:
+    """The bytes of what brings a row to so many members on each device, and back: one axis of the mesh after another."""
+    moved: collections.Counter[tuple[str, tuple[str, ...]]] = collections.Counter()
+    for x in travels:
+        part, own = members * x.nbytes, (*x.stack, *x.inside)
+        if others := tuple(a for a in own if a not in spread.axes):
+            moved["all-gather", others] += part * x.there
+        if x.stack == spread.order:
+            continue
+        for a in spread.order:
+            moved["all-to-all", (a,)] += part * (x.there + x.back) * (a in own)
+        missing = tuple(a for a in spread.axes if a not in own)
+        moved["all-gather", missing] += part * axes.count(missing) * (x.back and bool(missing))
+    return +moved
+
+
+def _of_one(deal: Deal) -> Work:
+    """The products for one member, on the device that has it."""
+    n = len(deal.kind.batches[0])
+    row = jax.tree.map(lambda x: Shaped((1, *x.shape[n:]), x.dtype), deal.rows[0])
+    tail = jax.tree.map(lambda x: Shaped(jnp.shape(x), jnp.result_type(x)), deal.tail)
+    jaxpr = jax.make_jaxpr(lambda row, tail: deal.work(_refresh.Share(0, 0, 1), row, tail))(row, tail)
+    return work_of(jaxpr, [whole(v.aval.shape) for v in jaxpr.jaxpr.invars], {})
