@@ -25,7 +25,7 @@ from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
 from gradxform.core._travel import Spread
 from gradxform.distributed._per_device import on_all_devices
-from gradxform.distributed._zero import AnyMesh, AxisNames, ways, zero_spec
+from gradxform.distributed._zero import AnyMesh, AxisNames, axes_in, names_of, ways, zero_spec
 from gradxform.tree._params import map_params
 
 Shaped = jax.ShapeDtypeStruct
@@ -131,12 +131,15 @@ class Derivation:
         state = self.untyped(stage.init, params) if like is None else like
         record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)
         names = [name for name in layout.leaf if name not in layout.like_params and getattr(record, name) is not None]
-        entries = zip(*(treedef.flatten_up_to(getattr(record, name)) for name in names), strict=True)
-        rows = zip(leaves, views_of(stage, params), entries, strict=True)
+        of_leaves = lambda record: [treedef.flatten_up_to(getattr(record, name)) for name in names]
+        rows = zip(leaves, views_of(stage, params), zip(*of_leaves(record), strict=True), strict=True)
         stacked = [self._over_stack(p, view, own, spread) for p, view, own in rows]
         found = self._own(stage, treedef.unflatten(stacked), state)
-        new, further = layout.read(found, stage.owner), lambda x: self.further(x, spread.order)
-        return layout.write(found, {name: jax.tree.map(further, getattr(new, name)) for name in names})
+        along = functools.partial(self._along_first, axes=spread.axes)
+        at = lambda p, s, x: x if s is not p else jax.tree.map(along, x)
+        new = [list(map(at, leaves, stacked, xs)) for xs in of_leaves(layout.read(found, stage.owner))]
+        found = layout.write(found, dict(zip(names, map(treedef.unflatten, new), strict=True)))
+        return found if self.zero is None else jax.tree.map(lambda x: self.further(x, self.zero), found)
 
     def _over_stack(self, p: Tree, view: Blocks | None, entries: Sequence[Tree], spread: Spread) -> Tree:
         """A leaf, split along the axis that counts its matrices, if they are dealt out and the devices divide their number."""
@@ -147,6 +150,13 @@ class Derivation:
             return p
         first = spread.order[0] if len(spread.order) == 1 else spread.order
         return self.split(p, PartitionSpec(*(first if i == view.order[0] else None for i in range(p.ndim))))
+
+    def _along_first(self, x: Shaped, axes: tuple[str, ...]) -> Shaped:
+        """An array of several axes, split by each of these of the mesh along the first that it divides, and not along others."""
+        others = [tuple(a for a in names_of(entry) if a not in axes) for entry in spec_of(x)]
+        bare = PartitionSpec(*(one[0] if len(one) == 1 else one or None for one in others))
+        found = functools.reduce(lambda spec, axis: zero_spec(spec, x.shape, self.mesh, axis), axes, bare)
+        return self.split(x, found) if x.ndim > 1 and set(axes) <= axes_in(found) else x
 
     def _seen(self, see: Callable[[Params], Tree], params: Typed) -> Tree:
         """What the transformations inside see of the parameters."""

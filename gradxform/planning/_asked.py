@@ -53,7 +53,7 @@ class Asked:
         """The answer, without advice."""
         axes, visited = self.axes, list(visits(self.tx, self.state, abstract(self.params)))
         leaves = self._changed(visited) if self.zero else self.leaves
-        work, assignments = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes)
+        work, assignments = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes, self.zero)
         moved: collections.Counter[Key] = collections.Counter()
         needed = [one for leaf in leaves for one in of_leaf(leaf, axes, self.gathers)]
         for (part, kind, names), nbytes in [*needed, *((("update", *key), nbytes) for key, nbytes in work.moved.items())]:

@@ -35,23 +35,27 @@ class Share(NamedTuple):
 
 
 class Travel(NamedTuple):
-    """An array of a row: its bytes for one member, how it is split where it lives, how often it goes there and comes back."""
+    """An array of a row: its bytes for one member, how it is split where it lives, whether it goes there and comes back."""
 
     nbytes: int
     stack: tuple[str, ...]
     inside: tuple[str, ...]
+    is_matrix: bool = True
     there: bool = True
     back: bool = True
 
 
 class Found(NamedTuple):
-    """Of a kind: the shape of a member, how many there are and how many a device gets, and the bytes that only fill up."""
+    """Of a kind: the shape of a member, how many there are and how many a device gets; the operations of one; the bytes that only fill
+    up; the axes of the mesh that split more than the engine knows of where they are automatic.
+    """
 
     shape: tuple[int, int]
     number: int
     each: int
     flops: int
     padded: float
+    split: frozenset[str]
 
 
 def dealt_with_state(shares: Sequence[Share], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:
@@ -68,7 +72,7 @@ def dealt_with_state(shares: Sequence[Share], spread: Spread, axes: Axes) -> tup
         axes=spread.axes,
         matrices=tuple((*one.shape, one.number) for one in found),
         groups=((devices, tuple(one.each for one in found), 1 / devices),),
-        others=(),
+        others=tuple(a for a in axes.sizes if any(a in one.split for one in found)),
         busy=busy,
         bytes=total.moved.total(),
         padded_bytes=round(sum(one.padded for one in found)),
@@ -86,11 +90,13 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
     """What there is of a kind; `total` gets the work of a device."""
     devices = axes.count(spread.axes)
     rows = [(one, i, batch, one.times * math.prod(batch)) for one in shares for i, batch in enumerate(one.deal.kind.batches)]
-    loose = sum(n for *_, batch, n in rows if not is_settled(batch, devices))
+    loose, split = sum(n for *_, batch, n in rows if not is_settled(batch, devices)), set[str]()
     filled, padded = -(-loose // devices) * devices, 0.0
     for one, i, batch, n in rows:
         members = n if is_settled(batch, devices) else n * filled / loose
-        moved = _moved(_travels(one, i, spread), members / devices, spread, axes)
+        travels = list(_travels(one, i, spread))
+        moved = _moved(travels, members / devices, is_settled(batch, devices), spread, axes)
+        split |= {*travels[0].stack, *(a for x in travels for a in x.inside if a not in spread.axes)}
         padded += moved.total() * (1 - n / members) if members else 0
         total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
     number, work = sum(n for *_, n in rows), _of_one(shares[0].deal)
@@ -98,7 +104,7 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
     total.add(Work(work.flops), each)
     deal = shares[0].deal
     first, *others = deal.rows[0][0].shape[len(deal.kind.batches[0]) :]
-    return Found((first, math.prod(others)), number, each, work.flops.total(), padded)
+    return Found((first, math.prod(others)), number, each, work.flops.total(), padded, frozenset(split))
 
 
 def _travels(one: Share, i: int, spread: Spread) -> Iterator[Travel]:
@@ -124,7 +130,7 @@ def _travels(one: Share, i: int, spread: Spread) -> Iterator[Travel]:
         else:
             splits = [_travel(_split(x), 0 if piece.batch else None) for x in jax.tree.leaves(view.entries(entry)[place])]
         for x, split in zip(jax.tree.leaves(field), splits, strict=True):
-            yield Travel(x.size // number * x.dtype.itemsize, *split)
+            yield Travel(x.size // number * x.dtype.itemsize, *split, x.ndim > len(piece.batch) + 1)
 
 
 def _split(x: Shaped) -> Split:
@@ -137,9 +143,12 @@ def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str
 
 
 def _moved(
-    travels: Iterator[Travel], members: float, spread: Spread, axes: Axes
+    travels: Sequence[Travel], members: float, settled: bool, spread: Spread, axes: Axes
 ) -> collections.Counter[tuple[str, tuple[str, ...]]]:
-    """The bytes of what brings a row to so many members on each device, and back: one axis of the mesh after another."""
+    """The bytes of what brings a row to so many members on each device, and back: one axis of the mesh after another.
+
+    XLA splits the matrices of a stack that is made on the way even where they are whole at home, and gathers them when they are back.
+    """
     moved: collections.Counter[tuple[str, tuple[str, ...]]] = collections.Counter()
     for x in travels:
         part, own = members * x.nbytes, (*x.stack, *x.inside)
@@ -148,7 +157,7 @@ def _moved(
         if x.stack == spread.order:
             continue
         for a in spread.order:
-            moved["all-to-all", (a,)] += part * (x.there + x.back) * (a in own)
+            moved["all-to-all", (a,)] += part * (x.there + x.back) * (a in own or (x.is_matrix and not settled))
         missing = tuple(a for a in spread.axes if a not in own)
         moved["all-gather", missing] += part * axes.count(missing) * (x.back and bool(missing))
     return +moved

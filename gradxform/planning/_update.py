@@ -43,14 +43,16 @@ class Stated(NamedTuple):
     times: int = 1
 
 
-def update_work(visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Axes) -> tuple[Work, list[Assignment]]:
+def update_work(
+    visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Axes, zero: tuple[str, ...]
+) -> tuple[Work, list[Assignment]]:
     """The products and the collectives within an update, and who gets which matrices."""
     total, assignments = Work(), []
     for one in visited:
         questions: list[Question] = []
         shares: list[Share] = []
         for stated in _traceable(one, leaves):
-            work, asked, split = _traced(stated, axes)
+            work, asked, split = _traced(stated, axes, zero)
             total.add(work, stated.times)
             questions += [Question(x, stated.times) for x in asked if not isinstance(x, Deal)]
             shares += [Share(x, stated.tx.update, stated.times, *split) for x in asked if isinstance(x, Deal)]
@@ -99,12 +101,12 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
         yield Stated(one.tx, {path: x}, leaves, len(group))
 
 
-def _traced(stated: Stated, axes: Axes) -> tuple[Work, list[Asked | Deal], tuple[Tree, Tree]]:
+def _traced(stated: Stated, axes: Axes, zero: tuple[str, ...]) -> tuple[Work, list[Asked | Deal], tuple[Tree, Tree]]:
     """The work of an update of a tree, what it asks for whole or deals out, and how the tree and the state are split."""
     splits = [_split(stated.leaves, path, x) for path, x in with_path(stated.seen)]
     specs = [PartitionSpec(*(one or None for one in split)) for split in splits]
     leaves, treedef = jax.tree.flatten(stated.seen)
-    derivation = Derivation(axes.mesh, None)
+    derivation = Derivation(axes.mesh, zero or None)
     params = treedef.unflatten(map(derivation.split, leaves, specs))
     state = derivation.state(stated.tx, params)
     args = (params, state, params)
