@@ -35,14 +35,17 @@ inside `shard_map` the device's own part of a matrix counts as the matrix; under
   | scale_by_shape torch.muon
 inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
   | scale_by_lmo scale_by_width scion
-inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread
-    each matrix that has others in its state is updated on one device. Where the devices divide the number of a leaf's matrices, as
-    of layers that are scanned, its state rests there, as `state_shardings` places it, split by no other axis of the mesh: only
-    gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in float32, and parameters where they are
-    read. Of other leaves the state travels, too, there and back in each step, and those of a shape are filled up to as many for
-    each device: have layers in one leaf, along an axis in front that the parameters are not split along if the mesh is automatic.
-  | asgo dion kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron
-  | scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
+inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread a
+    matrix is updated on one device, with its state. Where the devices divide the number of matrices in a leaf, as of scanned
+    layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh, and only gradients, updates
+    and parameters that are read travel: in bfloat16 as many bytes as the parameters have in float32. Those of other leaves are
+    filled up to as many of a shape for each device, and their state travels there and back: several times as much. On an automatic
+    mesh leave the axis in front whole in the parameters.
+  | scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_splus
+inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread a
+    matrix is updated on one device, with its state, which rests there where the devices divide the number of matrices in a leaf,
+    and else travels there and back.
+  | asgo dion kl_shampoo kl_soap psgd_kron shampoo soap splus
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy
   | scale_by_dog scale_by_dowg scale_by_lbfgs scale_by_polyak scale_by_ss_quasi_newton neon.adagrad neon.adam neon.rmsprop

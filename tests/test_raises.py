@@ -55,6 +55,13 @@ HALF = jnp.full((2, 3), 0.5)
 BY_LMO = [gx.scale_by_lmo, functools.partial(gx.scion, 0.1)]
 ORTHOGONAL_CORES = [gx.scale_by_muon, gx.scale_by_normuon, gx.scale_by_adamuon]
 ORTHOGONAL = [functools.partial(f, 0.1) for f in (gx.muon, gx.normuon, gx.adamuon)]
+SPREAD = [
+    *(*ORTHOGONAL_CORES, *ORTHOGONAL, *BY_LMO, gx.scale_by_dion, gx.scale_by_dion2),
+    *(functools.partial(f, 0.1) for f in (gx.dion, gx.dion2, gx.soap, gx.shampoo, gx.kl_shampoo, gx.kl_soap, gx.psgd_kron)),
+    *(functools.partial(f, 0.1) for f in (gx.splus, gx.asgo)),
+    *(gx.scale_by_soap, gx.scale_by_shampoo, gx.scale_by_kl_shampoo, gx.scale_by_kl_soap, gx.scale_by_psgd_kron),
+    *(gx.scale_by_splus, gx.scale_by_asgo),
+]
 
 
 TWICE = gx.WeightDimensionNumbers(0, 0)
@@ -452,10 +459,10 @@ CALLS = {
         *(lambda f=f: update(f()) for f in (*ORTHOGONAL_CORES, gx.scale_by_dion, gx.scale_by_dion2)),
     ],
     "*: no mesh for spread": [
-        lambda f=f: update(f(spread="d"), {"w": X}, p={"w": X}) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)
+        lambda f=f: update(f(spread="d"), {"w": X}, p={"w": X}) for f in SPREAD
     ],
     "*: spread names no axis of it": [
-        lambda f=f: update(f(spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})) for f in (*ORTHOGONAL_CORES, *ORTHOGONAL)
+        lambda f=f: update(f(spread="fsdp"), on_a_mesh({"w": X}), p=on_a_mesh({"w": X})) for f in SPREAD
     ],
     "scale_by_muon: spread names an axis of shard_map": lambda: jax.shard_map(
         lambda x: update(gx.scale_by_muon(spread="d"), {"w": x}, p={"w": x})[0],

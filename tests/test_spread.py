@@ -236,7 +236,7 @@ def test_eight_devices(axis_type, wire, atol, on_one):
 
 @eight
 @by_axis_type
-@pytest.mark.parametrize("make", [gx.normuon, gx.adamuon])
+@pytest.mark.parametrize("make", [gx.normuon, gx.adamuon, gx.dion2, gx.scion])
 def test_others_of_the_family(make, axis_type):
     place = lambda tree: put(tree, mesh_of({"fsdp": 8}, axis_type), P("fsdp", None))
     found = two_steps(make(0.1, spread="fsdp", wire=None), place(MIXED), place(GRADS))

@@ -93,11 +93,10 @@ class Derivation:
     def state(self, tx: GradientTransformation, params: Typed, like: OptState = None) -> Typed:
         """The state of a transformation, laid out as `like`, which may hold encoded entries where `init` makes none."""
         spec = getattr(tx, "update", None)
-        deals = self._deals(spec)
-        if isinstance(spec, Stage) and deals:
+        if isinstance(spec, Stage) and self._spread(spec) is not None:
             return self._dealt(spec, params, like)
         try:
-            found = None if deals else self.typed(tx.init, params)
+            found = None if self._deals(spec) else self.typed(tx.init, params)
             if found is not None and (like is None or _shapes(found) == _shapes(like)):
                 return found
         except Exception:  # JAX has no rule for how something in `init` is split, or it is wrong itself: then it fails below
@@ -116,17 +115,21 @@ class Derivation:
         join = lambda s, new: spec.joined(s, [p._replace(state=x) for p, x in zip(parts, new, strict=True)])[1]
         return self.typed(join, state, inside)
 
-    def _deals(self, spec: object) -> bool:
-        """Whether it, or something inside it, deals out matrices with their state over axes of the mesh."""
+    def _spread(self, spec: object) -> Spread | None:
+        """Over what a stage deals out matrices with their state, if it does, and the mesh has it."""
         spread = spec.slot.spread if isinstance(spec, Stage) else None
-        own = spread is not None and spread.with_state and set(spread.axes) <= set(self.mesh.shape)
-        return own or (isinstance(spec, Spec) and any(self._deals(getattr(tx, "update", None)) for tx in spec.members))
+        return spread if spread is not None and spread.with_state and set(spread.axes) <= set(self.mesh.shape) else None
+
+    def _deals(self, spec: object) -> bool:
+        """Whether it, or something inside it, does."""
+        inside = spec.members if isinstance(spec, Spec) else ()
+        return self._spread(spec) is not None or any(self._deals(getattr(tx, "update", None)) for tx in inside)
 
     def _dealt(self, stage: Stage, params: Typed, like: OptState) -> Typed:
         """The state of a stage that deals out matrices: it rests with them where the devices divide a leaf's number of matrices; of other
         leaves, what has axes of its own is split along these axes of the mesh, too.
         """
-        spread, layout = stage.slot.spread, stage.layout
+        spread, layout = self._spread(stage), stage.layout
         assert spread is not None
         state = self.untyped(stage.init, params) if like is None else like
         record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)

@@ -101,12 +101,11 @@ def scale_by_dion(
     Shapes   matrices (inputs, outputs), complex included; other shapes with weight_dimension_numbers, also batches of matrices.
              Matrices of one shape are computed as one batch, and begin with one Q.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
+             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
+             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
+             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
+             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  a matrix of zeros leaves Q as it is, as in the authors' repository; so does a column of R that is 0. Its randomized
              Cholesky QR is one without randomness here.
@@ -193,12 +192,8 @@ def dion(
     Shapes   matrices (inputs, outputs) get Dion; with weight_dimension_numbers the leaves that have some. Do not use it for
              embeddings and the last layer: say None of them.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
+             matrices in a leaf, and else travels there and back.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  as `scale_by_dion`.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown shape_scale, an unknown

@@ -272,12 +272,11 @@ def scale_by_psgd_kron(
     Shapes   any, scalars and complex included. Leaves and blocks of one shape are computed as one batch, with one conditional for
              their updates of Q.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
+             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
+             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
+             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
+             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  when Q is updated is left to no chance. The mean is debiased, in psgd_torch b1 is min(t / (t + 1), b1); clip_rms=2,
              clip_value=10 and b1=0 are its defaults. kron_torch damps m itself, of which then a little is noise. Where x is 0, a
@@ -380,12 +379,8 @@ def psgd_kron(
              times it.
     Shapes   any, as `scale_by_psgd_kron`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
+             matrices in a leaf, and else travels there and back.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  as `scale_by_psgd_kron`. psgd_jax decays matrices only: `mask=by_ndim(2)`.
     Raises   HyperparameterError: b1 outside (-1, 1), precond_lr < 0, init_scale, clip_rms or clip_value <= 0, max_precond_dim or

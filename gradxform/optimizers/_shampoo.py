@@ -157,12 +157,11 @@ def scale_by_shampoo(
     Shapes   any; a number is a vector of length 1. Leaves and blocks of one shape are computed as one batch, with one conditional
              for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
+             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
+             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
+             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
+             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the
              authors' code lifts them all by the least. A root that is not finite never stops the training. A leaf without any
@@ -272,12 +271,8 @@ def shampoo(
              are about learning_rate.
     Shapes   any, as `scale_by_shampoo`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
+             matrices in a leaf, and else travels there and back.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  as `scale_by_shampoo`. Weight decay is decoupled and in proportion to learning_rate.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,

@@ -122,12 +122,11 @@ def scale_by_soap(
     Shapes   any. A vector, a number, and an axis longer than max_precond_dim have no basis; where none has, this is Adam, one gradient
              late. Leaves and blocks of one shape are computed as one batch, with one conditional for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
+             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
+             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
+             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
+             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, here a decay is a stage of its own; tie_break. Where a factor is singular, as
              the larger one of a matrix that is not square is after one gradient, its eigenvectors of 0 are what rounding makes of
@@ -225,12 +224,8 @@ def soap(
     Units    learning_rate is in units of the parameters: a step's elements are about learning_rate, as Adam's. The first gives 0.
     Shapes   any, as `scale_by_soap`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
+             matrices in a leaf, and else travels there and back.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, and not at the first gradient. Here every update decays the old ones.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, block_size or every < 1, an

@@ -127,12 +127,11 @@ def scale_by_splus(
     Shapes   any; what has not two axes has no bases. Matrices of one shape are computed as one batch, with one conditional for
              their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
+             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
+             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
+             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
+             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  parameters are not told apart by names such as 'embed': use max_precond_dim, or roles. Where a factor is singular, as
@@ -217,12 +216,8 @@ def splus(
     Units    learning_rate, times 2 / (m + n) or nonstandard_scale, is in units of the parameters: the root mean square of a step.
     Shapes   any, as `scale_by_splus`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
-             With spread each matrix that has others in its state is updated on one device. Where the devices divide the number of a
-             leaf's matrices, as of layers that are scanned, its state rests there, as `state_shardings` places it, split by no
-             other axis of the mesh: only gradients and updates travel, in bfloat16 as many bytes as the leaf's parameters have in
-             float32, and parameters where they are read. Of other leaves the state travels, too, there and back in each step, and
-             those of a shape are filled up to as many for each device: have layers in one leaf, along an axis in front that the
-             parameters are not split along if the mesh is automatic.
+             With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
+             matrices in a leaf, and else travels there and back.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  as `scale_by_splus`; the authors' PyTorch file decays the new parameters.
