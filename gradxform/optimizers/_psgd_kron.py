@@ -269,8 +269,7 @@ def scale_by_psgd_kron(
     Cost     FLOPs for N elements: 4 N D a step; at an update of Q 6 N D + 6 S, or if triangular 7 N D + 2 S. D: the sum of the
              lengths d of the axes that have a matrix, S: that of d^3. For a square matrix D is 2 n, S 2 n^3.
     Units    u is dimensionless: once Q is fitted its root mean square is about 1.
-    Shapes   any, scalars and complex included. Leaves and blocks of one shape are computed as one batch, with one conditional for
-             their updates of Q.
+    Shapes   any, scalars and complex included. Leaves and blocks of one shape are one batch, with one conditional for updates of Q.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
              leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
