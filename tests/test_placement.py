@@ -37,6 +37,8 @@ TXS = {
     "sam": gx.contrib.sam(gx.sgd(0.1, 0.9), gx.adam(0.05)),
     "flatten": gx.flatten(gx.adam(1e-2)),
     "vectors for all": gx.contrib.mechanize(gx.adam(1e-2)),
+    "sums of the state": gx.contrib.prodigy(),
+    "a copy in a branch": gx.outer(gx.adam(1e-2), 2),
     "master weights": gx.precision.master_weights(gx.adamw(1e-2)),
     "keys": gx.chain(gx.add_noise(0.1, 0.5, key=0), gx.trace(0.9)),
 }
@@ -171,6 +173,10 @@ PACED = {  # what a kernel of whole trees keeps: barriers of the wrapper, of its
     "gpa": (lambda: gx.gpa(gx.sgd(0.1)), 1),
     "master_weights": (lambda: gx.precision.master_weights(gx.sgd(0.1), dtype=jnp.float32), 1),
     "a user's": (lambda: gx.kernels.wrapper(Kept)(by_the_user)(), 1),
+    "mechanize": (lambda: gx.contrib.mechanize(gx.sgd(1.0)), 2),  # of the kernel, and of the wrapper around it
+    "outer": (lambda: gx.outer(gx.sgd(0.1), 3), 1),
+    "sam": (lambda: gx.contrib.sam(gx.sgd(0.1), gx.sgd(0.05)), 2),  # one in each branch
+    "lbfgs": (lambda: gx.scale_by_lbfgs(3), 1),
 }
 
 
@@ -185,6 +191,45 @@ def test_what_wrappers_keep_is_fetched_in_turn(name):
     count = lambda state: str(jax.make_jaxpr(tx.update)(params, state, params)).count("optimization_barrier")
     assert count(here) == 0 < barriers <= count(there)
     same(jax.jit(tx.update)(params, there, params), jax.jit(tx.update)(params, here, params))
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("name", ["prodigy", "dadapt_adamw", "mechanize", "lbfgs"])
+def test_what_is_summed_first_is_read_apart(name):
+    """In a branch for each leaf, which no compiler can merge with the fetch for the update; where the state is on the device in none."""
+    tx = gx.scale_by_lbfgs(3) if name == "lbfgs" else getattr(gx.contrib, name)(*[gx.sgd(1.0)][: name == "mechanize"])
+    params = {k: x for k, x in parameters().items() if k in "vw"}
+    sums = lambda state: str(jax.make_jaxpr(tx.update)(params, state, params)).count("= cond[") - (name == "lbfgs")
+    assert sums(gx.init_sharded(tx, params, placement=HOST)) == len(params)
+    assert sums(gx.init_sharded(tx, params)) == 0
+
+
+@pytest.mark.fast
+def test_a_field_that_stays_as_it_is_is_not_fetched():
+    """The first parameters are read for the sum, in its branch, and come back as they are."""
+    tx, params = gx.scale_by_dog(("distance", 1e-3)), {k: x for k, x in parameters().items() if k in "vw"}
+    there = gx.init_sharded(tx, params, placement=HOST)
+    fetches = str(jax.make_jaxpr(lambda s: tx.update(params, s, params))(there)).count("= device_put[")
+    assert fetches == len(params)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["jit", "un-jitted"])
+@pytest.mark.parametrize("placement", [HOST, {"updates": HOST}, {"diff_updates_memory": HOST}], ids=["all", "last", "ring"])
+def test_a_ring_on_the_host_is_renewed_row_by_row(placement, compiled):
+    """With the newest pair, or where that has no curvature with what it holds one place further."""
+    tx, params = gx.scale_by_lbfgs(3), parameters()
+    near, far = gx.init_sharded(tx, params), gx.init_sharded(tx, params, placement=placement)
+    update = jax.jit(tx.update) if compiled else tx.update
+    shifted = 0
+    for k, slope in enumerate([1.0, 1.0, 2.0, 1.5, -3.0, -6.0, 2.0]):
+        grads, before = jax.tree.map(lambda p, slope=slope: slope * p, params), near
+        (u, near), (v, far) = update(grads, near, params), update(grads, far, params)
+        same((v, far), (u, near))
+        assert kinds(far) == kinds(gx.init_sharded(tx, params, placement=placement))
+        rolled = np.array_equal(np.roll(before.weights_memory, 1), near.weights_memory)
+        shifted += k > 2 and bool(near.weights_memory[-1] > 0) and rolled
+        params = jax.tree.map(lambda p: 0.8 * p, params)
+    assert shifted
 
 
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit], ids=lambda a: a.name)
@@ -239,20 +284,26 @@ STATES = {  # MiB on the host
 }
 
 
-WRAPPERS = {  # MiB on the host, and on the way on the H100 and on v5e; unpaced these take 104 to 208 and 111 to 226
+WRAPPERS = {  # MiB on the host, and on the way on the H100 and on v5e; unpaced these take 104 to 4224
     "average_params": (gx.average_params(gx.sgd(1e-3)), 96, 12, 24),
-    "around adamw": (gx.average_params(gx.adamw(1e-3)), 288, 24, 44),
+    "around adamw": (gx.average_params(gx.adamw(1e-3)), 288, 24, 40),
     "apply_every": (gx.apply_every(4), 96, 12, 28),
     "accumulate": (gx.accumulate(gx.sgd(1e-3), 4), 96, 12, 36),
-    "schedule_free": (gx.schedule_free_adamw(1e-3), 144, 16, 40),
+    "schedule_free": (gx.schedule_free_adamw(1e-3), 144, 16, 32),
     "gpa": (gx.gpa(gx.sgd(1e-3)), 192, 20, 40),
-    "master_weights": (gx.precision.master_weights(gx.adamw(1e-3)), 288, 28, 44),
+    "master_weights": (gx.precision.master_weights(gx.adamw(1e-3)), 288, 32, 44),
     "partition": (
         gx.partition({"a": gx.adamw(1e-3), "b": gx.adamw(1e-3)}, lambda p: {k: "ab"[i % 2] for i, k in enumerate(p)}),
         192,
         20,
         40,
     ),
+    "prodigy": (gx.contrib.prodigy(), 336, 28, 60),
+    "dog": (gx.dog(), 48, 8, 28),
+    "mechanize": (gx.contrib.mechanize(gx.adamw(1.0)), 240, 28, 112),
+    "outer": (gx.outer(gx.adamw(1e-3), 10), 384, 130, 60),  # 48 in the updates' dtype into the branches, and as many out of them
+    "sam": (gx.contrib.sam(gx.sgd(0.1, 0.9), gx.adam(0.05)), 336, 70, 64),
+    "lbfgs": (gx.scale_by_lbfgs(), 2112, 500, 500),  # five times the parameters in float32, rather than 44 times
 }
 
 

@@ -7,7 +7,7 @@ widened, and back where it is rounded and encoded.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.core
@@ -57,12 +57,20 @@ def in_turn(rows: Sequence[R], out: list[Tree], first: Tree = None) -> Iterator[
         yield row
 
 
+def each_in_turn(f: Callable[..., R], *columns: Sequence[Tree]) -> list[R]:
+    """f of each row of these columns, in turn."""
+    out: list[Any] = []
+    for row in in_turn(list(zip(*columns, strict=True)), out):
+        out.append(f(*row))
+    return out
+
+
 def waits(row: Tree) -> bool:
     """Whether something is read from the host. Only what is traced can wait: else it is executed as it is written."""
     return any(is_on_host(x) and isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(row))
 
 
-def apart(f: Callable[[], R], otherwise: R | None) -> R:
+def apart(f: Callable[[], R], otherwise: R | None = None) -> R:
     """f(), as the branch of a condition that always holds; of what is `otherwise` there, None stands for zeros.
 
     What a branch reads from the host is its own. Else a compiler fetches what is read here and there once for both, and it would stay on

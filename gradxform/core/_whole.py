@@ -318,7 +318,7 @@ _round_leaf = jax.jit(round_to, static_argnums=1)
 
 
 def _up(x: Tree) -> Tree:
-    wide = lambda y: _widen_leaf(y, jnp.dtype(jnp.float32)) if is_array(y) and widen(y.dtype) != y.dtype else y
+    wide = lambda y: _widen_leaf(on_device(y), jnp.dtype(jnp.float32)) if is_array(y) and widen(y.dtype) != y.dtype else y
     return jax.tree.map(lambda y: wide(as_array(y)), x)
 
 

@@ -174,9 +174,10 @@ def state_shardings(
     `placement="pinned_host"` leaves the fields that have something for each parameter, or those that are named, in the memory of the
     host. An array says where it lies, so `update` needs not be told: it fetches what it reads of one leaf, and puts the new back before it
     fetches the next, so that the device has room for a leaf or two. Give the step these shardings as above. What wrappers keep themselves
-    is fetched so, too. On the device together is what is needed together: all matrices of one shape, or with `spread` all; what the
-    branches of a condition take (`outer`, `sam`); what a wrapper sums over the leaves (`mechanize`), and the memory of L-BFGS. Where an
-    optimizer sums first, as Prodigy does, a GPU reads each leaf twice, while a TPU's compiler may keep all of them in between.
+    is fetched so, too, and the memory of L-BFGS, pair by pair. What an optimizer sums over the leaves first, as Prodigy does, is read
+    twice. On the device together is what is needed together: all matrices of one shape, or with `spread` all. Updates that the branches
+    of a condition make (`accumulate`, `outer`, `sam`) are there together, though what they are made of is not; a GPU copies what a branch
+    returns, so that the host keeps that part of the state twice.
 
     Args:
       tx: the optimizer, ours or of another library.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from gradxform._numerics import sum_sq
 from gradxform._types import Array, Axes, Clock, Count, Field, Hyper, Real, Shared, Updates
 from gradxform.core import GradientTransformation, GradientTransformationExtraArgs, chain, per_tree
+from gradxform.core._placement import apart, each_in_turn, is_on_host, on_device, placed, waits
 from gradxform.linesearch import scale_by_zoom_linesearch
 from gradxform.linesearch._example import bowl
 from gradxform.registry import optimizer, transform
@@ -22,16 +25,17 @@ def _ring(zero, memory_size):
     return jnp.broadcast_to(zero, (memory_size, *zero.shape))
 
 
-Ring = Annotated[Updates, Field(first=_ring, axes=lambda shape: Axes(None, *range(len(shape))), constant=True)]
-"""Empty as long as no pair has positive curvature."""
+Far = Annotated[Updates, Field(far=True)]
+Ring = Annotated[Far, Field(first=_ring, axes=lambda shape: Axes(None, *range(len(shape))), constant=True)]
+"""Empty as long as no pair has positive curvature. On the host it stays there: a row at a time is fetched."""
 
 
 class ScaleByLBFGSState(NamedTuple):
     """The last parameters and gradients, and rings of the last differences s of parameters, y of gradients, and of 1 / <s, y>."""
 
     count: Clock
-    params: Updates
-    updates: Updates
+    params: Far
+    updates: Far
     diff_params_memory: Ring
     diff_updates_memory: Ring
     weights_memory: Annotated[Shared, Field(first=lambda memory_size: jnp.zeros(memory_size), constant=True)]
@@ -42,9 +46,21 @@ def _dot(xs: Sequence[Array], ys: Sequence[Array]) -> Array:
     return sum((jnp.sum((x.conj() * y).real) for x, y in zip(xs, ys, strict=True)), jnp.zeros(()))
 
 
-def _add(xs: Sequence[Array], a: Array, ys: Sequence[Array]) -> list[Array]:
-    """x + a y, in the dtype of x."""
-    return [(x + a * y).astype(x.dtype) for x, y in zip(xs, ys, strict=True)]
+def _row(ring: Array, i: Array | int) -> Array:
+    return on_device(jax.lax.dynamic_index_in_dim(ring, i, keepdims=False))
+
+
+def _along(rings: Sequence[Array], i: Array, ys: Sequence[Array]) -> Array:
+    """sum Re(conj(x) y) with the rows i as x."""
+    return sum(each_in_turn(lambda y, ring: _dot([_row(ring, i)], [y]), ys, rings), jnp.zeros(()))
+
+
+def _plus(xs: Sequence[Array], a: Array, rings: Sequence[Array], i: Array) -> list[Array]:
+    """x + a y with the rows i as y, in the dtype of x."""
+    return each_in_turn(lambda x, ring: (x + a * _row(ring, i)).astype(x.dtype), xs, rings)
+
+
+Row = Callable[[], Array]
 
 
 def _stored(rings: Sequence[Array], pair: Sequence[Array], newest: Array) -> list[Array]:
@@ -57,20 +73,52 @@ def _kept(rings: Sequence[Array], pair: Sequence[Array], newest: Array) -> list[
     return [jnp.roll(ring, 1, axis=0) for ring in rings]
 
 
+def _row_by_row(ring: Array, pair: Array, newest: Array, curved: Array) -> Array:
+    """What `_stored` makes of a ring on the host, or `_kept` if not `curved`: each row goes to the place of the next."""
+    put = lambda x, i, ring: jax.lax.dynamic_update_index_in_dim(ring, placed(x, ring), i, 0)
+
+    def further(k: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+        ring, x = at
+        i = (k - 1) % len(ring)
+        old = _row(ring, i)
+        x, old = jax.lax.optimization_barrier(
+            (jnp.where(k == 0, old, x), old)
+        )  # read before it is written, so that no ring is copied
+        return put(x, i, ring), old
+
+    ring, x = jax.lax.fori_loop(0, jnp.where(curved, 0, len(ring) + 1), further, (ring, pair.astype(ring.dtype)))
+    return put(x, jnp.where(curved, newest, 0), ring)
+
+
+def _products(dp: Row, dg: Row) -> tuple[Array, Array, Array]:
+    """<s, y>, <s, s> and <y, y> of the last differences at one leaf."""
+    s, y = dp(), dg()
+    return _dot([s], [y]), _dot([s], [s]), sum_sq(y)
+
+
+def _renewed(rings: Sequence[Array], pair: Sequence[Row], newest: Array, curved: Array) -> list[Array]:
+    """The rings with the pair, if it is `curved`; on the host one after another."""
+    near = [i for i, x in enumerate(rings) if not is_on_host(x)]
+    far = [i for i, x in enumerate(rings) if is_on_host(x)]
+    found = jax.lax.cond(curved, _stored, _kept, [rings[i] for i in near], [pair[i]() for i in near], newest)
+    row_by_row = lambda ring, row: _row_by_row(ring, row(), newest, curved)
+    found += each_in_turn(row_by_row, [rings[i] for i in far], [pair[i] for i in far])
+    return [found[k] for k in np.argsort([*near, *far])]
+
+
 @jax.jit
 def _two_loop(g: Sequence[Array], s: Sequence[Array], y: Sequence[Array], rho: Array, gamma: Array, oldest: Array) -> list[Array]:
     """Algorithm 7.4: the product of the inverse Hessian that the rings stand for, and g."""
-    at = lambda ring, i: [jax.lax.dynamic_index_in_dim(x, i, keepdims=False) for x in ring]
     order = (oldest + jnp.arange(rho.shape[0], dtype=oldest.dtype)) % rho.shape[0]
 
     def back(q, i):
-        alpha = (rho[i] * _dot(at(s, i), q)).astype(rho.dtype)
-        return _add(q, -alpha, at(y, i)), alpha
+        alpha = (rho[i] * _along(s, i, q)).astype(rho.dtype)
+        return _plus(q, -alpha, y, i), alpha
 
     def forth(r, i_alpha):
         i, alpha = i_alpha
-        beta = rho[i] * _dot(at(y, i), r)
-        return _add(r, alpha - beta, at(s, i)), None
+        beta = rho[i] * _along(y, i, r)
+        return _plus(r, alpha - beta, s, i), None
 
     q, alphas = jax.lax.scan(back, list(g), order, reverse=True)
     r = [(gamma * x).astype(x.dtype) for x in q]
@@ -113,18 +161,19 @@ def scale_by_lbfgs(g, s, p, c, memory_size: Count = 10, scale_init_precond: bool
     """
     oldest, newest = s.count % memory_size, (s.count - 1) % memory_size
     started = s.count > 0
-    dp, dg = ([jnp.where(started, x - y, 0) for x, y in zip(xs, ys, strict=True)] for xs, ys in ((p, s.params), (g, s.updates)))
-    sy, yy = _dot(dp, dg), sum((sum_sq(y) for y in dg), jnp.zeros(()))
+    change = lambda x, before: lambda: jnp.where(started, x - on_device(before), 0)
+    dp, dg = ([change(x, y) for x, y in zip(xs, ys, strict=True)] for xs, ys in ((p, s.params), (g, s.updates)))
+    far = waits([*s.params, *s.updates])  # then it is fetched for these sums, and again to be stored
+    sums = [apart(functools.partial(_products, *one)) if far else _products(*one) for one in zip(dp, dg, strict=True)]
+    sy, ss, yy = (sum(xs, jnp.zeros(())) for xs in zip(*sums, strict=True)) if sums else [jnp.zeros(())] * 3
     info = jnp.finfo(sy.dtype)  # of a number below `tiny` the reciprocal overflows
-    curved = (sy > info.tiny) & (sy > info.eps * jnp.sqrt(_dot(dp, dp)) * jnp.sqrt(yy))
-    pair = [*dp, *dg, 1 / jnp.where(curved, sy, 1)]
-    old = [*s.diff_params_memory, *s.diff_updates_memory, s.weights_memory]
-    *rings, rho = jax.lax.cond(curved, _stored, _kept, old, pair, newest)
+    curved = (sy > info.tiny) & (sy > info.eps * jnp.sqrt(ss) * jnp.sqrt(yy))
+    pair = [*dp, *dg, lambda: 1 / jnp.where(curved, sy, 1)]
+    *rings, rho = _renewed([*s.diff_params_memory, *s.diff_updates_memory, s.weights_memory], pair, newest, curved)
     rings = [rings[: len(dp)], rings[len(dp) :]]
     gamma = jnp.ones(())
     if scale_init_precond:
-        last = [jax.lax.dynamic_index_in_dim(y, newest, keepdims=False) for y in rings[1]]
-        last_yy = jnp.where(curved, yy, sum((sum_sq(y) for y in last), jnp.zeros(())))
+        last_yy = jnp.where(curved, yy, sum(each_in_turn(lambda y: sum_sq(_row(y, newest)), rings[1]), jnp.zeros(())))
         last_sy = jnp.where(curved, sy, 1 / jnp.where(rho[newest] > 0, rho[newest], 1))
         known = (rho[newest] > 0) & (last_yy > 0)
         first = 1 / jnp.maximum(jnp.sqrt(_dot(g, g)), 1)
