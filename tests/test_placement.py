@@ -206,11 +206,10 @@ def test_what_is_summed_first_is_read_apart(name):
 
 @pytest.mark.fast
 def test_a_field_that_stays_as_it_is_is_not_fetched():
-    """The first parameters are read for the sum, in its branch, and come back as they are."""
+    """The first parameters are read for the sum, and nothing is put back."""
     tx, params = gx.scale_by_dog(("distance", 1e-3)), {k: x for k, x in parameters().items() if k in "vw"}
     there = gx.init_sharded(tx, params, placement=HOST)
-    fetches = str(jax.make_jaxpr(lambda s: tx.update(params, s, params))(there)).count("= device_put[")
-    assert fetches == len(params)
+    assert "MemorySpace.Host" not in str(jax.make_jaxpr(lambda s: tx.update(params, s, params))(there))
 
 
 @pytest.mark.parametrize("compiled", [True, False], ids=["jit", "un-jitted"])

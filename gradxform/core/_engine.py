@@ -246,10 +246,11 @@ class Program:
                         seen[2].refuse()
                     raise
                 g = round_to(jnp.asarray(shaped(slot.kernel, "the update", u, g)), g.dtype)
-                new = [shaped(slot.kernel, f"the state's `{f}`", getattr(record, f), getattr(seen[1], f)) for f in slot.layout.leaf]
-                same = [getattr(record, f) is getattr(seen[1], f) for f in slot.layout.leaf]
-                stored = zip(as_stored(slot.layout, new, fields), fields, same, strict=True)
-                new_fields += [o if as_it_was and is_on_host(o) else n for n, o, as_it_was in stored]  # it needs not be fetched
+                new = []
+                for f, was in zip(slot.layout.leaf, fields, strict=True):
+                    x, old = getattr(record, f), getattr(seen[1], f)
+                    new.append(was if x is old and is_on_host(was) else shaped(slot.kernel, f"the state's `{f}`", x, old))
+                new_fields += as_stored(slot.layout, new, fields)
         return (g, *new_fields)
 
     def common(self, shape: Shape, tail: Row) -> Sequence[Common]:
