@@ -8,8 +8,9 @@ import os
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import collections
 import contextlib
-import itertools
+import gc
 import re
 
 import children
@@ -24,11 +25,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_enable_x64", False)
 
-TESTS = itertools.count(1)
+HELD = collections.Counter()  # what JAX has told of itself since it was made to forget
+COMPILED = "/jax/core/compile/backend_compile_duration"
 APART = {"nightly": ".ci/nightly", "processes": "pytest -m processes"}  # run where their marker is named, of two the first
 
 
 def pytest_configure(config):
+    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: HELD.update([event]))
     config.pluginmanager.register(children)
     config.pluginmanager.register(groups)
 
@@ -44,10 +47,19 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason=f"run by {APART[apart]}"))
 
 
+def pytest_collection_finish():
+    """Look for garbage rarely, and not among modules and tests: what is compiled is kept for other tests, and all of it would be seen."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 def pytest_runtest_teardown():
-    """Forget what was compiled, now and then: each program keeps memory maps, of which a process may have 65,530."""
-    if next(TESTS) % 200 == 0:
+    """Forget what was compiled, now and then: each program keeps three memory maps or more, of which a process may have 65,530."""
+    if HELD[COMPILED] > 3000:
         jax.clear_caches()
+        gc.collect()
+        HELD.clear()
 
 
 @pytest.fixture
