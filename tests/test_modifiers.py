@@ -28,13 +28,20 @@ def together(tx):
     return gx.hyperball(gx.cautious(gx.chain(gx.grokfast(), tx, gx.floor_by_param_norm(0.01))), 0.01)
 
 
-@pytest.mark.parametrize("name", gx.names())
-def test_each_goes_around_every_optimizer(name):
-    """The state is a fixed point, of bfloat16 parameters too, and the updates are laid out like the parameters. With several around it,
-    three updates are compiled once, and restored after two the third is the same bits."""
+def each_around_every():
+    """By night each around every optimizer, by day every optimizer inside one, in turn."""
+    for i, name in enumerate(gx.names()):
+        by_day = list(MODIFIERS)[i % len(MODIFIERS)]
+        yield pytest.param(name, [by_day], id=name)
+        yield pytest.param(name, [how for how in MODIFIERS if how != by_day], id=f"{name}, others", marks=pytest.mark.nightly)
+
+
+@pytest.mark.parametrize(("name", "hows"), each_around_every())
+def test_each_goes_around_every_optimizer(name, hows):
+    """The state is a fixed point, of bfloat16 parameters too, and the updates are laid out like the parameters."""
     case = case_for(name)
-    for how, make in MODIFIERS.items():
-        tx = make(case.make())
+    for how in hows:
+        tx = MODIFIERS[how](case.make())
         for dtype in filter(case.takes, (jnp.float32, jnp.bfloat16)):
             p, g = case.params(dtype), case.grads(0, dtype)
             state = jax.eval_shape(tx.init, p)
@@ -42,6 +49,12 @@ def test_each_goes_around_every_optimizer(name):
             assert jax.tree.structure(after) == jax.tree.structure(state), how
             assert kinds(after) == kinds(state), how
             assert [(x.shape, x.dtype) for x in jax.tree.leaves(u)] == [(x.shape, x.dtype) for x in jax.tree.leaves(p)], how
+
+
+@pytest.mark.parametrize("name", gx.names())
+def test_several_go_around_every_optimizer(name):
+    """Three updates are compiled once, and restored after two the third is the same bits."""
+    case = case_for(name)
     tx, p, grads = together(case.make()), case.params(), [case.grads(i) for i in range(3)]
     step, state = jax.jit(lambda g, s, p, extra: tx.update(g, s, p, **extra)), tx.init(p)
     for g in grads[:2]:

@@ -3,16 +3,18 @@
 import functools
 from typing import Any, NamedTuple
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_day import EXAMPLES
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
 import gradxform as gx
 from gradxform._docs import section
-from gradxform.testing import case_for, entailing
+from gradxform.testing import case_for
 from tests import sharded
 
 N = 8
@@ -64,17 +66,9 @@ def stores(name):
 STORED = [name for name in gx.names() if stores(name)]
 
 
-BY_DAY = {"adamw", *(names[0] for names in sharded.kinds().values())}  # a chain as one, and the first of each kind
-
-
-def by_night(name):
-    """The dialects', which are made of the same parts, and chains of registered stages, which are examined by themselves."""
-    name = name.removeprefix("store ")
-    return "." in name or (name not in BY_DAY and bool(entailing(subject(name).tx.update)))
-
-
-def by_name(names):
-    return pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.nightly] * by_night(name)) for name in names])
+FIRST = EXAMPLES | {names[0] for names in sharded.kinds().values()}  # and the first of each kind
+STORE = {"store adamw", "store lion"}
+by_name = functools.partial(by_day.by_name, also=FIRST)
 
 
 def mesh(shape=(N,), names=("d",)):
@@ -114,25 +108,39 @@ def on_each(s, params, state, grads, how):
     return *held, u
 
 
-@by_name([*NAMES, *(f"store {name}" for name in STORED)])
-def test_with_whole_parameters_each_device_has_what_one_has(name):
-    """JAX proves that the devices agree where it keeps account of what varies (`check_vma`); they do so bit by bit where it does not."""
+def whole(name):
+    """What is stepped, from where, and the gradients of all devices; parameters, state and updates after two steps by their mean."""
     s = subject(name.removeprefix("store "), name.startswith("store "))
     params, grads = s.case.params(), jax.tree.map(lambda *xs: jnp.stack(xs), *map(s.case.grads, range(N)))
     state, step = s.tx.init(params), jax.jit(s.step)
     expected = (params, state)
     for _ in range(2):
         *expected, u = step(*expected, jax.tree.map(lambda x: x.mean(0), grads))
+    return s, (params, state), grads, (*expected, u)
+
+
+WHOLE = [*NAMES, *(f"store {name}" for name in STORED)]
+
+
+@by_name(WHOLE)
+def test_with_whole_parameters_each_device_has_what_one_has(name):
+    """JAX proves that the devices agree: it keeps account of what varies (`check_vma`)."""
+    s, held, grads, expected = whole(name)
     proved = lambda p, s_, g: s.step(p, s_, jax.lax.pmean(jax.tree.map(lambda x: x[0], g), "d"))
-    step, held = jax.jit(jax.shard_map(proved, mesh=mesh(), in_specs=(P(), P(), P("d")), out_specs=P())), (params, state)
+    step = jax.jit(jax.shard_map(proved, mesh=mesh(), in_specs=(P(), P(), P("d")), out_specs=P()))
     for _ in range(2):
         *held, v = step(*held, grads)
-    close((held, v), (expected, u))
+    close((*held, v), expected)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.nightly] * (name not in FIRST | STORE)) for name in WHOLE])
+def test_they_agree_bit_by_bit_where_jax_keeps_no_account(name):
+    s, start, grads, expected = whole(name)
     for how in ("unchecked", "pmap"):
-        found = on_each(s, params, state, grads, how)
+        found = on_each(s, *start, grads, how)
         for x in arrays(found):
             np.testing.assert_array_equal(x, np.broadcast_to(x[:1], x.shape))
-        close(jax.tree.map(lambda x: x[0], found), (*expected, u))
+        close(jax.tree.map(lambda x: x[0], found), expected)
 
 
 # ---- parts of the parameters
