@@ -1,6 +1,6 @@
 """Is the rate that is best for a narrow model best for wide ones, with and without `scale_by_width`? The race's `text` at three widths.
 
-    python benchmarks/widths.py                        adam and muon, two hours on two cores; writes results/widths.json, goes on from it
+    python benchmarks/widths.py                        adam and muon, an hour on two cores; writes results/widths.json, goes on from it
     python benchmarks/widths.py adam --seeds 3         one, with a seed more than the file has
     python benchmarks/widths.py --quick                few steps: does it run? writes nothing
 

@@ -22,6 +22,7 @@ ORDER = [
     "low_memory",
     "eight_devices",
     "many_runs",
+    "widths",
     "noise",
     "averages",
     "claims",
