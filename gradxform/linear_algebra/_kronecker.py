@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
+from gradxform._numerics import abs_sq
 from gradxform._types import Array, Axes, Shape, Tree
 from gradxform.linear_algebra._factorizations import eigh, qr
 from gradxform.linear_algebra._products import HIGHEST, matmul
@@ -36,6 +37,31 @@ def along(x: Array, matrices: Sequence[Array | None], transposed: bool = False) 
         if q is not None:
             x = jnp.moveaxis(jnp.tensordot(x, q if transposed else q.conj(), (k, int(transposed)), precision=HIGHEST), -1, k)
     return x
+
+
+def times(x: Array, Q: Sequence[Array], back: bool = False) -> Array:
+    """Q times x along every axis, or back: the adjoint of Q.
+
+    Args:
+      x: a tensor.
+      Q: for each axis a matrix, or its diagonal.
+      back: whether the way back is meant.
+    """
+    for k, q in enumerate(Q):
+        if q.ndim == 1:
+            x = x * jnp.expand_dims(q.conj() if back else q, [i for i in range(x.ndim) if i != k])
+    return along(x, [None if q.ndim == 1 else q for q in Q], transposed=not back)
+
+
+def gram(x: Array, axis: int, q: Array) -> Array:
+    """`outer(x, axis)`, or its diagonal where that of q is all there is.
+
+    Args:
+      x: a tensor.
+      axis: the axis that stays.
+      q: what there is for that axis: a matrix, or its diagonal.
+    """
+    return jnp.sum(abs_sq(x), [i for i in range(x.ndim) if i != axis]) if q.ndim == 1 else outer(x, axis)
 
 
 def outer(x: Array, axis: int, y: Array | None = None) -> Array:

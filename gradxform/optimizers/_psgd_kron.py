@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from gradxform._numerics import abs_sq, clip_elements, power_of_two, size_along
+from gradxform._numerics import clip_elements, power_of_two, size_along
 from gradxform._types import (
     STATIC,
     Array,
@@ -40,9 +40,10 @@ from gradxform._types import (
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
 from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
-from gradxform.linear_algebra._kronecker import along, outer
+from gradxform.linear_algebra._kronecker import gram, times
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.linear_algebra._products import matmul
+from gradxform.linear_algebra._spectral_norm import norm_from_longest_column, norm_from_vectors, tiny_of
 from gradxform.registry import optimizer, transform
 from gradxform.schedules import psgd_gap
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -56,6 +57,8 @@ Diagonal = Literal["all", "largest", None]
 Form = Literal["pro", "triangular"]
 Whiten = Literal["momentum", "gradient"]
 GAP = psgd_gap()
+VECTORS = 32
+"""Of a norm."""
 
 
 def _factors(shape: Shape, form: Form, diagonal: Diagonal, max_precond_dim: int, max_skew: float) -> tuple[Axes, ...]:
@@ -94,26 +97,9 @@ class PsgdKronState(NamedTuple):
     key: Key
 
 
-def _times(x: Array, Q: Factors, back: bool = False) -> Array:
-    """Q times x along every axis, or back: the adjoint of Q."""
-    for k, q in enumerate(Q):
-        if q.ndim == 1:
-            x = x * jnp.expand_dims(q.conj() if back else q, [i for i in range(x.ndim) if i != k])
-    return along(x, [None if q.ndim == 1 else q for q in Q], transposed=not back)
-
-
-def _gram(x: Array, k: int, q: Array) -> Array:
-    """mat_k(x) mat_k(x)*, or its diagonal where that of q is all there is."""
-    return jnp.sum(abs_sq(x), [i for i in range(x.ndim) if i != k]) if q.ndim == 1 else outer(x, k)
-
-
 def _drawing(sampler: Sampler, key: Array, dtype: DType) -> Draw:
     numbers = itertools.count()
     return lambda shape: sampler(jax.random.fold_in(key, next(numbers)), shape, dtype)
-
-
-def _tiny(x: Array) -> float:
-    return float(jnp.finfo(x.dtype).tiny)
 
 
 def _balanced(Q: Factors) -> Factors:
@@ -122,26 +108,10 @@ def _balanced(Q: Factors) -> Factors:
     return tuple(q * (mean / size) for q, size in zip(Q, sizes, strict=True))
 
 
-def _norm(A: Array, draw: Draw) -> Array:
-    """A lower bound of the spectral norm of a matrix that is Hermitian, or minus its adjoint.
-
-    The longest of 32 vectors after four multiplications, from random ones that are turned towards the longest row.
-    """
-    largest, tiny = jnp.max(jnp.abs(A), initial=0), _tiny(A)
-    A = A / (largest + tiny)
-    row = A[jnp.argmax(jnp.sum(abs_sq(A), 1))][None]
-    V = draw((32, len(A)))
-    V = row + jnp.sign(jnp.sum(row * V.conj(), 1, keepdims=True)) * V
-    for _ in range(2):
-        V = matmul(V, A)
-        V = matmul(V / (jnp.sqrt(jnp.sum(abs_sq(V), 1, keepdims=True)) + tiny), A)
-    return largest * jnp.max(jnp.sqrt(jnp.sum(abs_sq(V), 1)))
-
-
 def _rotated(Q: Array, draw: Draw) -> Array:
     """Towards a Hermitian Q by a rotation from the left, e^(aR) but for a^3; a makes the trace largest, and is at most 1/8."""
     R = adjoint(Q) - Q
-    R = R / (_norm(R, draw) + _tiny(R))
+    R = R / (norm_from_vectors(R, draw((VECTORS, len(R)))) + tiny_of(R))
     RQ = matmul(R, Q)
     RRQ = matmul(R, RQ)
     slope, bend = jnp.trace(RQ).real, jnp.trace(RRQ).real
@@ -151,10 +121,10 @@ def _rotated(Q: Array, draw: Draw) -> Array:
 
 def _pro(Q: Factors, lipschitz: Factors, x: Array, draw: Draw, precond_lr: Array) -> tuple[Factors, Factors]:
     x = x + (1e-9 + float(jnp.finfo(x.dtype).eps) * jnp.abs(x)) * draw(x.shape)
-    x, new, most = _times(_times(x, Q), Q, back=True), [], []
+    x, new, most = times(times(x, Q), Q, back=True), [], []
     for k, (q, L) in enumerate(zip(Q, lipschitz, strict=True)):
-        T, c = _gram(x, k, q), x.size / max(x.shape[k], 1)
-        curvature = (jnp.max(T, initial=0) if q.ndim == 1 else _norm(T, draw)) + c
+        T, c = gram(x, k, q), x.size / max(x.shape[k], 1)
+        curvature = (jnp.max(T, initial=0) if q.ndim == 1 else norm_from_vectors(T, draw((VECTORS, len(T))))) + c
         L = jnp.maximum(0.9 * L + 0.1 * curvature, curvature)
         step = precond_lr / L
         new.append(q - step * (T - c) * q if q.ndim == 1 else _rotated(q - step * (matmul(T, q) - c * q), draw))
@@ -164,7 +134,7 @@ def _pro(Q: Factors, lipschitz: Factors, x: Array, draw: Draw, precond_lr: Array
 
 def _triangular(Q: Factors, x: Array, draw: Draw, precond_lr: Array) -> Factors:
     size, B = jnp.mean(jnp.abs(x)), draw(x.shape)
-    A = _times(x + 2**-11.5 * size * B, Q)
+    A = times(x + 2**-11.5 * size * B, Q)
     for k, q in enumerate(Q):
         if q.ndim == 1:
             B = B / jnp.expand_dims(q.conj(), [i for i in range(x.ndim) if i != k])
@@ -175,20 +145,13 @@ def _triangular(Q: Factors, x: Array, draw: Draw, precond_lr: Array) -> Factors:
     unit = power_of_two(jnp.maximum(jnp.max(jnp.abs(A), initial=0), jnp.max(jnp.abs(B), initial=0)))
     A, B, new = A / unit, B / unit, []
     for k, q in enumerate(Q):
-        S, T = _gram(A, k, q), _gram(B, k, q)
+        S, T = gram(A, k, q), gram(B, k, q)
         if q.ndim == 1:
-            step = (S - T) * q / jnp.maximum(jnp.max(S + T, initial=0), _tiny(q))
+            step = (S - T) * q / jnp.maximum(jnp.max(S + T, initial=0), tiny_of(q))
         else:
-            step = matmul(jnp.triu(S - T), q) / jnp.maximum(_from_longest_column(S + T), _tiny(q))
+            step = matmul(jnp.triu(S - T), q) / jnp.maximum(norm_from_longest_column(S + T), tiny_of(q))
         new.append(jnp.where(size > 0, q - precond_lr * step, q))
     return tuple(new)
-
-
-def _from_longest_column(T: Array) -> Array:
-    """A lower bound of the spectral norm of a Hermitian matrix: |T y| / |y|, where y is T times its longest column."""
-    x = T[:, jnp.argmax(jnp.sum(abs_sq(T), 0))]
-    y = matmul(adjoint(T), x)
-    return (size_along(matmul(T, y)) / jnp.maximum(size_along(y), _tiny(y)))[0]
 
 
 def _fitted(
@@ -289,7 +252,7 @@ def scale_by_psgd_kron(
     x = jnp.atleast_1d(m if whiten == "momentum" else g)
     fitted = functools.partial(_fitted, form=form, sampler=sampler, balance_every=balance_every)
     Q, lipschitz, turns = c.refresh(fitted, (s.q, s.lipschitz, s.turns), x, c.key, precond_lr)
-    u = _times(_times(jnp.atleast_1d(m), Q), Q, back=True).reshape(g.shape)
+    u = times(times(jnp.atleast_1d(m), Q), Q, back=True).reshape(g.shape)
     if clip_rms is not None:
         u = u / jnp.maximum(1, size_along(u).reshape(()) / math.sqrt(max(u.size, 1)) / clip_rms)
     if clip_value is not None:
