@@ -156,7 +156,8 @@ def _turn(plan: Plan, share: Share, t: Array) -> tuple[Array, Array]:
 def _whose(plan: Plan, share: Share, t: Array) -> Array:
     """Which of the members that are here have their turn."""
     low, high = _turn(plan, share, t)
-    return (share.members >= low) & (share.members < high)
+    members = jnp.asarray(share.members)
+    return (members >= low) & (members < high)
 
 
 def _some(compute: Callable[..., Tree], plan: Plan, share: Share, t: Array, depth: int, old: Tree, *args: Tree) -> Tree:

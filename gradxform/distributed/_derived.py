@@ -142,7 +142,8 @@ class Derivation:
         at = lambda p, s, x: x if s is not p else jax.tree.map(along, x)
         new = [list(map(at, leaves, stacked, xs)) for xs in of_leaves(layout.read(found, stage.owner))]
         found = layout.write(found, dict(zip(names, map(treedef.unflatten, new), strict=True)))
-        return found if self.zero is None else jax.tree.map(lambda x: self.further(x, self.zero), found)
+        zero = self.zero
+        return found if zero is None else jax.tree.map(lambda x: self.further(x, zero), found)
 
     def _over_stack(self, p: Tree, view: Blocks | None, entries: Sequence[Tree], spread: Spread) -> Tree:
         """A leaf, split along the axis that counts its matrices, if they are dealt out and the devices divide their number."""

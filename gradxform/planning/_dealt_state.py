@@ -97,7 +97,7 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
         travels = list(_travels(one, i, spread))
         moved = _moved(travels, members / devices, is_settled(batch, devices), spread, axes)
         split |= {*travels[0].stack, *(a for x in travels for a in x.inside if a not in spread.axes)}
-        padded += moved.total() * (1 - n / members) if members else 0
+        padded += sum(moved.values()) * (1 - n / members) if members else 0
         total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
     number, work = sum(n for *_, n in rows), _of_one(shares[0].deal)
     each = (number - loose + filled) // devices
@@ -144,12 +144,12 @@ def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str
 
 def _moved(
     travels: Sequence[Travel], members: float, settled: bool, spread: Spread, axes: Axes
-) -> collections.Counter[tuple[str, tuple[str, ...]]]:
+) -> dict[tuple[str, tuple[str, ...]], float]:
     """The bytes of what brings a row to so many members on each device, and back: one axis of the mesh after another.
 
     XLA splits the matrices of a stack that is made on the way even where they are whole at home, and gathers them when they are back.
     """
-    moved: collections.Counter[tuple[str, tuple[str, ...]]] = collections.Counter()
+    moved: dict[tuple[str, tuple[str, ...]], float] = collections.defaultdict(float)
     for x in travels:
         part, own = members * x.nbytes, (*x.stack, *x.inside)
         if others := tuple(a for a in own if a not in spread.axes):
@@ -160,7 +160,7 @@ def _moved(
             moved["all-to-all", (a,)] += part * (x.there + x.back) * (a in own or (x.is_matrix and not settled))
         missing = tuple(a for a in spread.axes if a not in own)
         moved["all-gather", missing] += part * axes.count(missing) * (x.back and bool(missing))
-    return +moved
+    return {key: nbytes for key, nbytes in moved.items() if nbytes}
 
 
 def _of_one(deal: Deal) -> Work:

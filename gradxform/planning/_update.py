@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -101,7 +101,7 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
         yield Stated(one.tx, {path: x}, leaves, len(group))
 
 
-def _traced(stated: Stated, axes: Axes, zero: tuple[str, ...]) -> tuple[Work, list[Asked | Deal], tuple[Tree, Tree]]:
+def _traced(stated: Stated, axes: Axes, zero: tuple[str, ...]) -> tuple[Work, Sequence[Asked | Deal], tuple[Tree, Tree]]:
     """The work of an update of a tree, what it asks for whole or deals out, and how the tree and the state are split."""
     splits = [_split(stated.leaves, path, x) for path, x in with_path(stated.seen)]
     specs = [PartitionSpec(*(one or None for one in split)) for split in splits]
