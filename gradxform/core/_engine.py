@@ -32,7 +32,7 @@ from gradxform.core._explicit import found_by_xla
 from gradxform.core._holes import as_array, is_array
 from gradxform.core._hyper import Fraction, as_coefficient, at_rank, is_number
 from gradxform.core._kernel import Arguments, Kernel, named
-from gradxform.core._placement import in_turn, is_on_host, on_device, placed
+from gradxform.core._placement import each_in_turn, in_turn, is_on_host, on_device, placed
 from gradxform.core._refresh import plan_of
 from gradxform.core._returned import Undeclared, returned, shaped
 from gradxform.core._state import Layout
@@ -350,10 +350,7 @@ def _read(left: Iterator[Any], slot: Slot, names: Sequence[str]) -> Reading:
 
 
 def _one_by_one(leaf: Callable[..., Row], rows: Sequence[Row], tail: Row) -> list[Row]:
-    out: list[Row] = []
-    for row in in_turn(rows, out):
-        out.append(leaf(*row, *tail))
-    return out
+    return each_in_turn(lambda row: leaf(*row, *tail), rows)
 
 
 def in_groups(engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row) -> list[Row]:
