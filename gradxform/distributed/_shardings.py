@@ -177,7 +177,7 @@ def state_shardings(
     is fetched so, too, and the memory of L-BFGS, pair by pair. What an optimizer sums over the leaves first, as Prodigy does, is read
     twice. On the device together is what is needed together: all matrices of one shape, or with `spread` all. Updates that the branches
     of a condition make (`accumulate`, `outer`, `sam`) are there together, though what they are made of is not; a GPU copies what a branch
-    returns, so that the host keeps that part of the state twice.
+    returns, so that the host keeps that part of the state twice. Of `mechanize` a TPU's compiler fetches the first parameters ahead.
 
     Args:
       tx: the optimizer, ours or of another library.
