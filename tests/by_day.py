@@ -20,3 +20,18 @@ def by_name(names, also=EXAMPLES):
     night = lambda name: "." in name or (name not in also and is_chain(name))
     marks = lambda name: [pytest.mark.nightly] * night(name.removeprefix("store "))
     return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in names])
+
+
+def in_turn(subjects, aspects, share=None):
+    """Each subject with every so many of the aspects by day, of which those that follow it have the next, and with the others by night.
+
+    Without a `share` it has one of them by day.
+    """
+    aspects, cases = list(aspects), []
+    share = len(aspects) if share is None else share
+    for i, subject in enumerate(subjects):
+        day = aspects[i % share :: share]
+        night = [aspect for aspect in aspects if aspect not in day]
+        cases += [pytest.param(subject, day, id=str(subject))]
+        cases += [pytest.param(subject, night, id=f"{subject}, others", marks=pytest.mark.nightly)]
+    return cases

@@ -1,5 +1,6 @@
 """`gpa`, `outer`, `ema_nesterov`: the papers' loops in NumPy, wherever they stand; and every optimizer inside each and `average_params`."""
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -265,14 +266,14 @@ def kinds(tree):
     return jax.tree.map(lambda x: (x.shape, x.dtype, getattr(x, "weak_type", False)), tree)
 
 
-@pytest.mark.parametrize("name", gx.names())
-def test_every_optimizer_inside_each(name):
+@pytest.mark.parametrize(("name", "hows"), by_day.in_turn(gx.names(), WRAPPERS))
+def test_every_optimizer_inside_each(name, hows):
     """The state is a fixed point, of bfloat16 parameters too; the updates and what is evaluated are laid out like the parameters; saved and
     restored after two updates, the third is the same bits."""
     case = case_for(name)
     params, grads = case.params(), [case.grads(i) for i in range(3)]
-    for how, make in WRAPPERS.items():
-        tx = make(case.make())
+    for how in hows:
+        tx = WRAPPERS[how](case.make())
         with_functions = any(map(callable, case.extra(params, grads[0]).values()))  # which `gpa` gives wide parameters
         for dtype in filter(case.takes, (jnp.float32,) if with_functions else (jnp.float32, jnp.bfloat16)):
             p, g = case.params(dtype), case.grads(0, dtype)

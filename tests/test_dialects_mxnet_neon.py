@@ -4,6 +4,7 @@ import math
 import pickle
 import re
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +15,7 @@ import gradxform as gx
 from gradxform import dialects
 from gradxform._docs import section
 from gradxform.dialects import mxnet, neon
-from gradxform.testing import examine
+from gradxform.testing import LAWS, case_for, entailed, examine
 
 ENTRIES = [e for e in dialects.entries() if e.system in ("mxnet", "neon")]
 SHAPES = {"b": (3,), "s": (), "w": (4, 6)}
@@ -344,9 +345,12 @@ def test_absent_arguments_are_refused(name):
         mxnet.sgd(**{name: 1})
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.system}.{e.name}")
-def test_laws(entry):
-    report = examine(entry())
+@pytest.mark.parametrize(("name", "laws"), by_day.in_turn([e.full_name for e in ENTRIES], LAWS, share=3))
+def test_laws(name, laws):
+    """But those of a chain of registered stages, which obey them by themselves."""
+    entry = gx.entry(name)
+    case = case_for(entry)
+    report = examine(entry(), laws=[law.number for law in laws if not entailed(law, case)])
     assert report.ok, str(report)
 
 

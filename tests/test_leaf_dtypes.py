@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_day import by_name
 from jax.experimental import sparse
 
 import gradxform as gx
@@ -11,7 +12,7 @@ import gradxform as gx
 PARAMS = {"n": np.array([100, 50], np.int32), "w": jnp.array([[1.0, -2.0], [3.0, 4.0]])}
 WHOLE = {"n": np.array([3, 4], np.int32), "w": np.array([[2, -1], [0, 3]])}
 FLOAT = {"n": np.array([3.0, 4.0], np.float32), "w": jnp.array([[2.0, -1.0], [0.0, 3.0]])}
-EVERY = pytest.mark.parametrize("name", gx.names(kind="*"))
+EVERY = by_name(gx.names(kind="*"))
 
 
 def updates_of(tx, grads, params, state=None, entry=None):

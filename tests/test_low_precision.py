@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from by_day import by_name
 
 import gradxform as gx
 
@@ -31,7 +32,7 @@ def test_bfloat16_ema_decays():
     np.testing.assert_allclose(state.ema, 1 - 0.9999**1000, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", gx.names(kind="*"))
+@by_name(gx.names(kind="*"))
 def test_float16_zero_gradients_give_zero(name):
     """optax #1754 #1784 #1789: eps underflows in float16 and 0 / 0 is NaN."""
     entry = gx.entry(name)

@@ -17,6 +17,12 @@ WORSE = 1.02  # how much larger than in float32 the loss may be
 NAMES = registry.names("*", kind="optimizer")
 
 
+def every_other(first):
+    """By day every second optimizer, by night those in between: in one of the two tests each is by day."""
+    night = lambda i: [pytest.mark.nightly] * (i % 2 != first)
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=night(i)) for i, name in enumerate(NAMES)])
+
+
 def has_entries(state):
     return any(hasattr(x, "encode") for x in jax.tree.leaves(state, is_leaf=lambda x: hasattr(x, "encode")))
 
@@ -102,7 +108,7 @@ def trained(tx, entry, params, resumed=False):
     return float(loss_of(gx.eval_params(tx, state, params)))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@every_other(0)
 def test_it_compiles_once_resumes_to_the_bit_and_has_the_loss_of_float32(name):
     entry, case = registry.entry(name), case_for(name)
     tx = case.make(**({case.rate: entry.rates["default"]} if case.rate and "default" in entry.rates else {}))
@@ -121,7 +127,7 @@ def codes_of(state):
 
 
 @pytest.mark.filterwarnings("ignore:.*look turned:UserWarning")  # its `b` is as long as `w` has rows
-@pytest.mark.parametrize("name", NAMES)
+@every_other(1)
 def test_engines_and_devices_agree(name):
     """Codes differ by one step in one of a hundred at most, as a last digit may round otherwise; the rest differs by that."""
     entry, case = registry.entry(name), case_for(name)
