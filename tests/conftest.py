@@ -69,6 +69,13 @@ def x64():
         yield
 
 
+@pytest.fixture(scope="module")
+def all_in_use():
+    """For files that often look for garbage: nothing that is there before their tests is any."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture
 def compiled(caplog):
     """What is compiled in a block: `with compiled() as names`, a list that is complete at the end of it.

@@ -16,6 +16,8 @@ import pytest
 
 import gradxform as gx
 
+pytestmark = pytest.mark.usefixtures("all_in_use")
+
 PARAMS = {"w": jnp.asarray([[0.5, -1.0, 2.0]] * 3), "b": jnp.asarray([1.0, 2.0])}
 GRADS = {"w": jnp.asarray([[0.25, -0.5, 1.0]] * 3), "b": jnp.asarray([0.125, -2.0])}
 
