@@ -72,11 +72,6 @@ def home_of(place: Place, piece: Piece) -> P | None:
     return P(*(None if a is None else split.get(a) for a in kept)) if set(split) <= set(kept) else None
 
 
-def _beside(new: Array, old: Array) -> Array:
-    """What is new, chosen by a condition that always holds, which XLA does not know: so it splits it as what is old."""
-    return jnp.where(jax.lax.optimization_barrier(jnp.asarray(True)), new, old)
-
-
 class Dealer:
     """A kind whose members are dealt out: where its rows are on each way."""
 
@@ -136,7 +131,7 @@ class Dealer:
         for i, start, end in zip(self.loose, [0, *ends], ends, strict=False):
             mine = jax.tree.map(lambda x, start=start, end=end: x[start:end], whole)
             old = (self.rows[i][0], *self.rows[i][skip:][: len(new)])
-            found[i] = jax.tree.map(_beside, mine, old)
+            found[i] = jax.tree.map(_split_as, old, mine)
         return found
 
     def _on_each(self, work: Work, owners: Sequence[Sequence[int]], stacks: Sequence[Row], tail: Row) -> list[Row]:
@@ -162,3 +157,8 @@ class Dealer:
         starts = list(itertools.accumulate(counts, initial=self.kind.share.start))
         found = [k for i in owners for k in range(starts[i], starts[i] + counts[i])]
         return jnp.asarray(np.asarray(found + [-1] * (size - len(found)), np.int32))
+
+
+def _split_as(old: Array, new: Array) -> Array:
+    """The new array. XLA splits what is chosen of two as one of them, and finds out only later that it is always the new one."""
+    return jax.lax.select(jnp.broadcast_to(jax.lax.optimization_barrier(jnp.asarray(True)), new.shape), new, old)
