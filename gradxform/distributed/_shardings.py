@@ -156,6 +156,9 @@ def state_shardings(
     `init` is traced with JAX's types that tell shardings, and what these cannot tell is split as the state's fields are declared to be,
     as far as the devices divide it. What another library makes without looking at a parameter, as Optax the memory of L-BFGS, is whole.
 
+    With `spread` an optimizer of matrices that keep others in their state has its devices along the axis that counts the matrices of a
+    leaf, if they divide it, and along no other; that is where it computes. What is kept for each axis of other leaves is split, too.
+
     `zero="data"` is ZeRO-1: the state alone is split further along that axis, of devices that hold the same parameters. Give it to the
     step, where XLA finds out what is to be sent: each device gets its part of the gradients, and the parameters are gathered. Name all
     axes that the batch is split over, and none that it is not: where "fsdp" splits parameters too, `zero=("data", "fsdp")` adds "data" to
