@@ -14,8 +14,6 @@ import gradxform as gx
 from gradxform._types import Extra
 from gradxform.testing import examine
 
-pytestmark = pytest.mark.fast
-
 PARAMS = {"w": jnp.asarray([[0.5, -1.0, 2.0], [1.5, 0.0, -0.5]]), "b": jnp.zeros(2)}
 by_way = pytest.mark.parametrize("branch_free", [False, True], ids=["cond", "select"])
 
@@ -59,6 +57,7 @@ def test_equals_the_large_batch(x64, inner, branch_free):
     assert is_zero(state.acc_grads)
 
 
+@pytest.mark.fast
 @by_way
 @pytest.mark.parametrize("jit", [True, False], ids=["jit", "eager"])
 def test_zeros_between_and_the_mean_at_the_end(branch_free, jit):
@@ -69,6 +68,7 @@ def test_zeros_between_and_the_mean_at_the_end(branch_free, jit):
     assert_close(state.acc_grads, grads[4])
 
 
+@pytest.mark.fast
 def test_agrees_with_optax_multi_steps():
     grads = gradients(9)
     theirs = optax.MultiSteps(optax.adam(0.1), 3)
@@ -78,6 +78,7 @@ def test_agrees_with_optax_multi_steps():
     assert_close(state.acc_grads, after.acc_grads)
 
 
+@pytest.mark.fast
 def test_a_state_of_optax_goes_on():
     grads = gradients(6)
     theirs, tx = optax.MultiSteps(optax.adam(0.1), 3), gx.accumulate(gx.adam(0.1), 3)
@@ -89,6 +90,7 @@ def test_a_state_of_optax_goes_on():
     assert type(state) is optax.MultiStepsState
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("whole", [True, False], ids=["integers", "record of floats"])
 def test_every_k_by_a_function_of_the_updates(whole):
     every_k = (lambda n: jnp.where(n < 2, 1, 3)) if whole else gx.piecewise_constant_schedule(1.0, {2: 3.0})
@@ -97,6 +99,7 @@ def test_every_k_by_a_function_of_the_updates(whole):
     assert state.gradient_step == 4
 
 
+@pytest.mark.fast
 def test_the_inner_update_is_executed_once_in_k():
     calls = []
 
@@ -110,6 +113,7 @@ def test_the_inner_update_is_executed_once_in_k():
     assert len(calls) == 2
 
 
+@pytest.mark.fast
 @by_way
 def test_no_nan_of_a_partial_mean_gets_out(branch_free):
     """Optax's `MultiSteps` multiplies the discarded update by 0, and 0 * NaN is NaN."""
@@ -123,6 +127,7 @@ def test_no_nan_of_a_partial_mean_gets_out(branch_free):
     assert state.inner_opt_state == 0
 
 
+@pytest.mark.fast
 def test_extra_arguments_are_those_of_the_emitting_step():
     @gx.elementwise(needs=("value", Extra("diagonal", per_leaf=True), "params"))
     def product(g, s, p, c):
@@ -136,6 +141,7 @@ def test_extra_arguments_are_those_of_the_emitting_step():
     assert_close(u, jax.tree.map(lambda p: 7 * p + 7 * p, PARAMS))
 
 
+@pytest.mark.fast
 def test_narrow_gradients_are_averaged_in_float32():
     """A bfloat16 mean of 256 gradients stands still when its steps become smaller than 1/256 of it."""
     p = jnp.zeros(2, jnp.bfloat16)
@@ -149,6 +155,7 @@ def test_narrow_gradients_are_averaged_in_float32():
     assert (us[:-1] == 0).all()
 
 
+@pytest.mark.fast
 def test_holes_masks_and_random_keys():
     params = {**PARAMS, "n": jnp.arange(3), "none": None}
     grads = {**gradients(1)[0], "n": np.zeros(3, jax.dtypes.float0), "none": None}
@@ -162,6 +169,7 @@ def test_holes_masks_and_random_keys():
     assert state.inner_state.gradient_step == 1
 
 
+@pytest.mark.fast
 def test_vmap_runs_several_at_once():
     tx = gx.accumulate(gx.adam(0.1), 2)
     g = jax.tree.map(lambda *xs: jnp.stack(xs), *gradients(3))
@@ -173,6 +181,7 @@ def test_vmap_runs_several_at_once():
     assert_close(jax.tree.map(lambda x: x[1], u), expected[1])
 
 
+@pytest.mark.fast
 @pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices")
 @by_way
 def test_shard_map(branch_free):
@@ -193,6 +202,7 @@ def test_shard_map(branch_free):
         assert_close(sharded(params, grads), expected)
 
 
+@pytest.mark.fast
 def test_wide_updates_pass():
     """`master_weights` returns float32 updates of bfloat16 parameters; so do the zeros between them."""
     params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), PARAMS)
@@ -201,6 +211,7 @@ def test_wide_updates_pass():
     assert {x.dtype for x in jax.tree.leaves(updates)} == {jnp.dtype(jnp.float32)}
 
 
+@pytest.mark.fast
 def test_eager_steps_compile_nothing_new(compiled):
     """Without jit the branch is taken in Python: a `lax.cond` there would be compiled at every step."""
     tx = gx.accumulate(gx.adam(0.1), 2)
@@ -211,17 +222,20 @@ def test_eager_steps_compile_nothing_new(compiled):
     assert not names
 
 
+@pytest.mark.fast
 def test_repr():
     assert repr(gx.accumulate(gx.scale(-1.0), 2)) == "accumulate(scale(-1.0), 2)"
     assert repr(gx.accumulate(gx.scale(-1.0), 2, True)) == "accumulate(scale(-1.0), 2, branch_free=True)"
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("bad", [0, -1, 2.5, True, "often", None])
 def test_a_bad_k_is_refused(bad):
     with pytest.raises(gx.HyperparameterError, match=r"accumulate: `every_k` must be a whole number in \[1, inf\), but got"):
         gx.accumulate(gx.adam(0.1), bad)
 
 
+@pytest.mark.fast
 def test_a_bad_inner_or_gradient_is_refused():
     with pytest.raises(gx.StructureError, match="accumulate: expected a GradientTransformation"):
         gx.accumulate(gx.adam, 2)

@@ -8,6 +8,8 @@ import hlo
 import jax
 import measure
 import narrow_state
+import pages
+import plans
 import pytest
 import table
 
@@ -74,3 +76,12 @@ def test_runs_of_a_seed_differ_in_their_storage_alone(monkeypatch):
     assert stored == [("8bit", 3)]
     assert one["loss"] == other["loss"] < 4.6
     assert one["state_bytes_per_parameter"] == pytest.approx(8, abs=0.01)
+
+
+@pytest.mark.parametrize("model", plans.MODEL_NAMES)
+def test_rows_of_plans_are_fresh(model):
+    """Those of the fewest devices; by night tests/test_readme.py makes the whole page."""
+    page = pages.parts("plans")[1].partition(f"### {model}")[2].partition("\n### ")[0]
+    for name, tx in plans.optimizers().items():
+        cells = plans.row(plans.DEVICES[0], name, plans.planned(model, plans.DEVICES[0], name, tx))
+        assert f"| {' | '.join(cells)} |" in page, "make it again: python -m tests.pages"

@@ -10,9 +10,9 @@ import pytest
 import xla_flags
 
 TESTS = pathlib.Path(__file__).parent
-pytestmark = pytest.mark.fast
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("code", "words"),
     [
@@ -34,6 +34,7 @@ def test_a_worker_that_dies_before_its_first_test_is_named(tmp_path):
         children.run(sys.executable, "-m", "pytest", *options, tmp_path, env=environment)
 
 
+@pytest.mark.fast
 def test_a_worker_takes_a_whole_file(tmp_path):
     pytest.importorskip("xdist")
     text = "import os, pathlib, pytest\n@pytest.mark.parametrize('i', range(4))\ndef test(i):\n    "
@@ -48,6 +49,7 @@ def test_a_worker_takes_a_whole_file(tmp_path):
     assert len({(name, worker) for name, _, worker in lines if name != "laws"}) == 2
 
 
+@pytest.mark.fast
 def test_the_laws_of_a_transformation_are_together():
     assert groups.together("tests/test_laws.py::test_law[torch.adam-12-donation]") == "torch.adam"
     assert groups.together("tests/test_laws.py::test_a_transcription") == "tests/test_laws.py"

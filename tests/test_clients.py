@@ -16,8 +16,6 @@ import pytest
 
 import gradxform
 
-pytestmark = pytest.mark.fast
-
 OPTIMIZERS = {
     "muon": gradxform.muon(0.05),
     "clip, adamw, schedule": gradxform.chain(
@@ -69,6 +67,7 @@ def test_flax_train_state(tx):
     assert len(traces) == 1, "an equal optimizer in a new TrainState traces nothing"
 
 
+@pytest.mark.fast
 @by_optimizer
 def test_nnx_optimizer(tx):
     nnx = pytest.importorskip("flax.nnx")
@@ -88,6 +87,7 @@ def test_nnx_optimizer(tx):
     assert loss < LEARNED < first
 
 
+@pytest.mark.fast
 @pytest.mark.filterwarnings("ignore:.*look turned:UserWarning")  # as they are
 @by_optimizer
 def test_equinox_model_with_none_leaves(tx):
@@ -116,6 +116,7 @@ def rosenbrock(y, args):
     return args * (y["b"] - y["a"] ** 2) ** 2 + (1 - y["a"]) ** 2
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("tx", "curvature"), [(gradxform.adam(0.05), 100.0), (gradxform.sgd(0.1, 0.9), 1.0)], ids=["adam", "sgd"])
 def test_optimistix_minimiser(tx, curvature):
     optimistix = pytest.importorskip("optimistix")
@@ -165,6 +166,7 @@ def scale_by_value(g, s, p, c):
     return c.value * g, s
 
 
+@pytest.mark.fast
 def test_static_argument():
     traces = []
 
@@ -184,6 +186,7 @@ def test_static_argument():
     assert_close(other, jax.tree.map(lambda u: 2 * u, first))
 
 
+@pytest.mark.fast
 @by_optimizer
 def test_scan_carries_the_state(tx):
     def body(carry, g):
@@ -196,6 +199,7 @@ def test_scan_carries_the_state(tx):
     assert_close((params, state), train(tx), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("make", [gradxform.adamw, gradxform.muon])
 def test_vmap_over_learning_rates(make):
     rates = [0.01, 1.0]
@@ -221,6 +225,7 @@ def test_gradient_with_respect_to_a_hyperparameter(make):
     jax.test_util.check_grads(final, (jnp.array(0.3),), order=1, modes=("rev",), rtol=1e-6)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "tx",
     [*OPTIMIZERS.values(), gradxform.adafactor(0.1, 4, momentum=0.9), gradxform.add_noise(0.1, 0.5, jax.random.key(0))],

@@ -11,8 +11,6 @@ import gradxform as gx
 from gradxform.precision import Bfloat16, Float8, Int8, bound, codec, counter_bits, float8, int8
 from gradxform.testing import LawBroken, check_codec
 
-pytestmark = pytest.mark.fast
-
 
 @codec("tests:thousandths")
 class Thousandths(NamedTuple):
@@ -73,6 +71,7 @@ def test_laws(storage, likely):
         check_codec(storage, likely[-1:])
 
 
+@pytest.mark.fast
 def test_the_laws_bite():
     with pytest.raises(LawBroken, match=r"roundings of 0\.33 is 0\.3"):
         check_codec(ToNearest, (0.33,))
@@ -81,6 +80,7 @@ def test_the_laws_bite():
         check_codec(ToNearest, (0.33,))
 
 
+@pytest.mark.fast
 def test_float8_is_a_small_float():
     """Every code as NumPy computes it, and what a float between two codes may become."""
     k = np.arange(1, 256)
@@ -96,6 +96,7 @@ def test_float8_is_a_small_float():
     assert e.saturated() == 3
 
 
+@pytest.mark.fast
 def test_bfloat16_rounds_to_a_neighbour():
     x = jnp.asarray(np.random.default_rng(0).normal(size=1000), jnp.float32)
     read = Bfloat16.zeros(x, 3).encode(x).decode()
@@ -107,6 +108,7 @@ def test_bfloat16_rounds_to_a_neighbour():
     assert jnp.isfinite(read[3])
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.999), (0.9, 0.99), (0.95, 0.95), (0.0, 0.5)])
 def test_the_bound_is_that_of_cauchy_and_schwarz(b1, b2):
     """No sequence of gradients exceeds it, and the worst one, g_k = (b1 / b2)^(n - k), reaches it."""
@@ -123,6 +125,7 @@ def test_the_bound_is_that_of_cauchy_and_schwarz(b1, b2):
         assert np.all(np.abs(mu) <= bound(b1, b2) * np.sqrt(nu) * (1 + 1e-12))
 
 
+@pytest.mark.fast
 def test_int8_where_the_partner_is_0_or_the_limit_is_passed():
     x, partner = jnp.asarray([1.0, 0.0, -5.0, 5.0, jnp.nan]), jnp.asarray([0.0, 1.0, 1.0, 1.0, 1.0])
     e = Int8.zeros(x, 0, 2.0).encode(x, partner)
@@ -131,6 +134,7 @@ def test_int8_where_the_partner_is_0_or_the_limit_is_passed():
     assert e.saturated() == 3
 
 
+@pytest.mark.fast
 def test_a_codec_is_checked_when_it_is_declared():
     class Half:
         _fields = ()
@@ -139,6 +143,7 @@ def test_a_codec_is_checked_when_it_is_declared():
         codec("tests:half")(Half)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("low", [-127, 65])
 def test_settings_are_checked(low):
     with pytest.raises(gx.HyperparameterError, match="low"):

@@ -123,7 +123,6 @@ def test_lbsgd_agrees_with_the_transcription(arguments, x64):
     follow(mxnet.lbsgd(**arguments), ORACLES["mxnet.lbsgd"](**arguments))
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("arguments", [{}, COMMON, {"learning_rate": falling}], ids=plain)
 def test_sgld_agrees_with_the_transcription_given_its_noise(arguments, x64):
     """The noise is that of a second instance, of rate 1, without gradients."""
@@ -354,7 +353,6 @@ def test_laws(name, laws):
     assert report.ok, str(report)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.system}.{e.name}")
 def test_it_is_documented_and_a_value(entry):
     assert getattr(getattr(dialects, entry.system), entry.name) is entry.make
@@ -365,7 +363,6 @@ def test_it_is_documented_and_a_value(entry):
     assert f"{entry.system}.{entry.name}" in ORACLES or entry.name == "multi_optimizer"
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda e: f"{e.system}.{e.name}")
 def test_zero_and_narrow_gradients_give_finite_updates(entry):
     for dtype in (jnp.float32, jnp.bfloat16):

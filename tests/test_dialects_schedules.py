@@ -18,7 +18,6 @@ from gradxform.dialects import keras, torch
 from gradxform.dialects.torch import lr_scheduler
 from gradxform.testing import examine
 
-pytestmark = pytest.mark.fast
 HERE = pathlib.Path(__file__).parent / "golden"
 ABSENT = {"optimizer", "last_epoch", "name", "cycle_momentum", "base_momentum", "max_momentum"}
 MOMENTUM = {"max_lr", "div_factor", "final_div_factor"}
@@ -82,6 +81,7 @@ def test_a_schedule_is_a_record(key, build):
     np.testing.assert_allclose(updates, -golden()[key][7] * np.ones(2), rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.fast
 def test_the_period_of_a_cosine_is_exact_far_out():
     waves = lr_scheduler.CosineAnnealingLR(0.1, T_max=13)
     np.testing.assert_allclose(waves(26 * 10**7 + 5), waves(5), rtol=1e-6)
@@ -90,6 +90,7 @@ def test_the_period_of_a_cosine_is_exact_far_out():
     np.testing.assert_allclose([restarts(begin), restarts(begin - 1)], [0.1, 0], rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.fast
 def test_arguments_and_defaults_are_theirs():
     theirs = json.loads(str(golden()["signatures"]))
     for system, room in (("torch", lr_scheduler), ("keras", keras.schedules)):
@@ -104,6 +105,7 @@ def test_arguments_and_defaults_are_theirs():
                 )
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("setting", "arguments"), scheduling.PLATEAUS, ids=[s for s, _ in scheduling.PLATEAUS])
 def test_a_plateau_is_theirs(setting, arguments):
     """A metric that is given to an update changes its rate; an update without one changes nothing."""
@@ -120,11 +122,13 @@ def test_a_plateau_is_theirs(setting, arguments):
     assert len(set(found)) > 2
 
 
+@pytest.mark.fast
 def test_laws_of_a_plateau():
     report = examine(lr_scheduler.ReduceLROnPlateau(0.1), laws=[1, 2, 3, 4, 6, 7, 10, 12, 13])
     assert report.ok, report
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("build", "text"),
     [
@@ -152,6 +156,7 @@ def warm(step):
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - 10) / 40)))
 
 
+@pytest.mark.fast
 def test_a_lambda_of_python_numbers_says_what_to_write():
     """Eagerly its step is a number; under `jit` the message names `tabulate`, which makes a schedule of it."""
     tx = torch.sgd(lr_scheduler.LambdaLR(0.1, warm))

@@ -18,6 +18,8 @@ import gradxform.race
 import gradxform.testing
 from gradxform import registry
 
+pytestmark = pytest.mark.fast
+
 PUBLIC = arguments.public()
 NAMES = {
     "gx": gx,

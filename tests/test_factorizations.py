@@ -11,8 +11,6 @@ from gradxform import HyperparameterError, UnknownNameError, linear_algebra
 from gradxform.linear_algebra._newton_schulz import newton_schulz
 from gradxform.linear_algebra._polynomials import polynomials
 
-pytestmark = pytest.mark.fast
-
 
 def drawn(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
@@ -25,6 +23,7 @@ def symmetric(n, batch=3, condition=1e3):
     return (q * w) @ q.swapaxes(1, 2), w
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("batched", ["vmap", "last two axes"])
 def test_factors_multiply_to_what_was_factored(batched, x64):
     a, w = symmetric(6)
@@ -43,6 +42,7 @@ def test_factors_multiply_to_what_was_factored(batched, x64):
     np.testing.assert_allclose(s, np.linalg.svd(x, compute_uv=False), rtol=1e-12)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", ["eigh", "qr", "svd"])
 def test_a_batch_is_factored_one_by_one(name):
     """One LAPACK call, of one matrix, in a loop: several batches at once wait for one another on the CPU."""
@@ -55,6 +55,7 @@ def test_a_batch_is_factored_one_by_one(name):
     assert all(not shape.startswith("3,") for shape in shapes), shapes
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", ["eigh", "qr", "svd"])
 def test_derivatives_are_those_of_jax(name, x64):
     theirs = {"eigh": jnp.linalg.eigh, "qr": jnp.linalg.qr, "svd": lambda x: jnp.linalg.svd(x, full_matrices=False)}[name]
@@ -64,6 +65,7 @@ def test_derivatives_are_those_of_jax(name, x64):
     np.testing.assert_allclose(ours, wanted, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("method", "p"), [("eigh", 1), ("eigh", 3), ("eigh", 4), ("newton", 3), ("newton_db", 2), ("newton_db", 4)]
 )
@@ -89,6 +91,7 @@ def test_inverse_roots_of_singular_matrices_in_float32(method):
     np.testing.assert_allclose(across, (1e-4 * size) ** (-1 / 4), rtol=0.02)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("method", ["eigh", "newton", "newton_db"])
 def test_the_root_of_a_matrix_of_ones(method):
     """The first iteration makes elements of M - I larger, though eigenvalues come nearer to 1."""
@@ -97,6 +100,7 @@ def test_the_root_of_a_matrix_of_ones(method):
     np.testing.assert_allclose(np.linalg.eigvalsh(np.asarray(root, float)), np.sort(expected), rtol=3e-3)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("method", ["eigh", "newton", "newton_db"])
 def test_a_root_of_what_is_not_finite_is_not_finite(method):
     for x in (np.nan, np.inf):
@@ -108,6 +112,7 @@ def test_a_root_of_zeros_is_zeros(method):
     assert not np.any(linear_algebra.inverse_root(jnp.zeros((2, 3, 3)), 4, method))
 
 
+@pytest.mark.fast
 def test_no_such_method_or_root():
     with pytest.raises(UnknownNameError, match="eigh, newton, newton_db"):
         linear_algebra.inverse_root(jnp.eye(2), 2, "schur")
@@ -116,6 +121,7 @@ def test_no_such_method_or_root():
             linear_algebra.inverse_root(jnp.eye(2), p, method)
 
 
+@pytest.mark.fast
 def test_what_is_not_finite_is_not_kept():
     new, old = np.ones((3, 2, 2), np.float32), np.zeros((3, 2, 2), np.float32)
     new[1, 0, 1] = np.nan
@@ -135,6 +141,7 @@ def image(rows, low):
     return x.min(), x.max()
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("name", "steps", "low", "lowest", "highest"),
     [
@@ -152,6 +159,7 @@ def test_published_images(name, steps, low, lowest, highest):
     np.testing.assert_allclose(image(polynomials("f", name, steps), low), (lowest, highest), atol=2e-3)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", ["cans", "cubic", "dion2"])
 def test_every_table_brings_singular_values_near_one(name):
     lowest, highest = image(polynomials("f", name, 5), 0.02)
@@ -159,6 +167,7 @@ def test_every_table_brings_singular_values_near_one(name):
     assert highest < 1.3
 
 
+@pytest.mark.fast
 def test_no_such_table():
     with pytest.raises(HyperparameterError, match="'polar'; there are standard, dion"):
         polynomials("muon", "polar", 5)
@@ -172,6 +181,7 @@ def test_the_gram_form_gives_the_same(name, shape, x64):
     np.testing.assert_allclose(gram, plain, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.fast
 def test_the_gram_form_takes_fewer_operations_where_it_is_long():
     def flops(gram, x):
         return jax.jit(lambda x: newton_schulz(x, jnp.ones(3), 5, gram=gram)).lower(x).compile().cost_analysis()["flops"]

@@ -43,7 +43,6 @@ def spread_numbers(cls, shape=(16, 512), seed=0):
 # ---- code for code
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("sign", ["signed", "unsigned"])
 @by_format
 def test_codes_and_scales_are_the_librarys(name, sign):
@@ -89,7 +88,6 @@ def test_the_maps_are_the_librarys():
 # ---- the codecs as such
 
 
-@pytest.mark.fast
 @by_codec
 def test_what_begins_is_zero_and_so_are_zeros(cls):
     zero = cls.zeros(like((16, 512)), 0)

@@ -181,7 +181,6 @@ WRONG = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("number", WRONG)
 def test_law_catches(number):
     [found] = examine(WRONG[number], laws=[number]).findings
@@ -310,7 +309,6 @@ def test_report_says_which_law_on_which_input_with_what_numbers(capsys):
     assert "The laws for no_eps" in capsys.readouterr().out
 
 
-@pytest.mark.fast
 def test_a_right_one_passes():
     assert examine(lambda: gx.chain(gx.clip(1.0), gx.trace(0.9), gx.scale(-0.1))).ok
 

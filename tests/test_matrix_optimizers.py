@@ -47,7 +47,6 @@ def close(found, wanted, shapes, tolerance):
             np.testing.assert_allclose(u, v, rtol=0, atol=tolerance * size, err_msg=f"update {t} of {leaf}")
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize(("name", "arguments"), HAVE, ids=plain)
 def test_twelve_updates_are_the_transcriptions(name, arguments, x64):
     shapes = SHAPES if gx.kernels.entry(name).null_space else SHAPES | OBLONG

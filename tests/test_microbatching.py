@@ -153,7 +153,6 @@ ODD = {
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("case", ODD)
 @pytest.mark.parametrize("pieces", [1, 3, None])
 def test_the_exact_sum_is_rounded_once(case, pieces):

@@ -11,7 +11,6 @@ from oracles._matrices import pseudonormal
 import gradxform as gx
 from gradxform.linear_algebra._factorizations import orthonormal
 
-pytestmark = pytest.mark.fast
 SHAPES = {"square": (4, 4), "wide": (3, 5), "tall": (6, 3), "row": (1, 6), "column": (6, 1), "one": (1, 1), "long": (12, 30)}
 CASES = [
     *(("dion", {"orthogonalization": by, **more}) for by in ("qr", "cholesky") for more in ({}, {"rank_fraction": 0.3})),
@@ -46,6 +45,7 @@ def test_a_dozen_updates_are_those_of_the_transcription(name, options, x64):
             close(u, expected)
 
 
+@pytest.mark.fast
 def test_what_does_not_go_out_stays(x64):
     """mu = M - (1 - beta) M P P*: of M, all that an update's columns do not reach, and beta of the rest."""
     gs = [jnp.asarray(g) for g in gradients((6, 8), 5)]
@@ -59,6 +59,7 @@ def test_what_does_not_go_out_stays(x64):
     np.testing.assert_allclose(np.linalg.norm(state.q, axis=0), 1, rtol=1e-6)
 
 
+@pytest.mark.fast
 def test_of_one_gradient_dion_finds_its_polar_factor(x64):
     """By the power iteration of one matrix: the singular vectors of full rank, where singular values differ."""
     g, tx = jnp.asarray(gradients((3, 4), 1)[0]), gx.scale_by_dion(beta=0.0, sampler=pseudonormal)
@@ -98,6 +99,7 @@ def test_odd_matrices(name, dtype, x64):
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", MAKE)
 def test_zeros_give_zeros_and_what_comes_then_is_as_at_first(name):
     g = {"w": jnp.asarray(gradients((3, 4), 1)[0], jnp.float32)}
@@ -109,6 +111,7 @@ def test_zeros_give_zeros_and_what_comes_then_is_as_at_first(name):
     np.testing.assert_array_equal(late[2]["w"], first[0]["w"])
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("orthogonalization", ["qr", "cholesky"])
 def test_a_matrix_of_low_rank_wakes_up(orthogonalization):
     """Columns of Q for which a gradient of rank 1 has nothing find what later ones have."""
@@ -130,6 +133,7 @@ def test_complex_matrices(name, x64):
         close(y, x)
 
 
+@pytest.mark.fast
 def test_complex_dion_as_the_paper_has_it(x64):
     gs = [a + 1j * b for a, b in zip(gradients((4, 6)), gradients((4, 6), seed=1), strict=True)]
     found, _ = run(gx.scale_by_dion(rank_fraction=0.5, sampler=pseudonormal), list(map(jnp.asarray, gs)))
@@ -157,6 +161,7 @@ def test_cholesky_finds_the_basis_that_qr_finds(dtype, scale, x64):
         np.testing.assert_allclose(np.abs(jnp.sum(p.conj() * q, 0)), 1, rtol=0, atol=200 * places * condition)
 
 
+@pytest.mark.fast
 def test_the_key_alone_decides_how_q_begins_and_it_may_be_traced():
     params = {"a": jnp.ones((3, 4)), "b": jnp.ones((2, 3, 4))}
     made = lambda key: gx.scale_by_dion(key=key, weight_dimension_numbers="flax").init(params).q
@@ -183,6 +188,7 @@ def test_the_same_rows_are_chosen_however_they_are_sharded(spec):
             np.testing.assert_allclose(u, v, rtol=0, atol=1e-4 * float(jnp.max(jnp.abs(u))))
 
 
+@pytest.mark.fast
 def test_the_least_part_of_the_rows_is_one():
     g = {"w": jnp.asarray(gradients((5, 7), 1)[0])}
     for fraction, rows in ((1e-9, 1), (0.2, 1), (0.21, 2), (1.0, 5)):

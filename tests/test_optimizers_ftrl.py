@@ -9,10 +9,9 @@ from steps import SHAPES, draw, follow
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 
 class TestFtrl:
+    @pytest.mark.fast
     def test_zeros_are_exact_and_where_the_transcription_has_them(self, x64):
         arguments = {"learning_rate": 0.1, "l1": 3.0, "l2": 0.1}
         params, ws = follow(gx.ftrl(**arguments), ORACLES["ftrl"](**arguments), steps=100)
@@ -32,11 +31,13 @@ class TestFtrl:
         for name, p in params.items():
             np.testing.assert_array_equal(np.asarray(p, np.float32) != 0, signal[name] == 1)
 
+    @pytest.mark.fast
     def test_without_keep_initial_random_weights_are_forgotten(self):
         tx, params = gx.ftrl(0.1), draw(0)
         updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
         assert all((p == 0).all() for p in gx.apply_updates(params, updates).values())
 
+    @pytest.mark.fast
     def test_keep_initial_goes_on_from_the_given_weights(self):
         tx, params = gx.ftrl(0.1, l1=0.5, l2=0.1, beta=0.5, keep_initial=True), draw(0)
         updates, state = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
@@ -45,17 +46,20 @@ class TestFtrl:
             np.testing.assert_allclose(moved[name], params[name], rtol=1e-5, atol=1e-7)
         assert isinstance(state, gx.CountedState)
 
+    @pytest.mark.fast
     def test_keep_initial_without_penalties_is_adagrad(self, x64):
         """With beta for eps, outside the root (catalogue A.6)."""
         adagrad = ORACLES["adagrad"](0.1, initial_accumulator_value=0.0, eps=1.0, eps_in_sqrt=False)
         follow(gx.ftrl(0.1, beta=1.0, keep_initial=True), adagrad)
 
+    @pytest.mark.fast
     def test_a_schedule_does_not_shrink_the_weights(self, x64):
         """As AdaGrad's: with sigma of the new rate alone, as elsewhere, the weights would fall with the rate."""
         rate = lambda k: 0.1 * 0.97 ** jnp.asarray(k, float)
         adagrad = ORACLES["adagrad"](rate, initial_accumulator_value=0.0, eps=1.0, eps_in_sqrt=False)
         follow(gx.ftrl(rate, beta=1.0, keep_initial=True), adagrad)
 
+    @pytest.mark.fast
     def test_a_rate_of_zero_moves_nothing(self):
         tx, params = gx.ftrl(lambda k: jnp.where(k < 2, 0.1, 0.0), keep_initial=True), draw(0)
         state = tx.init(params)

@@ -9,9 +9,6 @@ from steps import draw, follow, plain
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
-
 OPTIONS = [
     ("sgd", {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.3}),
     ("sgd", {"learning_rate": 0.1, "momentum": 0.9, "dampening": 0.3, "nesterov": True}),
@@ -57,6 +54,7 @@ class TestCenteredRmsprop:
         assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves((u, state)))
 
 
+@pytest.mark.fast
 class TestNadam:
     def test_one_leaf_and_a_hundred_get_the_same_updates(self):
         """MXNet multiplied the product once for each of the hundred."""
@@ -75,12 +73,14 @@ class TestNadam:
         assert gx.nadam(0.1) == gx.adam(0.1, nesterov=True)
 
 
+@pytest.mark.fast
 def test_ftml_keeps_one_moment():
     params = draw(0)
     sizes = [x.size for x in jax.tree.leaves(gx.ftml(0.1).init(params))]
     assert sum(sizes) == 1 + sum(p.size for p in params.values())
 
 
+@pytest.mark.fast
 def test_the_decay_of_lans_takes_a_mask():
     params, g = draw(0), draw(1)
     one = lambda tx: tx.update(g, tx.init(params), params)[0]
@@ -94,6 +94,7 @@ def test_the_decay_of_lans_takes_a_mask():
     assert not np.allclose(plain["w"], decayed["w"])
 
 
+@pytest.mark.fast
 def test_group_adagrad_keeps_one_number_per_row():
     tx = gx.group_adagrad(0.1)
     params = {"embed": jnp.ones((5, 7)), "kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones(3), "s": jnp.ones(())}
@@ -101,6 +102,7 @@ def test_group_adagrad_keeps_one_number_per_row():
     assert shapes == {"embed": (5, 1), "kernel": (2, 1, 1), "bias": (3,), "s": ()}
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     ("make", "text"),
     [

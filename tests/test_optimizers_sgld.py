@@ -9,8 +9,6 @@ from steps import draw, plain
 import gradxform as gx
 from gradxform.testing import check
 
-pytestmark = pytest.mark.fast
-
 
 class TestSgld:
     """f(x) = (x - 2)^2 / (2 0.5^2); the elements of one leaf are independent chains."""
@@ -36,6 +34,7 @@ class TestSgld:
         assert abs(z_mean) < 3
         assert abs(z_variance) < 3
 
+    @pytest.mark.fast
     def test_the_preconditioner_shapes_the_noise_like_the_step(self):
         arguments = {"learning_rate": 0.01, "preconditioner_decay": 0.9, "eps": 1e-3}
         p, g = {"x": jnp.zeros(100_000)}, draw(1, {"x": (100_000,)})
@@ -46,6 +45,7 @@ class TestSgld:
         assert abs(n.mean()) < 3 / np.sqrt(n.size)
         assert abs(n.var() - 1) < 3 * np.sqrt(2 / n.size)
 
+    @pytest.mark.fast
     def test_the_same_key_draws_the_same_noise(self):
         params = draw(0)
         first, again, other = (
@@ -55,6 +55,7 @@ class TestSgld:
             np.testing.assert_array_equal(first[name], again[name])
             assert not np.any(np.asarray(first[name]) == np.asarray(other[name]))
 
+    @pytest.mark.fast
     def test_equal_leaves_draw_different_noise_and_so_do_steps(self):
         tx, params = gx.sgld(0.1), {"a": jnp.zeros(100), "b": jnp.zeros(100)}
         u, state = tx.update(params, tx.init(params), params)
@@ -62,6 +63,7 @@ class TestSgld:
         correlation = np.corrcoef([u["a"], u["b"], later["a"]])
         assert np.all(np.abs(correlation[np.triu_indices(3, 1)]) < 0.35)
 
+    @pytest.mark.fast
     def test_the_noise_does_not_depend_on_the_sharding(self):
         mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:8]), ("x",))
         tx, p = gx.sgld(0.1, preconditioner_decay=0.9, key=1), jnp.ones((16, 4))
@@ -69,6 +71,7 @@ class TestSgld:
         one, eight = (jax.jit(tx.update)(x, tx.init(x), x)[0] for x in (p, sharded))
         np.testing.assert_array_equal(one, eight)
 
+    @pytest.mark.fast
     def test_without_a_preconditioner_no_moment_is_stored(self):
         params = draw(0)
         assert jax.tree.leaves(gx.sgld(0.1).init(params).nu) == []

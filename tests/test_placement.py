@@ -85,7 +85,6 @@ def test_the_numbers_are_those_of_a_state_on_the_device(name, compiled):
         assert kinds(far[1]) == kinds(there)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("engine", ENGINES)
 def test_on_every_engine(engine):
     tx, params = gx.adamw(1e-2), parameters()
@@ -180,7 +179,6 @@ PACED = {  # what a kernel of whole trees keeps: barriers of the wrapper, of its
 }
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", PACED)
 def test_what_wrappers_keep_is_fetched_in_turn(name):
     """However the kernel is written; with the numbers of a state on the device."""

@@ -286,7 +286,6 @@ def test_models_have_their_published_sizes():
     assert MODELS["gpt2"].specs({"tensor": 8})["wte"] == P(None, None)  # 50257 rows
 
 
-@pytest.mark.fast
 def test_the_command(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert main(["plan", "--model", "gpt2", "--optimizer", "muon(0.02)", "--mesh", "data=4,fsdp=2", "--zero", "data"]) == 0

@@ -13,8 +13,6 @@ import gradxform as gx
 from gradxform.precision._narrow import narrow
 from gradxform.testing import examine
 
-pytestmark = pytest.mark.fast
-
 NARROW = [jnp.bfloat16, jnp.float16]
 by_dtype = pytest.mark.parametrize("dtype", NARROW, ids=["bfloat16", "float16"])
 KEY = jax.random.key(0)
@@ -44,6 +42,7 @@ def some_float32(n, dtype, seed=0):
     return (x * rng.choice([-1, 1], n)).astype(np.float32)
 
 
+@pytest.mark.fast
 class TestNearest:
     @by_dtype
     def test_as_numpy_rounds(self, dtype):
@@ -67,6 +66,7 @@ class TestNearest:
 
 
 class TestStochasticRound:
+    @pytest.mark.fast
     @by_dtype
     def test_exact_numbers_stay(self, dtype):
         x = all_finite(dtype)
@@ -76,6 +76,7 @@ class TestStochasticRound:
             )
         np.testing.assert_array_equal(gx.stochastic_round(jnp.asarray(x), jnp.float32, KEY), x.astype(np.float32))
 
+    @pytest.mark.fast
     @by_dtype
     def test_one_of_the_two_neighbours(self, dtype):
         x, numbers = some_float32(100_000, dtype), all_finite(dtype).astype(np.float64)
@@ -87,6 +88,7 @@ class TestStochasticRound:
         assert (ours == low).any()
         assert (ours == high).any()
 
+    @pytest.mark.fast
     @by_dtype
     def test_unbiased(self, dtype):
         """Of 2^16 draws the mean is within 5 standard errors, and the share of those rounded up is the fraction."""
@@ -103,6 +105,7 @@ class TestStochasticRound:
             error = (draws.mean() - np.float64(x)) / ((high - low) * np.sqrt(fraction * (1 - fraction) / n))
             assert abs(error) < 5, (x, error)
 
+    @pytest.mark.fast
     def test_the_mean_error_falls_with_the_root_of_the_draws(self):
         x = np.float32(1 + np.random.default_rng(0).uniform(size=256))
         errors = []
@@ -111,6 +114,7 @@ class TestStochasticRound:
             errors.append(np.sqrt(np.mean((np.asarray(draws, np.float64).mean(0) - x) ** 2)))
         assert 6 < errors[0] / errors[1] < 10.5  # 8 expected
 
+    @pytest.mark.fast
     @by_dtype
     def test_infinities_nan_and_the_ends(self, dtype):
         top = float(jnp.finfo(dtype).max)
@@ -122,10 +126,12 @@ class TestStochasticRound:
             assert y[7] > 0.99 * top
         assert np.signbit(np.asarray(gx.stochastic_round(x, dtype, KEY)).astype(np.float64)[4])
 
+    @pytest.mark.fast
     def test_what_is_out_of_range_overflows_as_astype_does(self):
         x = jnp.asarray([65504.0, 65510.0, 65519.0, 65520.0, -1e6])
         np.testing.assert_array_equal(gx.stochastic_round(x, jnp.float16, KEY), np.float16([65504, 65504, 65504, np.inf, -np.inf]))
 
+    @pytest.mark.fast
     def test_wide_dtypes_and_sources(self, x64):
         x = jnp.full(4096, 1 + 2.0**-25, jnp.float64)
         y = gx.stochastic_round(x, jnp.float32, KEY)
@@ -138,6 +144,7 @@ class TestStochasticRound:
             share = float((gx.stochastic_round(jnp.full(2**17, 1 + 2.0**-11 * float(jnp.finfo(dtype).eps)), dtype, KEY) > 1).mean())
             assert 0.5 * 2**-11 < share < 1.7 * 2**-11
 
+    @pytest.mark.fast
     def test_between_narrow_dtypes(self):
         x = jnp.asarray([1.0, 1.0078125, 3.0], jnp.bfloat16)
         assert (gx.stochastic_round(x, jnp.float16, KEY) == x.astype(jnp.float16)).all()
@@ -153,12 +160,14 @@ class TestStochasticRound:
             np.testing.assert_array_equal(bits(y), bits(gx.stochastic_round(x, jnp.bfloat16, KEY)))
             assert y.sharding.is_equivalent_to(sharded.sharding, 2)
 
+    @pytest.mark.fast
     @pytest.mark.parametrize(("x", "dtype"), [(1.0, jnp.int8), (1, jnp.bfloat16), (1j, jnp.bfloat16), (1.0, jnp.float8_e4m3fn)])
     def test_what_is_not_of_floating_point_is_refused(self, x, dtype):
         with pytest.raises(gx.HyperparameterError, match="stochastic_round: `dtype` must be bfloat16, float16 or wider"):
             gx.stochastic_round(x, dtype, KEY)
 
 
+@pytest.mark.fast
 class TestApplyUpdatesStochastically:
     def test_small_updates_arrive_in_the_mean(self):
         """1000 updates of 1e-4 on parameters of 1: to nearest, bfloat16 never moves."""
@@ -245,6 +254,7 @@ class TestMasterWeights:
         assert_equal(state.master, reference)
         assert moved > 100
 
+    @pytest.mark.fast
     @by_dtype
     def test_moves_where_narrow_training_stands_still(self, dtype):
         p, tx = jnp.ones(4, dtype), gx.master_weights(gx.sgd(1e-5))
@@ -256,6 +266,7 @@ class TestMasterWeights:
         assert (p == state.master.astype(dtype)).all()
         assert (gx.apply_updates(jnp.ones(4, dtype), jnp.full(4, -1e-5)) == 1).all()
 
+    @pytest.mark.fast
     @by_dtype
     def test_compiled_whole_it_is_the_same_to_rounding(self, dtype):
         tx, params = gx.master_weights(gx.adam(1e-3)), start(dtype)
@@ -302,6 +313,7 @@ class TestMasterWeights:
             slack = 2.0**-23 * np.abs(np.asarray(p).astype(np.float32)) + np.abs(sum_) * float(jnp.finfo(dtype).eps)
             assert (np.abs(copy - sum_)[gave_way] <= slack[gave_way]).all()
 
+    @pytest.mark.fast
     def test_stochastic_writes_are_unbiased_and_fresh(self):
         tx, p = gx.master_weights(gx.sgd(1.0), key=3), jnp.ones(2**14, jnp.bfloat16)
         state, means = tx.init(p), []
@@ -316,6 +328,7 @@ class TestMasterWeights:
         assert (means[1] != means[2]).any()
         assert (state.master == state.master[0]).all()
 
+    @pytest.mark.fast
     def test_only_narrow_leaves_have_a_copy(self):
         params = {
             "h": jnp.ones(3, jnp.float16),
@@ -334,6 +347,7 @@ class TestMasterWeights:
         np.testing.assert_array_equal(u["f"], expected["f"])
         assert gx.apply_updates(params, u)["h"].dtype == jnp.float16
 
+    @pytest.mark.fast
     def test_a_float64_copy(self, x64):
         p = {"f": jnp.ones(3), "h": jnp.ones(3, jnp.bfloat16), "z": jnp.ones(3, jnp.complex64)}
         p = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, p)
@@ -344,6 +358,7 @@ class TestMasterWeights:
             np.testing.assert_array_equal(state.master["f"], 1 - 1e-9)
             assert gx.apply_updates(p, u)["f"].dtype == jnp.float32
 
+    @pytest.mark.fast
     def test_in_a_partition_and_under_a_mask(self):
         params = {"a": jnp.ones(3, jnp.bfloat16), "b": jnp.ones(3, jnp.bfloat16)}
         tx = gx.partition({"m": gx.master_weights(gx.sgd(1e-4)), "p": gx.sgd(1e-4)}, {"a": "m", "b": "p"})
@@ -351,6 +366,7 @@ class TestMasterWeights:
         assert (u["a"].dtype, u["b"].dtype) == (jnp.float32, jnp.bfloat16)
         np.testing.assert_allclose(state.inner_states["m"].inner_state.master["a"], 1 - 1e-4, rtol=1e-6)
 
+    @pytest.mark.fast
     def test_the_rounding_does_not_depend_on_the_sharding(self):
         p = {"w": jnp.asarray(some_float32(64, jnp.float16).reshape(16, 4)).astype(jnp.bfloat16)}
         tx = gx.master_weights(gx.adam(1e-3), key=0)
@@ -360,6 +376,7 @@ class TestMasterWeights:
         assert_equal(one[0], eight[0])
         assert eight[1].master["w"].sharding.is_equivalent_to(q["w"].sharding, 2)
 
+    @pytest.mark.fast
     def test_needs_params_and_a_wide_dtype(self):
         tx, p = gx.master_weights(gx.sgd(0.1)), jnp.ones(3, jnp.bfloat16)
         with pytest.raises(gx.MissingArgumentError, match="master_weights: needs the parameters"):
@@ -370,6 +387,7 @@ class TestMasterWeights:
         with pytest.raises(gx.StructureError, match="master_weights: expected a GradientTransformation"):
             gx.master_weights(gx.sgd)
 
+    @pytest.mark.fast
     def test_eval_params_are_narrow(self):
         tx, p = gx.master_weights(gx.sgd(0.1, 0.9, nesterov=True)), jnp.ones(3, jnp.bfloat16)
         u, state = tx.update(p, tx.init(p), p)
@@ -377,6 +395,7 @@ class TestMasterWeights:
         assert found.dtype == jnp.bfloat16
         assert (found == jnp.bfloat16(0.9)).all()  # 1 - rate g
 
+    @pytest.mark.fast
     def test_repr(self):
         assert repr(gx.master_weights(gx.scale(-1.0))) == "master_weights(scale(-1.0))"
         assert repr(gx.master_weights(gx.scale(-1.0), "float64", 3)) == "master_weights(scale(-1.0), dtype='float64', key=3)"
@@ -438,6 +457,7 @@ def test_the_parameter_is_the_rounded_copy_whatever_is_around(name, compiled):
         assert (u["w"].dtype, u["b"].dtype) == (jnp.float32, jnp.bfloat16)
 
 
+@pytest.mark.fast
 def test_lookahead_hands_wide_updates_on():
     """Until it goes back to the slow parameters, which the copy does not hear of."""
     tx, params = gx.lookahead(last_master(), 5, 0.5), gx.LookaheadParams.init_synced(start("bfloat16"))
@@ -452,6 +472,7 @@ def test_lookahead_hands_wide_updates_on():
 # Derivatives ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 @by_dtype
 @pytest.mark.parametrize("key", [None, 3], ids=["nearest", "stochastic"])
 def test_master_weights_pass_derivatives_through(dtype, key):
@@ -472,6 +493,7 @@ def test_master_weights_pass_derivatives_through(dtype, key):
         np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=0.03)
 
 
+@pytest.mark.fast
 @by_dtype
 def test_stochastic_rounding_passes_derivatives_through(dtype):
     x = jnp.asarray([1.003, -2.7, 1e-6, 300.1])

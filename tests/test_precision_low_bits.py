@@ -116,7 +116,6 @@ class TestTheParts:
 
 
 class TestTraining:
-    @pytest.mark.fast
     @pytest.mark.parametrize("apply", [gx.apply_updates, optax.apply_updates], ids=["ours", "optax"])
     @pytest.mark.parametrize("name", OPTIMIZERS)
     def test_sixteen_bits_train_as_float32_does(self, name, apply):

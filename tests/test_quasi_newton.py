@@ -8,7 +8,6 @@ from oracles import ORACLES
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
 METHODS = ("ssbfgs", "ssbroyden")
 
 
@@ -42,6 +41,7 @@ def test_the_directions_are_the_transcriptions(method, scaled, x64):
         p = jax.tree.map(lambda x, d, a=0.2 * (1 + t % 3): x - a * d, p, u)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("method", METHODS)
 def test_rosenbrock_to_the_last_place(method, x64):
     """In ten dimensions, in fewer than 120 steps, where L-BFGS needs as many or more; and one compilation."""
@@ -78,6 +78,7 @@ def test_a_physics_informed_network_that_lbfgs_does_not_train(x64):
         assert error(ends[method].params) < error(ends["lbfgs"].params) / 10
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("method", METHODS)
 def test_of_a_quadratic_it_learns_the_hessian(method, x64):
     """With exact line searches, n steps in n dimensions: the last directions are Newton's."""
@@ -91,6 +92,7 @@ def test_of_a_quadratic_it_learns_the_hessian(method, x64):
     assert float(p @ A @ p) < 1e-16
 
 
+@pytest.mark.fast
 def test_what_is_not_curved_teaches_nothing(x64):
     """On -|p|^2 / 2 the gradient falls along the way."""
     tx, p = gx.scale_by_ss_quasi_newton(), jnp.array([1.0, 2.0])
@@ -116,11 +118,13 @@ def test_a_missing_gradient_counts_as_unchanged_and_complex_leaves_as_their_part
     assert state.hessian_inv.shape == (6, 6)
 
 
+@pytest.mark.fast
 def test_too_many_elements():
     with pytest.raises(gx.StructureError, match=r"20,001 elements, of which a dense inverse Hessian has 400,040,001"):
         gx.ssbfgs().init(jax.ShapeDtypeStruct((20_001,), jnp.float32))
 
 
+@pytest.mark.fast
 def test_going_on_from_a_saved_state_is_going_on(x64):
     tx, p = gx.scale_by_ss_quasi_newton("ssbroyden"), start()
     state = tx.init(p)

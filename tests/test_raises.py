@@ -634,6 +634,7 @@ def fits(clause, key):
     return fnmatch.fnmatchcase(clause.function, function) and phrase == clause.phrase
 
 
+@pytest.mark.fast
 @pytest.mark.filterwarnings("ignore:.*without a .key. it is 0:UserWarning", "ignore:optimistic_adam is:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:.*seed. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("clause", clauses(), ids=str)
@@ -647,5 +648,6 @@ def test_it_raises_what_it_says(clause):
         assert clause.error in [kind.__name__ for kind in type(e.value).__mro__], e.value
 
 
+@pytest.mark.fast
 def test_every_row_has_a_clause():
     assert not [key for key in CALLS if not any(fits(clause, key) for clause in clauses())]

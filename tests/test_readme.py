@@ -54,7 +54,10 @@ def test_own_optimizer_takes_at_most_15_lines():
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 15
 
 
-@pytest.mark.parametrize("name", pages.PAGES)
+DEAR = {"plans"}  # of which tests/test_benchmarks.py makes some rows by day
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in DEAR)) for name in pages.PAGES])
 def test_pages_are_fresh(name, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     assert pages.parts(name)[1] == pages.PAGES[name][1](), "make it again: python -m tests.pages"

@@ -10,8 +10,6 @@ import pytest
 import gradxform as gx
 from gradxform.kernels import Axes, BlockSize, Clock, Decay, Every, Field, Phase, Roles, Since, Start, per_leaf
 
-pytestmark = pytest.mark.fast
-
 
 class WhitenedState(NamedTuple):
     count: Clock
@@ -128,6 +126,7 @@ def test_in_turn():
     assert np.all(np.sum(seen[3:], 0) == 1)
 
 
+@pytest.mark.fast
 def test_in_turn_needs_a_number():
     tx = whitened(every=lambda k: 2, phase="spread", weight_dimension_numbers=DIMS)
     state = tx.init(draw(0))
@@ -135,12 +134,14 @@ def test_in_turn_needs_a_number():
         tx.update(draw(0), state)
 
 
+@pytest.mark.fast
 def test_another_function_where_a_condition_holds():
     _, state = run(whitened(every=2, skip=3, weight_dimension_numbers=DIMS), 3)
     assert all(np.all(x == -3) for x in jax.tree.leaves(state.refreshed))
     np.testing.assert_array_equal(state.root["c"], np.eye(5))
 
 
+@pytest.mark.fast
 def test_what_is_not_finite_leaves_the_old_one():
     tx, bad = whitened(every=1, weight_dimension_numbers=DIMS), draw(1)
     _, state = run(tx, 1)
@@ -161,6 +162,7 @@ def test_resumed_at_a_step_it_goes_on_as_if_never_stopped(every):
     jax.tree.map(np.testing.assert_array_equal, state, through)
 
 
+@pytest.mark.fast
 def test_over_seeds_and_inside_a_scan():
     tx = whitened(weight_dimension_numbers=DIMS)
     found, _ = run(tx, 4)
@@ -171,6 +173,7 @@ def test_over_seeds_and_inside_a_scan():
         np.testing.assert_allclose(pairs[k][0], np.stack([u[k] for u in found]), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.fast
 def test_inside_wrappers_that_skip():
     tx = gx.apply_if_finite(whitened(every=2, weight_dimension_numbers=DIMS), 3)
     state, bad = tx.init(draw(0)), jax.tree.map(lambda x: x * jnp.nan, draw(0))
@@ -179,6 +182,7 @@ def test_inside_wrappers_that_skip():
     assert all(np.all(x == 2) for x in jax.tree.leaves(state.inner_state.refreshed))
 
 
+@pytest.mark.fast
 def test_a_kernel_says_when():
     @per_leaf(WhitenedState, sees="matrix")
     def never(g, s, p, c):
@@ -189,6 +193,7 @@ def test_a_kernel_says_when():
         never().update(draw(0, {"c": (5, 5)}), state)
 
 
+@pytest.mark.fast
 def test_a_kernel_says_what_it_sees():
     @per_leaf(WhitenedState)
     def whole(g, s, p, c, every: Every = 2):
@@ -199,6 +204,7 @@ def test_a_kernel_says_what_it_sees():
         whole().update(draw(0, {"c": (5, 5)}), state)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("arguments", [{"every": 0}, {"start": 0}, {"every": 1.5}, {"block_size": 0}], ids=str)
 def test_numbers_that_count_nothing(arguments):
     with pytest.raises(gx.HyperparameterError, match="must be a whole number from 1 on"):

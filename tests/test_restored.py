@@ -56,7 +56,6 @@ def placements():
                 yield f"{kind.name} {name} {how}", NamedSharding(mesh, PartitionSpec(*spec))
 
 
-@pytest.mark.fast
 @needs_devices
 @by_dtype
 def test_the_digest_is_the_same_wherever_an_array_lies(dtype, x64):
@@ -330,7 +329,6 @@ WRONG = {
 }  # fmt: skip
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_said_and_how_to_make_it_right(name):
     tx, params, make, says, right = WRONG[name]

@@ -21,7 +21,6 @@ import gradxform.schedules
 from gradxform._errors import HyperparameterError
 from gradxform.dialects import mxnet
 
-pytestmark = pytest.mark.fast
 S = gradxform.schedules
 LAST = 2**31 - 1
 
@@ -277,6 +276,7 @@ def test_the_last_count_neither_overflows_nor_restarts(case):
             close(jax.jit(schedule)(k) if isinstance(k, jax.Array) else schedule(k), wanted)
 
 
+@pytest.mark.fast
 @each
 def test_x64_widens(case):
     with jax.enable_x64(True):
@@ -288,6 +288,7 @@ def test_x64_widens(case):
 # The record -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 @each
 def test_a_schedule_is_a_value(case):
     schedule, other = case.make(S, 0.4), case.make(S, 0.5)
@@ -307,6 +308,7 @@ def python_numbers(k):
     return [0.5, 0.25][k % 2] + math.cos(min(k, 30))
 
 
+@pytest.mark.fast
 def test_a_table_of_a_python_function():
     table = S.tabulate(python_numbers, 40)
     wanted = [python_numbers(min(k, 39)) for k in range(50)]
@@ -322,6 +324,7 @@ def test_a_table_of_a_python_function():
     assert S.tabulate(lambda k: np.float32(k), 3)(1.0) == 1  # a count may be a float where a caller passes one
 
 
+@pytest.mark.fast
 def test_a_table_is_filled_once():
     calls = []
     table = S.tabulate(lambda k: calls.append(k) or 0.5, 3)
@@ -331,6 +334,7 @@ def test_a_table_is_filled_once():
     assert all(type(k) is int for k in calls)
 
 
+@pytest.mark.fast
 def test_repr_shows_what_was_chosen():
     assert repr(S.cosine_decay_schedule(0.1, 1e2)) == "cosine_decay_schedule(init_value=0.1, decay_steps=100)"
     assert repr(S.linear_schedule(1, 0, np.int64(9), 2)) == (
@@ -341,6 +345,7 @@ def test_repr_shows_what_was_chosen():
     assert shown == ["constant_schedule(value=<traced float32[]>)"]
 
 
+@pytest.mark.fast
 def test_a_record_keeps_nothing_that_its_maker_can_change():
     boundaries, scales = [10], {10: 0.5}
     joined = S.join_schedules((S.constant_schedule(1) for _ in range(2)), boundaries)
@@ -351,6 +356,7 @@ def test_a_record_keeps_nothing_that_its_maker_can_change():
     assert S.piecewise_constant_schedule(1, {9: 1, 5: 2}) == S.piecewise_constant_schedule(1, {np.int32(5): 2, 9.0: 1})
 
 
+@pytest.mark.fast
 def test_a_record_made_while_tracing_holds_no_new_tracer():
     kept = []
 
@@ -363,6 +369,7 @@ def test_a_record_made_while_tracing_holds_no_new_tracer():
     close(step(20), kept[0](20))
 
 
+@pytest.mark.fast
 def test_a_schedule_of_ones_own():
     @S.schedule
     def power_cooldown(k, init_value: gradxform._types.Positive, steps: gradxform._types.Count):
@@ -379,6 +386,7 @@ def test_a_schedule_of_ones_own():
 # Mended, refused, said --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 def test_more_than_a_peak_may_be_traced():
     rate = jax.jit(lambda r: S.exponential_decay(1.0, 10, r, end_value=0.3)(7))
     close([rate(0.5), rate(1.5)], [0.5**0.7, 0.3])
@@ -388,6 +396,7 @@ def test_more_than_a_peak_may_be_traced():
     assert math.isfinite(jax.grad(lambda p: S.warmup_power_schedule(0.1, 1.0, 10, p)(0))(0.5))
 
 
+@pytest.mark.fast
 def test_a_joined_schedule_is_only_asked_in_its_turn():
     first, second = lambda k: jnp.sqrt(100 - k), lambda k: 1 / jnp.sqrt(2 * k + 1)  # NaN after 100, before 0
     for k, wanted in ((3, 97**0.5), (200, 383**-0.5)):
@@ -399,12 +408,14 @@ def test_a_joined_schedule_is_only_asked_in_its_turn():
     assert far(LAST - 1) == 1
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("n", [41, 55, 80, 83])  # e (1 / n) is not 1, or 1 - e (1 / n) is negative, for e = n
 def test_the_end_is_exact_when_compiled(n):
     for schedule in (S.polynomial_schedule(1, 0.25, 0.5, n), S.warmup_power_schedule(1, 0.25, n, 0.3), S.rex_schedule(1, 0.25, n)):
         np.testing.assert_array_equal(jax.jit(schedule)(np.arange(n, n + 9)), 0.25)
 
 
+@pytest.mark.fast
 def test_stairs_are_exact_for_large_counts():
     k, steps = 2**30 + 1, 2**20
     assert S.cyclic_triangular_schedule(0, 1, steps)(k) == pytest.approx(1 / steps)
@@ -455,6 +466,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("make", "words"), ERRORS, ids=[words[:50] for _, words in ERRORS])
 def test_errors_say_which_argument_and_what_was_got(make, words):
     with pytest.raises(HyperparameterError) as error:
@@ -462,6 +474,7 @@ def test_errors_say_which_argument_and_what_was_got(make, words):
     assert words in str(error.value)
 
 
+@pytest.mark.fast
 def test_every_factory_is_here_and_every_name_of_optax():
     assert {f.__name__ for f in FACTORIES} == {c.name for c in CASES} | {"tabulate"}  # whose numbers are those of any function
     theirs = {n for n in vars(optax.schedules) if n.endswith(("schedule", "schedules", "decay")) and not n.startswith("_")}
@@ -471,6 +484,7 @@ def test_every_factory_is_here_and_every_name_of_optax():
         assert [(p.name, p.default) for p in ours] == [(p.name, p.default) for p in other]
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("factory", FACTORIES, ids=lambda f: f.__name__)
 def test_docstrings_have_their_headings(factory):
     first, *lines = inspect.getdoc(factory).splitlines()

@@ -9,8 +9,6 @@ import gradxform as gx
 from gradxform import registry
 from gradxform.testing._case import case_for
 
-pytestmark = pytest.mark.fast
-
 NAMES = ("key", "seed", "random_seed")
 RANDOM = {}
 for entry in map(registry.entry, [*registry.names(kind="*"), *registry.names("*.*")]):
@@ -42,10 +40,12 @@ def start(name, seed):
     return entry(**{argument: seed}, **more).init(case_for(entry).params())
 
 
+@pytest.mark.fast
 def test_what_is_random_is_found():
     assert {"noisy_sgd", "add_noise", "sgld", "master_weights", "hutchinson_estimator_diag_hessian", "mxnet.sgld"} < set(RANDOM)
 
 
+@pytest.mark.fast
 @by_transformation
 def test_every_form_of_a_seed_begins_alike(name):
     """Whole numbers alike, and keys alike; a number is made that key, unless rounding keeps it, to count on from."""
@@ -76,6 +76,7 @@ def test_seeds_may_be_traced(name):
 IMPLEMENTATIONS = ["threefry2x32", "rbg", "unsafe_rbg"]
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("kind", IMPLEMENTATIONS)
 @pytest.mark.parametrize("default", IMPLEMENTATIONS)
 def test_a_typed_key_keeps_its_implementation(default, kind):
@@ -92,6 +93,7 @@ def test_a_typed_key_keeps_its_implementation(default, kind):
         assert str(jax.random.key_impl(state.rng_key)) == str(jax.random.key_impl(key)), "the next state's, too"
 
 
+@pytest.mark.fast
 def test_an_injected_seed_is_no_number():
     for seed in (3, np.int64(3), jnp.array(3), jax.random.key(3)):
         state = gx.inject_hyperparams(gx.noisy_sgd)(0.1, key=seed).init({"w": jnp.ones(3)})
@@ -99,6 +101,7 @@ def test_an_injected_seed_is_no_number():
         np.testing.assert_array_equal(words(state), words(gx.noisy_sgd(0.1, key=3).init({"w": jnp.ones(3)})))
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("seed", [1.5, "seed", np.ones(2), np.zeros((3,), np.int32)], ids=str)
 def test_what_is_no_seed_is_refused(seed):
     with pytest.raises((TypeError, ValueError)):

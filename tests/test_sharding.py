@@ -15,7 +15,6 @@ import gradxform
 from tests.processes import launch
 
 pytestmark = [
-    pytest.mark.fast,
     pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU"),
 ]
 
@@ -130,6 +129,7 @@ def test_sharded_parameters(case, axis_type):
     assert_close(second, on_one_device(case.tx), case.atol)
 
 
+@pytest.mark.fast
 @by_case
 def test_data_parallel_shard_map(case):
     """Replicated parameters, the mean of each device's gradients; `check_vma` proves that the new state is replicated."""
@@ -145,6 +145,7 @@ def test_data_parallel_shard_map(case):
     assert_close(new, on_one_device(case.tx), case.atol)
 
 
+@pytest.mark.fast
 @by_elementwise
 def test_each_device_updates_its_shard_in_shard_map(tx):
     """An elementwise step needs no other device: shards in, shards out."""
@@ -157,6 +158,7 @@ def test_each_device_updates_its_shard_in_shard_map(tx):
     assert_close(new, on_one_device(tx), 1e-6)
 
 
+@pytest.mark.fast
 def test_pmap():
     tx = gradxform.adam(0.1)
     step = stepper(tx)
@@ -168,12 +170,14 @@ def test_pmap():
         assert_close(jax.tree.map(lambda x, i=device: x[i], new), on_one_device(tx), 1e-6)
 
 
+@pytest.mark.fast
 @by_axis_type
 @by_elementwise
 def test_elementwise_steps_do_not_communicate(tx, axis_type):
     assert collectives(tx, mesh_of(axis_type)) == []
 
 
+@pytest.mark.fast
 @by_axis_type
 def test_the_global_norm_communicates_scalars_only(axis_type):
     found = collectives(gradxform.chain(gradxform.clip_by_global_norm(0.5), gradxform.adamw(0.1)), mesh_of(axis_type))
@@ -217,6 +221,7 @@ def test_parameters_on_two_sets_of_devices(name):
         jax.tree.map(np.testing.assert_array_equal, u, v)
 
 
+@pytest.mark.fast
 def test_a_count_may_be_read_where_any_stage_is():
     sets = [NamedSharding(Mesh([device], ("d",)), PartitionSpec()) for device in jax.devices()[:2]]
     params = {str(i): jax.device_put(jnp.ones(4), place) for i, place in enumerate(sets)}
@@ -225,6 +230,7 @@ def test_a_count_may_be_read_where_any_stage_is():
         assert jax.jit(lambda g, c: g * c.astype(g.dtype))(x, count).sharding == x.sharding
 
 
+@pytest.mark.fast
 def test_one_committed_leaf_elsewhere_is_another_set():
     here, there = jax.devices()[:2]
     params = {

@@ -129,7 +129,6 @@ def taken(name, params):
     return {n: p for n, p in params.items() if ndim in (None, p.ndim)}
 
 
-@pytest.mark.fast
 @by_mesh
 def test_every_registered_one_obeys_the_law(mesh):
     for name in REGISTERED:

@@ -216,7 +216,6 @@ def on_one():
 
 
 @eight
-@pytest.mark.fast
 @by_axis_type
 @pytest.mark.parametrize(("wire", "atol"), [(None, 5e-6), (jnp.bfloat16, 4e-3)], ids=["wide", "bfloat16"])
 def test_eight_devices(axis_type, wire, atol, on_one):

@@ -10,8 +10,6 @@ from oracle import optax
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 A, B = np.diag([1.0, 3.0, 10.0]) + 0.1, np.asarray([1.0, -2.0, 0.5])
 START = np.asarray([0.3, -1.0, 2.0])
 
@@ -71,6 +69,7 @@ def test_is_nesterovs_own_sequence(x64, tx):
         assert np.abs(w - ahead).max() > 1e-6
 
 
+@pytest.mark.fast
 def test_a_scheduled_rate_before_the_momentum(x64):
     rates = [0.05 / (1 + k) for k in range(30)]
     tx = gx.chain(gx.scale_by_learning_rate(lambda k: 0.05 / (1 + jnp.asarray(k, float))), gx.nesterov(0.9))
@@ -78,6 +77,7 @@ def test_a_scheduled_rate_before_the_momentum(x64):
         np.testing.assert_allclose(found, w, rtol=0, atol=1e-13)
 
 
+@pytest.mark.fast
 def test_a_scheduled_rate_after_the_momentum(x64):
     """The point where the last gradient step led from the look-ahead point, by the rate and the decay of that step."""
     tx = gx.sgd(lambda k: 0.05 / (1 + jnp.asarray(k, float)), lambda k: 0.9 - 0.1 / (1 + jnp.asarray(k, float)), nesterov=True)
@@ -87,6 +87,7 @@ def test_a_scheduled_rate_after_the_momentum(x64):
         before = np.asarray(params)
 
 
+@pytest.mark.fast
 def test_partition_and_masks(x64):
     """Two groups with their own momentum, two rates after it, and one group without."""
     tx = gx.chain(
@@ -103,6 +104,7 @@ def test_partition_and_masks(x64):
         assert found["c"] is params["c"]
 
 
+@pytest.mark.fast
 def test_frozen_leaves_stay(x64):
     tx = gx.chain(gx.sgd(0.05, 0.9, nesterov=True), gx.freeze({"a": True, "b": False}))
     *_, (found, params, _) = train(tx, 3, put=lambda x: {"a": x, "b": x})
@@ -123,17 +125,20 @@ IDENTITY = {
 }
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("tx", IDENTITY.values(), ids=IDENTITY)
 def test_identity_where_nothing_is_declared(tx):
     params = {"a": jnp.ones(3), "b": jnp.ones(())}
     assert gx.eval_params(tx, tx.init(params), params) is params
 
 
+@pytest.mark.fast
 def test_before_the_first_update_they_are_the_parameters():
     tx, params = gx.sgd(gx.constant_schedule(0.1), 0.9, nesterov=True), {"a": jnp.asarray([1.0, jnp.pi])}
     np.testing.assert_array_equal(gx.eval_params(tx, tx.init(params), params)["a"], params["a"])
 
 
+@pytest.mark.fast
 def test_under_jit_with_a_traced_rate_and_dtypes_kept():
     params = {"h": jnp.ones(3, jnp.bfloat16), "z": jnp.ones(2, jnp.complex64), "n": jnp.arange(3), "none": None, "s": jnp.ones(())}
     grads = {**params, "n": np.zeros(3, jax.dtypes.float0)}
@@ -164,6 +169,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("later", "text"), REFUSED.values(), ids=REFUSED)
 def test_what_does_more_than_scale_is_refused(later, text):
     params = jnp.ones(3)
@@ -175,6 +181,7 @@ def test_what_does_more_than_scale_is_refused(later, text):
     gx.eval_params(before, before.init(params), params)
 
 
+@pytest.mark.fast
 def test_two_that_declare_something_are_refused():
     tx, params = gx.chain(gx.nesterov(0.9), gx.nesterov(0.5)), jnp.ones(3)
     with pytest.raises(gx.StructureError, match="its state keeps"):
@@ -207,6 +214,7 @@ def average(g, s, p, c):
     return g, s._replace(mean=s.mean + (p + g - s.mean) / c.t.astype(c.dtype))
 
 
+@pytest.mark.fast
 def test_a_kernel_may_declare_any_other_parameters(x64):
     tx, seen = gx.chain(gx.sgd(0.05), average()), []
     for found, params, _ in train(tx):
@@ -214,6 +222,7 @@ def test_a_kernel_may_declare_any_other_parameters(x64):
         np.testing.assert_allclose(found, np.mean(seen, 0), rtol=0, atol=1e-13)
 
 
+@pytest.mark.fast
 def test_what_is_not_a_transformation_is_refused():
     with pytest.raises(gx.StructureError, match="eval_params: expected a GradientTransformation"):
         gx.eval_params(gx.sgd, (), ())
@@ -261,6 +270,7 @@ def after_three(tx, params):
 AHEAD = gx.chain(gx.nesterov(0.9), gx.scale(-0.1))
 
 
+@pytest.mark.fast
 def test_mechanize_scales_the_look_ahead_of_what_is_inside():
     found, params, state = after_three(gx.mechanize(AHEAD, weight_decay=0.0, s_init=0.1), jnp.ones(3))
     way = 0.09 * jnp.sum(state.s) * state.base_optimizer_state[0].trace
@@ -268,6 +278,7 @@ def test_mechanize_scales_the_look_ahead_of_what_is_inside():
     assert np.abs(way).max() > 1e-4
 
 
+@pytest.mark.fast
 def test_galore_turns_the_look_ahead_of_what_is_inside():
     tx = gx.scale_by_galore(2, scale=lambda k: 1 / (k + 1), base_optimizer=AHEAD)
     found, params, state = after_three(tx, {"w": jnp.ones((5, 3)), "wide": jnp.ones((2, 4)), "b": jnp.ones(3)})

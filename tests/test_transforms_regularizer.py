@@ -9,8 +9,6 @@ from steps import draw
 import gradxform as gx
 from gradxform.testing import check
 
-pytestmark = pytest.mark.fast
-
 
 class TestRegularizer:
     def test_leaf_and_tree(self):
@@ -24,6 +22,7 @@ class TestRegularizer:
             np.testing.assert_allclose(u[name], g[name] + 0.5 * jnp.sign(p), rtol=1e-6)
             np.testing.assert_allclose(v[name], g[name] + 0.5 * p / length, rtol=1e-5)
 
+    @pytest.mark.fast
     def test_the_weight_may_be_scheduled(self):
         for whole_tree in (False, True):
             tx = gx.add_regularizer(lambda p: gx.tree.norm(p, squared=True) / 2, lambda k: 1 + k, whole_tree=whole_tree)
@@ -35,6 +34,7 @@ class TestRegularizer:
     def test_on_the_whole_tree_it_obeys_the_laws(self):
         check(gx.add_regularizer(gx.tree.norm, 0.1, whole_tree=True))
 
+    @pytest.mark.fast
     @pytest.mark.parametrize("whole_tree", [False, True])
     def test_errors(self, whole_tree):
         tx = gx.add_regularizer(lambda p: jax.tree.map(jnp.abs, p), 0.1, whole_tree=whole_tree)

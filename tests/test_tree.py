@@ -20,7 +20,6 @@ import gradxform as gx
 import gradxform.tree as tree
 from gradxform._errors import HyperparameterError, StructureError
 
-pytestmark = pytest.mark.fast
 NARROW = ["bfloat16", "float16"]
 
 # Parity -----------------------------------------------------------------------------------------------------------------------
@@ -111,17 +110,20 @@ def test_reductions_are_optax(case, dtype):
     assert ours == REDUCTIONS[case](tree, with_gaps(x), with_gaps(y))
 
 
+@pytest.mark.fast
 def test_names_and_signatures_are_optax():
     for name in [n for n in dir(optax.tree) if not n.startswith("_")]:
         ours, theirs = (inspect.signature(getattr(t, name)).parameters.values() for t in (tree, optax.tree))
         assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs], name
 
 
+@pytest.mark.fast
 def test_a_moment_is_optax_bit_for_bit():
     x, y = trees(np.float32)
     assert_close(tree.update_moment(x, y, 0.999, 2), optax.tree.update_moment(x, y, 0.999, 2), rtol=0, atol=0)
 
 
+@pytest.mark.fast
 def test_empty_trees_and_empty_leaves():
     for nothing in ({}, {"a": None}):
         assert tree.sum(nothing) == tree.norm(nothing) == tree.norm(nothing, "inf") == tree.size(nothing) == 0
@@ -132,6 +134,7 @@ def test_empty_trees_and_empty_leaves():
     assert tree.norm([jnp.zeros((0, 2))], math.inf) == 0
 
 
+@pytest.mark.fast
 def test_python_numbers_are_leaves():
     assert tree.add([1.5, 2], [1, 1]) == [2.5, 3]
     assert tree.size([1.0, None]) == 1
@@ -142,6 +145,7 @@ def test_python_numbers_are_leaves():
 # Dtypes -----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 def test_a_float16_norm_does_not_overflow():
     x = [jnp.full([10_000], 300.0, jnp.float16)]
     assert not jnp.isfinite(optax.tree.norm(x))
@@ -153,6 +157,7 @@ def test_a_float16_norm_does_not_overflow():
     np.testing.assert_allclose(tree.norm([jnp.full([3], 100, jnp.int8)]), 100 * math.sqrt(3), rtol=1e-6)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("dtype", NARROW)
 def test_a_coefficient_is_not_rounded(dtype):
     x = jnp.linspace(-3, 3, 101).astype(dtype)
@@ -170,6 +175,7 @@ def test_a_coefficient_is_not_rounded(dtype):
         assert jnp.mean(ours == rounded(value)) > 0.95  # the rest is rounded twice, via float32
 
 
+@pytest.mark.fast
 def test_a_bfloat16_second_moment_decays():
     def run(t, nu):
         for _ in range(400):
@@ -180,6 +186,7 @@ def test_a_bfloat16_second_moment_decays():
     assert float(tree.update_moment([jnp.zeros(1)], [jnp.full(1, 0.25, jnp.float32)], 0.999, 2)[0][0]) < 0.25
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("dtype", [*NARROW, "float32", "complex64"])
 def test_a_moment_keeps_its_dtype(dtype):
     g, m = [jnp.ones(3, jnp.float32)], [jnp.ones(3, dtype)]
@@ -188,6 +195,7 @@ def test_a_moment_keeps_its_dtype(dtype):
     assert tree.update_moment([jnp.ones(3, jnp.complex64)], [jnp.ones(3)], 0.9, 1)[0].dtype == jnp.complex64
 
 
+@pytest.mark.fast
 def test_functions_of_a_strong_scalar_promote_as_jax_does():
     x = [jnp.ones(2, jnp.bfloat16)]
     assert tree.scale(jnp.float32(0.5), x)[0].dtype == jnp.float32
@@ -195,6 +203,7 @@ def test_functions_of_a_strong_scalar_promote_as_jax_does():
     assert tree.max([jnp.ones(2, jnp.int32)]).dtype == jnp.int32
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("handler", [None, "promote", "highest", "lowest"])
 def test_dtype_is_optax(handler):
     for dtypes in (["float32"], ["bfloat16", "float32"], ["int32", "uint32"], ["float16", "bfloat16"], []):
@@ -208,6 +217,7 @@ def test_dtype_is_optax(handler):
             assert tree.dtype(x, handler) == theirs
 
 
+@pytest.mark.fast
 def test_dtype_errors():
     mixed = {"a": jnp.zeros(1), "b": {"c": jnp.zeros(1, jnp.bfloat16)}}
     with pytest.raises(ValueError, match=r"\['a'\] is float32, \['b'\]\['c'\] is bfloat16. Pass `mixed_dtype_handler`"):
@@ -225,6 +235,7 @@ def test_dtype_errors():
 # Absent leaves ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 def test_a_leaf_absent_from_one_tree():
     x, y = {"a": jnp.ones(2), "b": jnp.full(2, 5.0)}, {"a": jnp.ones(2), "b": None}
     for kept in (
@@ -267,6 +278,7 @@ class Record:
     rest: dict
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("key", ["count", "mu", "ScaleByAdamState", "learning_rate", "w", "b1", "nothing"])
 def test_get_all_with_path_is_optax(key):
     make = optax.inject_hyperparams(optax.adam)
@@ -278,6 +290,7 @@ def test_get_all_with_path_is_optax(key):
     assert ours == theirs
 
 
+@pytest.mark.fast
 def test_get():
     state = gx.adam(optax.linear_schedule(1.0, 0.0, 9)).init(PARAMS)
     assert tree.get(state, "mu") is state[0].mu
@@ -295,6 +308,7 @@ def test_get():
     assert len(tree.get_all_with_path(Inner(1, 2), "Inner")) == 2
 
 
+@pytest.mark.fast
 def test_set_is_optax():
     state = optax.inject_hyperparams(optax.adam)(0.1).init(PARAMS)
     not_dict = lambda path, value: not isinstance(value, dict)
@@ -304,6 +318,7 @@ def test_set_is_optax():
         assert all(a is b or a == b for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True))
 
 
+@pytest.mark.fast
 def test_set_replaces_at_every_depth():
     state = optax.inject_hyperparams(optax.adam)(0.1).init(PARAMS)
     assert optax.tree.set(state, count=7).inner_state[0].count == 0  # it stops at the outer one
@@ -313,6 +328,7 @@ def test_set_replaces_at_every_depth():
     assert tree.set(Record(2.0, {"a": 1, "b": None}), scale=3.0, b=4) == Record(3.0, {"a": 1, "b": 4})
 
 
+@pytest.mark.fast
 def test_set_errors():
     state = gx.adam(0.1).init(PARAMS)
     with pytest.raises(KeyError, match=r"there is no 'cuont' in this tree. Did you mean 'count'"):
@@ -338,6 +354,7 @@ def mapped(tx, state=None):
     return tree.map_params(tx, lambda _, spec: spec, state, SPECS, transform_non_params=lambda _: "-")
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("lib", [gx, optax])
 def test_map_params_on_adam(lib):
     adam, empty = mapped(lib.adam(0.1))
@@ -350,10 +367,12 @@ def test_map_params_on_adam(lib):
     np.testing.assert_array_equal(doubled[0].mu["w"], 1.0)
 
 
+@pytest.mark.fast
 def test_map_params_on_a_state_of_optax_with_our_transformation():
     assert type(mapped(gx.adam(0.1), optax.adam(0.1).init(HOLED))[0]) is optax.ScaleByAdamState
 
 
+@pytest.mark.fast
 def test_map_params_is_optax():
     schedule = optax.linear_schedule(1.0, 0.0, 9)
     for tx in (optax.adamw(schedule), optax.adafactor(0.1), optax.MultiSteps(optax.adam(0.1), 2), optax.sm3(0.1), optax.sgd(0.1)):
@@ -362,6 +381,7 @@ def test_map_params_is_optax():
         assert ours == theirs
 
 
+@pytest.mark.fast
 def test_map_params_on_lbfgs():
     tx = optax.lbfgs()
     with pytest.raises(IndexError):
@@ -388,11 +408,13 @@ def test_map_params_steps_over_masked_leaves(tx, hole):
     assert asked.inner_state.trace["b"] == "MaskedNode"
 
 
+@pytest.mark.fast
 def test_map_params_on_partition():
     tx = optax.partition({"a": optax.trace(0.9), "b": optax.sgd(0.1)}, {"w": "a", "b": "b", "n": "b"})
     assert mapped(tx).inner_states["a"].inner_state.trace["w"] == "W"
 
 
+@pytest.mark.fast
 def test_map_params_errors():
     by_name = gx.GradientTransformation(lambda params: {"m": params["w"]}, lambda u, s, p=None: (u, s))
     with pytest.raises(StructureError, match=r"could not be called with a stand-in.*TypeError.*Let it map over the parameters"):
@@ -404,6 +426,7 @@ def test_map_params_errors():
 # Random -----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.fast
 def test_random_like_takes_shapes_alone():
     like = {"a": jax.ShapeDtypeStruct((3,), jnp.bfloat16), "b": None}
     x = tree.random_like(jax.random.key(0), like)
@@ -412,6 +435,7 @@ def test_random_like_takes_shapes_alone():
     assert tree.sum(tree.random_like(jax.random.key(0), like, plain)) == 6
 
 
+@pytest.mark.fast
 def test_unwrap_random_key_data():
     state = {"key": jax.random.key(3), "x": 1.0, "none": None}
     plain = tree.unwrap_random_key_data(state)

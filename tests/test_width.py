@@ -7,8 +7,6 @@ import pytest
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 WIDE = {"embed": (100, 64), "hidden": (64, 128), "head": (128, 10), "bias": (128,), "temperature": ()}
 BASE = {"embed": (100, 16), "hidden": (16, 32), "head": (32, 10), "bias": (32,), "temperature": ()}
 # Yang et al. 2022, table 8: by hand, for a model four times as wide.
@@ -28,6 +26,7 @@ def ones(shapes):
     return {name: jnp.ones(shape) for name, shape in shapes.items()}
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("rule", FACTORS)
 def test_the_factors_are_those_of_the_papers(rule):
     tx = gx.scale_by_width(gx.sgd(1.0), shaped(BASE), rule)
@@ -55,6 +54,7 @@ def test_at_the_base_width_it_is_the_base_optimizer():
     jax.tree.map(np.testing.assert_array_equal, u, v)
 
 
+@pytest.mark.fast
 def test_roles_masks_and_functions():
     """Outputs first, layers in front, a head that is no matrix; a part of the tree; shapes by a function."""
     wide, base = {"w": (3, 64, 32), "v": (3, 64)}, {"w": (3, 16, 8), "v": (3, 16)}
@@ -72,6 +72,7 @@ def test_roles_masks_and_functions():
     np.testing.assert_allclose(u["w"], -np.ones((32, 32)) / 2)
 
 
+@pytest.mark.fast
 def test_initial_sizes():
     """The standard deviation that gives spectral norm sqrt(m / n): sqrt(m / n) / (sqrt(m) + sqrt(n)), up to a factor of at most 2."""
     scale = gx.initial_scale(shaped(WIDE), shaped(BASE))
@@ -80,6 +81,7 @@ def test_initial_sizes():
     assert gx.initial_scale({"embed": jnp.ones((100, 400))}, {"embed": jnp.ones((100, 200))}) == {"embed": 1.0}
 
 
+@pytest.mark.fast
 def test_a_leaf_without_a_base():
     tx = gx.scale_by_width(gx.sgd(1.0), shaped({"w": (2, 2)}))
     with pytest.raises(

@@ -29,8 +29,6 @@ from gradxform.kernels import (
 )
 from gradxform.testing import case_for, examine
 
-pytestmark = pytest.mark.fast
-
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, 24).reshape(4, 6), "b": jnp.full(3, 0.5)}
 SCHEDULE = gx.linear_schedule(1.0, 0.0, 10)
 
@@ -77,6 +75,7 @@ def test_it_obeys_the_laws():
     assert {f.law.number for f in report.findings if f.outcome == "skipped"} == {8, 14, 15, 17, 18, 25}
 
 
+@pytest.mark.fast
 def test_it_is_a_value():
     tx = damped(gx.adam(SCHEDULE, b1=0.8), 0.25)
     assert repr(damped(gx.scale(2.0))) == "damped(scale(2.0), factor=0.5)"
@@ -89,6 +88,7 @@ def test_it_is_a_value():
     assert pickle.loads(pickle.dumps(tx)) == tx == copy.deepcopy(tx)
 
 
+@pytest.mark.fast
 def test_it_checks_its_arguments():
     with pytest.raises(gx.HyperparameterError, match=r"damped: `factor` must be .* in \[0, inf\), but got -1"):
         damped(gx.sgd(0.1), -1)
@@ -101,6 +101,7 @@ def test_it_checks_its_arguments():
         tx.update(PARAMS, gx.adam(0.1).init(PARAMS))
 
 
+@pytest.mark.fast
 def test_it_begins_on_abstract_parameters_and_on_a_mesh():
     tx, avals = damped(gx.adam(0.1)), lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
     abstract = jax.eval_shape(lambda: PARAMS)
@@ -112,6 +113,7 @@ def test_it_begins_on_abstract_parameters_and_on_a_mesh():
     assert all(x.sharding.mesh == mesh for x in jax.tree.leaves(state))
 
 
+@pytest.mark.fast
 def test_extra_arguments_reach_what_is_inside():
     u, _ = run(damped(gx.polyak_sgd()), value=2.0, unknown=None)
     same(u, times(0.5, run(gx.polyak_sgd(), value=2.0)[0]))
@@ -119,6 +121,7 @@ def test_extra_arguments_reach_what_is_inside():
         run(damped(gx.polyak_sgd()))
 
 
+@pytest.mark.fast
 def test_its_clock_is_set_and_its_moments_go_over():
     tx = damped(gx.adam(SCHEDULE))
     resumed = gx.resume_at(tx, tx.init(PARAMS), 6)
@@ -132,6 +135,7 @@ def test_its_clock_is_set_and_its_moments_go_over():
     same(back.state, run(tx)[1].inner_state, rtol=0)
 
 
+@pytest.mark.fast
 def test_hyperparameters_by_name():
     tx, state = damped(gx.adam(SCHEDULE, b1=0.8)), damped(gx.adam(SCHEDULE, b1=0.8)).init(PARAMS)
     found = gx.get_hyperparams(tx, state)
@@ -141,6 +145,7 @@ def test_hyperparameters_by_name():
     assert new.update(PARAMS, state)[1].count == 1
 
 
+@pytest.mark.fast
 def test_eval_params_are_those_of_what_is_inside():
     inner = gx.schedule_free_sgd(0.1)
     _, state = run(damped(inner))
@@ -149,6 +154,7 @@ def test_eval_params_are_those_of_what_is_inside():
     assert not np.allclose(found["w"], PARAMS["w"])
 
 
+@pytest.mark.fast
 def test_scope_and_flatten():
     scopes = [damped(tx).update.scope for tx in (gx.adam(0.1), gx.lamb(0.1), gx.normalize(), optax.sgd(0.1))]
     assert scopes == ["elementwise", "per_leaf", "per_tree", "per_tree"]
@@ -157,6 +163,7 @@ def test_scope_and_flatten():
         gx.flatten(damped(gx.lamb(0.1)))
 
 
+@pytest.mark.fast
 def test_with_transformations_of_optax_inside_and_around():
     expected = times(0.5, run(gx.adam(0.1))[0])
     same(run(damped(optax.adam(0.1)))[0], expected, rtol=1e-5)
@@ -197,6 +204,7 @@ def damped_without_a_clock(g, s, p, c, inner: gx.GradientTransformation, factor:
     return gx.tree.scale(factor, u), s._replace(inner_state=inner_state)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("make", [damped, damped_without_a_clock])
 def test_an_argument_may_be_a_schedule(make):
     tx = make(gx.trace(0.9), SCHEDULE)
@@ -281,6 +289,7 @@ def test_two_inside():
         mixed(gx.sgd(0.1), 3)
 
 
+@pytest.mark.fast
 def test_what_is_aside_does_not_say_what_to_evaluate_with():
     average = gx.schedule_free_sgd(0.1)
     tx = probed(average, gx.sgd(0.1))
@@ -306,6 +315,7 @@ def tuned(g, s, p, c, decay: Decay = 0.9):
     return u, s._replace(calls=s.calls + 1, tuned_state=tuned_state)
 
 
+@pytest.mark.fast
 def test_one_that_is_made():
     tx = tuned(0.5)
     u, state = run(tx)
@@ -336,6 +346,7 @@ def in_turn(g, s, p, c, txs: tuple):
     return g, s._replace(states=tuple(states))
 
 
+@pytest.mark.fast
 def test_several_in_one_field():
     txs = (gx.trace(0.9), gx.schedule_free_sgd(SCHEDULE))
     tx, other = in_turn(txs), gx.chain(*txs)
@@ -407,6 +418,7 @@ def summing(g, s, p, c, total_dtype=None, closed: bool = False):
     return u, s._replace(total=total)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("closed", [False, True])
 def test_map_is_wide_and_rounds_like_what_it_is_told(closed):
     tx, x = summing(closed=closed), jnp.asarray([1 + 2**-7, 2**-9], jnp.bfloat16)
@@ -453,6 +465,7 @@ def mapped(g, s, p, c, f, other=None, k: NonNegative = 1.0):
     return c.map(f, g, k=k) if other is None else c.map(f, g, other), s
 
 
+@pytest.mark.fast
 def test_map_traces_a_function_once_for_each_dtype_in_an_update():
     traces.clear()
     for k in range(3):
@@ -461,6 +474,7 @@ def test_map_traces_a_function_once_for_each_dtype_in_an_update():
     assert traces == [jnp.float32, jnp.float32] * 3  # of float32, and of bfloat16, which is widened
 
 
+@pytest.mark.fast
 def test_map_of_a_tree_that_does_not_fit():
     with pytest.raises(gx.StructureError, match=r"mapped: at 'w' the update has shape \(2,\), but .* has shape \(3,\)"):
         mapped(jnp.add, {"w": jnp.ones(3)}).update({"w": jnp.ones(2)}, ())
@@ -533,6 +547,7 @@ def test_the_scope_that_a_wrapper_of_the_library_declares_holds(name):
     assert [f.outcome for f in report.findings] == ["holds", "holds"], report
 
 
+@pytest.mark.fast
 def test_lookahead_is_elementwise():
     tx = gx.lookahead(gx.adam(0.1), 2, 0.5)
     assert tx.update.scope == "elementwise"
@@ -550,6 +565,7 @@ def test_lookahead_is_elementwise():
     same((flat(whole.fast), flat(whole.slow)), (joined.fast, joined.slow), rtol=1e-5)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("name", ["snapshot", "monitor"])
 def test_what_measures_the_whole_tree_says_so(name):
     tx = gx.snapshot("norm", gx.tree.norm) if name == "snapshot" else gx.monitor({"norm": gx.tree.norm})
@@ -558,12 +574,14 @@ def test_what_measures_the_whole_tree_says_so(name):
         gx.flatten(tx)
 
 
+@pytest.mark.fast
 def test_a_wrapper_is_a_case_as_a_kernel_is():
     case = case_for(damped(gx.adam(0.1), 0.25))
     assert case.make(factor=0.75) == damped(gx.adam(0.1), 0.75)
     assert not is_gap(case.tx)
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(("begin", "after", "dtype"), [(0, 0.5, "float32"), (0, True, "int32"), (0.0, 1, "float32")])
 def test_a_whole_number_becomes_a_fraction_but_no_fraction_or_flag_takes_another_dtype(begin, after, dtype):
     class NumberState(NamedTuple):
