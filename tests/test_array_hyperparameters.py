@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from by_day import by_name
 
 import gradxform as gx
 from gradxform import registry
@@ -138,7 +139,7 @@ def elementwise():
                 yield name
 
 
-@pytest.mark.parametrize("name", list(elementwise()))
+@by_name(list(elementwise()))
 def test_each_coordinate_is_as_with_its_own_number(name):
     """Of every registered transformation that treats all elements alike, all its hyperparameters at once, dialects included."""
     entry = registry.entry(name)
