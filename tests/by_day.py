@@ -22,7 +22,7 @@ def by_name(names, also=EXAMPLES):
     return pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in names])
 
 
-def in_turn(subjects, aspects, share=None):
+def in_turn(subjects, aspects, share=None, name=str):
     """Each subject with every so many of the aspects by day, of which those that follow it have the next, and with the others by night.
 
     Without a `share` it has one of them by day.
@@ -32,6 +32,6 @@ def in_turn(subjects, aspects, share=None):
     for i, subject in enumerate(subjects):
         day = aspects[i % share :: share]
         night = [aspect for aspect in aspects if aspect not in day]
-        cases += [pytest.param(subject, day, id=str(subject))]
-        cases += [pytest.param(subject, night, id=f"{subject}, others", marks=pytest.mark.nightly)]
+        cases += [pytest.param(subject, day, id=name(subject))]
+        cases += [pytest.param(subject, night, id=f"{name(subject)}, others", marks=pytest.mark.nightly)]
     return cases
