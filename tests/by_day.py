@@ -15,6 +15,11 @@ def is_chain(name):
     return bool(entailing(case_for(name).tx.update))
 
 
+def chains(names):
+    """Those of the names that a test of all takes by night."""
+    return [name for name in names if name not in EXAMPLES and is_chain(name)]
+
+
 def by_name(names, also=EXAMPLES):
     """A test of each, chains of registered stages and the dialects', which are made of the same parts, by night; `also` by day."""
     night = lambda name: "." in name or (name not in also and is_chain(name))

@@ -250,7 +250,6 @@ def test_ema_params_needs_one_average():
     np.testing.assert_allclose(keras.ema_params(state)["b"], 0.99, rtol=1e-6)
 
 
-@pytest.mark.fast
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.system == "keras"], ids=lambda e: e.name)
 def test_eval_params_is_the_average_of_use_ema(entry):
     """Whatever stands ahead of an iterate: Keras averages what is stored, and begins with a copy of the parameters."""

@@ -3,6 +3,7 @@
 import functools
 from typing import Any, NamedTuple
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -370,13 +371,17 @@ SUMS = {
 }  # begin with a norm, whose last digit follows the order of its sum
 
 
-@pytest.mark.parametrize("part", range(4))
-def test_init_sharded_makes_what_init_makes(part):
+CHAINS = by_day.chains(gx.names(kind="*"))
+OTHERS = [*(name for name in gx.names(kind="*") if name not in ("per_device", *CHAINS)), *COMPOSED]
+PARTS = {f"part {i + 1}": OTHERS[i::4] for i in range(4)}
+
+
+@pytest.mark.parametrize("names", [*PARTS.values(), pytest.param(CHAINS, marks=pytest.mark.nightly)], ids=[*PARTS, "chains"])
+def test_init_sharded_makes_what_init_makes(names):
     params = place(AxisType.Auto)
     alone = jax.tree.map(lambda p: jnp.asarray(np.asarray(p)), params)
-    everything = {**{name: entry(name)() for name in gx.names(kind="*") if name != "per_device"}, **COMPOSED}
-    for name in list(everything)[part::4]:
-        tx, some = everything[name], taken(name, params)
+    for name in names:
+        tx, some = COMPOSED[name] if name in COMPOSED else entry(name)(), taken(name, params)
         made, expected, where = gx.init_sharded(tx, some), tx.init(taken(name, alone)), gx.state_shardings(tx, some)
         assert jax.tree.structure(made) == jax.tree.structure(expected)
         for x, y, sharding in zip(*map(jax.tree.leaves, (made, expected, where)), strict=True):

@@ -2,6 +2,7 @@
 
 import math
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,7 +196,9 @@ def test_results_are_those_of_one_device(name):
 
 # ---- on explicit axes
 
-REGISTERED = {"own": gx.names(kind="*"), "dialects": gx.names("*.*", kind="*")}
+CHAINS = by_day.chains(gx.names(kind="*"))
+OWN = [name for name in gx.names(kind="*") if name not in CHAINS]
+REGISTERED = {"own": OWN, "chains": CHAINS, "dialects": gx.names("*.*", kind="*")}
 EXPLICIT = {  # a mesh, how its parameters are split, and what `zero` names
     "whole": ({"data": 8}, {}, "data"),
     "split": ({"fsdp": 4, "tp": 2}, {"a": P("fsdp", "tp"), "b": P("tp", "fsdp"), "e": P(None, "tp", "fsdp"), "v": P("fsdp")}, None),
@@ -228,7 +231,7 @@ def types(tree):
     return [cut(spec(x)) for x in jax.tree.leaves(tree)]
 
 
-@pytest.mark.parametrize("names", ["own", pytest.param("dialects", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("names", ["own", *(pytest.param(names, marks=pytest.mark.nightly) for names in ("chains", "dialects"))])
 @pytest.mark.parametrize("where", EXPLICIT)
 def test_every_optimizer_keeps_types_on_explicit_axes_with_nothing_said_in_the_step(where, names):
     """Updates are split as the gradients are, and the state as it is to be."""
