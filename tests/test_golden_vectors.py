@@ -11,8 +11,6 @@ from golden.vectors import SETTINGS
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
-
 HERE = pathlib.Path(__file__).parent / "golden"
 
 
