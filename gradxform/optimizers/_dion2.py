@@ -86,7 +86,8 @@ def scale_by_dion2(
     Cost     ns_steps (4 s^2 l + 2 s^3) FLOPs for a matrix of sides d <= l, of whose rows s = fraction d go out.
     Units    u is dimensionless, its singular values are about 1: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   matrices (inputs, outputs), complex included; other shapes with weight_dimension_numbers, also batches of matrices.
-             Matrices of one shape are computed as one batch.
+             Matrices of one shape are computed as one batch. With spread they travel whole, as those of `scale_by_muon`, and rows
+             are chosen of what arrives.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Ahn et al. 2025, arXiv:2512.16928.
     Differs  rows are chosen in the whole matrix along its shorter side, however it is sharded; in the authors' repository along the

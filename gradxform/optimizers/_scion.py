@@ -119,7 +119,8 @@ def scale_by_lmo(
     Cost     ns_steps (4 s^2 l + 2 s^3) for a matrix of sides s <= l whose norm is "spectral", "spectral_max" or "auto".
     Units    those of radius: scaling every gradient by k > 0 leaves u unchanged (eps -> 0).
     Shapes   any; leaves with two axes are (inputs, outputs), those with more convolutions. With weight_dimension_numbers leaves that have
-             some are matrices, also batches of them, and the others vectors.
+             some are matrices, also batches of them, and the others vectors. With spread what is orthogonalized travels whole, as the
+             matrices of `scale_by_muon`.
     Sharded  inside `shard_map` the device's own part of a leaf counts as the leaf; under `jit` the whole does.
     Source   Pethick et al. 2025, arXiv:2502.07529, Table 2, and the authors' repository.
     Differs  beta is 1 minus the paper's momentum. A zero gradient gives 0 in every dtype, and iterations of narrow parameters are float32.
