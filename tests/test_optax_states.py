@@ -103,7 +103,7 @@ VARIANTS = [
     Case("partition", lambda o: o.partition({True: o.adam(0.1), False: o.sgd(0.1, 0.9)}, NOT_THE_VECTOR)),
     Case("apply_if_finite", lambda o: o.apply_if_finite(o.adam(0.1), 3), nan=True),
 ]
-CASES = [*registered(), *(pytest.param(case, marks=pytest.mark.fast) for case in VARIANTS)]
+CASES = [*registered(), *VARIANTS]
 
 # Where Optax's numbers are wrong: the states' layouts are compared, and ours goes on from Optax's.
 WRONG_IN_OPTAX = {

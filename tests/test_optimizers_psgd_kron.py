@@ -12,7 +12,6 @@ from steps import plain
 
 import gradxform as gx
 
-pytestmark = pytest.mark.fast
 SHAPES = [(4, 4), (3, 5), (1, 6), (6, 1), (1, 1), (7,), (), (2, 3, 4)]
 OPTIONS = [
     {"balance_every": 2}, {"form": "triangular", "balance_every": 2}, {"diagonal": "largest"}, {"form": "triangular", "diagonal": "all"},
