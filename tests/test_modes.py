@@ -4,6 +4,7 @@ import concurrent.futures
 import copy
 import pickle
 
+import by_day
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,8 @@ from gradxform import registry
 from gradxform.testing._case import case_for
 
 NAMES = [*registry.names(kind="*"), *registry.names("*.*")]
+BY_NIGHT = [name for name in NAMES if "." in name or name in by_day.chains(registry.names(kind="*"))]
+BY_DAY = [name for name in NAMES if name not in BY_NIGHT]
 
 
 def steps(case, tx, params, grads):
@@ -38,16 +41,17 @@ def results(names):
     return found
 
 
-@pytest.fixture(scope="module")
-def in_two_threads():
+@pytest.fixture(scope="module", params=[BY_DAY, pytest.param(BY_NIGHT, marks=pytest.mark.nightly)], ids=["day", "night"])
+def in_two_threads(request):
     """The results of all, of one thread that goes forward and one that goes backward at the same time."""
+    names = request.param
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        return list(pool.map(results, (NAMES, NAMES[::-1])))
+        return list(pool.map(results, (names, names[::-1])))
 
 
 def test_two_threads_at_once(in_two_threads):
     forward, backward = in_two_threads
-    for name in NAMES:
+    for name in forward:
         for x, y in zip(forward[name], backward[name], strict=True):
             np.testing.assert_array_equal(x, y, err_msg=name)
 
@@ -69,7 +73,7 @@ def test_one_transformation_in_two_threads():
 def test_debugging_modes_and_copies(in_two_threads):
     """Neither NaN on the way, nor a broken invariant, nor a transfer that was not asked for; the bits are the same."""
     cloudpickle = pytest.importorskip("cloudpickle")
-    for name in NAMES:
+    for name in in_two_threads[0]:
         case = case_for(name)
         params, grads, tx = case.params(), [case.grads(i) for i in range(2)], copy.deepcopy(case.tx)
         assert tx == case.tx == cloudpickle.loads(cloudpickle.dumps(tx)) == pickle.loads(pickle.dumps(tx)), name

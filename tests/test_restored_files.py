@@ -14,7 +14,10 @@ from oracle import optax
 
 import gradxform as gx
 
-pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU")
+pytestmark = [
+    pytest.mark.skipif(jax.device_count() < 8, reason="needs eight devices; tests/conftest.py fakes them on the CPU"),
+    pytest.mark.usefixtures("all_in_use"),
+]
 
 OPTIMIZERS = {
     "adamw": gx.adamw(0.1),
