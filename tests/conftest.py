@@ -56,7 +56,7 @@ def pytest_collection_finish():
 
 def pytest_runtest_teardown():
     """Forget what was compiled, now and then: each program keeps three memory maps or more, of which a process may have 65,530."""
-    if HELD[COMPILED] > 3000:
+    if HELD[COMPILED] > 1500:
         jax.clear_caches()
         gc.collect()
         HELD.clear()
