@@ -46,9 +46,13 @@ class Dion2State(NamedTuple):
     ns_coeffs: Annotated[Shared, coefficients("scale_by_dion2")]
 
 
+def _largest(M: Array, fraction: float) -> Array:
+    return jax.lax.top_k(jnp.sum(jnp.abs(M), 1), min(len(M), max(1, math.ceil(fraction * len(M)))))[1]
+
+
 def _orthogonal(M: Array, coeffs: Array, ns_steps: int, eps: float | Array, fraction: float) -> Array:
     """The largest rows, orthogonalized; 0 at the others."""
-    _, K = jax.lax.top_k(jnp.sum(jnp.abs(M), 1), min(len(M), max(1, math.ceil(fraction * len(M)))))
+    K = _largest(M, fraction)
     return jnp.zeros_like(M).at[K].set(newton_schulz(M[K], coeffs, ns_steps, eps=eps))
 
 
@@ -99,7 +103,10 @@ def scale_by_dion2(
     M = s.mu + g
     M = M if g.shape[0] < g.shape[1] else M.T
     u = c.whole(_orthogonal, M, s.ns_coeffs.astype(c.dtype), ns_steps, eps, fraction)
-    mu = jnp.where(jnp.any(u != 0, 1, keepdims=True), beta * M, M)
+    if spread is None:
+        mu = M.at[_largest(M, fraction)].multiply(beta)
+    else:  # they were chosen elsewhere
+        mu = jnp.where(jnp.any(u != 0, 1, keepdims=True), beta * M, M)
     u, mu = (u, mu) if g.shape[0] < g.shape[1] else (u.T, mu.T)
     return u, s._replace(mu=mu)
 
