@@ -56,6 +56,11 @@ def _orthogonal(M: Array, coeffs: Array, ns_steps: int, eps: float | Array, frac
     return jnp.zeros_like(M).at[K].set(newton_schulz(M[K], coeffs, ns_steps, eps=eps))
 
 
+def _decayed(M: Array, u: Array, beta: float | Array) -> Array:
+    """The momentum after an update whose rows were chosen elsewhere."""
+    return jnp.where(jnp.any(u != 0, 1, keepdims=True), beta * M, M)
+
+
 @transform(source="Ahn et al. 2025, arXiv:2512.16928", homogeneity=0, example={"eps": 1e-30}, ndim=2)
 @per_leaf(Dion2State, stack=True, sees="matrix")
 def scale_by_dion2(
@@ -103,10 +108,7 @@ def scale_by_dion2(
     M = s.mu + g
     M = M if g.shape[0] < g.shape[1] else M.T
     u = c.whole(_orthogonal, M, s.ns_coeffs.astype(c.dtype), ns_steps, eps, fraction)
-    if spread is None:
-        mu = M.at[_largest(M, fraction)].multiply(beta)
-    else:  # they were chosen elsewhere
-        mu = jnp.where(jnp.any(u != 0, 1, keepdims=True), beta * M, M)
+    mu = M.at[_largest(M, fraction)].multiply(beta) if spread is None else _decayed(M, u, beta)
     u, mu = (u, mu) if g.shape[0] < g.shape[1] else (u.T, mu.T)
     return u, s._replace(mu=mu)
 
