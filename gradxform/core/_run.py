@@ -279,8 +279,8 @@ def _tail(columns: Sequence[Column], numbers: Array) -> tuple[Shape, tuple[Any, 
 
 def _measure(
     engine: str, programs: Sequence[Program], columns: Sequence[Column], rows: Sequence[Row], numbers: Array, trees: Trees
-) -> None:
-    """Sum over the leaves what the first stage asks for, and advance it. Without a leaf it stays as it is."""
+) -> Tree:
+    """Sum over the leaves what the first stage asks for, advance it, and return the sum. Without a leaf it stays as it is."""
     (shape, tail), total = _tail(columns, numbers), None
     calls = {one: one.measured(engine, shape) for one in dict.fromkeys(programs)}
     for i, (one, row) in enumerate(zip(programs, rows, strict=True)):
