@@ -193,8 +193,8 @@ def state_shardings(
 
     >>> mesh = jax.sharding.AbstractMesh((2,), ("data",))
     >>> shape = jax.ShapeDtypeStruct((4, 3), jnp.float32, sharding=jax.NamedSharding(mesh, jax.P()))
-    >>> gx.state_shardings(gx.sgd(0.1, momentum=0.9), shape, zero="data")[0].trace.spec
-    P('data',)
+    >>> tuple(gx.state_shardings(gx.sgd(0.1, momentum=0.9), shape, zero="data")[0].trace.spec)
+    ('data',)
 
     Returns:
       A tree like the state, with a `NamedSharding` for each array.
