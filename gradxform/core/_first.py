@@ -195,7 +195,7 @@ def as_declared(stage: Stage, name: str, parts: list[Tree], trees: Trees) -> lis
 
 def _contained(entry: Tree, axes: Tree) -> Tree:
     found, names = dict(zip(paths(entry), flatten(entry)[0], strict=True)), paths(axes)
-    return jax.tree.structure(axes).unflatten(map(found.get, names)) if set(names) == set(found) else entry
+    return flatten(axes)[1].unflatten(map(found.get, names)) if set(names) == set(found) else entry
 
 
 def _along(zero: Array, axes: Axes) -> Array:
