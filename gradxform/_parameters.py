@@ -153,13 +153,17 @@ def _problem(value: object, parameter: Parameter) -> str:
 
 
 def _annotation(hint: object) -> tuple[object, Range | None]:
-    """The bare type and the range of a type hint, looking through `| None`."""
-    for candidate in (hint, *(() if typing.get_origin(hint) is tuple else typing.get_args(hint))):
-        if typing.get_origin(candidate) is Annotated:
-            base, *marks = typing.get_args(candidate)
-            for mark in marks:
-                if isinstance(mark, Range):
-                    return base, mark
+    """The bare type and the range of a type hint, looking through `| None` and other marks."""
+    inside = typing.get_args(hint)
+    if typing.get_origin(hint) is Annotated:
+        found = next((mark for mark in inside[1:] if isinstance(mark, Range)), None)
+        inside, base = inside[:1], inside[0]
+        if found is not None:
+            return base, found
+    for candidate in () if typing.get_origin(hint) is tuple else inside:
+        base, found = _annotation(candidate)
+        if found is not None:
+            return base, found
     return hint, None
 
 
