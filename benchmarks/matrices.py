@@ -1,4 +1,4 @@
-"""Matrix optimizers on a transformer of twelve layers: matrices of one shape as one batch, one after another, and layers in one leaf.
+"""Matrix optimizers on a transformer of twelve layers: matrices of one shape as one batch, in turn, held as one, layers in one leaf.
 
     python benchmarks/matrices.py                     every optimizer, width 64: minutes; writes results/matrices.json
     python benchmarks/matrices.py soap --width 256    one, wider
@@ -35,10 +35,16 @@ import gradxform as gx  # noqa: E402
 RESULTS = Path(__file__).resolve().parent / "results" / "matrices.json"
 OPTIMIZERS = ("adamw", "muon", "normuon", "soap", "shampoo", "kl_shampoo", "psgd_kron", "scion")
 SELDOM, LAYERS, VOCABULARY = 1_000_000, 12, 1024
-LAYOUTS = {"batched": (None, False), "one by one": ("leaf", False), "layers in one leaf": (None, True)}
-"""The engine that computes, if it is not the usual one, and whether a leaf holds all layers."""
+ONE_LEAF, HELD = "layers in one leaf", "stacked=1"
+LAYOUTS = {"batched": None, "one by one": "leaf", HELD: None, ONE_LEAF: None}
+"""The engine that computes, if it is not the usual one."""
 STACKED = {"layers/*norm*": None, "layers/*": "flax", "embedding": "flax"}
 """Roles of a tree whose leaves hold all layers."""
+
+
+def layouts(optimizer: str) -> list[str]:
+    """Those that an optimizer has."""
+    return [layout for layout in LAYOUTS if layout != HELD or "stacked" in gx.kernels.entry(optimizer).parameters]
 
 
 class Way(NamedTuple):
@@ -54,7 +60,7 @@ class Way(NamedTuple):
         d, layers = self.width, (self.layers,)
         matrices = {"q": (d, d), "k": (d, d), "v": (d, d), "o": (d, d), "up": (d, 4 * d), "down": (4 * d, d)}
         layer = {**matrices, "norm1": (d,), "norm2": (d,)}
-        if LAYOUTS[self.layout][1]:
+        if self.layout == ONE_LEAF:
             body: Any = {name: layers + shape for name, shape in layer.items()}
         else:
             body = [layer] * self.layers
@@ -67,7 +73,9 @@ class Way(NamedTuple):
             said["every"] = every
         if "max_precond_dim" in declared:
             said["max_precond_dim"] = 4 * self.width  # the embedding's long side has no factor
-        if LAYOUTS[self.layout][1] and "weight_dimension_numbers" in declared:
+        if self.layout == HELD:
+            said["stacked"] = 1
+        if self.layout == ONE_LEAF and "weight_dimension_numbers" in declared:
             said["weight_dimension_numbers"] = STACKED
         return gx.create(self.optimizer, learning_rate=1e-3, **said)
 
@@ -78,7 +86,7 @@ class Way(NamedTuple):
             updates, state = tx.update(grads, state, params)
             return gx.apply_updates(params, updates), state
 
-        engine = LAYOUTS[self.layout][0]
+        engine = LAYOUTS[self.layout]
         with gx.kernels.engine(engine) if engine else contextlib.nullcontext():
             return jax.jit(step, donate_argnums=(0, 1)).lower(shapes, jax.eval_shape(tx.init, shapes), shapes).compile()
 
@@ -116,7 +124,7 @@ def measured(optimizer: str, width: int, layers: int, repeats: int) -> dict[str,
     """All layouts of one optimizer."""
     rows: dict[str, Any] = {}
     samplers: dict[tuple[str, str], measure.Sampler] = {}
-    for layout in LAYOUTS:
+    for layout in layouts(optimizer):
         way = Way(optimizer, layout, width, layers)
         start = time.perf_counter()
         step = way.compiled(SELDOM)
@@ -125,10 +133,10 @@ def measured(optimizer: str, width: int, layers: int, repeats: int) -> dict[str,
         if "every" in gx.kernels.entry(optimizer).parameters:
             samplers[layout, "refresh"] = way.sampler(way.compiled(1), 1)
     for what in ("step", "refresh"):
-        some = {layout: samplers[layout, what] for layout in LAYOUTS if (layout, what) in samplers}
+        some = {layout: samplers[layout, what] for layout in rows if (layout, what) in samplers}
         if some:
             samples = measure.interleave(some, repeats, 0.5)
-            for layout in LAYOUTS:
+            for layout in rows:
                 rows[layout][f"{what}_ms"] = measure.rounded(1e3 * float(np.median(samples[layout])))
                 rows[layout][f"{what}_ratio"] = measure.ratio(samples[layout], samples["one by one"])
     return rows
