@@ -239,7 +239,8 @@ class ForEngine:
 
     Attributes:
       what: `spread`, the axes of a mesh over whose devices whole matrices are dealt out; `deal`, the same with their state; `wire`, the
-        dtype in which they travel; `first`, what the first values of state fields alone are made of.
+        dtype in which they travel; `stacking`, that matrices of several leaves are held as one array; `first`, what the first values of
+        state fields alone are made of.
     """
 
     what: str

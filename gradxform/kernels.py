@@ -42,7 +42,7 @@ Arguments     `Extra("diagonal", per_leaf=True)` in `needs=` is an extra argumen
               `PerLeaf` differs from leaf to leaf, one marked `READS_CLOCK` makes the kernel read `c.t`. Arguments
               annotated `SpreadOver` and `Wire` are for the engine that computes `c.whole` on other devices; the kernel leaves them alone.
               With `SpreadWithState` in the place of the first, pieces that have a matrix in their state are dealt out with all of
-              it, for their whole update.
+              it, for their whole update; `Stacking` says that matrices of several leaves are held as one array, state and all.
 Matrices      a kernel of `per_leaf(..., sees="matrix")` is called with one matrix, `sees="tensor"` with one array of any number of axes:
               an argument annotated `Roles` says which axes of a leaf are inputs, outputs and a batch, `BlockSize` and `MergeDims` how it is
               cut. `c.refresh(f, old, *args)` is f(old, *args) where the arguments annotated `Every`, `Start` and `Phase` say so, and `old`
@@ -133,6 +133,7 @@ from gradxform.core._refresh import Start as Start
 from gradxform.core._roles import BlockSize as BlockSize
 from gradxform.core._roles import MergeDims as MergeDims
 from gradxform.core._roles import Roles as Roles
+from gradxform.core._roles import Stacking as Stacking
 from gradxform.core._state import layout as layout
 from gradxform.core._update_if import update_if as update_if
 from gradxform.core._views import View as View

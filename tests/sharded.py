@@ -37,14 +37,14 @@ inside `shard_map` the device's own part of a leaf counts as the leaf; under `ji
   | scale_by_lmo scale_by_width scion
 inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread a
     matrix is updated on one device, with its state. Where the devices divide the number of matrices in a leaf, as of scanned
-    layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh, and only gradients, updates
-    and parameters that are read travel: in bfloat16 as many bytes as the parameters have in float32. Those of other leaves are
-    filled up to as many of a shape for each device, and their state travels there and back: several times as much. On an automatic
-    mesh leave the axis in front whole in the parameters.
+    layers or with stacked, the state rests there, as `state_shardings` places it, split by no other axis of the mesh, and only
+    gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in float32. Those of
+    other leaves are filled up to as many of a shape for each device, and their state travels there and back: several times as much.
+    On an automatic mesh leave the axis in front whole in the parameters.
   | scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron scale_by_shampoo scale_by_soap scale_by_splus
 inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does. With spread a
-    matrix is updated on one device, with its state, which rests there where the devices divide the number of matrices in a leaf,
-    and else travels there and back.
+    matrix is updated on one device, with its state, which rests there where the devices divide the number of matrices in a leaf, or
+    of those stacked, and else travels there and back.
   | asgo dion kl_shampoo kl_soap psgd_kron shampoo soap splus
 inside `shard_map` sums over the tree are over the device's own parts, and each device goes on with its own; under `jit` over all.
   | clip_by_global_norm dadapt_adamw dog dowg mechanize momo momo_adam normalize normalize_by_update_norm polyak_sgd prodigy

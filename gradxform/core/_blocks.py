@@ -14,7 +14,7 @@ import numpy as np
 from gradxform._errors import StructureError
 from gradxform._types import Array, Axes, Shape, Tree
 from gradxform.core._holes import flatten, is_array, paths
-from gradxform.core._roles import Role, Split, roles_of
+from gradxform.core._roles import Role, Split, of_one, roles_of
 from gradxform.tree._params import is_stand_in
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def _cut(part: Segment, size: int) -> list[Segment]:
 
 
 def roles_in(stage: Stage, tree: Tree, assumed: bool = False) -> list[Role | None] | None:
-    """The role of each leaf in a stage that asks for them; None: it does not, or all axes are alike to it.
+    """The role of each leaf in a stage that asks for them; None: it does not, or all axes are alike to it, but that of a stack.
 
     With `assumed` also those that a kernel which joins and cuts no axes takes for granted where nothing is said.
     """
@@ -188,7 +188,13 @@ def roles_in(stage: Stage, tree: Tree, assumed: bool = False) -> list[Role | Non
     said = {what: stage.args[name] for name, what in kernel.cutting.items()}
     asks = kernel.sees == "matrix" or (said.get("roles") is not None if kernel.sees else "roles" in said)
     asks = asks or (assumed and [*said] == ["roles"])
-    return roles_of(stage.owner, said.get("roles"), tree) if asks and not is_stand_in(tree) else None
+    if is_stand_in(tree):
+        return None
+    if asks:
+        return roles_of(stage.owner, said.get("roles"), tree)
+    stacked = of_one(tree)[1]
+    roles = roles_of(stage.owner, None, tree) if any(stacked) else []
+    return [role if several else None for role, several in zip(roles, stacked, strict=True)] if roles else None
 
 
 def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
@@ -210,6 +216,7 @@ def views_of(stage: Stage, tree: Tree) -> list[Blocks | None]:
                 "to another optimizer (`partition`), or say which axes are inputs and outputs: "
                 "`weight_dimension_numbers=WeightDimensionNumbers(...)`."
             )
-        most = said.get("merge_dims") if asked is None or role is not None else math.prod(np.shape(leaf))  # no matrix: a vector
+        is_vector = role is None and said.get("roles") is not None
+        most = math.prod(np.shape(leaf)) if is_vector else said.get("merge_dims")
         views.append(blocks_of(np.shape(leaf), role, said.get("block_size"), most))
     return views

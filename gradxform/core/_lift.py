@@ -22,6 +22,7 @@ from gradxform._declare import declare
 from gradxform._errors import StructureError
 from gradxform._types import Extra
 from gradxform.core._kernel import OUTSIDE, Kernel, Lifted
+from gradxform.core._stacked import Stacked, said_stacking
 from gradxform.core._stage import Stage
 from gradxform.core._state import STATELESS, layout
 from gradxform.core._transformation import SCOPES, GradientTransformationExtraArgs, check_transformation, transformation
@@ -189,7 +190,8 @@ def _public(fn: Callable[..., Any], kernel: Kernel, check: Callable[[str, Mappin
                 f"{kernel.name}: its state keeps that of a transformation inside ({', '.join(kernel.layout.inner)}), which only a kernel "
                 "of trees can call. Decorate it with `wrapper`, or run it within one: `c.lift`."
             )
-        return transformation(Stage(kernel, bound.arguments))
+        stage = Stage(kernel, bound.arguments)
+        return transformation(stage if said_stacking(stage) is None else Stacked(stage))
 
     _check_fields(kernel)
     returns = GradientTransformationExtraArgs

@@ -15,7 +15,7 @@ import numpy as np
 
 from gradxform._errors import StructureError
 from gradxform._messages import brief
-from gradxform._types import Array, ForEngine, Params, Shape, Tree
+from gradxform._types import Array, Count, ForEngine, Params, Shape, Tree
 from gradxform.core._holes import flatten, is_array, is_gap, paths
 from gradxform.core._labels import by_path, is_function, is_patterns, resolve
 
@@ -73,6 +73,12 @@ class Role(NamedTuple):
     def order(self) -> tuple[int, ...]:
         return self.batch + self.rows + self.columns
 
+    @property
+    def stacked(self) -> Role:
+        """The same of several, one behind another along a new first axis."""
+        batch, rows, columns = (tuple(a + 1 for a in axes) for axes in self[:3])
+        return self._replace(batch=(0, *batch), rows=rows, columns=columns)
+
     def sizes(self, shape: Sequence[int]) -> tuple[int, int]:
         """The number of rows and of columns."""
         return math.prod(shape[a] for a in self.rows), math.prod(shape[a] for a in self.columns)
@@ -84,6 +90,25 @@ class Role(NamedTuple):
     def array(self, matrix: Array, shape: Sequence[int]) -> Array:
         """The array of this shape, of which `matrix` is the matrix."""
         return matrix.reshape([shape[a] for a in self.order]).transpose(np.argsort(self.order))
+
+
+class Stack(NamedTuple):
+    """In the place of the first of several leaves: all of them, along a new first axis (`gradxform.core._stacked`)."""
+
+    members: Array
+
+
+def is_stack(x: object) -> bool:
+    return isinstance(x, Stack)
+
+
+def of_one(tree: Tree) -> tuple[Tree, list[bool]]:
+    """The tree with the first member, as a shape, in the place of each stack; and for each leaf whether it is one."""
+    leaves = jax.tree.leaves(tree, is_leaf=lambda x: is_gap(x) or is_stack(x))
+    if not any(map(is_stack, leaves)):
+        return tree, [False] * len(leaves)
+    one = lambda x: jax.ShapeDtypeStruct(x.members.shape[1:], x.members.dtype) if is_stack(x) else x
+    return jax.tree.map(one, tree, is_leaf=lambda x: is_gap(x) or is_stack(x)), list(map(is_stack, leaves))
 
 
 def role_for(owner: str, shape: Shape, numbers: Any, at: str = "") -> Role:
@@ -141,10 +166,12 @@ def _by_tree(spec: Tree, tree: Tree) -> list[Any]:
 
 
 def roles_of(owner: str, spec: DimensionNumbers, tree: Tree) -> list[Role | None]:
-    """The role of each leaf; None: it is no matrix."""
-    names = paths(tree)
-    rows = zip(names, flatten(tree)[0], numbers_of(owner, spec, tree), strict=True)
-    return [None if n is None or is_gap(n) or not is_array(x) else role_for(owner, np.shape(x), n, path) for path, x, n in rows]
+    """The role of each leaf; None: it is no matrix. The members of a stack have the role of the first."""
+    tree, stacked = of_one(tree)
+    rows = zip(paths(tree), flatten(tree)[0], numbers_of(owner, spec, tree), stacked, strict=True)
+    found = lambda x, n: n is not None and not is_gap(n) and is_array(x)
+    roles = [(role_for(owner, np.shape(x), n, path) if found(x, n) else None, several) for path, x, n, several in rows]
+    return [role.stacked if role is not None and several else role for role, several in roles]
 
 
 @dataclasses.dataclass
@@ -213,3 +240,5 @@ BlockSize = Annotated[int | None, ForEngine("block_size")]
 """Marks the argument that says into how long blocks every axis is cut; None: not at all."""
 MergeDims = Annotated[int | None, ForEngine("merge_dims")]
 """Marks the argument that says how many elements neighbouring axes may have that are joined first; None: they are not."""
+Stacking = Annotated[Count | None, ForEngine("stacking")]
+"""Marks the argument that says to a multiple of how many a stack of matrices is filled up; None: each leaf is held by itself."""

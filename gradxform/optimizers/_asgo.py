@@ -29,7 +29,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import DimensionNumbers, Roles
+from gradxform.core._roles import DimensionNumbers, Roles, Stacking
 from gradxform.linear_algebra._kronecker import along, outer
 from gradxform.linear_algebra._roots import Roots as Method
 from gradxform.linear_algebra._roots import by_eigenvalues, inverse_power
@@ -75,6 +75,7 @@ def scale_by_asgo(
     b1: Average = 0.9, b2: Decay = 0.8, eps: NonNegative = 1e-10, mu_dtype: DType | None = None,
     *, consistent_rms: NonNegative | None = 0.2, roots: Method = "eigh", every: Every = 1, start: Start = 1, phase: Phase = "all",
     weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Multiply by the inverse root of Shampoo's factor of the shorter side.
 
@@ -102,6 +103,9 @@ def scale_by_asgo(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_asgo(every=10), gx.scale_by_learning_rate(0.01))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -116,15 +120,16 @@ def scale_by_asgo(
              refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   An et al. 2025, arXiv:2503.20762, Algorithm 1, with a running mean in the place of the sum.
     Differs  eigenvalues of the factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32. A root that is
              not finite is not taken: the old one stays.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, consistent_rms < 0, no such way to roots, every <
-             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
+             1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit
+             a leaf.
     """
     mu = b1 * s.mu + (1 - b1) * g
     if g.ndim != 2:
@@ -163,6 +168,7 @@ def asgo(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """ASGO: one-sided Shampoo, the running mean of gradients times the inverse root of the factor of the shorter side.
 
@@ -188,6 +194,9 @@ def asgo(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.asgo(0.01, every=10)
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -201,16 +210,17 @@ def asgo(
     Shapes   any, as `scale_by_asgo`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   An et al. 2025, arXiv:2503.20762, Algorithm 1, with a running mean in the place of the sum.
     Differs  as `scale_by_asgo`.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 outside [0, 1), eps < 0, consistent_rms < 0, no such way to roots, every <
-             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
+             1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit
+             a leaf.
     """
     return chain(
         scale_by_asgo(
             b1, b2, eps, mu_dtype, consistent_rms=consistent_rms, roots=roots, every=every, start=start, phase=phase,
-            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
+            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire, stacked=stacked,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -31,7 +31,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._first import as_key
-from gradxform.core._roles import DimensionNumbers, Roles
+from gradxform.core._roles import DimensionNumbers, Roles, Stacking
 from gradxform.linear_algebra._factorizations import orthonormal
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.linear_algebra._products import matmul
@@ -64,6 +64,7 @@ def scale_by_dion(
     rank_fraction: Share = 1.0, beta: Average = 0.95, eps: NonNegative = 1e-8, mu_dtype: DType | None = None,
     *, orthogonalization: Orthogonalization = "qr", weight_dimension_numbers: Roles = None,
     spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
     key: FirstKey = 0, sampler: FirstSampler = jax.random.normal,
 ):  # fmt: skip
     """Orthonormal updates of low rank, by one step of the power iteration.
@@ -88,6 +89,9 @@ def scale_by_dion(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 
@@ -102,15 +106,15 @@ def scale_by_dion(
              Matrices of one shape are computed as one batch, and begin with one Q.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  a matrix of zeros leaves Q as it is, as in the authors' repository; so does a column of R that is 0. Its randomized
              Cholesky QR is one without randomness here.
     Raises   StructureError: a leaf is not a matrix. HyperparameterError: rank_fraction outside (0, 1], beta outside (-1, 1), eps <
-             0, an unknown orthogonalization, no mesh for spread, spread names no axis of it.
+             0, an unknown orthogonalization, stacked < 1, no mesh for spread, spread names no axis of it.
     """
     M = s.mu + g
     P = orthonormal(matmul(adjoint(M), s.q), orthogonalization)
@@ -147,6 +151,7 @@ def dion(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
     key: FirstKey = 0,
     sampler: FirstSampler = jax.random.normal,
 ):
@@ -179,6 +184,9 @@ def dion(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 
@@ -193,16 +201,16 @@ def dion(
              embeddings and the last layer: say None of them.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   Ahn et al. 2025, arXiv:2504.05295, Algorithm 1.
     Differs  as `scale_by_dion`.
     Raises   MissingArgumentError: no params. HyperparameterError: an argument out of range, an unknown shape_scale, an unknown
-             orthogonalization, no mesh for spread, spread names no axis of it.
+             orthogonalization, stacked < 1, no mesh for spread, spread names no axis of it.
     """
     matrices = chain(
         scale_by_dion(
             rank_fraction, beta, eps, mu_dtype, orthogonalization=orthogonalization,
-            weight_dimension_numbers=weight_dimension_numbers, key=key, sampler=sampler, spread=spread, wire=wire,
+            weight_dimension_numbers=weight_dimension_numbers, key=key, sampler=sampler, spread=spread, wire=wire, stacked=stacked,
         ),
         scale_by_shape(weight_dimension_numbers, None, shape_scale),
         add_decayed_weights(weight_decay, weight_decay_mask),

@@ -28,7 +28,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
+from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles, Stacking
 from gradxform.linear_algebra._kronecker import Matrices, along
 from gradxform.optimizers._kl_shampoo import balanced, eigenvalues, first_bases, first_factors, next_factors, sides, turned
 from gradxform.registry import optimizer, transform
@@ -61,6 +61,7 @@ def scale_by_kl_soap(
     *, init_factor: Positive = 0.1, max_precond_dim: Whole = 10000, block_size: BlockSize = None, merge_dims: MergeDims = None,
     every: Every = 2, start: Start = None, phase: Phase = "all", weight_dimension_numbers: Roles = None,
     spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Adam in the bases of KL-Shampoo's factors.
 
@@ -93,6 +94,9 @@ def scale_by_kl_soap(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_kl_soap(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -108,15 +112,15 @@ def scale_by_kl_soap(
              for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Lin et al. 2025, arXiv:2509.03378, with the factors of `scale_by_kl_shampoo`.
     Differs  the authors' file keeps running means of the eigenvalues and computes in bfloat16.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, max_precond_dim
-             < 0, block_size or every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles
-             that do not fit a leaf.
+             < 0, block_size or every < 1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it.
+             StructureError: roles that do not fit a leaf.
     """
     S, Q = s.factors, s.bases
     G = jnp.where(c.t > 1, along(g, Q), 0)
@@ -155,6 +159,7 @@ def kl_soap(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """KL-SOAP: AdamW in the bases of KL-Shampoo's factors.
 
@@ -185,6 +190,9 @@ def kl_soap(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.kl_soap(3e-3, max_precond_dim=4096)         # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -197,18 +205,18 @@ def kl_soap(
     Shapes   any, as `scale_by_kl_soap`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   Lin et al. 2025, arXiv:2509.03378, with the factors of `kl_shampoo`.
     Differs  the authors' file decays the new parameters, and not at the first gradient. Here every update decays the old ones.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, init_factor <= 0, block_size or
-             every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
-             leaf.
+             every < 1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do
+             not fit a leaf.
     """
     return chain(
         scale_by_kl_soap(
             b1, b2, shampoo_beta, eps, mu_dtype, init_factor=init_factor, max_precond_dim=max_precond_dim, block_size=block_size,
             merge_dims=merge_dims, every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers,
-            spread=spread, wire=wire,
+            spread=spread, wire=wire, stacked=stacked,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -39,7 +39,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
+from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles, Stacking
 from gradxform.linear_algebra._kronecker import gram, times
 from gradxform.linear_algebra._newton_schulz import adjoint
 from gradxform.linear_algebra._products import matmul
@@ -177,6 +177,7 @@ def scale_by_psgd_kron(
     max_skew: Skew = 1.0, block_size: BlockSize = None, merge_dims: MergeDims = None, every: Every = GAP, start: Start = None,
     phase: Phase = "all", balance_every: Count = 100, key: Array | int = 0, sampler: Sampler = jax.random.normal,
     weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Precondition the gradient's running mean by a matrix for each axis, fitted so that gradients come out white.
 
@@ -221,6 +222,9 @@ def scale_by_psgd_kron(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_psgd_kron(), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -235,17 +239,18 @@ def scale_by_psgd_kron(
     Shapes   any, scalars and complex included. Leaves and blocks of one shape are one batch, with one conditional for updates of Q.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  when Q is updated is left to no chance. The mean is debiased, in psgd_torch b1 is min(t / (t + 1), b1); clip_rms=2,
              clip_value=10 and b1=0 are its defaults. kron_torch damps m itself, of which then a little is noise. Where x is 0, a
              triangular Q stays, which elsewhere grows without end.
     Raises   HyperparameterError: b1 outside (-1, 1), precond_lr < 0, init_scale, clip_rms or clip_value <= 0, max_precond_dim or
-             max_skew < 0, block_size, every or balance_every < 1, an unknown form, an unknown whiten, an unknown diagonal, an
-             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
+             max_skew < 0, block_size, every or balance_every < 1, stacked < 1, an unknown form, an unknown whiten, an unknown
+             diagonal, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
+             leaf.
     """
     mu = b1 * s.mu + (1 - b1) * g
     m = c.debias(mu, b1)
@@ -292,6 +297,7 @@ def psgd_kron(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """PSGD: momentum, whitened by a preconditioner for each axis.
 
@@ -329,6 +335,9 @@ def psgd_kron(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.psgd_kron(1e-3, weight_decay=0.1)           # about a third of Adam's rate, and three to ten times its decay
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -342,20 +351,20 @@ def psgd_kron(
     Shapes   any, as `scale_by_psgd_kron`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   Li 2018, arXiv:1512.04202, 1809.10232, 2402.11858; "pro": psgd_torch of 2025; "triangular": psgd_jax.
     Differs  as `scale_by_psgd_kron`. psgd_jax decays matrices only: `mask=by_ndim(2)`.
     Raises   HyperparameterError: b1 outside (-1, 1), precond_lr < 0, init_scale, clip_rms or clip_value <= 0, max_precond_dim or
-             max_skew < 0, block_size, every or balance_every < 1, an unknown form, an unknown whiten, an unknown diagonal, an
-             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
-             MissingArgumentError: no params.
+             max_skew < 0, block_size, every or balance_every < 1, stacked < 1, an unknown form, an unknown whiten, an unknown
+             diagonal, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
+             leaf. MissingArgumentError: no params.
     """
     return chain(
         scale_by_psgd_kron(
             b1, precond_lr, mu_dtype, form=form, whiten=whiten, init_scale=init_scale, clip_rms=clip_rms, clip_value=clip_value,
             diagonal=diagonal, max_precond_dim=max_precond_dim, max_skew=max_skew, block_size=block_size, merge_dims=merge_dims,
             every=every, start=start, phase=phase, balance_every=balance_every, key=key, sampler=sampler,
-            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
+            weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire, stacked=stacked,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -32,7 +32,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
+from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles, Stacking
 from gradxform.linear_algebra._kronecker import Matrices, along, each, outer
 from gradxform.linear_algebra._roots import Roots as Method
 from gradxform.linear_algebra._roots import can_root, inverse_power, kept
@@ -102,6 +102,7 @@ def scale_by_shampoo(
     roots: Method = "eigh", bias_correction: bool = True, block_size: BlockSize = 1024, merge_dims: MergeDims = None,
     max_precond_dim: Whole | None = None, every: Every = 1, start: Start = None, phase: Phase = "all",
     weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Multiply by inverse roots of Shampoo's factors.
 
@@ -142,6 +143,9 @@ def scale_by_shampoo(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_shampoo(b2=0.99, graft="adam", every=10), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -158,18 +162,18 @@ def scale_by_shampoo(
              for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  eigenvalues of a factor count as no less than rounding makes of 0, n 2^-23 of the largest in float32, where the
              authors' code lifts them all by the least. A root that is not finite never stops the training. A leaf without any
              factor takes the graft's step itself.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
-             max_precond_dim < 0, block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent
-             that is not positive, one that `roots` cannot make, no mesh for spread, spread names no axis of it. StructureError:
-             roles that do not fit a leaf.
+             max_precond_dim < 0, block_size or every < 1, stacked < 1, an unknown graft, an unknown phase, no such way to roots, an
+             exponent that is not positive, one that `roots` cannot make, no mesh for spread, spread names no axis of it.
+             StructureError: roles that do not fit a leaf.
     """
     L, X, share = s.factors, s.roots, b1 if b3 is None else b3
     f = share * s.mu + (1 - share) * g
@@ -225,6 +229,7 @@ def shampoo(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """Shampoo: the running mean of gradients times inverse roots of the factors of their second moments, in the size of a graft's step.
 
@@ -259,6 +264,9 @@ def shampoo(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.shampoo(1e-3, b2=0.99, graft="adam", every=10)  # Adam's rates serve
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -272,19 +280,20 @@ def shampoo(
     Shapes   any, as `scale_by_shampoo`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   Gupta et al. 2018, arXiv:1802.09568, in the form of Shi et al. 2023, arXiv:2309.06497.
     Differs  as `scale_by_shampoo`. Weight decay is decoupled and in proportion to learning_rate.
     Raises   HyperparameterError: b1 or b3 outside (-1, 1), b2 outside [0, 1], graft_b2 outside [0, 1), eps or graft_eps < 0,
-             block_size or every < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is not positive,
-             one that `roots` cannot make, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
-             leaf.
+             block_size or every < 1, stacked < 1, an unknown graft, an unknown phase, no such way to roots, an exponent that is not
+             positive, one that `roots` cannot make, no mesh for spread, spread names no axis of it. StructureError: roles that do
+             not fit a leaf.
     """
     return chain(
         scale_by_shampoo(
             b1, b2, b3, eps, mu_dtype, graft=graft, graft_b2=graft_b2, graft_eps=graft_eps, exponents=exponents, roots=roots,
             bias_correction=bias_correction, block_size=block_size, merge_dims=merge_dims, max_precond_dim=max_precond_dim,
             every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers, spread=spread, wire=wire,
+            stacked=stacked,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

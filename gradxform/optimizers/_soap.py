@@ -30,7 +30,7 @@ from gradxform._types import (
 )
 from gradxform.core import chain, per_leaf
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles
+from gradxform.core._roles import BlockSize, DimensionNumbers, MergeDims, Roles, Stacking
 from gradxform.linear_algebra._kronecker import Matrices, along, each, first_basis, outer, squares, turned_basis
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import add_decayed_weights, scale_by_learning_rate
@@ -75,6 +75,7 @@ def scale_by_soap(
     *, precondition_1d: bool = False, normalize_grads: bool = False, bias_correction: bool = True, max_precond_dim: Whole = 10000,
     block_size: BlockSize = None, merge_dims: MergeDims = None, every: Every = 10, start: Start = None, phase: Phase = "all",
     tie_break: NonNegative = 0.0, weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Adam in the eigenbasis of Shampoo's factors.
 
@@ -110,6 +111,9 @@ def scale_by_soap(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_soap(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -123,17 +127,17 @@ def scale_by_soap(
              late. Leaves and blocks of one shape are computed as one batch, with one conditional for their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, here a decay is a stage of its own; tie_break. Where a factor is singular, as
              the larger one of a matrix that is not square is after one gradient, its eigenvectors of 0 are what rounding makes of
              them, in the authors' file too: with tie_break=1e-6 every machine finds the same.
     Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, max_precond_dim < 0, block_size or
-             every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
-             leaf.
+             every < 1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do
+             not fit a leaf.
     """
     b3 = b2 if shampoo_beta is None else shampoo_beta
     L, Q = s.factors, s.bases
@@ -181,6 +185,7 @@ def soap(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """SOAP: AdamW in the eigenbasis of Shampoo's factors.
 
@@ -214,6 +219,9 @@ def soap(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.soap(3e-3, max_precond_dim=4096)            # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -225,18 +233,18 @@ def soap(
     Shapes   any, as `scale_by_soap`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Source   Vyas et al. 2024, arXiv:2409.11321, in the order of the authors' file.
     Differs  the authors' file decays the new parameters, and not at the first gradient. Here every update decays the old ones.
-    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, block_size or every < 1, an
-             unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
+    Raises   HyperparameterError: b1 outside (-1, 1), b2 or shampoo_beta outside [0, 1), eps < 0, block_size or every < 1, stacked <
+             1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a leaf.
     """
     return chain(
         scale_by_soap(
             b1, b2, shampoo_beta, eps, mu_dtype, precondition_1d=precondition_1d, normalize_grads=normalize_grads,
             bias_correction=bias_correction, max_precond_dim=max_precond_dim, block_size=block_size, merge_dims=merge_dims,
             every=every, start=start, phase=phase, tie_break=tie_break, weight_dimension_numbers=weight_dimension_numbers,
-            spread=spread, wire=wire,
+            spread=spread, wire=wire, stacked=stacked,
         ),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),

@@ -33,7 +33,7 @@ from gradxform.core import chain, per_leaf
 from gradxform.core._evaluate import After
 from gradxform.core._holes import is_array, is_gap
 from gradxform.core._refresh import Every, Phase, Since, Start
-from gradxform.core._roles import DimensionNumbers, Roles
+from gradxform.core._roles import DimensionNumbers, Roles, Stacking
 from gradxform.linear_algebra._kronecker import Matrices, along, each, first_basis, outer, squares
 from gradxform.registry import optimizer, transform
 from gradxform.transforms import scale_by_learning_rate
@@ -83,6 +83,7 @@ def scale_by_splus(
     mu_dtype: DType | None = None,
     *, ema_decay: Decay = 0.999, nonstandard_scale: Real = 1e-3, max_precond_dim: Whole = 10000, every: Every = 100, start: Start = 1,
     phase: Phase = "all", weight_dimension_numbers: Roles = None, spread: SpreadWithState = None, wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):  # fmt: skip
     """Take the sign of the momentum in the eigenbasis of Shampoo's factors, and average the parameters.
 
@@ -114,6 +115,9 @@ def scale_by_splus(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.chain(gx.scale_by_splus(), gx.scale_by_learning_rate(0.1))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -128,18 +132,18 @@ def scale_by_splus(
              their refreshes.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state. Where the devices divide the number of matrices in a
-             leaf, as of scanned layers, the state rests there, as `state_shardings` places it, split by no other axis of the mesh,
-             and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the parameters have in
-             float32. Those of other leaves are filled up to as many of a shape for each device, and their state travels there and
-             back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
+             leaf, as of scanned layers or with stacked, the state rests there, as `state_shardings` places it, split by no other
+             axis of the mesh, and only gradients, updates and parameters that are read travel: in bfloat16 as many bytes as the
+             parameters have in float32. Those of other leaves are filled up to as many of a shape for each device, and their state
+             travels there and back: several times as much. On an automatic mesh leave the axis in front whole in the parameters.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  parameters are not told apart by names such as 'embed': use max_precond_dim, or roles. Where a factor is singular, as
              the larger one of a matrix that is not square is after one gradient, its eigenvectors of 0 are what rounding makes of
              them, in the authors' file too.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 or ema_decay outside [0, 1), eps < 0,
-             max_precond_dim < 0, every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles
-             that do not fit a leaf.
+             max_precond_dim < 0, every < 1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it.
+             StructureError: roles that do not fit a leaf.
     """
     L, Q = s.factors, s.bases
     is_standard = any(Q_k is not None for Q_k in Q)
@@ -178,6 +182,7 @@ def splus(
     weight_dimension_numbers: DimensionNumbers = None,
     spread: SpreadWithState = None,
     wire: Wire = jnp.bfloat16,
+    stacked: Stacking = None,
 ):
     """SPlus: the sign of the momentum in the eigenbasis of Shampoo's factors, and an average of the parameters to evaluate with.
 
@@ -205,6 +210,9 @@ def splus(
       spread: the axis of the mesh, or a tuple of axes, over whose devices matrices are dealt out with all of their state; None:
         each is updated where it lives.
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
+      stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
+        a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
+        itself.
 
     >>> tx = gx.splus(0.1)
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -217,19 +225,19 @@ def splus(
     Shapes   any, as `scale_by_splus`.
     Sharded  inside `shard_map` the device's own part of a leaf, or of a matrix, counts as the whole; under `jit` the whole does.
              With spread a matrix is updated on one device, with its state, which rests there where the devices divide the number of
-             matrices in a leaf, and else travels there and back.
+             matrices in a leaf, or of those stacked, and else travels there and back.
     Masks    weight_decay is left out where the mask is False; leaves that a pattern leaves out are decayed.
     Source   Frans et al. 2025, arXiv:2506.07254, in the order of the authors' JAX file.
     Differs  as `scale_by_splus`; the authors' PyTorch file decays the new parameters.
     Raises   MissingArgumentError: no params. HyperparameterError: b1 outside (-1, 1), b2 or ema_decay outside [0, 1), eps < 0,
-             every < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do not fit a
-             leaf.
+             every < 1, stacked < 1, an unknown phase, no mesh for spread, spread names no axis of it. StructureError: roles that do
+             not fit a leaf.
     """
     return chain(
         scale_by_splus(
             b1, b2, eps, weight_decay, mask, mu_dtype, ema_decay=ema_decay, nonstandard_scale=nonstandard_scale,
             max_precond_dim=max_precond_dim, every=every, start=start, phase=phase, weight_dimension_numbers=weight_dimension_numbers,
-            spread=spread, wire=wire,
+            spread=spread, wire=wire, stacked=stacked,
         ),
         scale_by_learning_rate(learning_rate),
     )  # fmt: skip

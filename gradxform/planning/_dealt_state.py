@@ -25,13 +25,22 @@ from gradxform.planning._record import Assignment
 
 
 class Share(NamedTuple):
-    """What a stage deals out of a kind of a tree, how many such trees there are, and the tree and the state as shapes with their splits."""
+    """What a stage deals out of a kind of a tree, how many such trees there are, and the tree and the state as shapes with their splits.
+
+    Of a stack of leaves `members` tells how many there are, apart from what fills it up.
+    """
 
     deal: Deal
     stage: Stage
     times: int
     params: Tree
     state: Tree
+    members: tuple[int | None, ...]
+
+    def needed(self, i: int) -> int:
+        """How many members the i-th row is there for."""
+        batch, held = self.deal.kind.batches[i], self.members[self.deal.pieces[i][0]]
+        return self.times * (math.prod(batch) if held is None else held * math.prod(batch[1:]))
 
 
 class Travel(NamedTuple):
@@ -97,10 +106,10 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
         travels = list(_travels(one, i, spread))
         moved = _moved(travels, members / devices, is_settled(batch, devices), spread, axes)
         split |= {*travels[0].stack, *(a for x in travels for a in x.inside if a not in spread.axes)}
-        padded += sum(moved.values()) * (1 - n / members) if members else 0
+        padded += sum(moved.values()) * (1 - one.needed(i) / members) if members else 0
         total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
-    number, work = sum(n for *_, n in rows), _of_one(shares[0].deal)
-    each = (number - loose + filled) // devices
+    number, work = sum(one.needed(i) for one, i, *_ in rows), _of_one(shares[0].deal)
+    each = (sum(n for *_, n in rows) - loose + filled) // devices
     total.add(Work(work.flops), each)
     deal = shares[0].deal
     first, *others = deal.rows[0][0].shape[len(deal.kind.batches[0]) :]

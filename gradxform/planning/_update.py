@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -11,8 +13,8 @@ from jax.sharding import PartitionSpec
 from gradxform._errors import UnknownNameError
 from gradxform._types import Tree
 from gradxform.core._dealt import Deal
-from gradxform.core._holes import is_array, with_path
-from gradxform.core._roles import is_numbers
+from gradxform.core._holes import flatten, is_array, paths, with_path
+from gradxform.core._roles import Stack, is_numbers, of_one
 from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
@@ -35,12 +37,19 @@ class Stated(NamedTuple):
       seen: the tree, as shapes.
       leaves: the parameters by path.
       times: how many such trees there are.
+      held: by path how many leaves there are in a stack, apart from what fills it up.
     """
 
     tx: Any
     seen: Tree
     leaves: Mapping[str, Leaf]
     times: int = 1
+    held: Mapping[str, int] = MappingProxyType({})
+
+    @property
+    def members(self) -> tuple[int | None, ...]:
+        """How many leaves each array is a stack of; None: it is none."""
+        return tuple(self.held.get(path) for path, x in with_path(self.seen) if is_array(x))
 
 
 def update_work(
@@ -51,11 +60,11 @@ def update_work(
     for one in visited:
         questions: list[Question] = []
         shares: list[Share] = []
-        for stated in _traceable(one, leaves):
+        for stated in _traceable(one, _with_stacks(one, leaves)):
             work, asked, split = _traced(stated, axes, zero)
             total.add(work, stated.times)
             questions += [Question(x, stated.times) for x in asked if not isinstance(x, Deal)]
-            shares += [Share(x, stated.tx.update, stated.times, *split) for x in asked if isinstance(x, Deal)]
+            shares += [Share(x, stated.tx.update, stated.times, *split, stated.members) for x in asked if isinstance(x, Deal)]
         for found, count in ((questions, dealt), (shares, dealt_with_state)):
             if found:
                 work, who = count(found, _spread_of(one, axes), axes)  # type: ignore[arg-type]
@@ -74,6 +83,17 @@ def _spread_of(one: Visited, axes: Axes) -> Spread:
     return spread
 
 
+def _with_stacks(one: Visited, leaves: Mapping[str, Leaf]) -> Mapping[str, Leaf]:
+    """The parameters by path, and by theirs the stacks in which a stage sees some."""
+    seen, each, arrays, found = paths(one.seen), paths(one.each), flatten(one.seen)[0], dict(leaves)
+    for first, *_ in one.groups:
+        path, x, leaf = seen[first], arrays[first], leaves.get(each[first])
+        if leaf is not None:
+            split, state = ((), *leaf.split), ((), *leaf.state_split)
+            found[path] = dataclasses.replace(leaf, path=path, shape=x.shape, split=split, state_split=state)
+    return found
+
+
 def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
     """A stage for one leaf of each kind, or for all where an argument says what each leaf gets; another library's transformation."""
     spec = getattr(one.tx, "update", None)
@@ -87,18 +107,20 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
         return
     by_leaf = [not isinstance(spec.args[n], (kind, type(None))) for n, kind in kernel.leaf_args.items()]
     roles = [spec.args[n] for n, what in kernel.cutting.items() if what == "roles"]
+    (bare, several), names = of_one(one.seen), paths(one.seen)
+    held = {names[group[0]]: len(group) for group in one.groups}
     if any(by_leaf) or not all(x is None or is_numbers(x) for x in roles):
-        yield Stated(one.tx, one.seen, leaves)
+        yield Stated(one.tx, one.seen, leaves, 1, held)
         return
-    seen = [(path, x) for path, x in with_path(one.seen) if is_array(x)]
     groups: dict[tuple[Any, ...], list[tuple[str, Any]]] = {}
-    for path, x in seen:
-        leaf = leaves.get(path)
-        kind = (x.shape, x.dtype, None if leaf is None else (leaf.split, leaf.state_split))
-        groups.setdefault(kind, []).append((path, x))
+    for name, path, x, is_stack in zip(names, paths(bare), flatten(one.seen)[0], several, strict=True):
+        if is_array(x):
+            leaf = leaves.get(name)
+            kind = (x.shape, x.dtype, held.get(name), None if leaf is None else (leaf.split, leaf.state_split))
+            groups.setdefault(kind, []).append((path, Stack(x) if is_stack else x))
     for group in groups.values():
         path, x = group[0]
-        yield Stated(one.tx, {path: x}, leaves, len(group))
+        yield Stated(one.tx, {path: x}, leaves, len(group), held)
 
 
 def _traced(stated: Stated, axes: Axes, zero: tuple[str, ...]) -> tuple[Work, Sequence[Asked | Deal], tuple[Tree, Tree]]:

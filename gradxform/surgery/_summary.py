@@ -19,6 +19,7 @@ from gradxform.core._encoded import is_encoded
 from gradxform.core._holes import dtype_of, flatten, is_array, is_whole_array, paths, with_path
 from gradxform.core._parts import Known, Labels, is_transformation, parts_of
 from gradxform.core._roles import Role
+from gradxform.core._stacked import Stacked
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec, check_transformation, show
 from gradxform.surgery._hyperparams import Found, hyperparams_of, named
@@ -205,6 +206,8 @@ class Visited(NamedTuple):
       labels: as those of a `StageSummary`.
       depth: as that of a `StageSummary`.
       around: the function that made what it stands in.
+      apart: the parameters leaf by leaf, where it sees stacks of them; None: it sees none.
+      groups: the positions of the leaves of each stack.
     """
 
     tx: Known
@@ -213,11 +216,18 @@ class Visited(NamedTuple):
     labels: Labels = ()
     depth: int = 0
     around: str | None = None
+    apart: Params | None = None
+    groups: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def each(self) -> Params:
+        """The parameters that it sees, leaf by leaf."""
+        return self.seen if self.apart is None else self.apart
 
     def summary(self) -> StageSummary:
         """What there is to say of it."""
-        leaves, spec = list(zip(paths(self.seen), flatten(self.seen)[0], strict=True)), getattr(self.tx, "update", None)
-        roles = (roles_in(spec, self.seen) if isinstance(spec, Stage) else None) or ()
+        leaves, spec = list(zip(paths(self.each), flatten(self.each)[0], strict=True)), getattr(self.tx, "update", None)
+        roles = (roles_in(spec, self.each) if isinstance(spec, Stage) else None) or ()
         said = tuple((path, role) for (path, p), role in zip(leaves, roles, strict=False) if is_array(p))
         sees = tuple(path for path, p in leaves if is_array(p))
         return StageSummary(self.title, self.labels, self.depth, sees, self.fields(), said)
@@ -234,16 +244,24 @@ class Visited(NamedTuple):
 
     def kept(self) -> set[str]:
         """Paths of the leaves that its own state has something of."""
-        fields = piece_of(self.labels, self.tx, self.state).fields.values()
-        return {path for entries, alike in (_entries(x, self.seen) for x in fields) if alike for path, _ in entries}
+        fields, names, each = piece_of(self.labels, self.tx, self.state).fields.values(), paths(self.seen), paths(self.each)
+        found = {path for entries, alike in (_entries(x, self.seen) for x in fields) if alike for path, _ in entries}
+        several = {names[group[0]]: [each[i] for i in group] for group in self.groups}
+        return {one for path in found for one in several.get(path, [path])}
 
 
 def visits(
     tx: Known, state: OptState, params: Params, labels: Labels = (), depth: int = 0, around: str | None = None
 ) -> Iterator[Visited]:
     """A transformation and all that are inside it, outer ones first."""
+    spec = getattr(tx, "update", None)
+    if isinstance(spec, Stacked):
+        view = spec.view(params)
+        groups = tuple(group.leaves for group in view.groups)
+        yield Visited(spec.inner, state, view.see(params), labels, depth, around, params, groups)
+        return
     yield Visited(tx, state, params, labels, depth, around)
-    parts, spec = parts_of(tx, state), getattr(tx, "update", None)
+    parts = parts_of(tx, state)
     around = spec.maker if isinstance(spec, Spec) else None
     views = [params] * len(parts)
     if parts and isinstance(spec, Spec):

@@ -19,11 +19,13 @@ from gradxform.core import GradientTransformation
 from gradxform.core._kernel import names_of
 from gradxform.core._labels import suggest
 from gradxform.core._parts import Known, Labels, joined, parts_of, walk
+from gradxform.core._stacked import in_stacks, leaf_by_leaf
 from gradxform.core._transformation import check_transformation, frozen
 from gradxform.precision import decode_state, encode_state
 from gradxform.schedules._inject import injection_of
 from gradxform.surgery._pieces import Piece, Pieces, by_path, origins
 from gradxform.surgery._resume import resume_at
+from gradxform.surgery._summary import abstract
 
 Age = int | str
 """The updates that a leaf's moments have seen; where that is not known, whose they are."""
@@ -280,10 +282,10 @@ def transfer_state(
     check_transformation(old_tx, "transfer_state, old_tx")
     check_transformation(new_tx, "transfer_state, new_tx")
     check_arguments("transfer_state", parameters_of(transfer_state), {"mixed": mixed})
-    begun = new_tx.init(params)
-    start = decode_state(begun)
+    begun, shapes = new_tx.init(params), abstract(params)
+    start = leaf_by_leaf(new_tx, decode_state(begun), shapes)
     try:
-        old, new = Pieces(old_tx, decode_state(old_state)), Pieces(new_tx, start)
+        old, new = Pieces(old_tx, leaf_by_leaf(old_tx, decode_state(old_state), shapes)), Pieces(new_tx, start)
     except StructureError as e:
         raise StructureError(f"transfer_state: `old_state` is not a state of old_tx. {e}") from e
     mover = Mover(old.pieces, new.pieces, origins(old, new), params, mixed == "oldest")
@@ -304,5 +306,5 @@ def transfer_state(
         return tx, state, True
 
     state = walk(visit, new_tx, start)[1]
-    state = state if start is begun else encode_state(state, begun)
+    state = state if start is begun else encode_state(in_stacks(new_tx, state, shapes), begun)
     return Transfer(state, tuple(mover.carried), tuple(mover.fresh), mover.dropped(), tuple(mover.clocks), tuple(mover.mixed))
