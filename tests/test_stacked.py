@@ -3,12 +3,13 @@
 import pickle
 from typing import Any, NamedTuple
 
+import aot
 import hlo
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from test_spread_updates import (
     AUTO,
     EXPLICIT,
@@ -311,6 +312,23 @@ def test_meshes(sizes, axis_type):
     assert jax.tree.map(jnp.shape, found[1]) == jax.tree.map(jnp.shape, tx.init(params))
     for x, y in zip(jax.tree.leaves(first), jax.tree.leaves(found[1]), strict=True):
         assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+
+
+@pytest.mark.aot
+@by_axis_type
+@pytest.mark.parametrize("name", ["soap", "shampoo", "psgd_kron", "asgo", "splus"])
+def test_on_the_h100(name, axis_type):
+    pytest.importorskip("jax_cuda12_plugin")
+    make, options = MAKERS[name]
+    mesh = Mesh(np.array(aot.h100()[:8]), ("fsdp",), axis_types=(axis_type,))
+    tx, where = make(**ROLES, **options, spread="fsdp", stacked=8), NamedSharding(mesh, P("fsdp", None))
+    params = {f"w{i}": jax.ShapeDtypeStruct((512, 512), jnp.float32, sharding=where) for i in range(8)}
+    shaped = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+    state = jax.tree.map(shaped, jax.eval_shape(tx.init, params), gx.state_shardings(tx, params))
+    found = hlo.collectives(compiled(tx, params, state))
+    own = sum(4 * x.size // 8 for x in params.values())
+    assert sum(size for _, size in found) <= (1.05 + READ.get(name, 0.0)) * own
+    assert {kind for kind, _ in found} == {"all-to-all"}
 
 
 @eight
