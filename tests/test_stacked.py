@@ -96,6 +96,29 @@ def test_mixed_dtypes_and_complex_numbers():
     )
 
 
+@pytest.mark.fast
+@pytest.mark.parametrize("absent", [("w1",), ("w7", "w0"), tuple(SINGLE)], ids=str)
+def test_a_member_without_a_gradient_stays_as_it_is(absent):
+    params = draw(SINGLE, 0)
+    one, tx = gx.scale_by_soap(**ROLES, every=2), gx.scale_by_soap(**ROLES, every=2, stacked=3)
+    (_, state), (_, held) = steps(one, params, one.init(params), number=2), steps(tx, params, tx.init(params), number=2)
+    grads = {k: None if k in absent else x for k, x in draw(SINGLE, 9).items()}
+    (u, state), (v, held) = one.update(grads, state, params), tx.update(grads, held, params)
+    assert {k for k, x in v.items() if x is None} == {*absent}
+    assert_close(v, u)
+    assert_close(leaf_by_leaf(tx, held, params), state)
+
+
+def test_gradients_of_whole_numbers():
+    params, grads = draw(SINGLE, 0), {k: (10 * x).astype(jnp.int32) for k, x in draw(SINGLE, 1).items()}
+    one, tx = gx.scale_by_asgo(**ROLES), gx.scale_by_asgo(**ROLES, stacked=1)
+    assert_close(tx.update(grads, tx.init(params), params)[0], one.update(grads, one.init(params), params)[0])
+
+
+def test_it_keeps_the_laws():
+    gx.testing.check(gx.scale_by_shampoo(every=2, stacked=2), params={k: jnp.ones((6, 5)) for k in "abc"})
+
+
 # ---- what is held together
 
 

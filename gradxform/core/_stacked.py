@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from gradxform._numerics import promote
 from gradxform._types import OptState, Params, Tree, TreeDef, Updates
 from gradxform.core._blocks import blocks_of, roles_in
 from gradxform.core._explicit import at, place_of
-from gradxform.core._holes import MaskedNode, dtype_of, flatten, is_array
+from gradxform.core._holes import MaskedNode, dtype_of, flatten, is_array, is_whole_array
 from gradxform.core._parts import Known, Part
 from gradxform.core._roles import Role, Stack, beginning, warn_of_turned
 from gradxform.core._stage import Stage
@@ -71,6 +71,27 @@ class Stacks(View):
             members = entries[group.leaves[0]].members
             for k, i in enumerate(group.leaves):
                 found[i] = jax.tree.map(lambda x, k=k: _member(k, x), members)
+        return found
+
+    def filled(self, leaves: Sequence[Tree], params: Sequence[Tree]) -> tuple[list[Tree], set[int]]:
+        """Gradients with 0 where a member of a stack has none, and which have none."""
+        found, absent = list(leaves), set[int]()
+        for i in (i for group in self.groups for i in group.leaves if not is_array(leaves[i])):
+            if is_whole_array(leaves[i]):
+                found[i] = jnp.asarray(leaves[i], dtype_of(params[i]))
+            else:
+                found[i] = jnp.zeros_like(params[i])
+                absent.add(i)
+        return found, absent
+
+    def kept(self, absent: Collection[int], new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
+        """New entries, and old ones of what had no gradient."""
+        found = list(new)
+        for group in self.groups:
+            first, stays = group.leaves[0], np.isin(group.leaves, list(absent))
+            stays = np.concatenate([stays, stays[-1:].repeat(group.length - len(stays))])  # what fills up copies the last
+            choose = lambda x, y, stays=stays: jnp.where(stays.reshape(-1, *(1,) * (y.ndim - 1)), y, x)
+            found[first] = jax.tree.map(choose, new[first], old[first]) if stays.any() else new[first]
         return found
 
     def regained(self, entries: Sequence[Tree]) -> list[Tree]:
@@ -172,9 +193,16 @@ class Stacked(Spec):
             return self.inner.init(self.view(params).see(params))
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
-        view = self.view(updates)
-        state = self._converted(state, flatten(updates)[1], view.regained)
-        return Bound(self.inner, self.maker or self.name(), view, extra).update(updates, state, params)
+        (leaves, treedef), like = flatten(updates), updates if params is None else params
+        view = self.view(like if flatten(like)[1].num_leaves == treedef.num_leaves else updates)
+        state = self._converted(state, treedef, view.regained)
+        filled, absent = view.filled(leaves, flatten(like)[0])
+        inside = Bound(self.inner, self.maker or self.name(), view, extra)
+        u, new = inside.update(treedef.unflatten(filled), state, params)
+        if absent:
+            rest = [g if i in absent else x for i, (g, x) in enumerate(zip(leaves, flatten(u)[0], strict=True))]
+            u, new = treedef.unflatten(rest), self._converted(new, treedef, functools.partial(view.kept, absent), state)
+        return u, new
 
     def of_each(self, state: OptState, params: Params) -> OptState:
         """The state with an entry for each leaf, as the stage has it of all leaves."""
@@ -184,12 +212,13 @@ class Stacked(Spec):
         """The inverse."""
         return self._converted(state, flatten(params)[1], self.view(params).together)
 
-    def _converted(self, state: OptState, treedef: TreeDef, convert: Callable[[Sequence[Tree]], list[Tree]]) -> OptState:
+    def _converted(self, state: OptState, treedef: TreeDef, convert: Callable[..., list[Tree]], *others: OptState) -> OptState:
+        """The state with other entries of each field at the leaves, made of its own and those of other states."""
         layout = self.stage.layout
-        record = layout.read(state, self.stage.owner)
-        fields = {name: getattr(record, name) for name in layout.leaf}
-        converted = lambda x: x if x is None else treedef.unflatten(convert(treedef.flatten_up_to(x)))
-        return layout.write(state, {name: converted(x) for name, x in fields.items()})
+        records = [layout.read(one, self.stage.owner) for one in (state, *others)]
+        fields = {name: [getattr(record, name) for record in records] for name in layout.leaf}
+        converted = lambda xs: xs[0] if xs[0] is None else treedef.unflatten(convert(*map(treedef.flatten_up_to, xs)))
+        return layout.write(state, {name: converted(xs) for name, xs in fields.items()})
 
 
 def leaf_by_leaf(tx: GradientTransformation, state: OptState, params: Params) -> OptState:
