@@ -236,6 +236,14 @@ def test_matrices_that_are_leaves(name):
     assert step.as_text().count(" conditional(") == (name != "dion")
 
 
+@by_axis_type
+def test_by_two_axes_in_one(axis_type):
+    mesh, spec = mesh_of({"fsdp": 4, "tensor": 2}, axis_type), lambda x: P(*(None,) * (x.ndim - 2), "fsdp", "tensor")
+    move = lambda shapes: travelled(gx.scale_by_soap(**ROLES, spread=("fsdp", "tensor")), shapes, mesh, spec)[0]
+    assert move(SCANNED) == {"all-to-all": pytest.approx(1.0)}
+    assert move(SINGLE) == {"all-to-all": pytest.approx(1 + 2 * KEPT["soap"])}
+
+
 def test_on_a_wide_wire_twice_as_much_travels():
     found, _ = travelled(gx.scale_by_soap(**ROLES, spread="fsdp", wire=None), SCANNED, mesh_of({"fsdp": 8}, AUTO))
     assert found == {"all-to-all": pytest.approx(2.0)}

@@ -24,8 +24,8 @@ from gradxform.core._blocks import Piece
 from gradxform.core._explicit import Place
 from gradxform.core._holes import is_key
 from gradxform.core._refresh import Share
+from gradxform.core._road import Road, types_of
 from gradxform.core._spread import mesh_of
-from gradxform.core._travel import Road, types_of
 
 if TYPE_CHECKING:
     from gradxform.core._blocked import Kind

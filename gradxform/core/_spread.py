@@ -22,7 +22,8 @@ from jax.sharding import AbstractMesh, AxisType
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import parts
 from gradxform._types import Array
-from gradxform.core._travel import Asked, Batch, Form, Road, Spread, computed, real_parts, types_of
+from gradxform.core._road import Road, Spread, types_of
+from gradxform.core._travel import Asked, Batch, Form, computed, real_parts
 
 _HEARD: ContextVar[list[Any] | None] = ContextVar("heard", default=None)
 
@@ -71,7 +72,7 @@ def cut(asked: Sequence[Asked], mesh: AbstractMesh, spread: Spread) -> None:
     """Finds out how the matrices are cut: as their types say, if those of a question say all, and else not known."""
     specs = [_axes_of(x) for one in asked for x in one.matrices]
     sharding = {a for spec in specs for axes in spec for a in axes}
-    sizes = tuple((a, mesh.shape[a]) for a in spread.axes[::-1])
+    sizes = tuple((a, mesh.shape[a]) for a in spread.axes)
     others = tuple((a, n) for a, n in mesh.shape.items() if a in sharding and a not in spread.axes)
     can = all(types_of(mesh)[a] == AxisType.Explicit for a in spread.axes)
     for one in asked:
@@ -89,7 +90,7 @@ def _axes_of(x: Array) -> list[tuple[str, ...]]:
 def _form(x: Array, form: Form) -> Form:
     """The form with what shards rows and columns; they are cut further by axes that do not, so that each device has one part."""
     *batch, rows, columns = _axes_of(x)
-    rows += tuple(a for a, _ in (*form.sizes, *form.others)[::-1] if a not in rows + columns)
+    rows += tuple(a for a, _ in (*form.sizes, *form.others) if a not in rows + columns)
     known = form._replace(rows=rows, columns=columns)
     full = math.prod(known.part) * math.prod(known.lead) == math.prod(known.shape)
     return known if full and not any(batch) else form

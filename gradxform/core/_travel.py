@@ -2,13 +2,12 @@
 
 If the mesh is explicit, a leaf's type says which axes shard its rows and columns: it is cut in one part for each device (`Form`). What
 other axes than `spread`'s shard is brought together where it has arrived, and parted before it travels back. If the mesh is automatic, JAX
-does not say it: with `P(None, UNCONSTRAINED, ...)` a stack stays where XLA finds its leaves, with `P(axes)` it is whole matrices, and from
-one to the other it goes by one axis of the mesh at a time; other axes are then left to XLA.
+does not say it: with `P(None, UNCONSTRAINED, ...)` a stack stays where XLA finds its leaves, with `P(axes)` it is whole matrices (`_road`);
+other axes are then left to XLA.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,14 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import AbstractMesh
 
 from gradxform._errors import StructureError
 from gradxform._numerics import parts, real_part
 from gradxform._types import Array, DType, Tree
 from gradxform.core._allotment import Allotment, Group, Kind, Matrix, allot
 from gradxform.core._hyper import Fraction
+from gradxform.core._road import Road, Spread
 from gradxform.core._transformation import frozen
 
 Function = Callable[..., Array]
@@ -34,24 +33,6 @@ Whole = Callable[..., Array]
 def at_once(f: Function, x: Array | tuple[Array, ...], *args: Tree) -> Array:
     """`c.whole` on the engines on which each leaf is computed where it is."""
     return f(x, *args)
-
-
-class Spread(NamedTuple):
-    """Over which axes of the mesh matrices are dealt out, the dtype in which they travel, None: their own; and whether with their state."""
-
-    owner: str
-    over: str | tuple[str, ...]
-    wire: DType | None
-    with_state: bool = False
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return (self.over,) if isinstance(self.over, str) else self.over
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """The last first: where several shard one axis of a leaf, that is the one that can leave it alone."""
-        return self.axes[::-1]
 
 
 def spread_of(owner: str, said: Mapping[str, Any]) -> Spread | None:
@@ -189,66 +170,6 @@ class Asked(BaseException):
 def real_parts(x: Array) -> int:
     """How many there are of an array."""
     return 2 if jnp.iscomplexobj(x) else 1
-
-
-def types_of(mesh: AbstractMesh) -> dict[str, AxisType]:
-    return dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
-
-
-class Road(NamedTuple):
-    """How stacks travel; `others` are the other axes that shard the matrices, None: not known."""
-
-    mesh: AbstractMesh
-    spread: Spread
-    dtype: np.dtype
-    others: tuple[str, ...] | None
-
-    @property
-    def axes(self) -> tuple[str, ...]:
-        return self.spread.order
-
-    @property
-    def devices(self) -> int:
-        return math.prod(self.mesh.shape[a] for a in self.spread.axes)
-
-    @property
-    def wire(self) -> np.dtype:
-        wire = self.dtype if self.spread.wire is None else jnp.dtype(self.spread.wire)
-        return wire if wire.itemsize < self.dtype.itemsize else self.dtype
-
-    def packed(self, x: Array) -> Array:
-        """As it travels: narrow numbers as whole ones, which no compiler widens."""
-        return (
-            x
-            if self.wire.itemsize > 2
-            else jax.lax.bitcast_convert_type(x.astype(self.wire), jnp.dtype(f"uint{8 * self.wire.itemsize}"))
-        )
-
-    def unpacked(self, x: Array) -> Array:
-        return (x if self.wire.itemsize > 2 else jax.lax.bitcast_convert_type(x, self.wire)).astype(self.dtype)
-
-    def at_home(self, x: Array, *, leaving: bool, home: P | None = None) -> Array:
-        """A stack whose parts are where they are, at `home` if that is known: each device has its part of every matrix.
-
-        From there it goes to whole matrices, or back, by one axis of the mesh after another, as XLA finds no way for several at once.
-        """
-        at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
-        if self.others is None:
-            stops = [P(self.axes[:i] or None, *[P.UNCONSTRAINED] * (x.ndim - 1)) for i in range(len(self.axes))]
-            if home is not None:
-                stops = [home, *(stops[1:] if home[0] is None else [])]
-        else:
-            stops = [P(None, self.axes, self.others), P(self.axes, None, self.others)]
-        return functools.reduce(at, stops if leaving else stops[::-1], x)
-
-    def over(self, f: Callable[..., Sequence[Array]], beside: Tree, stacks: Sequence[Array]) -> list[Array]:
-        """f(number of the device, beside, *its part of the stacks) on each device, there and back."""
-        whole, free = P(self.axes), {a for a, t in types_of(self.mesh).items() if t != AxisType.Manual}
-        local = lambda i, beside, *xs: tuple(map(self.packed, f(i[0], beside, *map(self.unpacked, xs))))
-        specs = (whole, P(), *[whole] * len(stacks))
-        call = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=whole, axis_names=free, check_vma=False)
-        out = call(jnp.arange(self.devices), beside, *(self.at_home(self.packed(x), leaving=True) for x in stacks))
-        return [self.unpacked(self.at_home(y, leaving=False)) for y in out]
 
 
 class Batch(NamedTuple):

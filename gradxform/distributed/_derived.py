@@ -147,12 +147,12 @@ class Derivation:
 
     def _over_stack(self, p: Tree, view: Blocks | None, entries: Sequence[Tree], spread: Spread) -> Tree:
         """A leaf, split along the axis that counts its matrices, if they are dealt out and the devices divide their number."""
-        if view is None or not view.lead or not _is_shaped(p) or not is_settled(view.seen, ways(spread.order, self.mesh.shape)):
+        if view is None or not view.lead or not _is_shaped(p) or not is_settled(view.seen, ways(spread.axes, self.mesh.shape)):
             return p
         parts = zip(view.pieces, *map(view.entries, entries), strict=True)
         if not any(keeps_matrices(own, len(piece.batch)) for piece, *own in parts):
             return p
-        first = spread.order[0] if len(spread.order) == 1 else spread.order
+        first = spread.axes[0] if len(spread.axes) == 1 else spread.axes
         return self.split(p, PartitionSpec(*(first if i == view.order[0] else None for i in range(p.ndim))))
 
     def _along_first(self, x: Shaped, axes: tuple[str, ...]) -> Shaped:

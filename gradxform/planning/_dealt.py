@@ -9,8 +9,9 @@ import jax
 from jax.sharding import AbstractMesh
 
 from gradxform.core._allotment import allot
+from gradxform.core._road import Road, Spread
 from gradxform.core._spread import cut
-from gradxform.core._travel import Asked, Road, Spread
+from gradxform.core._travel import Asked
 from gradxform.distributed._derived import spec_of
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Work, size, whole, work_of

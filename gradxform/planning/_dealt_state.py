@@ -16,8 +16,9 @@ from gradxform.core import _refresh
 from gradxform.core._blocks import views_of
 from gradxform.core._dealt import Deal, is_settled
 from gradxform.core._holes import flatten, is_array
+from gradxform.core._road import Spread
 from gradxform.core._stage import Stage
-from gradxform.core._travel import Spread, real_parts
+from gradxform.core._travel import real_parts
 from gradxform.distributed._derived import Shaped, spec_of
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Split, Work, whole, work_of
@@ -154,7 +155,7 @@ def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str
 def _moved(
     travels: Sequence[Travel], members: float, settled: bool, spread: Spread, axes: Axes
 ) -> dict[tuple[str, tuple[str, ...]], float]:
-    """The bytes of what brings a row to so many members on each device, and back: one axis of the mesh after another.
+    """The bytes of what brings a row to so many members on each device, and back.
 
     XLA splits the matrices of a stack that is made on the way even where they are whole at home, and gathers them when they are back.
     """
@@ -163,10 +164,10 @@ def _moved(
         part, own = members * x.nbytes, (*x.stack, *x.inside)
         if others := tuple(a for a in own if a not in spread.axes):
             moved["all-gather", others] += part * x.there
-        if x.stack == spread.order:
+        if x.stack == spread.axes:
             continue
-        for a in spread.order:
-            moved["all-to-all", (a,)] += part * (x.there + x.back) * (a in own or (x.is_matrix and not settled))
+        used = tuple(a for a in spread.axes if a in own or (x.is_matrix and not settled))
+        moved["all-to-all", used] += part * (x.there + x.back) * bool(used)
         missing = tuple(a for a in spread.axes if a not in own)
         moved["all-gather", missing] += part * axes.count(missing) * (x.back and bool(missing))
     return {key: nbytes for key, nbytes in moved.items() if nbytes}

@@ -14,11 +14,12 @@ from gradxform._errors import UnknownNameError
 from gradxform._types import Tree
 from gradxform.core._dealt import Deal
 from gradxform.core._holes import flatten, is_array, paths, with_path
+from gradxform.core._road import Spread
 from gradxform.core._roles import Stack, is_numbers, of_one
 from gradxform.core._spread import heard
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import Spec
-from gradxform.core._travel import Asked, Spread
+from gradxform.core._travel import Asked
 from gradxform.distributed._derived import Derivation, spec_of
 from gradxform.planning._collectives import Leaf
 from gradxform.planning._dealt import Question, dealt
