@@ -163,6 +163,18 @@ def test_what_other_axes_shard_too(case):
 
 
 @eight
+@pytest.mark.parametrize("spec", [P(), P("fsdp"), P(None, "tensor"), P("data", "fsdp")], ids=str)
+def test_what_is_gathered_at_home_travels_as_narrow(spec):
+    """Where an axis that is crossed shards nothing: as many bytes as planned."""
+    sizes, tx = {"data": 2, "fsdp": 2, "tensor": 2}, gx.muon(0.1, spread=("fsdp", "tensor"))
+    mesh = mesh_of(sizes, AxisType.Explicit)
+    found, _ = travelled(tx, SQUARE, mesh, spec)
+    params = {k: jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec)) for k, shape in SQUARE.items()}
+    plan = gx.plan(tx, params, mesh)
+    assert found * plan.parameter_bytes == pytest.approx(sum(c.bytes for c in plan.collectives if c.part == "update"), rel=0.05)
+
+
+@eight
 @pytest.mark.parametrize("wire", [None, jnp.float32])
 def test_on_a_wide_wire_twice_as_much_travels(wire):
     found, _ = travelled(gx.muon(0.1, spread="fsdp", wire=wire), SQUARE, mesh_of({"fsdp": 8}, AxisType.Auto), P("fsdp", None))

@@ -108,10 +108,10 @@ class Road(NamedTuple):
         return functools.reduce(at, stops if leaving else stops[::-1], x.reshape(cut)).reshape(x.shape)
 
     def over(self, f: Callable[..., Sequence[Array]], beside: Tree, stacks: Sequence[Array]) -> list[Array]:
-        """f(number of the device, beside, *its part of the stacks) on each device, there and back."""
+        """f(number of the device, beside, *its part of the stacks) on each device, there and back, as it travels."""
         whole, free = P(self.axes), {a for a, t in types_of(self.mesh).items() if t != AxisType.Manual}
         local = lambda i, beside, *xs: tuple(map(self.packed, f(i[0], beside, *map(self.unpacked, xs))))
         specs = (whole, P(), *[whole] * len(stacks))
         call = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=whole, axis_names=free, check_vma=False)
         out = call(jnp.arange(self.devices), beside, *(self.at_home(self.packed(x), leaving=True) for x in stacks))
-        return [self.unpacked(self.at_home(y, leaving=False)) for y in out]
+        return [self.at_home(y, leaving=False) for y in out]

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, AxisType
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from gradxform._errors import HyperparameterError
 from gradxform._numerics import parts
@@ -59,12 +59,12 @@ def whole(asked: Sequence[Asked], spread: Spread) -> list[Array]:
     mesh = mesh_of([x for one in asked for x in one.matrices], spread)
     explicit = tuple(a for a, t in types_of(mesh).items() if t == AxisType.Explicit)
     cut(asked, mesh, spread)
-    compute = functools.partial(_answers, asked, None if explicit else mesh, spread)
     matrices, arrays = [one.matrices for one in asked], [one.arrays for one in asked]
     with jax.named_scope("spread"):
         if not explicit:
-            return compute(matrices, arrays)
+            return _answers(asked, mesh, spread, None, matrices, arrays)
         there = [jax.typeof(one.matrices[0]).sharding for one in asked]
+        compute = functools.partial(_answers, asked, None, spread, [x.spec for x in there])
         return jax.sharding.auto_axes(compute, axes=explicit, out_sharding=there)(matrices, arrays)  # type: ignore[call-arg]
 
 
@@ -121,11 +121,15 @@ def mesh_of(xs: Sequence[Array], spread: Spread) -> AbstractMesh:
 
 
 def _answers(
-    asked: Sequence[Asked], mesh: AbstractMesh | None, spread: Spread, matrices: Sequence[Sequence[Array]],
-    arrays: Sequence[Sequence[Array]],
+    asked: Sequence[Asked], mesh: AbstractMesh | None, spread: Spread, homes: Sequence[PartitionSpec] | None,
+    matrices: Sequence[Sequence[Array]], arrays: Sequence[Sequence[Array]],
 ) -> list[Array]:  # fmt: skip
-    """The answers, where no axis of the mesh is explicit; kind by kind, and those of one dtype on one road."""
+    """The answers, where no axis of the mesh is explicit; kind by kind, and those of one dtype on one road.
+
+    What is gathered at home, if that is known, is gathered as it travels.
+    """
     mesh = jax.sharding.get_abstract_mesh() if mesh is None else mesh
+    at_home = lambda x, i: x if homes is None else jax.lax.with_sharding_constraint(x, NamedSharding(mesh, homes[i]))
     found: dict[int, Array] = {}
     roads: dict[Road, dict[Hashable, list[int]]] = {}
     for i, one in enumerate(asked):
@@ -142,5 +146,6 @@ def _answers(
             starts = np.cumsum([0, *(asked[i].batch for i in members)])
             for i, start in zip(members, starts, strict=False):
                 own = [x[start : start + asked[i].batch].reshape(asked[i].matrices[0].shape) for x in results]
+                own = [road.unpacked(at_home(x, i)) for x in own]
                 found[i] = jax.lax.complex(*own) if len(own) > 1 else own[0]
     return [found[i] for i in range(len(asked))]

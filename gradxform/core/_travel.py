@@ -204,7 +204,7 @@ class Batch(NamedTuple):
 
 
 def computed(road: Road, batches: Sequence[Batch]) -> list[list[Array]]:
-    """The answers for each batch, stacked."""
+    """The answers for each batch, stacked, as they travel."""
     allotment = allot([batch.kind for batch in batches], road.devices)
     out: list[list[list[Array]]] = []
     for batch, q in zip(batches, allotment.every, strict=True):
