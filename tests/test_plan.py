@@ -402,6 +402,10 @@ def test_it_says_that_more_travels_on_automatic_axes_where_others_split_too():
     plan = lambda mesh, spec: " ".join(str(gx.plan(gx.muon(0.02, spread="fsdp"), {"w": W}, mesh, {"w": spec})).split())
     assert "is that of a mesh with explicit axes" in plan({"fsdp": 4, "tensor": 2}, P("fsdp", "tensor"))
     assert "explicit" not in plan({"fsdp": 4, "tensor": 2}, P("fsdp"))
+    tx = gx.muon(0.02, spread="fsdp", weight_dimension_numbers=gx.MuonDimensionNumbers(1, 2))
+    layers = gx.plan(tx, {"w": jax.ShapeDtypeStruct((8, 64, 32), jnp.float32)}, {"fsdp": 8}, {"w": P("fsdp")})
+    assert "split over fsdp where they count matrices" in " ".join(str(layers).split())
+    assert layers.assignments[0].stacks == ("fsdp",)
 
 
 @pytest.mark.fast

@@ -174,6 +174,46 @@ def test_what_is_gathered_at_home_travels_as_narrow(spec):
     assert found * plan.parameter_bytes == pytest.approx(sum(c.bytes for c in plan.collectives if c.part == "update"), rel=0.05)
 
 
+class Counted(NamedTuple):
+    """Leaves that are split along the axis which counts their matrices; how many float32 parameters travel if the mesh is explicit."""
+
+    mesh: dict[str, int]
+    spec: PartitionSpec
+    spread: str | tuple[str, ...]
+    explicit: float
+    automatic: float | None = None  # None: XLA finds ways of its own
+
+
+COUNTED = {
+    "by all": Counted({"fsdp": 8}, P("fsdp"), "fsdp", 0.0, 8.0),
+    "beside data": Counted({"data": 2, "fsdp": 4}, P("fsdp"), "fsdp", 0.0, 4.0),
+    "by two": Counted({"fsdp": 4, "tensor": 2}, P(("fsdp", "tensor")), ("fsdp", "tensor"), 0.0, 10.0),
+    "by the first of two": Counted({"fsdp": 4, "tensor": 2}, P("fsdp", None, "tensor"), ("fsdp", "tensor"), 1.0),
+    "by the second of two": Counted({"fsdp": 4, "tensor": 2}, P("tensor", "fsdp"), ("fsdp", "tensor"), 1.0),
+    "by another": Counted({"fsdp": 4, "tensor": 2}, P("tensor", "fsdp"), "fsdp", 1.0),
+    "while another splits columns": Counted({"fsdp": 4, "tensor": 2}, P("fsdp", None, "tensor"), "fsdp", 1.0),
+}
+LAYERS = {"a": (8, 64, 32), "b": (16, 64, 32), "c": (8, 32, 64)}
+
+
+@eight
+@by_axis_type
+@pytest.mark.parametrize("case", COUNTED.values(), ids=COUNTED)
+def test_leaves_split_where_they_count_matrices(case, axis_type):
+    """Whole matrices stay where they are, as planned, with the numbers of one device; an automatic mesh hides that from the engine."""
+    dims, mesh = {"weight_dimension_numbers": gx.MuonDimensionNumbers(-2, -1)}, mesh_of(case.mesh, axis_type)
+    tx, place = gx.scale_by_muon(spread=case.spread, **dims), lambda tree: put(tree, mesh, case.spec)
+    found, _ = travelled(tx, LAYERS, mesh, case.spec)
+    expected = case.explicit if axis_type is AxisType.Explicit else case.automatic
+    if expected is not None:
+        assert found == pytest.approx(expected, rel=0.05)
+        plan = gx.plan(tx, place(draw(LAYERS, 0)), mesh)
+        assert found * plan.parameter_bytes == pytest.approx(sum(c.bytes for c in plan.collectives if c.part == "update"), rel=0.05)
+    gs, one = draw(LAYERS, 1), gx.scale_by_muon(**dims)
+    update = jax.jit(lambda g: tx.update(g, tx.init(g))[0])
+    assert_close(update(place(gs)), one.update(gs, one.init(gs))[0], 4e-3)
+
+
 @eight
 @pytest.mark.parametrize("wire", [None, jnp.float32])
 def test_on_a_wide_wire_twice_as_much_travels(wire):

@@ -39,20 +39,28 @@ def _names(entry: Any) -> tuple[str, ...]:
 
 
 class Road(NamedTuple):
-    """How stacks travel; `others` are the other axes that shard the matrices, None: not known."""
+    """How stacks travel.
+
+    Attributes:
+      others: the other axes that shard the matrices, None: not known.
+      home: how a stack is split where its leaf lives, if that is known and along the axis that counts matrices, too.
+    """
 
     mesh: AbstractMesh
     spread: Spread
     dtype: np.dtype
     others: tuple[str, ...] | None
+    home: P | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
-        return self.spread.axes
+        """Over which whole matrices are dealt out: those that count them at home leave them where they are."""
+        own = () if self.home is None else _names(self.home[0])
+        return (*own, *(a for a in self.spread.axes if a not in own))
 
     @property
     def devices(self) -> int:
-        return math.prod(self.mesh.shape[a] for a in self.spread.axes)
+        return math.prod(self.mesh.shape[a] for a in self.axes)
 
     @property
     def wire(self) -> np.dtype:
@@ -113,5 +121,5 @@ class Road(NamedTuple):
         local = lambda i, beside, *xs: tuple(map(self.packed, f(i[0], beside, *map(self.unpacked, xs))))
         specs = (whole, P(), *[whole] * len(stacks))
         call = jax.shard_map(local, mesh=self.mesh, in_specs=specs, out_specs=whole, axis_names=free, check_vma=False)
-        out = call(jnp.arange(self.devices), beside, *(self.at_home(self.packed(x), leaving=True) for x in stacks))
-        return [self.at_home(y, leaving=False) for y in out]
+        out = call(jnp.arange(self.devices), beside, *(self.at_home(self.packed(x), leaving=True, home=self.home) for x in stacks))
+        return [self.at_home(y, leaving=False, home=self.home) for y in out]

@@ -79,6 +79,7 @@ def cut(asked: Sequence[Asked], mesh: AbstractMesh, spread: Spread) -> None:
         forms = [_form(x, Form((x.shape[-2], x.shape[-1]), sizes, others)) for x in one.matrices for _ in range(real_parts(x))]
         known = can and all(form.rows is not None for form in forms)
         one.forms = tuple(form if known else form._replace(rows=None, columns=()) for form in forms)
+        one.home = _home(one, mesh, spread) if can else None
 
 
 def _axes_of(x: Array) -> list[tuple[str, ...]]:
@@ -94,6 +95,15 @@ def _form(x: Array, form: Form) -> Form:
     known = form._replace(rows=rows, columns=columns)
     full = math.prod(known.part) * math.prod(known.lead) == math.prod(known.shape)
     return known if full and not any(batch) else form
+
+
+def _home(one: Asked, mesh: AbstractMesh, spread: Spread) -> PartitionSpec | None:
+    """That of the stack of a leaf which is split along the axis that counts its matrices, if each device can have as many."""
+    (*batch, rows, columns), *others = dict.fromkeys(tuple(_axes_of(x)) for x in one.matrices)
+    if others or not batch or not batch[0] or any(batch[1:]):
+        return None
+    devices = math.prod(mesh.shape[a] for a in {*batch[0], *spread.axes})
+    return PartitionSpec(*(axes or None for axes in (batch[0], rows, columns))) if one.batch % devices == 0 else None
 
 
 def mesh_of(xs: Sequence[Array], spread: Spread) -> AbstractMesh:
@@ -133,7 +143,9 @@ def _answers(
     found: dict[int, Array] = {}
     roads: dict[Road, dict[Hashable, list[int]]] = {}
     for i, one in enumerate(asked):
-        roads.setdefault(one.road(mesh, spread), {}).setdefault(one.kind, []).append(i)
+        road = one.road(mesh, spread)
+        by_itself = road.others is None and one.batch % road.devices == 0  # it may be split along the axis that counts its matrices
+        roads.setdefault(road, {}).setdefault(i if by_itself else one.kind, []).append(i)
     flat = lambda x: x.reshape(-1, *x.shape[-2:])
     for road, kinds in roads.items():
         batches = []

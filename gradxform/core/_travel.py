@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from gradxform._errors import StructureError
 from gradxform._numerics import parts, real_part
@@ -102,6 +102,7 @@ class Asked(BaseException):
     def __init__(self, f: Function, matrices: tuple[Array, ...], args: tuple[Tree, ...]):
         self.f, self.matrices = f, matrices
         self.forms: tuple[Form, ...] = ()
+        self.home: PartitionSpec | None = None  # that of `Road`
         leaves, self.structure = jax.tree.flatten(args)
         leaves = [jnp.asarray(x) if isinstance(x, (Fraction, np.ndarray)) else x for x in leaves]
         self.is_array = [isinstance(x, jax.Array) for x in leaves]
@@ -135,7 +136,7 @@ class Asked(BaseException):
     def road(self, mesh: AbstractMesh, spread: Spread) -> Road:
         """What it travels on, with all else that does."""
         first = self.forms[0]
-        return Road(mesh, spread, self.dtype, None if first.rows is None else tuple(a for a, _ in first.others))
+        return Road(mesh, spread, self.dtype, None if first.rows is None else tuple(a for a, _ in first.others), self.home)
 
     @property
     def kind(self) -> Hashable:

@@ -151,10 +151,11 @@ def scale_by_muon(
              function of the updates that returns one. Leaves of one shape are iterated on as one batch. With spread, m of every leaf
              travels to one device and u back, once in each step; mu stays with the parameter. Of a device's part of the parameters
              2 + 2 bytes per element travel in bfloat16, as many as half of the float32 parameters for each way. What other axes shard
-             is gathered where it has arrived. If the mesh is automatic, JAX does not say what shards a matrix: of several axes in
-             spread each must shard it, one side by the largest first, or up to 2.5 times as many travel; with others XLA finds ways
-             of its own, five times as long where matrices of one shape are sharded differently; make the axes explicit. Matrices
-             that the devices do not divide are dealt out by cost, and padded.
+             is gathered where it has arrived; of a leaf split along the axis that counts its matrices, these axes of the mesh are not
+             crossed. If the mesh is automatic, JAX does not say what shards a matrix, and more travels in three cases: such a leaf is
+             gathered, n times as many bytes for n devices; of several axes in spread one shards nothing, or one side by the smaller
+             first, up to 2.5 times; others shard it, too, five times where matrices of one shape are sharded differently. Make the
+             axes explicit. Matrices that the devices do not divide are dealt out by cost, and padded.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 from jax.sharding import AbstractMesh
 
-from gradxform.core._allotment import allot
+from gradxform.core._allotment import Allotment, allot
 from gradxform.core._road import Road, Spread
 from gradxform.core._spread import cut
 from gradxform.core._travel import Asked
@@ -58,11 +58,7 @@ def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tup
     most = allotment.groups[allotment.costs.index(max(allotment.costs))]
     for q, k, one in zip(allotment.every, most.takes, first, strict=True):
         work.add(_of_one(one), q + k)
-    others, itemsize = road.others or (), road.wire.itemsize
-    travelling, padding = (n * itemsize // axes.count(others) for n in (allotment.travelling, allotment.padding))
-    work.moved["all-to-all", spread.axes] += travelling
-    if others:
-        work.moved["all-gather", others] += allotment.elements("there") * itemsize
+    travelling, padding = _travels(road, allotment, axes, work)
     shapes = list(dict.fromkeys(kind.there[0] for kind in allotment.kinds))  # one that is split in two ways is of two kinds
     by_shape = lambda counts: [
         sum(n for n, kind in zip(counts, allotment.kinds, strict=True) if kind.there[0] == s) for s in shapes
@@ -71,15 +67,46 @@ def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tup
     numbers = by_shape([kind.number for kind in allotment.kinds])
     assignment = Assignment(
         stage=spread.owner,
-        axes=spread.axes,
+        axes=road.axes,
         matrices=tuple((*shape, n) for shape, n in zip(shapes, numbers, strict=True)),
         groups=tuple((g.devices, gets(g), share) for g, share in zip(allotment.groups, allotment.costs, strict=True)),
-        others=others,
+        others=_others(road),
         busy=allotment.busy,
         bytes=travelling,
         padded_bytes=padding // allotment.devices,
+        stacks=_stacks(road),
     )
     return work, assignment
+
+
+def _stacks(road: Road) -> tuple[str, ...]:
+    """The axes that split the axis which counts matrices."""
+    return split_of(road.home, 1)[0]
+
+
+def _others(road: Road) -> tuple[str, ...]:
+    """The axes that split matrices, and are not crossed."""
+    inside = (a for axes in split_of(road.home, 3)[1:] for a in axes if a not in road.axes)
+    return tuple(inside) if road.others is None else road.others
+
+
+def _travels(road: Road, allotment: Allotment, axes: Axes, work: Work) -> tuple[int, int]:
+    """The bytes that a device receives there and back, and on all of them the padding; `work` gets what travels.
+
+    XLA gathers a stack that is split only where it counts matrices, if the mesh is automatic and the engine does not know it.
+    """
+    (stacks, *inside), others, itemsize = split_of(road.home, 3), _others(road), road.wire.itemsize
+    crossed = tuple(a for a in road.spread.axes if a not in stacks)
+    kind = ("all-to-all", crossed)
+    travelling, padding = (n * itemsize // axes.count(others) for n in (allotment.travelling, allotment.padding))
+    if stacks == road.axes and not any(inside) and axes.automatic.intersection(road.spread.axes):
+        steps = range(len(stacks)) if len(road.spread.axes) > 1 else [0]  # one axis after another, the last first
+        kind, travelling = ("all-gather", stacks), travelling * sum(axes.count(stacks[i:]) for i in steps)
+    travelling *= bool(kind[1])
+    work.moved[kind] += travelling
+    if others:
+        work.moved["all-gather", others] += allotment.elements("there") * itemsize
+    return travelling, padding
 
 
 def _gathered_at_home(one: Asked, road: Road, axes: Axes) -> Work:

@@ -25,10 +25,12 @@ class Axes:
     Attributes:
       sizes: of each by its name.
       roles: what each is for: one of `ROLES`.
+      automatic: those of which a mesh says that no type names them; sizes alone say nothing.
     """
 
     sizes: Mapping[str, int]
     roles: Mapping[str, str]
+    automatic: frozenset[str] = frozenset()
 
     @property
     def devices(self) -> int:
@@ -75,7 +77,8 @@ def axes_of(mesh: Devices, axes: Mapping[str, str] | None) -> Axes:
                 "'fsdp' (and parameters too, gathered where they are used), 'tensor' (matrices are split, activations travel), "
                 "'expert' (the batch and the experts are split, tokens travel)."
             )
-    return Axes(sizes, roles)
+    types = () if isinstance(mesh, Mapping) else zip(mesh.axis_names, mesh.axis_types, strict=True)
+    return Axes(sizes, roles, frozenset(name for name, kind in types if kind == AxisType.Auto))
 
 
 def split_of(spec: PartitionSpec | None, rank: int) -> Split:

@@ -46,6 +46,7 @@ class Assignment:
       busy: the part of the time that devices work on average until the one with most to do is ready.
       bytes: that each device receives in a step, there and back.
       padded_bytes: how many of them, on average, are padding.
+      stacks: the axes of the mesh that split leaves along the axis which counts their matrices: by these nothing travels.
     """
 
     stage: str
@@ -56,6 +57,7 @@ class Assignment:
     busy: float
     bytes: int
     padded_bytes: int
+    stacks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

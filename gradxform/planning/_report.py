@@ -137,7 +137,13 @@ def _whole(plan: Plan) -> list[str]:
 
 def _others(plan: Plan) -> list[str]:
     """That more travels where the axes of a mesh are automatic, if matrices are dealt out that other axes split too."""
-    return [
+    stacks = [
+        f"If the mesh is automatic, JAX does not say that leaves are split over {' x '.join(one.stacks)} where they count matrices: XLA "
+        f"gathers them whole, and what comes back for {one.stage}."
+        for one in plan.assignments
+        if one.stacks
+    ]
+    return stacks + [
         f"What travels for {one.stage} is that of a mesh with explicit axes. If they are automatic, JAX does not say that matrices are "
         f"split over {' x '.join(one.others)} too: XLA then finds ways of its own, which may be several times as long."
         for one in plan.assignments
