@@ -279,6 +279,11 @@ PLANNED = {
     "columns": Planned({"a": (12, 16, 24), "b": (8, 16, 16)}, {"fsdp": 8}, "fsdp", (None, "fsdp")),
     "beside data": Planned(MIXED, {"data": 2, "fsdp": 4}, "fsdp"),
     "two axes": Planned({"a": (8, 16, 16), **SINGLE}, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), ("fsdp", "tensor")),
+    "leaves beside tensor": Planned(SINGLE, {"fsdp": 4, "tensor": 2}, "fsdp", ("fsdp", "tensor")),
+    "leaves beside tensor, turned": Planned({"w": (16, 16), "v": (16, 24)}, {"fsdp": 4, "tensor": 2}, "fsdp", ("tensor", "fsdp")),
+    "leaves that nothing splits": Planned(SINGLE, {"fsdp": 8}, "fsdp", (None, None)),
+    "one that nothing splits": Planned({"w": (16, 16)}, {"data": 2, "fsdp": 4}, "fsdp", (None, None)),
+    "layers beside an axis that splits nothing": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), (None, "fsdp")),
     "one of two axes": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, "fsdp", ("fsdp", "tensor")),
 }
 

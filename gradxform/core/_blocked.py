@@ -21,9 +21,9 @@ from gradxform._types import Array, Tree
 from gradxform._types import Shape as Sizes
 from gradxform.core import _refresh, _travel
 from gradxform.core._blocks import Blocks, views_of
-from gradxform.core._dealt import Deal, Dealer, Work, home_of, keeps_matrices
+from gradxform.core._dealt import Deal, Dealer, Work, home_of, home_of_entry, keeps_matrices
 from gradxform.core._encoded import any_encoded, as_stored, decoded
-from gradxform.core._explicit import Place, found_by_xla, place_of
+from gradxform.core._explicit import found_by_xla, place_of
 from gradxform.core._holes import as_array
 from gradxform.core._placement import in_turn, on_device, placed
 from gradxform.core._spread import is_heard, listening, whole
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gradxform.core._stage import Stage
     from gradxform.core._trees import Trees
 
+Homes = tuple[PartitionSpec | None, ...]
 Question = _refresh.Asked | _travel.Asked
 
 
@@ -64,13 +65,14 @@ class Kind(NamedTuple):
     Attributes:
       batches: the sizes of the axes in front, that count them, of each row.
       share: which they are of all pieces, where refreshes are dealt out over updates.
-      homes: how the stack of each row is split where its leaf lives, as far as that is known; None: the pieces are not dealt out.
+      homes: of each row, how the stacks of its first arrays are split where its leaf lives, as far as that is known; None: the pieces are
+        not dealt out.
     """
 
     program: Program
     batches: tuple[Sizes, ...]
     share: _refresh.Share
-    homes: tuple[PartitionSpec | None, ...] | None = None
+    homes: tuple[Homes, ...] | None = None
 
     @property
     def depth(self) -> int:
@@ -98,7 +100,9 @@ def in_blocks(
     stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, trees: Trees
 ) -> list[Row]:
     """The rows of the leaves, by way of their pieces. On explicit axes of a mesh they are computed as XLA finds best."""
-    run = functools.partial(_in_blocks, stage, engine, programs, shape, trees=trees, places=[place_of(row[0]) for row in rows])
+    views: Any = trees.pick(views_of(stage, trees.updates))
+    homes = [_homes(*each) if engine == "dealt" else [] for each in zip(programs, views, rows, strict=True)]
+    run = functools.partial(_in_blocks, stage, engine, programs, shape, trees=trees, views=views, homes=homes)
     if engine == "spread":
         return run(rows, tail)
     like = lambda: [(row[0], *one.fields(shape, (*row, *tail))) for one, row in zip(programs, rows, strict=True)]
@@ -107,11 +111,10 @@ def in_blocks(
 
 def _in_blocks(
     stage: Stage, engine: str, programs: Sequence[Program], shape: Shape, rows: Sequence[Row], tail: Row, *, trees: Trees,
-    places: Sequence[Place],
+    views: Sequence[Blocks], homes: Sequence[Sequence[Homes]],
 ) -> list[Row]:  # fmt: skip
-    views: Any = trees.pick(views_of(stage, trees.updates))
     cut = [_cut(*each) for each in zip(programs, views, rows, strict=True)]
-    kinds, members, where = _grouped(engine, programs, views, cut, places)
+    kinds, members, where = _grouped(engine, programs, views, cut, homes)
     run = lambda these: functools.partial(_computed, these, shape)
     if not rows or engine == "plain" or (engine == "spread" and is_heard()):
         made = run(kinds)(members, tail)
@@ -154,6 +157,22 @@ def _cut(program: Program, view: Blocks, row: Row) -> list[Row]:
     return [tuple(piece) for piece in zip(*columns, strict=True)]
 
 
+def _homes(program: Program, view: Blocks, row: Row) -> list[Homes]:
+    """For each piece of a leaf how the stacks of gradient, parameter and state are split where they live; None: not known."""
+    layout, n = program.slots[0].layout, 1 + program.wants_params
+    like, fields = row[:n], row[n : n + len(layout.leaf)]
+    found = []
+    for k, piece in enumerate(view.pieces):
+        homes = [home_of(place_of(x), piece) for x in like]
+        for name, x in zip(layout.leaf, () if any_encoded(fields) else fields, strict=False):
+            if name in layout.like_params:
+                homes.append(home_of(place_of(x), piece))
+            else:
+                homes += [home_of_entry(place_of(y), len(piece.batch)) for y in jax.tree.leaves(view.entries(x)[k])]
+        found.append(tuple(homes))
+    return found
+
+
 def _plain(slot: Slot, fields: Sequence[Tree]) -> list[Tree]:
     """A stage's fields at a leaf, with arrays for those that are encoded."""
     return decoded(on_device(list(fields)), slot.layout.leaf, slot.layout.partners) if any_encoded(fields) else list(fields)
@@ -192,14 +211,18 @@ def _together(program: Program, view: Blocks, row: Row, parts: Sequence[Row]) ->
 
 
 def _grouped(
-    engine: str, programs: Sequence[Program], views: Sequence[Blocks], cut: Sequence[Sequence[Row]], places: Sequence[Place]
+    engine: str,
+    programs: Sequence[Program],
+    views: Sequence[Blocks],
+    cut: Sequence[Sequence[Row]],
+    homes: Sequence[Sequence[Homes]],
 ) -> tuple[list[Kind], list[list[Row]], list[tuple[int, int]]]:
     """The kinds of pieces, the rows of each kind, and for each piece of each leaf in order which row of which kind it is."""
-    found: dict[Hashable, list[tuple[Row, Sizes, PartitionSpec | None]]] = {}
+    found: dict[Hashable, list[tuple[Row, Sizes, Homes]]] = {}
     owners: list[Program] = []
     where = []
-    for program, view, rows, place in zip(programs, views, cut, places, strict=True):
-        for piece, row in zip(view.pieces, rows, strict=True):
+    for program, view, rows, known in zip(programs, views, cut, homes, strict=True):
+        for piece, row, home in zip(view.pieces, rows, known or [()] * len(rows), strict=True):
             n = len(piece.batch)
             arrays, treedef = jax.tree.flatten(row)
             alike = (program, treedef, *((x.shape[n:], x.dtype) for x in arrays))
@@ -208,16 +231,16 @@ def _grouped(
                 owners.append(program)
             some = found.setdefault(key, [])
             where.append((list(found).index(key), len(some)))
-            some.append((row, piece.batch, home_of(place, piece)))
+            some.append((row, piece.batch, home))
     kinds, members, start = [], [], 0
     counts = [sum(math.prod(batch) for _, batch, _ in some) for some in found.values()]
     for program, some, number in zip(owners, found.values(), counts, strict=True):
         plan = program.slots[0].plan
         dealt = plan is not None and plan.phase == "spread"
         share = _refresh.Share(start, number, sum(counts)) if dealt else _refresh.Share(0, 0, 1)
-        rows, batches, homes = zip(*some, strict=True)
+        rows, batches, where_they_live = zip(*some, strict=True)
         deals = engine == "dealt" and keeps_matrices(_of_pieces(program, rows[0]), len(batches[0]))
-        kinds.append(Kind(program, batches, share, homes if deals else None))
+        kinds.append(Kind(program, batches, share, where_they_live if deals else None))
         members.append(list(rows))
         start += number
     return kinds, members, where

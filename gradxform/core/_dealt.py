@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,12 +64,24 @@ def is_settled(batch: Shape, devices: int) -> bool:
 
 def home_of(place: Place, piece: Piece) -> P | None:
     """How the stack of a piece is split where its leaf lives, which has this place; None: that is not known, or is no way to split it."""
-    n = len(piece.batch)
-    if place is None or n == 0:
+    n, split = len(piece.batch), _split(place)
+    kept = (piece.axes[0] if n else None, *piece.axes[n:])
+    return P(*(None if a is None else split.get(a) for a in kept)) if split is not None and set(split) <= set(kept) else None
+
+
+def home_of_entry(place: Place, n: int) -> P | None:
+    """The same of an array of the state that is not laid out like the leaf: n axes in front count matrices."""
+    split = _split(place)
+    if split is None or any(a in split for a in range(1, n)):
         return None
-    split = {a: axes for a, axes in enumerate(place.spec) if axes is not None}
-    kept = (piece.axes[0], *piece.axes[n:])
-    return P(*(None if a is None else split.get(a) for a in kept)) if set(split) <= set(kept) else None
+    return P(*(split.get(a) for a in (-1 if n == 0 else 0, *range(n, max((n - 1, *split)) + 1))))
+
+
+def _split(place: Place) -> dict[int, Any] | None:
+    """The axes of an array that are split, if its type says all of them."""
+    if place is None or AxisType.Auto in place.mesh.axis_types:
+        return None
+    return {a: axes for a, axes in enumerate(place.spec) if axes is not None}
 
 
 class Dealer:
@@ -79,7 +91,9 @@ class Dealer:
         assert kind.program.spread is not None
         assert kind.homes is not None
         mesh = mesh_of([x for x in jax.tree.leaves(rows) if not is_key(x)], kind.program.spread)
-        self.kind, self.homes, self.is_complex = kind, kind.homes, jnp.iscomplexobj(rows[0][0])
+        self.kind, self.is_complex = kind, jnp.iscomplexobj(rows[0][0])
+        number = len(jax.tree.leaves(rows[0]))
+        self.homes = [[*some, *[None] * (number - len(some))] for some in kind.homes]
         self.road = Road(mesh, kind.program.spread, real_part(rows[0][0].dtype), None)
         self.settled = [i for i, batch in enumerate(kind.batches) if is_settled(batch, self.road.devices)]
         self.loose = [i for i in range(len(rows)) if i not in self.settled]
@@ -109,11 +123,11 @@ class Dealer:
     def _leaving(self, i: int) -> Row:
         """A settled row, with what is not of its state, g and maybe p, on its way."""
         n, row = 1 + self.kind.program.wants_params, (self.packed(self.rows[i][0]), *self.rows[i][1:])
-        return (*(self.road.at_home(x, leaving=True, home=self.homes[i]) for x in row[:n]), *row[n:])
+        return (*(self.road.at_home(x, leaving=True, home=home) for x, home in zip(row[:n], self.homes[i], strict=False)), *row[n:])
 
     def _back(self, i: int, row: Row) -> Row:
         """The results of a settled row, with the update where its leaf lives."""
-        return (self.unpacked(self.road.at_home(row[0], leaving=False, home=self.homes[i])), *row[1:])
+        return (self.unpacked(self.road.at_home(row[0], leaving=False, home=self.homes[i][0])), *row[1:])
 
     def _together(self) -> Row:
         """The other rows as one, filled up with copies of the last member, on their way."""
@@ -121,11 +135,23 @@ class Dealer:
         row = jax.tree.map(lambda *xs: jnp.concatenate(xs), *rows)
         more = -row[0].shape[0] % self.road.devices
         filled = lambda x: jnp.concatenate([x, jnp.broadcast_to(x[-1:], (more, *x.shape[1:]))]) if more else x
-        return jax.tree.map(lambda x: filled(x) if is_key(x) else self.road.at_home(filled(x), leaving=True), row)
+        leaves, treedef = jax.tree.flatten(row)
+        leave = lambda x, home: x if is_key(x) else self.road.at_home(x, leaving=True, home=home)
+        return treedef.unflatten([leave(filled(x), home) for x, home in zip(leaves, self._loose_homes(), strict=True)])
+
+    def _loose_homes(self) -> list[P | None]:
+        """How each array of the stack of these is split at home, if all of them are split alike, and not where they are counted."""
+        alike = lambda some: some[0] if len(set(some)) == 1 and some[0] is not None and some[0][0] is None else None
+        return [alike(some) for some in zip(*(self.homes[i] for i in self.loose), strict=True)]
 
     def _apart(self, row: Row) -> dict[int, Row]:
         """The inverse, of results: each is split as what was there before."""
-        u, *new = jax.tree.map(lambda x: self.road.at_home(x, leaving=False), row)
+        leaves, treedef = jax.tree.flatten(row)
+        g, *homes = self._loose_homes()
+        homes = [g, *homes[self.kind.program.wants_params :]]
+        u, *new = treedef.unflatten(
+            [self.road.at_home(x, leaving=False, home=home) for x, home in zip(leaves, homes, strict=False)]
+        )
         ends = list(itertools.accumulate(self.rows[i][0].shape[0] for i in self.loose))
         found, whole, skip = {}, (self.unpacked(u), *new), 1 + self.kind.program.wants_params
         for i, start, end in zip(self.loose, [0, *ends], ends, strict=False):

@@ -88,10 +88,17 @@ class Road(NamedTuple):
         if self.others is not None:
             stops = [P(None, self.axes, self.others), P(self.axes, None, self.others)]
         elif len(self.axes) == 1 or (home is not None and home[0] is not None):
-            stops = [P(None, *free) if home is None else home]
+            stops = [P(None, *free) if home is None else home, *self._beside(home)]
         else:
             return self._by_several(x, leaving, home)
         return functools.reduce(at, stops if leaving else stops[::-1], x)
+
+    def _beside(self, home: P | None) -> list[P]:
+        """Whole matrices but for what other axes split at home, if that is known."""
+        if home is None or home[0] is not None:
+            return []
+        others = [tuple(a for a in _names(entry) if a not in self.axes) for entry in home[1:]]
+        return [P(self.axes, *(one or None for one in others))]
 
     def _by_several(self, x: Array, leaving: bool, home: P | None) -> Array:
         """The same by several axes of the mesh at once. XLA does so in one all-to-all if each of them goes from one axis of the array to
@@ -112,7 +119,8 @@ class Road(NamedTuple):
             cut.append(left)
             there.append(free if home is None else None)
         unused = [a if home is not None and a not in there else None for a in self.axes]  # of these each device takes its part
-        stops = [P(*there), P(*unused, *there[n - 1 :]), P(*self.axes, None, *[free] * (len(cut) - n))]
+        beside = [x if x is free or x not in self.axes else None for x in there[n:]]
+        stops = [P(*there), P(*unused, *there[n - 1 :]), P(*self.axes, None, *beside)]
         return functools.reduce(at, stops if leaving else stops[::-1], x.reshape(cut)).reshape(x.shape)
 
     def over(self, f: Callable[..., Sequence[Array]], beside: Tree, stacks: Sequence[Array]) -> list[Array]:

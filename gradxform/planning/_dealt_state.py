@@ -50,7 +50,6 @@ class Travel(NamedTuple):
     nbytes: int
     stack: tuple[str, ...]
     inside: tuple[str, ...]
-    is_matrix: bool = True
     there: bool = True
     back: bool = True
 
@@ -105,7 +104,7 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
     for one, i, batch, n in rows:
         members = n if is_settled(batch, devices) else n * filled / loose
         travels = list(_travels(one, i, spread))
-        moved = _moved(travels, members / devices, is_settled(batch, devices), spread, axes)
+        moved = _moved(travels, members / devices, spread, axes)
         split |= {*travels[0].stack, *(a for x in travels for a in x.inside if a not in spread.axes)}
         padded += sum(moved.values()) * (1 - one.needed(i) / members) if members else 0
         total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
@@ -140,7 +139,7 @@ def _travels(one: Share, i: int, spread: Spread) -> Iterator[Travel]:
         else:
             splits = [_travel(_split(x), 0 if piece.batch else None) for x in jax.tree.leaves(view.entries(entry)[place])]
         for x, split in zip(jax.tree.leaves(field), splits, strict=True):
-            yield Travel(x.size // number * x.dtype.itemsize, *split, x.ndim > len(piece.batch) + 1)
+            yield Travel(x.size // number * x.dtype.itemsize, *split)
 
 
 def _split(x: Shaped) -> Split:
@@ -152,12 +151,10 @@ def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str
     return () if stack is None else split[stack], tuple(a for i, one in enumerate(split) if i != stack for a in one)
 
 
-def _moved(
-    travels: Sequence[Travel], members: float, settled: bool, spread: Spread, axes: Axes
-) -> dict[tuple[str, tuple[str, ...]], float]:
-    """The bytes of what brings a row to so many members on each device, and back.
+def _moved(travels: Sequence[Travel], members: float, spread: Spread, axes: Axes) -> dict[tuple[str, tuple[str, ...]], float]:
+    """The bytes of what brings a row to so many members on each device, and back, where the engine knows how it is split at home.
 
-    XLA splits the matrices of a stack that is made on the way even where they are whole at home, and gathers them when they are back.
+    What other axes of the mesh split is brought together where it has arrived, and parted before it goes back.
     """
     moved: dict[tuple[str, tuple[str, ...]], float] = collections.defaultdict(float)
     for x in travels:
@@ -166,11 +163,11 @@ def _moved(
             moved["all-gather", others] += part * x.there
         if x.stack == spread.axes:
             continue
-        used = tuple(a for a in spread.axes if a in own or (x.is_matrix and not settled))
-        moved["all-to-all", used] += part * (x.there + x.back) * bool(used)
+        parted = part / axes.count(others)
+        moved["all-to-all", tuple(a for a in spread.axes if a in own)] += parted * (x.there + x.back)
         missing = tuple(a for a in spread.axes if a not in own)
-        moved["all-gather", missing] += part * axes.count(missing) * (x.back and bool(missing))
-    return {key: nbytes for key, nbytes in moved.items() if nbytes}
+        moved["all-gather", missing] += parted * axes.count(missing) * x.back
+    return {key: nbytes for key, nbytes in moved.items() if nbytes and key[1]}
 
 
 def _of_one(deal: Deal) -> Work:
