@@ -284,6 +284,8 @@ PLANNED = {
     "leaves that nothing splits": Planned(SINGLE, {"fsdp": 8}, "fsdp", (None, None)),
     "one that nothing splits": Planned({"w": (16, 16)}, {"data": 2, "fsdp": 4}, "fsdp", (None, None)),
     "layers beside an axis that splits nothing": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), (None, "fsdp")),
+    "twelve by two axes": Planned({"a": (12, 16, 24)}, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), ("fsdp", "tensor")),
+    "twelve by one of two": Planned({"a": (12, 16, 24)}, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), (None, "fsdp")),
     "one of two axes": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, "fsdp", ("fsdp", "tensor")),
 }
 

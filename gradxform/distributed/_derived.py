@@ -135,12 +135,13 @@ class Derivation:
         record, (leaves, treedef) = layout.read(state, stage.owner), flatten(params)
         names = [name for name in layout.leaf if name not in layout.like_params and getattr(record, name) is not None]
         of_leaves = lambda record: [treedef.flatten_up_to(getattr(record, name)) for name in names]
-        rows = zip(leaves, views_of(stage, params), zip(*of_leaves(record), strict=True), strict=True)
+        views = views_of(stage, params)
+        rows = zip(leaves, views, zip(*of_leaves(record), strict=True), strict=True)
         stacked = [self._over_stack(p, view, own, spread) for p, view, own in rows]
         found = self._own(stage, treedef.unflatten(stacked), state)
-        along = functools.partial(self._along_first, axes=spread.axes)
-        at = lambda p, s, x: x if s is not p else jax.tree.map(along, x)
-        new = [list(map(at, leaves, stacked, xs)) for xs in of_leaves(layout.read(found, stage.owner))]
+        along = lambda view: functools.partial(self._along_first, axes=spread.axes, lead=view.lead if view else 0)
+        at = lambda p, s, view, x: x if s is not p else jax.tree.map(along(view), x)
+        new = [list(map(at, leaves, stacked, views, xs)) for xs in of_leaves(layout.read(found, stage.owner))]
         found = layout.write(found, dict(zip(names, map(treedef.unflatten, new), strict=True)))
         zero = self.zero
         return found if zero is None else jax.tree.map(lambda x: self.further(x, zero), found)
@@ -155,11 +156,14 @@ class Derivation:
         first = spread.axes[0] if len(spread.axes) == 1 else spread.axes
         return self.split(p, PartitionSpec(*(first if i == view.order[0] else None for i in range(p.ndim))))
 
-    def _along_first(self, x: Shaped, axes: tuple[str, ...]) -> Shaped:
-        """An array of several axes, split by each of these of the mesh along the first that it divides, and not along others."""
+    def _along_first(self, x: Shaped, axes: tuple[str, ...], lead: int) -> Shaped:
+        """An array of several axes, split by each of these of the mesh along the first that it divides behind those that count matrices,
+        and not along others.
+        """
         others = [tuple(a for a in names_of(entry) if a not in axes) for entry in spec_of(x)]
         bare = PartitionSpec(*(one[0] if len(one) == 1 else one or None for one in others))
-        found = functools.reduce(lambda spec, axis: zero_spec(spec, x.shape, self.mesh, axis), axes, bare)
+        behind = (*(1,) * min(lead, x.ndim), *x.shape[lead:])
+        found = functools.reduce(lambda spec, axis: zero_spec(spec, behind, self.mesh, axis), axes, bare)
         return self.split(x, found) if x.ndim > 1 and set(axes) <= axes_in(found) else x
 
     def _seen(self, see: Callable[[Params], Tree], params: Typed) -> Tree:
