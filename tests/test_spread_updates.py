@@ -264,12 +264,13 @@ def test_parameters_that_lie_with_their_state():
 
 
 class Planned(NamedTuple):
-    """Shapes on a mesh, and how their matrices are split."""
+    """Shapes on a mesh, how their matrices are split, and over what their state is split further."""
 
     shapes: dict[str, tuple[int, ...]]
     sizes: dict[str, int]
     spread: Any
     matrix: tuple[str | None, str | None] = ("fsdp", None)
+    zero: Any = None
 
 
 PLANNED = {
@@ -286,6 +287,10 @@ PLANNED = {
     "layers beside an axis that splits nothing": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), (None, "fsdp")),
     "twelve by two axes": Planned({"a": (12, 16, 24)}, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), ("fsdp", "tensor")),
     "twelve by one of two": Planned({"a": (12, 16, 24)}, {"fsdp": 4, "tensor": 2}, ("fsdp", "tensor"), (None, "fsdp")),
+    "zero, layers": Planned(SCANNED, {"data": 2, "fsdp": 4}, "fsdp", zero="data"),
+    "zero, leaves": Planned(SINGLE, {"data": 2, "fsdp": 4}, "fsdp", (None, "fsdp"), "data"),
+    "zero by both": Planned(SINGLE, {"data": 2, "fsdp": 4}, "fsdp", zero=("data", "fsdp")),
+    "zero by the same": Planned(MIXED, {"fsdp": 8}, "fsdp", (None, None), "fsdp"),
     "one of two axes": Planned(SCANNED, {"fsdp": 4, "tensor": 2}, "fsdp", ("fsdp", "tensor")),
 }
 
@@ -296,12 +301,18 @@ def test_as_planned(name, case):
     make, options = MAKERS[name]
     spec = lambda x: P(*(None,) * (x.ndim - 2), *case.matrix)
     mesh, tx = mesh_of(case.sizes, EXPLICIT), make(**ROLES, **options, spread=case.spread)
-    found, _ = travelled(tx, case.shapes, mesh, spec)
+    found, _ = travelled(tx, case.shapes, mesh, spec, zero=case.zero)
     params = put(draw(case.shapes, 0), mesh, spec)
-    plan, own = gx.plan(tx, params, mesh), sum(4 * math.prod(x.sharding.shard_shape(x.shape)) for x in params.values())
-    assert sum(c.bytes for c in plan.collectives if c.part == "update") / own == pytest.approx(sum(found.values()), rel=0.05)
+    plan, own = (
+        gx.plan(tx, params, mesh, zero=case.zero),
+        sum(4 * math.prod(x.sharding.shard_shape(x.shape)) for x in params.values()),
+    )
+    planned = sum(c.bytes for c in plan.collectives if c.part in ("update", "new parameters"))
+    assert planned / own == pytest.approx(sum(found.values()), rel=0.05)
     local = lambda x: math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
-    kept = [x for x in jax.tree.leaves(gx.init_sharded(tx, params)) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
+    kept = [
+        x for x in jax.tree.leaves(gx.init_sharded(tx, params, zero=case.zero)) if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    ]
     assert plan.state_bytes == pytest.approx(sum(map(local, kept)), abs=16)
 
 

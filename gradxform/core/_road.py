@@ -85,24 +85,28 @@ class Road(NamedTuple):
         """
         at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
         free = [P.UNCONSTRAINED] * (x.ndim - 1)
+        several = max([len(self.axes), *(len(_names(entry)) for entry in home or ())]) > 1
         if self.others is not None:
             stops = [P(None, self.axes, self.others), P(self.axes, None, self.others)]
-        elif len(self.axes) == 1 or (home is not None and home[0] is not None):
-            stops = [P(None, *free) if home is None else home, *self._beside(home)]
-        else:
+        elif home is not None and home[0] is not None:
+            stops = [home]
+        elif several:
             return self._by_several(x, leaving, home)
+        else:
+            stops = [P(None, *free) if home is None else home, *self._beside(home)]
         return functools.reduce(at, stops if leaving else stops[::-1], x)
 
     def _beside(self, home: P | None) -> list[P]:
         """Whole matrices but for what other axes split at home, if that is known."""
-        if home is None or home[0] is not None:
+        if home is None:
             return []
         others = [tuple(a for a in _names(entry) if a not in self.axes) for entry in home[1:]]
         return [P(self.axes, *(one or None for one in others))]
 
     def _by_several(self, x: Array, leaving: bool, home: P | None) -> Array:
-        """The same by several axes of the mesh at once. XLA does so in one all-to-all if each of them goes from one axis of the array to
-        another, which no other leaves or enters: so all axes of the array are cut, in one for each axis of the mesh and what is left.
+        """The same by several axes of the mesh at once, or from an axis that several split. XLA does so in one all-to-all if each of them
+        goes from one axis of the array to another, which no other leaves or enters: so all axes of the array are cut, in one for each axis
+        of the mesh and what is left.
         """
         at = lambda x, spec: jax.lax.with_sharding_constraint(x, NamedSharding(self.mesh, spec))
         sizes, n = self.mesh.shape, len(self.axes) + 1

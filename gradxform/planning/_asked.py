@@ -19,6 +19,7 @@ from gradxform.core._holes import with_path
 from gradxform.distributed._derived import Derivation
 from gradxform.distributed._zero import is_left_whole, zero_spec
 from gradxform.planning._collectives import Key, Leaf, of_leaf, timed
+from gradxform.planning._dealt_state import dealt_leaves
 from gradxform.planning._hardware import Hardware
 from gradxform.planning._mesh import Axes, placed, split_of
 from gradxform.planning._products import size
@@ -53,7 +54,8 @@ class Asked:
         """The answer, without advice."""
         axes, visited = self.axes, list(visits(self.tx, self.state, abstract(self.params)))
         leaves = self._changed(visited) if self.zero else self.leaves
-        work, assignments = update_work(visited, {leaf.path: leaf for leaf in leaves}, axes, self.zero)
+        by_path = lambda leaves: {leaf.path: leaf for leaf in leaves}
+        work, assignments = update_work(visited, by_path(leaves), by_path(self.leaves), axes, self.zero)
         moved: collections.Counter[Key] = collections.Counter()
         needed = [one for leaf in leaves for one in of_leaf(leaf, axes, self.gathers)]
         for (part, kind, names), nbytes in [*needed, *((("update", *key), nbytes) for key, nbytes in work.moved.items())]:
@@ -78,8 +80,10 @@ class Asked:
         )
 
     def _changed(self, visited: Sequence[Visited]) -> Sequence[Leaf]:
-        """The leaves as a step changes them: one without state is changed where it is, on all devices alike."""
-        kept = {path for one in visited for path in one.kept()}
+        """The leaves as a step changes them: one without state is changed where it is, on all devices alike, and so is one to which its
+        update comes back from where its matrices have been dealt out with their state.
+        """
+        kept = {path for one in visited for path in one.kept() - dealt_leaves(one)}
         return [leaf if leaf.path in kept else dataclasses.replace(leaf, state_split=leaf.split) for leaf in self.leaves]
 
     @functools.cached_property

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from gradxform._numerics import real_part
 from gradxform._types import Tree
 from gradxform.core import _refresh
-from gradxform.core._blocks import views_of
-from gradxform.core._dealt import Deal, is_settled
-from gradxform.core._holes import flatten, is_array
+from gradxform.core._blocks import Blocks, views_of
+from gradxform.core._dealt import Deal, is_settled, keeps_matrices
+from gradxform.core._holes import flatten, is_array, with_path
 from gradxform.core._road import Spread
 from gradxform.core._stage import Stage
 from gradxform.core._travel import real_parts
@@ -23,6 +23,7 @@ from gradxform.distributed._derived import Shaped, spec_of
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Split, Work, whole, work_of
 from gradxform.planning._record import Assignment
+from gradxform.surgery._summary import Visited
 
 
 class Share(NamedTuple):
@@ -65,6 +66,27 @@ class Found(NamedTuple):
     flops: int
     padded: float
     split: frozenset[str]
+
+
+def dealt_leaves(one: Visited) -> set[str]:
+    """The paths of the leaves whose matrices a stage deals out with their state."""
+    stage = getattr(one.tx, "update", None)
+    spread = stage.slot.spread if isinstance(stage, Stage) else None
+    if not isinstance(stage, Stage) or spread is None or not spread.with_state:
+        return set()
+    layout, (leaves, treedef) = stage.layout, flatten(one.seen)
+    record = layout.read(one.state, stage.owner)
+    fields = [getattr(record, name) for name in layout.leaf if name not in layout.like_params]
+    entries = zip(*(treedef.flatten_up_to(x) for x in fields if x is not None), strict=True)
+    rows = zip(leaves, views_of(stage, one.seen), entries, strict=True)
+    deals = (_deals(view, own) for x, view, own in rows if is_array(x))
+    return {path for (path, _), is_dealt in zip(with_path(one.seen), deals, strict=True) if is_dealt}
+
+
+def _deals(view: Blocks | None, entries: Sequence[Tree]) -> bool:
+    if view is None:
+        return False
+    return any(keeps_matrices(own, len(piece.batch)) for piece, *own in zip(view.pieces, *map(view.entries, entries), strict=True))
 
 
 def dealt_with_state(shares: Sequence[Share], spread: Spread, axes: Axes) -> tuple[Work, list[Assignment]]:

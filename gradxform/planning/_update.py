@@ -36,7 +36,8 @@ class Stated(NamedTuple):
     Attributes:
       tx: a stage, or another library's transformation.
       seen: the tree, as shapes.
-      leaves: the parameters by path.
+      leaves: the parameters by path, as they are changed.
+      stored: the same, as the state is stored.
       times: how many such trees there are.
       held: by path how many leaves there are in a stack, apart from what fills it up.
     """
@@ -44,6 +45,7 @@ class Stated(NamedTuple):
     tx: Any
     seen: Tree
     leaves: Mapping[str, Leaf]
+    stored: Mapping[str, Leaf]
     times: int = 1
     held: Mapping[str, int] = MappingProxyType({})
 
@@ -54,14 +56,14 @@ class Stated(NamedTuple):
 
 
 def update_work(
-    visited: Iterable[Visited], leaves: Mapping[str, Leaf], axes: Axes, zero: tuple[str, ...]
+    visited: Iterable[Visited], leaves: Mapping[str, Leaf], stored: Mapping[str, Leaf], axes: Axes, zero: tuple[str, ...]
 ) -> tuple[Work, list[Assignment]]:
     """The products and the collectives within an update, and who gets which matrices."""
     total, assignments = Work(), []
     for one in visited:
         questions: list[Question] = []
         shares: list[Share] = []
-        for stated in _traceable(one, _with_stacks(one, leaves)):
+        for stated in _traceable(one, _with_stacks(one, leaves), _with_stacks(one, stored)):
             work, asked, split = _traced(stated, axes, zero)
             total.add(work, stated.times)
             questions += [Question(x, stated.times) for x in asked if not isinstance(x, Deal)]
@@ -95,13 +97,13 @@ def _with_stacks(one: Visited, leaves: Mapping[str, Leaf]) -> Mapping[str, Leaf]
     return found
 
 
-def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
+def _traceable(one: Visited, leaves: Mapping[str, Leaf], stored: Mapping[str, Leaf]) -> Iterator[Stated]:
     """A stage for one leaf of each kind, or for all where an argument says what each leaf gets; another library's transformation."""
     spec = getattr(one.tx, "update", None)
     if spec is None or (isinstance(spec, Spec) and not isinstance(spec, Stage)):
         return
     if not isinstance(spec, Stage):
-        yield Stated(one.tx, one.seen, leaves)
+        yield Stated(one.tx, one.seen, leaves, stored)
         return
     kernel = spec.kernel
     if kernel.whole or spec.own_scope == "elementwise" or any(n != "params" and not x.optional for n, x in kernel.needs.items()):
@@ -111,7 +113,7 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
     (bare, several), names = of_one(one.seen), paths(one.seen)
     held = {names[group[0]]: len(group) for group in one.groups}
     if any(by_leaf) or not all(x is None or is_numbers(x) for x in roles):
-        yield Stated(one.tx, one.seen, leaves, 1, held)
+        yield Stated(one.tx, one.seen, leaves, stored, 1, held)
         return
     groups: dict[tuple[Any, ...], list[tuple[str, Any]]] = {}
     for name, path, x, is_stack in zip(names, paths(bare), flatten(one.seen)[0], several, strict=True):
@@ -121,17 +123,21 @@ def _traceable(one: Visited, leaves: Mapping[str, Leaf]) -> Iterator[Stated]:
             groups.setdefault(kind, []).append((path, Stack(x) if is_stack else x))
     for group in groups.values():
         path, x = group[0]
-        yield Stated(one.tx, {path: x}, leaves, len(group), held)
+        yield Stated(one.tx, {path: x}, leaves, stored, len(group), held)
 
 
 def _traced(stated: Stated, axes: Axes, zero: tuple[str, ...]) -> tuple[Work, Sequence[Asked | Deal], tuple[Tree, Tree]]:
     """The work of an update of a tree, what it asks for whole or deals out, and how the tree and the state are split."""
-    splits = [_split(stated.leaves, path, x) for path, x in with_path(stated.seen)]
-    specs = [PartitionSpec(*(one or None for one in split)) for split in splits]
-    leaves, treedef = jax.tree.flatten(stated.seen)
     derivation = Derivation(axes.mesh, zero or None)
-    params = treedef.unflatten(map(derivation.split, leaves, specs))
-    state = derivation.state(stated.tx, params)
+    leaves, treedef = jax.tree.flatten(stated.seen)
+
+    def placed(given: Mapping[str, Leaf]) -> tuple[list[Split], Tree]:
+        splits = [_split(given, path, x) for path, x in with_path(stated.seen)]
+        specs = [PartitionSpec(*(one or None for one in split)) for split in splits]
+        return splits, treedef.unflatten(map(derivation.split, leaves, specs))
+
+    splits, params = placed(stated.leaves)
+    state = derivation.state(stated.tx, placed(stated.stored)[1])
     args = (params, state, params)
     plain = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args)
     with heard() as asked:
