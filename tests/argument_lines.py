@@ -288,7 +288,8 @@ start: the first update at which they are; None: every.
   | asgo kl_shampoo kl_soap scale_by_asgo scale_by_kl_shampoo scale_by_kl_soap scale_by_shampoo scale_by_soap scale_by_splus
   | shampoo soap splus
 stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to a multiple
-    of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by itself.
+    of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by itself; `transfer_state`
+    goes from one to the other.
   | asgo dion kl_shampoo kl_soap psgd_kron scale_by_asgo scale_by_dion scale_by_kl_shampoo scale_by_kl_soap scale_by_psgd_kron
   | scale_by_shampoo scale_by_soap scale_by_splus shampoo soap splus
 phase: "all": at once; "spread": each update has its share of them, every needs to be a number.

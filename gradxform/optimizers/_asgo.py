@@ -105,7 +105,7 @@ def scale_by_asgo(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.chain(gx.scale_by_asgo(every=10), gx.scale_by_learning_rate(0.01))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -196,7 +196,7 @@ def asgo(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.asgo(0.01, every=10)
     >>> updates, state = tx.update(grads, tx.init(params), params)

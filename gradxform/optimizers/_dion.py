@@ -91,7 +91,7 @@ def scale_by_dion(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 
@@ -186,7 +186,7 @@ def dion(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
       key: a random key, or a whole number as a seed.
       sampler: what draws the first Q: (key, shape, dtype) -> normal numbers, of the shape (inputs, rank).
 

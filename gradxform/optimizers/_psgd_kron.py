@@ -224,7 +224,7 @@ def scale_by_psgd_kron(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.chain(gx.scale_by_psgd_kron(), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -337,7 +337,7 @@ def psgd_kron(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.psgd_kron(1e-3, weight_decay=0.1)           # about a third of Adam's rate, and three to ten times its decay
     >>> updates, state = tx.update(grads, tx.init(params), params)

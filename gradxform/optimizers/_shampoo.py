@@ -145,7 +145,7 @@ def scale_by_shampoo(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.chain(gx.scale_by_shampoo(b2=0.99, graft="adam", every=10), gx.scale_by_learning_rate(1e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -266,7 +266,7 @@ def shampoo(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.shampoo(1e-3, b2=0.99, graft="adam", every=10)  # Adam's rates serve
     >>> updates, state = tx.update(grads, tx.init(params), params)

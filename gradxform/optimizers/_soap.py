@@ -113,7 +113,7 @@ def scale_by_soap(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.chain(gx.scale_by_soap(every=10), gx.scale_by_learning_rate(3e-3))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -221,7 +221,7 @@ def soap(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.soap(3e-3, max_precond_dim=4096)            # an embedding's long axis has no factor
     >>> updates, state = tx.update(grads, tx.init(params), params)

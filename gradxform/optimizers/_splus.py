@@ -117,7 +117,7 @@ def scale_by_splus(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.chain(gx.scale_by_splus(), gx.scale_by_learning_rate(0.1))
     >>> updates, state = tx.update(grads, tx.init(params), params)
@@ -212,7 +212,7 @@ def splus(
       wire: with spread, the dtype in which gradients and updates travel between devices; None: their own.
       stacked: hold matrices of one shape and role, each a leaf of its own, as one array, with copies of the last behind them up to
         a multiple of so many, and all state of theirs so; with spread, best the number of its devices. None: a leaf is held by
-        itself.
+        itself; `transfer_state` goes from one to the other.
 
     >>> tx = gx.splus(0.1)
     >>> updates, state = tx.update(grads, tx.init(params), params)

@@ -243,7 +243,8 @@ def transfer_state(
         state, *report = transfer_state(old, state, new, params)
 
     Stages are matched by name and order, as the longest common subsequence; where names differ, by the class of their states, so that
-    an optimizer of Optax will do. Chains, masks, partitions and wrappers are looked through. Of a matched stage
+    an optimizer of Optax will do. Chains, masks, partitions and wrappers are looked through, and stacks of matrices (`stacked=`) are taken
+    leaf by leaf. Of a matched stage
 
         moments     go over leaf by leaf, by path, stored as in the new state; a leaf that the old stage did not see starts afresh
         clocks      go with the leaves that they count for; where all of those are fresh, the clock is too
