@@ -53,6 +53,7 @@ OF_WIRE = {
     "error": 1.2e-4,
     "why": "what travels is rounded to bfloat16: where a last digit tips the scales, by 2^-8 of itself; three steps of 0.01 of that",
 }
+OF_ROOTS = {"error": 5e-4, "why": "inverse roots of factors whose small eigenvalues are differences of large numbers"}
 
 
 def mesh_of(kind: AxisType = AxisType.Auto) -> Mesh:
@@ -145,10 +146,10 @@ def networks(mesh: Mesh, copies: int) -> list[dict[str, jax.Array]]:
     return [network(mesh, seed=seed) for seed in range(copies)]
 
 
-def dealt(tx) -> Trained:
-    """Six matrices dealt out over the eight devices of the mesh that is set, where no type says that a leaf is on one."""
+def dealt(tx, copies: int = COPIES) -> Trained:
+    """Two matrices of each copy dealt out over the eight devices of the mesh that is set, where no type says that a leaf is on one."""
     mesh = mesh_of()
-    params = networks(mesh, COPIES)
+    params = networks(mesh, copies)
     gradient = jax.value_and_grad(lambda params, x, y: sum(loss(p, x, y) for p in params))
     with jax.set_mesh(mesh):
         return walk(jax.jit(stepper(tx, gradient)), params, tx.init(params), mesh)
@@ -204,6 +205,9 @@ CASES: dict[str, Case] = {
     "muon, spread, float32 wire": Case(lambda: dealt(gx.muon(0.01, spread=AXIS, wire=jnp.float32))),
     "muon, spread, explicit axes": Case(lambda: explicit(gx.muon(0.01, spread=AXIS), COPIES), **OF_WIRE),
     "muon, spread, explicit axes, float32 wire": Case(lambda: explicit(gx.muon(0.01, spread=AXIS, wire=jnp.float32), COPIES)),
+    "shampoo, spread, stacked": Case(
+        lambda: dealt(gx.shampoo(0.01, b2=0.99, eps=1e-6, graft="adam", spread=AXIS, wire=jnp.float32, stacked=8), 6), **OF_ROOTS
+    ),
     "noisy_sgd": Case(lambda: trained(gx.noisy_sgd(0.1, key=0))),
     "sgld": Case(lambda: trained(gx.sgld(1e-3, 0.1, preconditioner_decay=0.9, key=1))),
     "dpsgd": Case(
