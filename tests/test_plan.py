@@ -402,10 +402,19 @@ def test_it_says_that_more_travels_on_automatic_axes_where_others_split_too():
     plan = lambda mesh, spec: " ".join(str(gx.plan(gx.muon(0.02, spread="fsdp"), {"w": W}, mesh, {"w": spec})).split())
     assert "is that of a mesh with explicit axes" in plan({"fsdp": 4, "tensor": 2}, P("fsdp", "tensor"))
     assert "explicit" not in plan({"fsdp": 4, "tensor": 2}, P("fsdp"))
+    assert "does not say how matrices are split: XLA then" in plan({"data": 2, "fsdp": 4}, P())
     tx = gx.muon(0.02, spread="fsdp", weight_dimension_numbers=gx.MuonDimensionNumbers(1, 2))
     layers = gx.plan(tx, {"w": jax.ShapeDtypeStruct((8, 64, 32), jnp.float32)}, {"fsdp": 8}, {"w": P("fsdp")})
     assert "split over fsdp where they count matrices" in " ".join(str(layers).split())
     assert layers.assignments[0].stacks == ("fsdp",)
+
+
+@pytest.mark.fast
+def test_it_says_that_more_travels_where_one_shape_is_split_in_two_ways_and_its_state_travels():
+    shapes, specs = dict.fromkeys("ab", W), {"a": P("fsdp"), "b": P(None, "fsdp")}
+    found = gx.plan(gx.scale_by_shampoo(spread="fsdp"), shapes, {"fsdp": 8}, specs)
+    assert [one.holds for one in found.assignments] == ["at least"]
+    assert "What travels for scale_by_shampoo is a lower bound" in " ".join(str(found).split())
 
 
 @pytest.mark.fast

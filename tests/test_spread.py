@@ -174,6 +174,49 @@ def test_what_is_gathered_at_home_travels_as_narrow(spec):
     assert found * plan.parameter_bytes == pytest.approx(sum(c.bytes for c in plan.collectives if c.part == "update"), rel=0.05)
 
 
+class Planned(NamedTuple):
+    """Leaves on a mesh, how they are split, over what matrices are dealt out and the state is split further; where a plan holds."""
+
+    shapes: dict[str, tuple[int, ...]]
+    mesh: dict[str, int]
+    spec: PartitionSpec
+    spread: str | tuple[str, ...]
+    zero: str | tuple[str, ...] | None = None
+    holds: str = "explicit axes"
+
+
+TWELVE, ONE = {"a": (12, 64, 32)}, {"w": (64, 32)}
+TWO, BESIDE_DATA = {"fsdp": 4, "tensor": 2}, {"data": 2, "fsdp": 4}
+PLANNED = {
+    "leaves": Planned(SQUARE, {"fsdp": 8}, P("fsdp"), "fsdp", holds="any mesh"),
+    "twelve by two axes": Planned(TWELVE, TWO, P(None, "fsdp", "tensor"), ("fsdp", "tensor"), holds="any mesh"),
+    "twelve by one of two": Planned(TWELVE, TWO, P(None, "fsdp"), ("fsdp", "tensor")),
+    "one beside tensor": Planned(ONE, TWO, P("fsdp", "tensor"), "fsdp"),
+    "one that nothing splits": Planned(ONE, {"fsdp": 8}, P(), "fsdp"),
+    "the smaller axis first on one side": Planned(SQUARE, BESIDE_DATA, P(("data", "fsdp")), ("data", "fsdp")),
+    "zero": Planned(SQUARE, BESIDE_DATA, P("fsdp"), "fsdp", "data"),
+    "zero by both": Planned(SQUARE, BESIDE_DATA, P("fsdp"), ("data", "fsdp"), ("data", "fsdp")),
+    "zero of what nothing splits": Planned(SQUARE, BESIDE_DATA, P(), "fsdp", "data"),
+    "zero of layers": Planned({"a": (16, 64, 32)}, BESIDE_DATA, P(None, "fsdp"), "fsdp", "data"),
+}
+
+
+@eight
+@pytest.mark.parametrize("case", PLANNED.values(), ids=PLANNED)
+def test_as_planned(case):
+    """A step whose results are split as what it is given moves what is planned; on an automatic mesh where the plan says so."""
+    tx = gx.scale_by_muon(spread=case.spread, weight_dimension_numbers=gx.MuonDimensionNumbers(-2, -1))
+    for axis_type in (AxisType.Explicit, AxisType.Auto)[: 1 + (case.holds == "any mesh")]:
+        params = put(draw(case.shapes, 0), mesh := mesh_of(case.mesh, axis_type), case.spec)
+        state = gx.init_sharded(tx, params, zero=case.zero)
+        where = jax.tree.map(lambda x: x.sharding, (params, state))
+        compiled = jax.jit(stepper(tx), out_shardings=where).lower(params, state, params).compile()
+        plan = gx.plan(tx, params, mesh, zero=case.zero)
+        assert {one.holds for one in plan.assignments} == {case.holds}
+        planned = sum(c.bytes for c in plan.collectives if c.part in ("update", "new parameters"))
+        assert sum(n for _, n in hlo.collectives(compiled)) == pytest.approx(planned, rel=0.05)
+
+
 class Counted(NamedTuple):
     """Leaves that are split along the axis which counts their matrices; how many float32 parameters travel if the mesh is explicit."""
 

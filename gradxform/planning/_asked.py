@@ -23,7 +23,7 @@ from gradxform.planning._dealt_state import dealt_leaves
 from gradxform.planning._hardware import Hardware
 from gradxform.planning._mesh import Axes, placed, split_of
 from gradxform.planning._products import size
-from gradxform.planning._record import Plan, StateField
+from gradxform.planning._record import EXPLICIT, HOLDS, Plan, StateField
 from gradxform.planning._update import update_work
 from gradxform.surgery._summary import Visited, abstract, visits
 
@@ -60,6 +60,8 @@ class Asked:
         needed = [one for leaf in leaves for one in of_leaf(leaf, axes, self.gathers)]
         for (part, kind, names), nbytes in [*needed, *((("update", *key), nbytes) for key, nbytes in work.moved.items())]:
             moved[part, kind, tuple(a for a in axes.sizes if a in names)] += nbytes
+        if self.zero:  # where it is split further, types say
+            assignments = [dataclasses.replace(one, holds=max(one.holds, EXPLICIT, key=HOLDS.index)) for one in assignments]
         changed = sum(leaf.bytes(leaf.state_split, axes) for leaf in leaves)
         fields = tuple(field for one in visited for field in self._fields(one))
         parameter_bytes = sum(leaf.bytes(leaf.split, axes) for leaf in leaves)

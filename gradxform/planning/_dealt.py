@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from gradxform.core._travel import Asked
 from gradxform.distributed._derived import spec_of
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Work, size, whole, work_of
-from gradxform.planning._record import Assignment
+from gradxform.planning._record import ANY, EXPLICIT, HOLDS, LEAST, Assignment
 
 
 class Question(NamedTuple):
@@ -36,10 +38,32 @@ def dealt(questions: Sequence[Question], spread: Spread, axes: Axes) -> tuple[Wo
     for road, kinds in roads.items():
         work, assignment = _on_road(road, list(kinds.values()), axes)
         total.add(work)
-        assignments.append(assignment)
-    for one in questions:
-        total.add(_gathered_at_home(one.asked, one.asked.road(axes.mesh, spread), axes), one.times)
+        at_home = Work()
+        for one in (one for some in kinds.values() for one in some):
+            at_home.add(_gathered_at_home(one.asked, road, axes), one.times)
+        total.add(at_home)
+        is_plain = not at_home.moved and _in_one(road, [some[0].asked for some in kinds.values()], axes)
+        assignments.append(
+            assignment if is_plain else dataclasses.replace(assignment, holds=max(assignment.holds, EXPLICIT, key=HOLDS.index))
+        )
     return total, assignments
+
+
+def _in_one(road: Road, asked: Sequence[Asked], axes: Axes) -> bool:
+    """Whether XLA crosses the axes in one if it is not told how matrices are split: those of one shape in one way, of axes that split
+    one side the largest first, and of axes of one size in the order in which they are crossed.
+    """
+    shapes = [one.forms[0].shape for one in asked]
+    if len(set(shapes)) < len(shapes) or (road.others is None and road.home is None):
+        return False
+    sizes, order = axes.sizes, {a: i for i, a in enumerate(road.spread.axes)}
+    for form in (one.forms[0] for one in asked):
+        sides = [[a for a in side if a in order] for side in (form.rows or (), form.columns)]
+        largest_first = all(sizes[a] >= sizes[b] for side in sides for a, b in itertools.pairwise(side))
+        pairs = itertools.combinations([a for side in sides for a in side], 2)
+        if not largest_first or any(sizes[a] == sizes[b] and order[a] > order[b] for a, b in pairs):
+            return False
+    return True
 
 
 def _cut(asked: Sequence[Asked], spread: Spread, axes: Axes) -> None:
@@ -58,7 +82,7 @@ def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tup
     most = allotment.groups[allotment.costs.index(max(allotment.costs))]
     for q, k, one in zip(allotment.every, most.takes, first, strict=True):
         work.add(_of_one(one), q + k)
-    travelling, padding = _travels(road, allotment, axes, work)
+    travelling, padding, holds = _travels(road, allotment, axes, work)
     shapes = list(dict.fromkeys(kind.there[0] for kind in allotment.kinds))  # one that is split in two ways is of two kinds
     by_shape = lambda counts: [
         sum(n for n, kind in zip(counts, allotment.kinds, strict=True) if kind.there[0] == s) for s in shapes
@@ -75,6 +99,7 @@ def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tup
         bytes=travelling,
         padded_bytes=padding // allotment.devices,
         stacks=_stacks(road),
+        holds=holds,
     )
     return work, assignment
 
@@ -90,8 +115,8 @@ def _others(road: Road) -> tuple[str, ...]:
     return tuple(inside) if road.others is None else road.others
 
 
-def _travels(road: Road, allotment: Allotment, axes: Axes, work: Work) -> tuple[int, int]:
-    """The bytes that a device receives there and back, and on all of them the padding; `work` gets what travels.
+def _travels(road: Road, allotment: Allotment, axes: Axes, work: Work) -> tuple[int, int, str]:
+    """The bytes that a device receives there and back, on all of them the padding, and where that holds; `work` gets what travels.
 
     XLA gathers a stack that is split only where it counts matrices, if the mesh is automatic and the engine does not know it.
     """
@@ -99,14 +124,17 @@ def _travels(road: Road, allotment: Allotment, axes: Axes, work: Work) -> tuple[
     crossed = tuple(a for a in road.spread.axes if a not in stacks)
     kind = ("all-to-all", crossed)
     travelling, padding = (n * itemsize // axes.count(others) for n in (allotment.travelling, allotment.padding))
-    if stacks == road.axes and not any(inside) and axes.automatic.intersection(road.spread.axes):
+    is_gathered = stacks == road.axes and not any(inside) and bool(axes.automatic.intersection(road.spread.axes))
+    if is_gathered:
         steps = range(len(stacks)) if len(road.spread.axes) > 1 else [0]  # one axis after another, the last first
         kind, travelling = ("all-gather", stacks), travelling * sum(axes.count(stacks[i:]) for i in steps)
     travelling *= bool(kind[1])
     work.moved[kind] += travelling
     if others:
         work.moved["all-gather", others] += allotment.elements("there") * itemsize
-    return travelling, padding
+    unknown = road.others is None and road.home is None
+    holds = LEAST if unknown else EXPLICIT if others or (stacks and not is_gathered) else ANY
+    return travelling, padding, holds
 
 
 def _gathered_at_home(one: Asked, road: Road, axes: Axes) -> Work:

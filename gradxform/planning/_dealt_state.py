@@ -22,7 +22,7 @@ from gradxform.core._travel import real_parts
 from gradxform.distributed._derived import Shaped, spec_of
 from gradxform.planning._mesh import Axes, split_of
 from gradxform.planning._products import Split, Work, whole, work_of
-from gradxform.planning._record import Assignment
+from gradxform.planning._record import ANY, EXPLICIT, HOLDS, LEAST, Assignment
 from gradxform.surgery._summary import Visited
 
 
@@ -51,13 +51,14 @@ class Travel(NamedTuple):
     nbytes: int
     stack: tuple[str, ...]
     inside: tuple[str, ...]
+    matrix: Split
     there: bool = True
     back: bool = True
 
 
 class Found(NamedTuple):
     """Of a kind: the shape of a member, how many there are and how many a device gets; the operations of one; the bytes that only fill
-    up; the axes of the mesh that split more than the engine knows of where they are automatic.
+    up; the axes of the mesh that split more than the engine knows of where they are automatic; where what travels holds.
     """
 
     shape: tuple[int, int]
@@ -66,6 +67,7 @@ class Found(NamedTuple):
     flops: int
     padded: float
     split: frozenset[str]
+    holds: str
 
 
 def dealt_leaves(one: Visited) -> set[str]:
@@ -107,6 +109,7 @@ def dealt_with_state(shares: Sequence[Share], spread: Spread, axes: Axes) -> tup
         busy=busy,
         bytes=total.moved.total(),
         padded_bytes=round(sum(one.padded for one in found)),
+        holds=max((one.holds for one in found), key=HOLDS.index),
     )
     return total, [assignment]
 
@@ -122,11 +125,13 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
     devices = axes.count(spread.axes)
     rows = [(one, i, batch, one.times * math.prod(batch)) for one in shares for i, batch in enumerate(one.deal.kind.batches)]
     loose, split = sum(n for *_, batch, n in rows if not is_settled(batch, devices)), set[str]()
+    ways: list[tuple[bool, list[Travel]]] = []
     filled, padded = -(-loose // devices) * devices, 0.0
     for one, i, batch, n in rows:
         members = n if is_settled(batch, devices) else n * filled / loose
         travels = list(_travels(one, i, spread))
         moved = _moved(travels, members / devices, spread, axes)
+        ways.append((is_settled(batch, devices), travels))
         split |= {*travels[0].stack, *(a for x in travels for a in x.inside if a not in spread.axes)}
         padded += sum(moved.values()) * (1 - one.needed(i) / members) if members else 0
         total.moved.update({key: round(nbytes) for key, nbytes in moved.items()})
@@ -135,7 +140,17 @@ def _of_kind(shares: Sequence[Share], spread: Spread, axes: Axes, total: Work) -
     total.add(Work(work.flops), each)
     deal = shares[0].deal
     first, *others = deal.rows[0][0].shape[len(deal.kind.batches[0]) :]
-    return Found((first, math.prod(others)), number, each, work.flops.total(), padded, frozenset(split))
+    return Found((first, math.prod(others)), number, each, work.flops.total(), padded, frozenset(split), _holds(ways, spread))
+
+
+def _holds(ways: Sequence[tuple[bool, list[Travel]]], spread: Spread) -> str:
+    """Where as much travels as is planned, of rows that are settled or not."""
+    loose = {tuple((x.stack, x.matrix) for x in travels) for settled, travels in ways if not settled}
+    stacks = {travels[0].stack for settled, travels in ways if settled} - {(), spread.axes}
+    if len(loose) > 1 or stacks or any(stack for row in loose for stack, _ in row):
+        return LEAST
+    both = (set(x.stack + x.inside) for settled, travels in ways for x in (travels[:1] if settled else travels))
+    return ANY if len(spread.axes) == 1 and all(axes == set(spread.axes) for axes in both) else EXPLICIT
 
 
 def _travels(one: Share, i: int, spread: Spread) -> Iterator[Travel]:
@@ -168,9 +183,10 @@ def _split(x: Shaped) -> Split:
     return split_of(spec_of(x), x.ndim)
 
 
-def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The axes of the mesh that split the axis which counts matrices, and those that split others."""
-    return () if stack is None else split[stack], tuple(a for i, one in enumerate(split) if i != stack for a in one)
+def _travel(split: Split, stack: int | None) -> tuple[tuple[str, ...], tuple[str, ...], Split]:
+    """The axes of the mesh that split the axis which counts matrices, and those that split others, together and one by one."""
+    matrix = tuple(one for i, one in enumerate(split) if i != stack)
+    return () if stack is None else split[stack], tuple(a for one in matrix for a in one), matrix
 
 
 def _moved(travels: Sequence[Travel], members: float, spread: Spread, axes: Axes) -> dict[tuple[str, tuple[str, ...]], float]:

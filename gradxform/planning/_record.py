@@ -13,6 +13,7 @@ from gradxform.planning._hardware import Hardware
 from gradxform.planning._report import report
 
 LEFT_OUT = "activations and other temporary arrays; the products of the model itself; how parts of a step overlap"
+ANY, EXPLICIT, LEAST = HOLDS = ("any mesh", "explicit axes", "at least")
 RESOURCES = ("memory traffic", "products", "links within a node", "links between nodes")
 
 
@@ -47,6 +48,7 @@ class Assignment:
       bytes: that each device receives in a step, there and back.
       padded_bytes: how many of them, on average, are padding.
       stacks: the axes of the mesh that split leaves along the axis which counts their matrices: by these nothing travels.
+      holds: where as much travels as is planned: on "any mesh", or on one with "explicit axes"; "at least": more may travel on each.
     """
 
     stage: str
@@ -58,6 +60,7 @@ class Assignment:
     bytes: int
     padded_bytes: int
     stacks: tuple[str, ...] = ()
+    holds: str = ANY
 
 
 @dataclasses.dataclass(frozen=True)

@@ -136,19 +136,22 @@ def _whole(plan: Plan) -> list[str]:
 
 
 def _others(plan: Plan) -> list[str]:
-    """That more travels where the axes of a mesh are automatic, if matrices are dealt out that other axes split too."""
-    stacks = [
-        f"If the mesh is automatic, JAX does not say that leaves are split over {' x '.join(one.stacks)} where they count matrices: XLA "
-        f"gathers them whole, and what comes back for {one.stage}."
-        for one in plan.assignments
-        if one.stacks
-    ]
-    return stacks + [
-        f"What travels for {one.stage} is that of a mesh with explicit axes. If they are automatic, JAX does not say that matrices are "
-        f"split over {' x '.join(one.others)} too: XLA then finds ways of its own, which may be several times as long."
-        for one in plan.assignments
-        if one.others
-    ]
+    """Where more travels: if the axes of a mesh are automatic, or however they are."""
+    return list(dict.fromkeys(_holds(one) for one in plan.assignments if one.holds != "any mesh"))
+
+
+def _holds(one: Assignment) -> str:
+    if one.holds == "at least":
+        return (
+            f"What travels for {one.stage} is a lower bound: matrices of one shape are split in several ways, or along the axis that "
+            "counts them and not so that each device has as many. XLA then finds ways of its own, which may be several times as long."
+        )
+    known = f"What travels for {one.stage} is that of a mesh with explicit axes. If they are automatic, JAX does not say"
+    if one.stacks:
+        over = " x ".join(one.stacks)
+        return f"{known} that leaves are split over {over} where they count matrices: XLA gathers them whole, there and back."
+    how = f"that matrices are split over {' x '.join(one.others)} too" if one.others else "how matrices are split"
+    return f"{known} {how}: XLA then finds ways of its own, which may be several times as long."
 
 
 def _text(table: Table) -> Iterator[str]:
