@@ -316,6 +316,20 @@ def test_as_planned(name, case):
     assert plan.state_bytes == pytest.approx(sum(map(local, kept)), abs=16)
 
 
+def test_one_shape_split_in_two_ways():
+    """XLA brings those that are split otherwise to where the first is, on an explicit mesh; a plan says that it is a lower bound."""
+    mesh, params = mesh_of({"fsdp": 4, "tensor": 2}, EXPLICIT), draw(SINGLE, 0)
+    places = {k: NamedSharding(mesh, P("fsdp", "tensor") if i % 2 else P("tensor", "fsdp")) for i, k in enumerate(SINGLE)}
+    place = lambda tree: jax.tree.map(jax.device_put, tree, places)
+    tx, one, placed = gx.scale_by_soap(every=2, spread="fsdp", wire=None), gx.scale_by_soap(every=2), place(params)
+    state = gx.init_sharded(tx, placed)
+    assert_close(steps(tx, placed, state, place, 3), steps(one, params, one.init(params), number=3), 1e-4, 1e-4)
+    moved = sum(size for _, size in hlo.collectives(compiled(tx, placed, state)))
+    plan = gx.plan(tx, placed, mesh)
+    assert [x.holds for x in plan.assignments] == ["at least"]
+    assert plan.assignments[0].bytes < moved < 2 * plan.assignments[0].bytes
+
+
 @pytest.mark.fast
 def test_who_gets_which():
     shapes = {"a": jax.ShapeDtypeStruct((12, 64, 64), jnp.float32), "b": jax.ShapeDtypeStruct((16, 64, 64), jnp.float32)}

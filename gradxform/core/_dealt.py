@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from gradxform._numerics import parts, real_part
@@ -132,17 +132,24 @@ class Dealer:
     def _together(self) -> Row:
         """The other rows as one, filled up with copies of the last member, on their way."""
         rows = [(self.packed(g), *rest) for g, *rest in (self.rows[i] for i in self.loose)]
-        row = jax.tree.map(lambda *xs: jnp.concatenate(xs), *rows)
-        more = -row[0].shape[0] % self.road.devices
+        treedef, homes = jax.tree.structure(rows[0]), self._loose_homes()
+        more = -sum(g.shape[0] for g, *_ in rows) % self.road.devices
         filled = lambda x: jnp.concatenate([x, jnp.broadcast_to(x[-1:], (more, *x.shape[1:]))]) if more else x
-        leaves, treedef = jax.tree.flatten(row)
-        leave = lambda x, home: x if is_key(x) else self.road.at_home(x, leaving=True, home=home)
-        return treedef.unflatten([leave(filled(x), home) for x, home in zip(leaves, self._loose_homes(), strict=True)])
+
+        def leave(xs: Sequence[Array], home: P | None) -> Array:
+            if is_key(xs[0]):
+                return filled(jnp.concatenate(xs))
+            xs = xs if home is None else [jax.lax.with_sharding_constraint(x, NamedSharding(self.road.mesh, home)) for x in xs]
+            return self.road.at_home(filled(jnp.concatenate(xs)), leaving=True, home=home)
+
+        return treedef.unflatten(map(leave, zip(*map(jax.tree.leaves, rows), strict=True), homes))
 
     def _loose_homes(self) -> list[P | None]:
-        """How each array of the stack of these is split at home, if all of them are split alike, and not where they are counted."""
-        alike = lambda some: some[0] if len(set(some)) == 1 and some[0] is not None and some[0][0] is None else None
-        return [alike(some) for some in zip(*(self.homes[i] for i in self.loose), strict=True)]
+        """How each array of the stack of these is split at home, as the first of them, if that is known of all and not where they are
+        counted. XLA would find ways far longer where they are split differently, as it stacks them.
+        """
+        first = lambda some: some[0] if all(home is not None and home[0] is None for home in some) else None
+        return [first(some) for some in zip(*(self.homes[i] for i in self.loose), strict=True)]
 
     def _apart(self, row: Row) -> dict[int, Row]:
         """The inverse, of results: each is split as what was there before."""
