@@ -288,6 +288,15 @@ def test_on_the_h100(case, axis_type):
     assert {kind for kind, size in hlo.collectives(compiled) if size > 1024} == {"all-to-all"}
 
 
+@pytest.mark.aot
+@by_axis_type
+def test_layers_that_are_split_do_not_travel_on_the_h100(axis_type):
+    pytest.importorskip("jax_cuda12_plugin")
+    tx = gx.muon(0.1, spread="fsdp", weight_dimension_numbers=gx.MuonDimensionNumbers(-2, -1))
+    found, _ = travelled(tx, {"a": (8, 256, 128), "b": (16, 128, 128)}, mesh_of({"fsdp": 8}, axis_type, aot.h100()), P("fsdp"))
+    assert found == 0
+
+
 # ---- the same numbers
 
 SHAPES = {"a": (24, 8), "t": (8, 24), "v": (8,), **{f"w{i}": (16, 8) for i in range(9)}}

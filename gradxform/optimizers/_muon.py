@@ -153,9 +153,10 @@ def scale_by_muon(
              2 + 2 bytes per element travel in bfloat16, as many as half of the float32 parameters for each way. What other axes shard
              is gathered where it has arrived; of a leaf split along the axis that counts its matrices, these axes of the mesh are not
              crossed. If the mesh is automatic, JAX does not say what shards a matrix, and more travels in three cases: such a leaf is
-             gathered, n times as many bytes for n devices; of several axes in spread one shards nothing, or one side by the smaller
-             first, up to 2.5 times; others shard it, too, or matrices of one shape are sharded differently, 5 to 15 times. Make the
-             axes explicit. Matrices that the devices do not divide are dealt out by cost, and padded.
+             gathered, n times as many bytes for n devices, but by a GPU's compiler for one axis; of several axes in spread one shards
+             nothing, or one side by the smaller first, up to 2.5 times; others shard it, too, or matrices of one shape are sharded
+             differently, 5 to 15 times. Make the axes explicit. Matrices that the devices do not divide are dealt out by cost, and
+             padded.
     Sharded  inside `shard_map` the device's own part of a matrix counts as the matrix; under `jit` the whole does.
     Source   Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; adaptive: arXiv:2502.16982.
     Differs  spread and wire: in bfloat16 an element of m and of u is off by 2^-9 of itself at most, with wire=None by nothing but the

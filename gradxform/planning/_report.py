@@ -137,7 +137,7 @@ def _whole(plan: Plan) -> list[str]:
 
 def _others(plan: Plan) -> list[str]:
     """Where more travels: if the axes of a mesh are automatic, or however they are."""
-    return list(dict.fromkeys(_holds(one) for one in plan.assignments if one.holds != "any mesh"))
+    return list(dict.fromkeys(_holds(one) for one in plan.assignments if one.stacks or one.holds != "any mesh"))
 
 
 def _holds(one: Assignment) -> str:
@@ -147,9 +147,16 @@ def _holds(one: Assignment) -> str:
             "counts them and not so that each device has as many. XLA then finds ways of its own, which may be several times as long."
         )
     known = f"What travels for {one.stage} is that of a mesh with explicit axes. If they are automatic, JAX does not say"
+    over, gathered = (
+        " x ".join(one.stacks),
+        "gathered whole, there and back, but for GPUs whose compiler leaves that out if one axis is crossed",
+    )
+    if one.stacks and one.holds == "any mesh":
+        return (
+            f"The mesh is automatic: leaves of {one.stage}, which are split over {over} where they count matrices, are {gathered}."
+        )
     if one.stacks:
-        over = " x ".join(one.stacks)
-        return f"{known} that leaves are split over {over} where they count matrices: XLA gathers them whole, there and back."
+        return f"{known} that leaves are split over {over} where they count matrices: these are {gathered}."
     how = f"that matrices are split over {' x '.join(one.others)} too" if one.others else "how matrices are split"
     return f"{known} {how}: XLA then finds ways of its own, which may be several times as long."
 
