@@ -205,8 +205,9 @@ def parameters_of(fn: Callable[..., Any], skip: int = 0) -> Mapping[str, Paramet
 def parameter_for(name: str, hint: object, default: object = inspect.Parameter.empty, keyword_only: bool = False) -> Parameter:
     """An argument of that annotation."""
     base, interval = _annotation(hint)
-    inside = typing.get_args(hint)
-    marks = [mark for part in (hint, *inside) for mark in getattr(part, "__metadata__", ())]
+    bare = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    inside = typing.get_args(bare)
+    marks = [mark for part in (hint, bare, *inside) for mark in getattr(part, "__metadata__", ())]
     counts = interval is not None and base is int
     is_data = interval is not None and not counts and STATIC not in marks
     parts, any_number = (), False

@@ -205,7 +205,20 @@ def test_a_kernel_says_what_it_sees():
 
 
 @pytest.mark.fast
-@pytest.mark.parametrize("arguments", [{"every": 0}, {"start": 0}, {"every": 1.5}, {"block_size": 0}], ids=str)
+@pytest.mark.parametrize("start", [None, 3])
+@pytest.mark.parametrize("every", [2, lambda k: 1 + k // 3], ids=["a number", "a schedule"])
+def test_arguments_that_stand_behind_a_mark(every, start):
+    """None and a schedule are taken where they are said, too, and not only by default."""
+    tx = gx.soap(1e-3, every=every, start=start, stacked=None, block_size=None)
+    assert (tx.init({"w": jnp.ones((3, 3))})[0].since is None) != callable(every)
+    assert tx == gx.soap(1e-3, every=every, start=start)
+
+
+COUNT_NOTHING = [{"every": 0}, {"every": None}, {"every": 1.5}, {"start": 0}, {"start": "soon"}, {"block_size": 0}]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("arguments", COUNT_NOTHING, ids=str)
 def test_numbers_that_count_nothing(arguments):
-    with pytest.raises(gx.HyperparameterError, match="must be a whole number from 1 on"):
+    with pytest.raises(gx.HyperparameterError, match=r"must be a whole number (from 1 on|in \[1, inf\))"):
         whitened(**arguments)

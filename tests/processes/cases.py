@@ -245,6 +245,7 @@ SEARCHED = (
     "the line search interpolates, as that of lbfgs, and the matrix learns from differences of gradients that are nearly equal"
 )
 MAGNIFY = {
+    "adan": (5e-6, "one of its means is of differences of neighbouring gradients, which are nearly equal and keep few digits"),
     "adamuon": (1e-5, "signs are orthogonalized: what their sums leave of numbers that cancel is squared and divided by"),
     "asgo": (2e-5, "inverse roots of factors whose small eigenvalues are differences of large numbers"),
     "dion": (5e-5, "orthonormal factors of matrices with small singular values turn by rounding over these"),
