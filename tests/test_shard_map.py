@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from by_day import EXAMPLES
-from jax.sharding import AxisType
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import gradxform as gx
@@ -75,6 +75,12 @@ def mesh(shape=(N,), names=("d",)):
     return jax.make_mesh(shape, names, axis_types=(AxisType.Auto,) * len(names))
 
 
+def placed(tree, specs, over=None):
+    """Where a step leaves it, so that the second step is the program of the first."""
+    over = over or mesh()
+    return jax.device_put(tree, jax.tree.map(lambda spec: NamedSharding(over, spec), specs, is_leaf=lambda x: isinstance(x, P)))
+
+
 def arrays(tree):
     """As NumPy's, random keys by their numbers."""
     plain = lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
@@ -103,6 +109,7 @@ def on_each(s, params, state, grads, how):
         alone = lambda p, s_, g: jax.tree.map(lambda x: x[None], averaged(first(p), first(s_), first(g)))
         step = jax.jit(jax.shard_map(alone, mesh=mesh(), in_specs=P("d"), out_specs=P("d"), check_vma=how == "checked"))
     held = spread(params), spread(state)
+    held = held if how == "pmap" else placed(held, P("d"))
     for _ in range(2):
         *held, u = step(*held, grads)
     return *held, u
@@ -128,6 +135,7 @@ def test_with_whole_parameters_each_device_has_what_one_has(name):
     s, held, grads, expected = whole(name)
     proved = lambda p, s_, g: s.step(p, s_, jax.lax.pmean(jax.tree.map(lambda x: x[0], g), "d"))
     step = jax.jit(jax.shard_map(proved, mesh=mesh(), in_specs=(P(), P(), P("d")), out_specs=P()))
+    held = placed(held, P())
     for _ in range(2):
         *held, v = step(*held, grads)
     close((*held, v), expected)
@@ -170,6 +178,7 @@ def by_parts(s, params, state, grads, check=True, specs=SPECS, shapes=SHAPES, ax
     kept = specs_of(state, shapes, specs)
     split = {"in_specs": (specs, kept, specs), "out_specs": (specs, kept, specs)}
     step = jax.jit(jax.shard_map(s.step, mesh=mesh(*axes), **split, check_vma=check))
+    params, state = placed((params, state), (specs, kept), mesh(*axes))
     for g in grads:
         params, state, u = step(params, state, g)
     return params, state, u
