@@ -47,13 +47,13 @@ def files(patterns: list[str]) -> list[pathlib.Path]:
     return [p for name, p in found.items() if _scope.in_scope(name) and (not patterns or any(x in name for x in patterns))]
 
 
-def run(patterns: list[str], options: list[str], every: int = 1, share: int = 0) -> dict[str, str]:
+def run(patterns: list[str], options: list[str], every: int = 1) -> dict[str, str]:
     """What became of each test: `passed`, `failed`, `exempt` or `skipped`."""
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", *OPTIONS, f"--junitxml={report}", *options, *map(str, files(patterns))]
         path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "EVERY": str(every), "SHARE": str(share), "PYTHONPATH": path}
+        environment = {**os.environ, "EVERY": str(every), "PYTHONPATH": path}
         done = subprocess.run(command, cwd=HERE.parents[1], env=environment, check=False)
         found = outcomes(ET.parse(report).getroot()) if report.exists() else {}
     if not found:
