@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden.compiling import as_compiled
 from golden.problem import KEPT, KERAS, STEPS, TORCH, problem, schedule, shapes_for
 
 import gradxform as gx
@@ -63,9 +64,8 @@ def average_of(system, state):
     return next(s.ax for s in state if hasattr(s, "ax"))
 
 
-@pytest.mark.optimised
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("system", "name", "setting", "arguments"), SETTINGS, ids=["-".join(s[:3]) for s in SETTINGS])
+@pytest.mark.parametrize(("system", "name", "setting", "arguments"), [as_compiled(s, s[1], "-".join(s[:3])) for s in SETTINGS])
 def test_trajectories_are_theirs(system, name, setting, arguments, dtype):
     make = getattr(getattr(dialects, system), name)
     tolerance = TOLERANCE[dtype]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from golden import training
+from golden.compiling import as_compiled
 from golden.problem import KEPT, STEPS, TORCH, problem, schedule, shapes_for
 
 import gradxform as gx
@@ -42,8 +43,7 @@ NO_PLACE = {"asgd": {"mu"}}  # what is not a state here, because it follows from
 NO_STEP = {"sgd", "muon"}
 
 
-@pytest.mark.optimised
-@pytest.mark.parametrize(("name", "setting", "arguments"), TORCH, ids=["-".join(s[:2]) for s in TORCH])
+@pytest.mark.parametrize(("name", "setting", "arguments"), [as_compiled(s, s[0], "-".join(s[:2])) for s in TORCH])
 def test_every_optimizer_goes_on_as_theirs(name, setting, arguments, states, trajectories, tmp_path):
     """Loaded after the fourth kept update, it is at the fifth where PyTorch is."""
     prefix, names = f"{name}/{setting}/", {k: k for k in shapes_for(name)}
