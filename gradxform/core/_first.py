@@ -200,6 +200,8 @@ def _contained(entry: Tree, axes: Tree) -> Tree:
 
 def _along(zero: Array, axes: Axes) -> Array:
     """Zeros with these axes, laid out over devices as what is computed from the leaf will be."""
+    if not isinstance(zero, jax.core.Tracer) and not zero.committed:
+        return jnp.zeros([1 if i is None else zero.shape[i] for i in axes], zero.dtype)
     kept = [i for i in axes if i is not None]
     once = list(dict.fromkeys(kept))
     x = zero.sum([i for i in range(zero.ndim) if i not in once]).transpose([sorted(once).index(i) for i in once])
