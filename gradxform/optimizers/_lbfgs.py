@@ -73,6 +73,7 @@ def _kept(rings: Sequence[Array], pair: Sequence[Array], newest: Array) -> list[
     return [jnp.roll(ring, 1, axis=0) for ring in rings]
 
 
+@jax.jit
 def _row_by_row(ring: Array, pair: Array, newest: Array, curved: Array) -> Array:
     """What `_stored` makes of a ring on the host, or `_kept` if not `curved`: each row goes to the place of the next."""
     put = lambda x, i, ring: jax.lax.dynamic_update_index_in_dim(ring, placed(x, ring), i, 0)
