@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 import gradxform as gx
 from gradxform.planning import HARDWARE, MODELS, Hardware
@@ -407,7 +407,8 @@ def test_it_says_that_more_travels_on_automatic_axes_where_others_split_too():
     layers = gx.plan(tx, {"w": jax.ShapeDtypeStruct((8, 64, 32), jnp.float32)}, {"fsdp": 8}, {"w": P("fsdp")})
     assert "split over fsdp where they count matrices" in " ".join(str(layers).split())
     assert layers.assignments[0].stacks == ("fsdp",)
-    automatic = gx.plan(tx, {"w": jax.ShapeDtypeStruct((8, 64, 32), jnp.float32)}, AbstractMesh((8,), ("fsdp",)), {"w": P("fsdp")})
+    mesh = AbstractMesh((8,), ("fsdp",), axis_types=(AxisType.Auto,))
+    automatic = gx.plan(tx, {"w": jax.ShapeDtypeStruct((8, 64, 32), jnp.float32)}, mesh, {"w": P("fsdp")})
     assert "The mesh is automatic: leaves of scale_by_muon" in " ".join(str(automatic).split())
     assert automatic.assignments[0].bytes == 8 * 4 * 64 * 32
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import jax
-from jax.sharding import AbstractMesh
+from jax.sharding import AbstractMesh, AxisType
 
 from gradxform.core._allotment import Allotment, allot
 from gradxform.core._road import Road, Spread
@@ -70,7 +70,8 @@ def _cut(asked: Sequence[Asked], spread: Spread, axes: Axes) -> None:
     """Cuts the matrices as the engine does: of those whose types do not say what splits them it knows as little as on an automatic mesh."""
     is_typed = lambda one: not jax.typeof(one.matrices[0]).sharding.mesh.empty
     cut([one for one in asked if is_typed(one)], axes.mesh, spread)
-    cut([one for one in asked if not is_typed(one)], AbstractMesh(tuple(axes.sizes.values()), tuple(axes.sizes)), spread)
+    automatic = AbstractMesh(tuple(axes.sizes.values()), tuple(axes.sizes), axis_types=(AxisType.Auto,) * len(axes.sizes))
+    cut([one for one in asked if not is_typed(one)], automatic, spread)
 
 
 def _on_road(road: Road, kinds: Sequence[Sequence[Question]], axes: Axes) -> tuple[Work, Assignment]:
