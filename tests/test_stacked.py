@@ -115,6 +115,29 @@ def test_gradients_of_whole_numbers():
     assert_close(tx.update(grads, tx.init(params), params)[0], one.update(grads, one.init(params), params)[0])
 
 
+@pytest.mark.fast
+def test_the_parameters_to_evaluate_with():
+    """SPlus averages them; what is around it, and a rate before it, are asked as without stacks."""
+    params, found = draw(SINGLE, 0), []
+    for more in ({}, {"stacked": 3}):
+        tx = gx.masked(gx.splus(0.1, every=2, **ROLES, **more), {"w7": False, "default": True})
+        state, at = tx.init(params), params
+        for t in range(3):
+            u, state = tx.update(draw(SINGLE, t), state, at)
+            at = gx.apply_updates(at, u)
+        found.append(gx.eval_params(tx, state, at))
+        assert not np.allclose(found[-1]["w0"], at["w0"])
+    assert_close(*found)
+
+
+def test_nothing_goes_to_the_device_unasked():
+    params, tx = draw(SINGLE, 0), gx.scale_by_soap(**ROLES, every=2, stacked=3)
+    grads = {k: None if k == "w1" else x for k, x in params.items()}
+    with jax.transfer_guard("disallow"):
+        _, state = tx.update(params, tx.init(params), params)
+        tx.update(grads, state, params)
+
+
 def test_it_keeps_the_laws():
     gx.testing.check(gx.scale_by_shampoo(every=2, stacked=2), params={k: jnp.ones((6, 5)) for k in "abc"})
 
@@ -387,6 +410,12 @@ def test_leaves_that_are_split_in_different_ways():
 def test_none_and_less_are_no_numbers(name):
     with pytest.raises(gx.HyperparameterError, match="stacked"):
         MAKERS[name][0](stacked=0)
+
+
+def test_a_gradient_of_another_shape_is_named():
+    params, tx = draw(SINGLE, 0), gx.scale_by_soap(**ROLES, stacked=8)
+    with pytest.raises(gx.StructureError, match=r"at 'w3' .*\(4, 16\).*\(16, 16\)"):
+        tx.update({**params, "w3": jnp.ones((4, 16))}, tx.init(params), params)
 
 
 def test_a_state_that_is_held_otherwise_is_refused():

@@ -19,12 +19,14 @@ from jax.sharding import PartitionSpec
 from gradxform._numerics import promote
 from gradxform._types import OptState, Params, Tree, TreeDef, Updates
 from gradxform.core._blocks import blocks_of, roles_in
+from gradxform.core._evaluate import After, evaluated
 from gradxform.core._explicit import at, place_of
 from gradxform.core._holes import MaskedNode, dtype_of, flatten, is_array, is_whole_array
 from gradxform.core._parts import Known, Part
 from gradxform.core._roles import Role, Stack, beginning, warn_of_turned
 from gradxform.core._stage import Stage
 from gradxform.core._transformation import GradientTransformation, Spec, transformation
+from gradxform.core._trees import Trees, numbers_may_go
 from gradxform.core._views import View
 from gradxform.core._whole import Bound
 from gradxform.tree._params import is_stand_in
@@ -84,6 +86,10 @@ class Stacks(View):
                 absent.add(i)
         return found, absent
 
+    def fits(self, leaves: Sequence[Tree]) -> bool:
+        """Whether the members of each stack are of one shape."""
+        return all(len({np.shape(leaves[i]) for i in group.leaves}) == 1 for group in self.groups)
+
     def kept(self, absent: Collection[int], new: Sequence[Tree], old: Sequence[Tree]) -> list[Tree]:
         """New entries, and old ones of what had no gradient."""
         found = list(new)
@@ -115,11 +121,11 @@ def _stacked(length: int, *xs: Tree) -> Tree:
 
 def _member(k: int, x: Tree) -> Tree:
     if isinstance(x, jax.ShapeDtypeStruct):
-        return jax.eval_shape(lambda x: x[k], x)
+        return jax.eval_shape(functools.partial(_member, k), x)
     place = place_of(x)
     if place is not None and place.spec and place.spec[0] is not None:
         x = jax.sharding.reshard(x, place.update(spec=PartitionSpec(None, *place.spec[1:])))
-    return x[k]
+    return jax.lax.index_in_dim(x, k, keepdims=False)
 
 
 def said_stacking(stage: Stage) -> int | None:
@@ -188,21 +194,29 @@ class Stacked(Spec):
         return [self.view(params).see(params)] * parts
 
     def init(self, params: Params) -> OptState:
-        with beginning(params):
+        with numbers_may_go(), beginning(params):
             warn_of_turned(self.owner, roles_in(self.stage, params, assumed=True), params)
             return self.inner.init(self.view(params).see(params))
 
     def __call__(self, updates: Updates, state: OptState, params: Params | None = None, **extra: Tree) -> tuple[Updates, OptState]:
         (leaves, treedef), like = flatten(updates), updates if params is None else params
         view = self.view(like if flatten(like)[1].num_leaves == treedef.num_leaves else updates)
-        state = self._converted(state, treedef, view.regained)
-        filled, absent = view.filled(leaves, flatten(like)[0])
         inside = Bound(self.inner, self.maker or self.name(), view, extra)
-        u, new = inside.update(treedef.unflatten(filled), state, params)
-        if absent:
-            rest = [g if i in absent else x for i, (g, x) in enumerate(zip(leaves, flatten(u)[0], strict=True))]
-            u, new = treedef.unflatten(rest), self._converted(new, treedef, functools.partial(view.kept, absent), state)
+        with numbers_may_go():
+            filled, absent = view.filled(leaves, flatten(like)[0])
+            if not view.fits(filled):
+                Trees(self.owner, updates).like("`params`", params)  # says where they differ
+            u, new = inside.update(treedef.unflatten(filled), self._converted(state, treedef, view.regained), params)
+            if absent:
+                rest = [g if i in absent else x for i, (g, x) in enumerate(zip(leaves, flatten(u)[0], strict=True))]
+                u, new = treedef.unflatten(rest), self._converted(new, treedef, functools.partial(view.kept, absent), state)
         return u, new
+
+    def eval_params(self, state: OptState, params: Params, after: After) -> Params:
+        if self.stage.kernel.evaluate is None:
+            return params
+        view = self.view(params)
+        return view.put(params, evaluated(self.inner, state, view.see(params), view.after(after, params)))
 
     def of_each(self, state: OptState, params: Params) -> OptState:
         """The state with an entry for each leaf, as the stage has it of all leaves."""
