@@ -130,6 +130,21 @@ def test_the_parameters_to_evaluate_with():
     assert_close(*found)
 
 
+@per_leaf(evaluate=lambda params, state, after: jax.tree.map(lambda x: x + 1, params))
+def elsewhere(g, s, p, c):
+    """It says what to evaluate with, too, which an average behind it makes superfluous."""
+    return g, s
+
+
+def test_an_average_is_that_of_a_chain():
+    params, found = draw(SINGLE, 0), []
+    for more in ({}, {"stacked": 2}):
+        tx = gx.chain(elsewhere(), gx.scale_by_splus(every=2, **ROLES, **more))
+        _, state = steps(tx, params, tx.init(params))
+        found.append(gx.eval_params(tx, state, params))
+    assert_close(*found)
+
+
 def test_nothing_goes_to_the_device_unasked():
     params, tx = draw(SINGLE, 0), gx.scale_by_soap(**ROLES, every=2, stacked=3)
     grads = {k: None if k == "w1" else x for k, x in params.items()}
@@ -334,6 +349,18 @@ def test_twelve_layers_on_eight_devices(name, axis_type):
     assert one.padded_bytes / one.bytes == pytest.approx(1 / 4)
     local = lambda x: np.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
     assert plan.state_bytes == pytest.approx(sum(map(local, jax.tree.leaves(gx.init_sharded(tx, params)))), abs=16)
+
+
+def test_a_plan_knows_that_what_is_stacked_comes_back_to_its_parameters():
+    """Under ZeRO-1 no new parameter is gathered, as none is of layers in one leaf; so much travels as the compiler has."""
+    plan = lambda tx, shapes: gx.plan(
+        tx, {k: jax.ShapeDtypeStruct(x, jnp.float32) for k, x in shapes.items()}, {"data": 2, "fsdp": 4},
+        {k: P(*(None,) * (len(x) - 2), "fsdp", None) for k, x in shapes.items()}, zero="data",
+    )  # fmt: skip
+    bytes_of = lambda plan: {(c.part, c.kind, c.axes): c.bytes for c in plan.collectives}
+    one = bytes_of(plan(gx.scale_by_soap(**ROLES, spread="fsdp"), {"w": (8, 16, 16)}))
+    several = bytes_of(plan(gx.scale_by_soap(**ROLES, spread="fsdp", stacked=4), SINGLE))
+    assert one == several
 
 
 SIZES = [{"fsdp": 8}, {"fsdp": 4}, {"data": 2, "fsdp": 4}, {"fsdp": 4, "tensor": 2}]

@@ -125,7 +125,7 @@ class Chain(Spec):
                     f"eval_params: both {tx!r:.200} and {declared!r:.200} say what parameters to evaluate with, and a chain cannot tell "
                     "how the two combine. Evaluate with the parameters as they are, or keep one of them."
                 )
-            if isinstance(tx.update, Stage) and tx.update.kernel.averages:
+            if isinstance(tx.update, Spec) and tx.update.averages:
                 return ours
             found, declared = (found, declared) if ours is params else (ours, tx)
             after = preceded(tx, s, after)

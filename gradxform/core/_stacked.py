@@ -156,6 +156,10 @@ class Stacked(Spec):
         return "per_leaf"
 
     @property
+    def averages(self) -> bool:
+        return self.stage.averages
+
+    @property
     def members(self) -> Sequence[GradientTransformation]:
         return [self.inner]
 

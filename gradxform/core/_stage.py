@@ -46,6 +46,10 @@ class Stage(Spec):
     def widens(self) -> bool:
         return self.kernel.widens
 
+    @property
+    def averages(self) -> bool:
+        return self.kernel.averages
+
     def name(self) -> str:
         return self.kernel.name if self.kernel.call is None else self.kernel.call(**self.args)[0]
 

@@ -148,6 +148,11 @@ class Spec(Named):
         return False
 
     @property
+    def averages(self) -> bool:
+        """Whether what it evaluates with is an average of the stored parameters, so that in a chain what stands before is not asked."""
+        return False
+
+    @property
     def members(self) -> Sequence[GradientTransformation]:
         """The transformations inside."""
         return ()

@@ -82,7 +82,7 @@ def dealt_leaves(one: Visited) -> set[str]:
     entries = zip(*(treedef.flatten_up_to(x) for x in fields if x is not None), strict=True)
     rows = zip(leaves, views_of(stage, one.seen), entries, strict=True)
     deals = (_deals(view, own) for x, view, own in rows if is_array(x))
-    return {path for (path, _), is_dealt in zip(with_path(one.seen), deals, strict=True) if is_dealt}
+    return one.apart_of(path for (path, _), is_dealt in zip(with_path(one.seen), deals, strict=True) if is_dealt)
 
 
 def _deals(view: Blocks | None, entries: Sequence[Tree]) -> bool:

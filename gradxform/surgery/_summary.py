@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -244,10 +244,14 @@ class Visited(NamedTuple):
 
     def kept(self) -> set[str]:
         """Paths of the leaves that its own state has something of."""
-        fields, names, each = piece_of(self.labels, self.tx, self.state).fields.values(), paths(self.seen), paths(self.each)
-        found = {path for entries, alike in (_entries(x, self.seen) for x in fields) if alike for path, _ in entries}
+        fields = piece_of(self.labels, self.tx, self.state).fields.values()
+        return self.apart_of({path for entries, alike in (_entries(x, self.seen) for x in fields) if alike for path, _ in entries})
+
+    def apart_of(self, seen: Iterable[str]) -> set[str]:
+        """Paths of leaves that it sees, with those of all members in the place of a stack's."""
+        names, each = paths(self.seen), paths(self.each)
         several = {names[group[0]]: [each[i] for i in group] for group in self.groups}
-        return {one for path in found for one in several.get(path, [path])}
+        return {one for path in seen for one in several.get(path, [path])}
 
 
 def visits(
